@@ -1,0 +1,61 @@
+"""Owns the client-wide bound on requests in flight; refuses to know what a request is.
+
+A gate is a semaphore with two queues. Single calls and the crowd of a bulk job or a walk wait apart, and a place
+that falls free goes to a single call first, so that a job of a million ids never keeps one `get` waiting for
+longer than a place takes to fall free. One grant in eight goes to the crowd whatever waits, so that neither starves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+CROWD_SHARE: Final = 8
+
+
+class Gate:
+    """A bound of `size` places; `free` is how many are free now (it may be taken down directly, see `enter`)."""
+
+    __slots__ = ("_crowd", "_grants", "_singles", "free", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.free = size
+        self._singles: deque[asyncio.Future[None]] = deque()
+        self._crowd: deque[asyncio.Future[None]] = deque()
+        self._grants = 0
+
+    async def enter(self, *, crowd: bool) -> None:
+        """Take a place, waiting for one if need be.
+
+        Nobody waits while a place is free, so a caller in a hurry may do the same without a coroutine:
+        `if gate.free: gate.free -= 1`.
+        """
+        if self.free:
+            self.free -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        queue = self._crowd if crowd else self._singles
+        queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.leave()  # The place was granted in the same turn of the loop: hand it on.
+            else:
+                queue.remove(place)
+            raise
+
+    def leave(self) -> None:
+        """Give a place back: straight to the next in line where somebody waits."""
+        if not self._singles and not self._crowd:
+            self.free += 1
+            return
+        self._next().set_result(None)
+
+    def _next(self) -> asyncio.Future[None]:
+        self._grants += 1
+        if self._crowd and (not self._singles or self._grants % CROWD_SHARE == 0):
+            return self._crowd.popleft()
+        return self._singles.popleft()

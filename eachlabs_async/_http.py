@@ -1,0 +1,222 @@
+"""Owns what is peculiar to aiohttp: its sessions and connectors, proxies, its silent second send, its exceptions.
+
+It refuses policy: one `exchange` sends one request once and gives the whole answer or one `APIConnectionError`,
+raised where no frame or context of aiohttp hangs on to it. Retries, pauses and deadlines are `_session`'s.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp import hdrs, http_exceptions
+from attrs import define
+from yarl import URL
+
+from ._keys import Key
+from ._version import __version__
+from .errors import APIConnectionError, APITimeoutError, ConfigurationError
+from .hosts import is_loopback
+
+USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
+_JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
+
+
+@define
+class Answer:
+    """A whole answer: the body is read and the connection is free again."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@define(repr=False, eq=False)
+class Route:
+    """How requests of one kind reach one service: a session and the arguments that stay the same."""
+
+    session: aiohttp.ClientSession
+    plain: dict[str, Any]
+    with_json: dict[str, Any]
+
+
+async def exchange(
+    route: Route, method: str, url: URL, body: bytes | None, timeouts: aiohttp.ClientTimeout
+) -> Answer:
+    """Send one request once and read the whole answer; an `APIConnectionError` where none came."""
+    response: aiohttp.ClientResponse | None = None
+    try:
+        if body is None:
+            response = await route.session.request(method, url, timeout=timeouts, **route.plain)
+        else:
+            response = await route.session.request(
+                method, url, data=body, timeout=timeouts, **route.with_json
+            )
+        return Answer(response.status, response.headers, await response.read())
+    except Exception as exc:
+        failure = describe(exc)
+    response = None  # Its repr shows the answer's headers, and a traceback shows the locals of this frame.
+    raise failure
+
+
+class Dropped(aiohttp.ClientError):
+    """A connection that was lost; unlike aiohttp's own classes it does not make aiohttp send again."""
+
+
+async def send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending an idempotent request a second time by itself when a connection drops."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        lost = f"{type(exc).__name__}: {exc}"
+    raise Dropped(lost)
+
+
+# ---- exceptions
+
+_NOT_SENT: Final[tuple[type[Exception], ...]] = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+"""Raised before a byte of the request left."""
+
+_LASTING: Final[tuple[type[Exception], ...]] = (
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+"""Raised again by every further try."""
+
+_PASSING: Final[tuple[type[Exception], ...]] = (
+    aiohttp.ClientError,
+    http_exceptions.HttpProcessingError,
+    OSError,
+)
+"""What a broken network or peer can cause; `TimeoutError` is an `OSError`."""
+
+
+def describe(exc: Exception) -> APIConnectionError | ConfigurationError:
+    """Turn whatever aiohttp raised into an error of the tree; it keeps text only, nothing of `exc` itself."""
+    if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
+        return ConfigurationError("the client's session is closed")
+    what = str(exc) if isinstance(exc, Dropped) else f"{type(exc).__name__}: {exc}"
+    sent = not isinstance(exc, _NOT_SENT)
+    if isinstance(exc, TimeoutError):
+        stage = "no answer within the read time-out" if sent else "no connection within the connect time-out"
+        return APITimeoutError(stage, sent=sent)
+    retryable = isinstance(exc, _PASSING) and not isinstance(exc, _LASTING)
+    return APIConnectionError(f"the connection failed: {what}", sent=sent, retryable=retryable)
+
+
+# ---- sessions
+
+
+class Sessions:
+    """The aiohttp sessions of one client: one that was passed in, used and never closed, or its own.
+
+    A request that creates something takes a connection of its own: a pooled one may have been closed by the
+    server already, and then nobody can tell whether the request was carried out.
+    """
+
+    def __init__(self, given: aiohttp.ClientSession | None) -> None:
+        self._given = given
+        self._own: list[aiohttp.ClientSession] = []
+        self._pool: aiohttp.TCPConnector | None = None
+        self._fresh: aiohttp.TCPConnector | None = None
+
+    @property
+    def given(self) -> bool:
+        """Say whether the session was passed in."""
+        return self._given is not None
+
+    def timeouts(self, connect_s: float, read_s: float) -> aiohttp.ClientTimeout:
+        """Give aiohttp's own timers for one try.
+
+        The pool of a session that was passed in may be small, and `connect` would count the wait for it.
+        """
+        if self._given is not None:
+            return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
+        return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
+
+    def route(self, origin: URL, headers: Mapping[str, str], *, creating: bool) -> Route:
+        """Make the route for requests to `origin` with these headers; needs a running loop."""
+        standing: dict[str, Any] = {"allow_redirects": False}
+        if self._given is not None:
+            # Its defaults are the caller's: what a request must be sure of is said with each request.
+            standing |= {"raise_for_status": False, "auto_decompress": True}
+            session, each = self._given, dict(headers)
+            if creating:
+                # A pool key of its own, and an end to the connection: never a pooled one, never pooled.
+                standing["server_hostname"] = origin.raw_host
+                each[hdrs.CONNECTION] = "close"
+            # The caller's own middlewares stay; ours goes around them.
+            standing["middlewares"] = (send_once, *getattr(session, "_middlewares", ()))
+        else:
+            session, each = self._open(headers, creating=creating), {}
+            standing |= _proxy_arguments(origin)
+        return Route(
+            session,
+            {**standing, "headers": each} if each else standing,
+            {**standing, "headers": {**each, **_JSON}},
+        )
+
+    def _open(self, headers: Mapping[str, str], *, creating: bool) -> aiohttp.ClientSession:
+        """Open a session that sends one service's key, on the connectors that all of them share."""
+        if creating:
+            connector = self._fresh = self._fresh or aiohttp.TCPConnector(limit=0, force_close=True)
+        else:
+            # The gate of the client bounds what is in flight; a bound here would only make a second queue.
+            connector = self._pool = self._pool or aiohttp.TCPConnector(limit=0)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=False,
+            headers={hdrs.USER_AGENT: USER_AGENT, **headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(send_once,),
+        )
+        self._own.append(session)
+        return session
+
+    async def close(self) -> None:
+        """Close what is our own, whatever else fails or is cancelled meanwhile."""
+        own, self._own = self._own, []
+        for session in own:
+            await session.close()  # Their connectors are shared, so nothing is waited for here.
+        for connector in (self._pool, self._fresh):
+            if connector is not None:
+                await connector.close()
+
+
+def _proxy_arguments(origin: URL) -> dict[str, Any]:
+    """Find the environment's proxy for `origin`: once, where aiohttp's `trust_env` asks in a thread each time."""
+    host = origin.raw_host or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return {}
+    found = getproxies().get(origin.scheme)
+    if not found:
+        return {}
+    try:
+        proxy = URL(found)
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in ("http", "https") or not proxy.raw_host:
+        raise ConfigurationError(f"the environment's proxy for {origin.scheme} is not an http(s) URL")
+    arguments: dict[str, Any] = {"proxy": proxy.with_user(None)}
+    if proxy.raw_user is not None:
+        login = f"{unquote(proxy.raw_user)}:{unquote(proxy.raw_password or '')}"
+        basic = Key("Basic " + b64encode(login.encode()).decode())
+        arguments["proxy_headers"] = {hdrs.PROXY_AUTHORIZATION: basic}
+    return arguments

@@ -1,0 +1,267 @@
+"""Owns where a walk stands and when it ends, as pure functions over small values; refuses I/O and tasks.
+
+The theory. A walk has a *place*: the start plus the rows that came. The limit and the offset that a server states
+decide nothing, because servers clamp limits and name other things "offset". An `Ask` is a request at a place, `Facts`
+are what its answer says, `advance` turns a `Standing` and both into the next standing and a verdict, and `plan` says
+what to ask next. Inserts only push rows down, so a page may repeat rows: a `Window` of ids tells them.
+
+Rules, in the order in which they are tried:
+
+1. A page with new rows ends the walk if an exact total is reached; without an exact total, if every stated lower
+   bound is reached and the page is shorter than the longest of this walk.
+2. An empty page ends it if no total that was stated exceeds the place. Otherwise the place is asked again.
+3. A page of rows that all came before is passed over, and ends the walk only if all of an exact total were seen.
+4. The fourth page in a row without a new row is an error: a server that repeats itself must not be walked for ever.
+5. Page numbers depend on a size that both sides agree on. Where the server shows another size, that one is used.
+6. Pages that were asked for ahead of time are joined only where they are known to adjoin (`adjoins`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+from attrs import evolve, frozen
+
+from .endpoints import PageShape
+from .errors import PaginationError
+
+MAX_BARREN: Final = 4
+WINDOW_ROWS: Final = 10_000
+
+
+@frozen
+class Ask:
+    """One request of a walk: `size` rows from `offset` on (for page numbers, `offset` is a multiple of `size`)."""
+
+    offset: int
+    size: int
+
+    @property
+    def number(self) -> int:
+        """The page number, counted from 1, for a listing that pages by numbers."""
+        return self.offset // self.size + 1
+
+
+@frozen
+class Facts:
+    """What an answer says: its rows, how many of them are new, the total and size that it states."""
+
+    rows: int
+    fresh: int
+    total: int | None = None
+    exact: bool = False
+    stated_size: int | None = None
+
+
+@frozen(kw_only=True)
+class Standing:
+    """Where a walk stands.
+
+    `reach` is the most rows that the server seems to give at once, where that is less than was asked for.
+    `ahead` tells that pages are asked for ahead of time; `overlap` is then 1 from the first total that is not exact
+    on, so that neighbours share a row.
+    """
+
+    start: int
+    place: int
+    size: int
+    longest: int = 0
+    reach: int | None = None
+    distinct: int = 0
+    barren: int = 0
+    total: int | None = None
+    exact: bool = False
+    ahead: bool = False
+    overlap: int = 0
+
+
+class Verdict(Enum):
+    """What becomes of a page: `TAKE` hands out its new rows, `END` does so and ends, `AGAIN` asks anew."""
+
+    TAKE = "take"
+    END = "end"
+    AGAIN = "again"
+
+
+def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
+    """Give the standing of a walk before its first request."""
+    return Standing(start=start, place=start, size=size, ahead=ahead)
+
+
+def advance(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[Verdict, Standing]:
+    """Decide what the answer to `ask` means; a `PaginationError` where the walk cannot go on."""
+    if shape.dialect == "page":
+        size = _agreed_size(shape, ask, facts)
+        if size != ask.size:
+            standing = evolve(standing, size=size)
+            if ask.number > 1:
+                # Which rows these are depends on the size: only of the first page it is known. Ask for them again.
+                return Verdict.AGAIN, _bounded(evolve(standing, barren=standing.barren + 1))
+    end = ask.offset + facts.rows
+    if facts.fresh:
+        return _progress(shape, standing, ask, facts, max(standing.place, end))
+    if facts.rows and ask.offset < standing.place and end <= standing.place and standing.overlap:
+        # The row that neighbours share and nothing more: the end, or a server that gives one row at a time.
+        return Verdict.AGAIN, evolve(standing, overlap=0, ahead=False)
+    if facts.rows == 0 or end <= standing.place:
+        return _empty(standing, facts)
+    return _repeated(standing, facts, end)
+
+
+def _progress(
+    shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int
+) -> tuple[Verdict, Standing]:
+    joined = standing.overlap or (standing.ahead and shape.dialect == "offset" and not facts.exact)
+    longest = max(standing.longest, facts.rows)
+    moved = evolve(
+        standing,
+        place=place,
+        longest=longest,
+        reach=facts.rows if facts.rows < ask.size else None,
+        distinct=standing.distinct + facts.fresh,
+        barren=0,
+        total=facts.total if facts.total is not None else standing.total,
+        exact=facts.exact,
+        overlap=int(joined),
+    )
+    if facts.exact and facts.total is not None:
+        ended = facts.total <= place
+    else:
+        ended = (facts.total is None or facts.total <= place) and facts.rows < longest
+    return (Verdict.END if ended else Verdict.TAKE), moved
+
+
+def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
+    before = standing.total if standing.total is not None else standing.place
+    if facts.total is None:
+        more = before > standing.place
+    else:
+        # The page before spoke of more rows and this one does not: one more look tells a fall from a slip.
+        more = facts.total > standing.place or (before > standing.place and standing.barren == 0)
+    barren = evolve(standing, barren=standing.barren + 1)
+    if not more:
+        return Verdict.END, barren
+    return Verdict.AGAIN, _bounded(barren)
+
+
+def _repeated(standing: Standing, facts: Facts, end: int) -> tuple[Verdict, Standing]:
+    passed = evolve(
+        standing,
+        place=end,
+        barren=standing.barren + 1,
+        total=facts.total if facts.total is not None else standing.total,
+        exact=facts.exact,
+    )
+    if facts.exact and facts.total is not None and standing.start + standing.distinct >= facts.total:
+        return Verdict.END, passed
+    return Verdict.TAKE, _bounded(passed)
+
+
+def _bounded(standing: Standing) -> Standing:
+    if standing.barren >= MAX_BARREN:
+        raise PaginationError(
+            f"{standing.barren} pages in a row brought no new row at offset {standing.place}, although the total "
+            f"is given as {standing.total}: the listing cannot be walked"
+        )
+    return standing
+
+
+def _agreed_size(shape: PageShape, ask: Ask, facts: Facts) -> int:
+    """Find the size that page numbers count by: the smaller where the server gives less, the larger where more."""
+    stated = facts.stated_size if facts.stated_size is not None and facts.stated_size > 0 else None
+    if stated is not None and stated < ask.size:
+        return stated
+    if facts.rows > ask.size:
+        return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
+    last = facts.total is None or not facts.exact or ask.offset + facts.rows >= facts.total
+    if 0 < facts.rows < ask.size and not last:
+        return facts.rows
+    return ask.size
+
+
+# ---- what to ask next
+
+
+def plan(shape: PageShape, standing: Standing, ahead: int, most: int | None = None) -> list[Ask]:
+    """Give the request at the place and up to `ahead` more behind it, in order.
+
+    Nothing is asked for ahead before the first page came, past an exact total, past `most` rows from the start, or
+    where neighbours have neither an exact total nor a shared row to be joined by.
+    """
+    asks = [_ask(shape, standing, standing.place)]
+    if not standing.longest or not (standing.exact or standing.overlap):
+        return asks
+    end = standing.total if standing.exact and standing.total is not None else None
+    if most is not None:
+        end = standing.start + most if end is None else min(end, standing.start + most)
+    while len(asks) <= ahead:
+        last = asks[-1]
+        place = last.offset + min(last.size, standing.reach or last.size)
+        if end is not None and place >= end:
+            break
+        following = _ask(shape, standing, place)
+        if following.offset <= last.offset:
+            break
+        asks.append(following)
+    return asks
+
+
+def _ask(shape: PageShape, standing: Standing, place: int) -> Ask:
+    size = standing.size
+    if shape.dialect == "page":
+        return Ask(place // size * size, size)
+    overlap = min(standing.overlap, place - standing.start)
+    return Ask(place - overlap, min(size + overlap, shape.largest))
+
+
+@frozen
+class Mark:
+    """What is kept of the page before, to join the next one to it."""
+
+    end: int
+    total: int | None
+    ids: frozenset[str]
+
+
+def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
+    """Say whether a page that was asked for before its neighbour came continues it without a gap.
+
+    Rows may have moved between the two answers. They adjoin if they share a row, or if both state the same exact
+    total and no position lies between them.
+    """
+    if not mark.ids.isdisjoint(ids):
+        return True
+    return facts.exact and facts.total == mark.total and ask.offset <= mark.end
+
+
+class Window:
+    """The ids that came last: at least `keep` of them, at most twice as many."""
+
+    __slots__ = ("_keep", "_older", "_recent")
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        # Two generations instead of an ordered dict: forgetting is then one assignment, whatever the size.
+        self._recent: set[str] = set()
+        self._older: set[str] = set()
+
+    def unseen(self, ids: Sequence[str]) -> list[int]:
+        """Give the positions in `ids` of those that did not come before; of twins the first."""
+        recent, older = self._recent, self._older
+        if recent.isdisjoint(ids) and older.isdisjoint(ids) and len(set(ids)) == len(ids):
+            return list(range(len(ids)))
+        here: set[str] = set()
+        fresh: list[int] = []
+        for position, identity in enumerate(ids):
+            if identity not in recent and identity not in older and identity not in here:
+                here.add(identity)
+                fresh.append(position)
+        return fresh
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Note that these came; an id that came before counts as come now."""
+        if len(self._recent) + len(ids) > self._keep:
+            self._older, self._recent = self._recent, set()
+        self._recent.update(ids)

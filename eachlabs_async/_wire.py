@@ -1,0 +1,222 @@
+"""Owns what a request and an answer are, as pure functions; refuses I/O, clocks and any knowledge of aiohttp.
+
+Building: path arguments become one percent-encoded segment each, queries are encoded, ids are checked. Reading:
+a status that is not a success becomes the error of the tree, with the keys struck out of every text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import quote, unquote, urlencode
+
+from .endpoints import Endpoint
+from .errors import APIStatusError, ConfigurationError, error_class_for
+from .hosts import Edition
+
+MAX_BODY_TEXT: Final = 2000
+"""Characters of a body that an error keeps."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
+_REQUEST_ID_HEADERS: Final = ("X-Request-Id", "X-Execution-ID", "X-Generation-Id")
+
+
+class Headers(Protocol):
+    """What is asked of an answer's headers: look-up by name, in whatever case."""
+
+    def get(self, key: str, /) -> str | None:
+        """Give the first value of the header `key`, None where it is absent."""
+        ...
+
+
+# ---- building
+
+
+def segment(name: str, value: object) -> str:
+    """Encode one path argument whole; a `TypeError` or `ValueError` that names it where it cannot be an id."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if _PLAIN(value):
+        return value
+    if value in ("", ".", ".."):
+        raise ValueError(f"{name} must not be {value!r}" if value else f"{name} must not be empty")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+
+
+def template(endpoint: Endpoint, edition: Edition) -> str:
+    """Give the endpoint's path template in `edition`; a `ConfigurationError` where that edition lacks the call."""
+    path = endpoint.path(edition)
+    if path is None:
+        raise ConfigurationError(f"{endpoint.name} is not part of the {edition} edition: choose other hosts")
+    return path
+
+
+def expand(endpoint: Endpoint, edition: Edition, **arguments: object) -> str:
+    """Give the endpoint's path in `edition` with each argument as one encoded segment."""
+    path = template(endpoint, edition)
+    return path.format(**{name: segment(name, value) for name, value in arguments.items()})
+
+
+def query(params: Mapping[str, object]) -> str:
+    """Encode a query, without the question mark; a None is left out, a list is repeated."""
+    pairs = {name: _parameter(name, value) for name, value in params.items() if value is not None}
+    try:
+        return urlencode(pairs, doseq=True, quote_via=quote)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "params must be text that UTF-8 can carry (a value holds a lone surrogate)"
+        ) from None
+
+
+def _parameter(name: str, value: object) -> str | list[str]:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [str(_parameter(name, item)) for item in value]
+    raise TypeError(f"params[{name!r}] must be a str, a number, a bool or a list, not {type(value).__name__}")
+
+
+def checked_path(path: object) -> str:
+    """Check and encode a whole path that a caller wrote (for `client.request`); escapes in it stay as they are."""
+    if not isinstance(path, str):
+        raise TypeError(f"path must be a str, not {type(path).__name__}")
+    if not path.startswith("/"):
+        raise ValueError("path must begin with '/' (it goes below the service's base URL)")
+    if "?" in path or "#" in path:
+        raise ValueError("path must not hold '?' or '#': give the query as params, and encode ids")
+    if any(unquote(part) in (".", "..") for part in path.split("/")):
+        raise ValueError("path must not hold a '.' or '..' segment")
+    try:
+        return quote(path, safe="/%:@!$&'()*+,;=~")
+    except UnicodeEncodeError:
+        raise ValueError("path must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+
+
+# ---- reading
+
+
+def strike(text: str, secrets: Collection[str]) -> str:
+    """Strike every secret out of `text`, also where it is percent-encoded."""
+    for secret in secrets:
+        plain = str.__str__(secret)
+        text = text.replace(plain, "***")
+        encoded = quote(plain, safe="")
+        if encoded != plain:
+            text = text.replace(encoded, "***")
+    return text
+
+
+def retry_after_s(headers: Headers, now: datetime) -> float | None:
+    """Read `Retry-After` (seconds, or a date) as seconds from now, never negative; None where it says nothing.
+
+    A date is held against the answer's own `Date`, so that a clock that differs from the server's does no harm.
+    """
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    value = value.strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", value):
+        return float(value)
+    at = _http_date(value)
+    if at is None:
+        return None
+    return max(0.0, (at - (_http_date(headers.get("Date")) or now)).total_seconds())
+
+
+def _http_date(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        parsed = parsedate_to_datetime(value)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def status_error(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    secrets: Collection[str],
+    now: datetime,
+    method: str,
+    url: str,
+    attempts: int,
+) -> APIStatusError:
+    """Turn an answer that is not a success into its error; no text in it holds one of the `secrets`."""
+    text = strike(body.decode("utf-8", "replace"), secrets)
+    message, code, details = _explanation(text)
+    request_id = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), None)
+    return error_class_for(status)(
+        message or _phrase(status),
+        status=status,
+        code=code,
+        details=details,
+        request_id=strike(request_id, secrets)[:200] if request_id else None,
+        retry_after_s=retry_after_s(headers, now),
+        body=text[:MAX_BODY_TEXT],
+        method=method,
+        url=strike(url, secrets),
+        attempts=attempts,
+    )
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "an answer without an explanation"
+
+
+def _explanation(text: str) -> tuple[str, str | None, Any]:
+    """Find message, code and details in an error body of either vendor; a page of HTML has none."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return "", None, None
+    if not isinstance(body, dict):
+        return "", None, None
+    inner = body.get("error")
+    source: dict[str, Any] = inner if isinstance(inner, dict) else body
+    detail = body.get("detail")
+    message = next(
+        (
+            found
+            for found in (inner, source.get("message"), body.get("error_message"), _validation(detail))
+            if isinstance(found, str) and found
+        ),
+        "",
+    )
+    code = source.get("code")
+    details = source.get("details")
+    return (
+        message[:MAX_BODY_TEXT],
+        str(code) if isinstance(code, str | int) else None,
+        detail if details is None else details,
+    )
+
+
+def _validation(detail: object) -> str | None:
+    """Say in a line what a `{"detail": ...}` body complains of."""
+    if isinstance(detail, str):
+        return detail
+    if not isinstance(detail, list):
+        return None
+    lines: list[str] = []
+    for item in detail:
+        if isinstance(item, dict):
+            where = item.get("loc")
+            at = ".".join(str(part) for part in where) if isinstance(where, list) else ""
+            lines.append(f"{at}: {item.get('msg')}" if at else str(item.get("msg")))
+    return "; ".join(lines) or None

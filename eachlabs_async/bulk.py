@@ -1,0 +1,430 @@
+"""Owns the fanning out of one call over many ids: workers, the window, order, clean-up.
+
+It refuses to know what is fetched (a `Job` does), to retry (`_session` does) and to hold more than its window: ids
+are read as workers come free, and a slow consumer stops the reading. The workers are tasks of the fetch alone; its
+`finally` ends them, and no `yield` stands inside a task group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+from weakref import ReferenceType, ref
+
+from attrs import define, field, frozen
+
+from ._arguments import checked_count
+from ._session import Transport
+from ._tasks import end
+from ._wire import segment, template
+from .endpoints import Endpoint
+from .errors import AuthenticationError, ConfigurationError, EachLabsError
+
+T = TypeVar("T")
+
+WINDOW: Final = 4
+"""Ids (for flows: chunks) held, as a multiple of the concurrency: read and not yet handed out."""
+
+
+@define(eq=False)
+class Outcome(Generic[T]):
+    """What became of one id: a value or an error, never both.
+
+    `index` is the id's place in the input, `attempts` the requests made for it (0 where none was needed),
+    `elapsed_s` the seconds from its first request to its end.
+    """
+
+    id: str
+    index: int
+    value: T | None = None
+    error: Exception | None = None
+    attempts: int = 0
+    elapsed_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Say whether there is a value."""
+        return self.error is None
+
+    def unwrap(self) -> T:
+        """Give the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # a value is there wherever no error is
+
+
+@frozen
+class BulkResult(Generic[T]):
+    """All outcomes of a bulk fetch, by id: `values` and `errors`."""
+
+    values: dict[str, T] = field(factory=dict)
+    errors: dict[str, Exception] = field(factory=dict)
+
+
+@define
+class BulkStats:
+    """What a bulk fetch did so far; the object is kept up to date while it goes on.
+
+    `done` counts outcomes handed out, `failed` those of them with an error, `retries` further attempts.
+    """
+
+    done: int = 0
+    failed: int = 0
+    retries: int = 0
+
+
+class Slot(Generic[T]):
+    """One id in the window: its outcome once it has one, and the twins that wait for it."""
+
+    __slots__ = ("encoded", "finished", "outcome", "twins")
+
+    def __init__(self, identity: Any, index: int) -> None:
+        self.outcome: Outcome[T] = Outcome(identity, index)
+        self.encoded = ""
+        self.finished = False
+        self.twins: list[Slot[T]] | None = None
+
+
+Job = Callable[[list[Slot[T]]], Awaitable[None]]
+"""Fetches what a batch of slots asks for and fills in their outcomes; it raises only what ends the whole fetch."""
+
+Known = Mapping[str, T] | Callable[[str], T | None]
+
+
+def one_each(
+    transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = ""
+) -> Job[T]:
+    """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path."""
+    before, after = template(endpoint, transport.session.hosts.edition).split("{" + argument + "}")
+
+    async def fetch(batch: list[Slot[T]]) -> None:
+        for slot in batch:
+            call = transport.call(endpoint, before + slot.encoded + after, query, crowd=True)
+            outcome = slot.outcome
+            try:
+                outcome.value = await transport.get(call, kind)
+            except EachLabsError as exc:
+                outcome.error = exc.with_traceback(None)
+            outcome.attempts = call.attempts
+
+    return fetch
+
+
+class BulkFetch(Generic[T]):
+    """A fetch of many ids; making one does no I/O, and it is run once.
+
+    `async with fetch as outcomes: async for outcome in outcomes` ends everything when the block is left. A plain
+    `async for` works too, and `await fetch.collect()` gives all outcomes at once.
+    """
+
+    def __init__(
+        self,
+        job: Job[T],
+        ids: Iterable[str] | AsyncIterable[str],
+        *,
+        concurrency: int,
+        ordered: bool,
+        chunk_size: int = 1,
+        known: Known[T] | None = None,
+        on_progress: Callable[[BulkStats], object] | None = None,
+    ) -> None:
+        if isinstance(ids, str | bytes):
+            raise TypeError(f"ids must be an iterable of ids, not one {type(ids).__name__}")
+        self._source: Iterator[str] | None = None
+        self._async_source: AsyncIterator[str] | None = None
+        if isinstance(ids, AsyncIterable):
+            self._async_source = aiter(ids)
+        elif isinstance(ids, Iterable):
+            self._source = iter(ids)
+        else:
+            raise TypeError(f"ids must be an iterable or async iterable of ids, not {type(ids).__name__}")
+        if known is not None and not callable(known) and not isinstance(known, Mapping):
+            raise TypeError(f"known must be a mapping or a callable, not {type(known).__name__}")
+        self._known: Callable[[str], T | None] | None = known.get if isinstance(known, Mapping) else known
+        self._job = job
+        self._concurrency = checked_count("concurrency", concurrency, least=1)
+        self._chunk_size = checked_count("chunk_size", chunk_size, least=1)
+        self._ordered = ordered
+        self._on_progress = on_progress
+        self._window = WINDOW * self._concurrency * self._chunk_size
+        self._started = False
+        self._outcomes: ReferenceType[AsyncGenerator[Outcome[T], None]] | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._reading = asyncio.Lock()
+        self._exhausted = False
+        self._read = 0  # ids read from the source
+        self._held = 0  # of these, not handed out yet
+        self._by_id: dict[str, Slot[T]] = {}
+        self._line: deque[Slot[T]] = deque()  # ordered: all that is held, in input order
+        self._ready: deque[Slot[T]] = deque()  # unordered: what is finished
+        self._failure: BaseException | None = None
+        self._bell: asyncio.Future[None] | None = None
+        self._room: deque[asyncio.Future[None]] = deque()
+        self.stats = BulkStats()
+
+    def __repr__(self) -> str:
+        return f"<BulkFetch: {self.stats.done} outcomes so far>"
+
+    # ---- ways to run
+
+    def __aiter__(self) -> AsyncIterator[Outcome[T]]:
+        """Run, giving each outcome as it comes (or in input order, if asked for)."""
+        if self._started:
+            raise RuntimeError("a BulkFetch is run once: make a new one with get_many()")
+        self._started = True
+        outcomes = self._run()
+        # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
+        self._outcomes = ref(outcomes)
+        return outcomes
+
+    async def collect(self) -> BulkResult[T]:
+        """Run and give all outcomes by id; an error that ends the fetch carries those that came as `partial`."""
+        result: BulkResult[T] = BulkResult()
+        try:
+            async with self as outcomes:
+                async for outcome in outcomes:
+                    if outcome.error is None:
+                        result.values[outcome.id] = outcome.unwrap()
+                    else:
+                        result.errors[_as_key(outcome.id)] = outcome.error
+        except EachLabsError as exc:
+            exc.partial = result
+            raise
+        return result
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the fetch now: its requests are cancelled, and gone when this returns."""
+        outcomes = self._outcomes() if self._outcomes is not None else None
+        if outcomes is not None:
+            await outcomes.aclose()
+        await self._stop()
+
+    # ---- handing out
+
+    async def _run(self) -> AsyncGenerator[Outcome[T], None]:
+        loop = asyncio.get_running_loop()
+        self._workers = [loop.create_task(self._work()) for _ in range(self._concurrency)]
+        for worker in self._workers:
+            worker.add_done_callback(self._worker_done)
+        try:
+            while True:
+                while (slot := self._next_finished()) is not None:
+                    self._let_go(slot)
+                    outcome = slot.outcome
+                    yield outcome
+                if not self._workers:
+                    break
+                self._bell = loop.create_future()
+                await self._bell
+            # What is left in line behind an id that was never finished, because the fetch was ended.
+            while self._line:
+                slot = self._line.popleft()
+                if slot.finished:
+                    self._let_go(slot)
+                    yield slot.outcome
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+        finally:
+            await self._stop()
+
+    def _next_finished(self) -> Slot[T] | None:
+        if self._ordered:
+            return self._line.popleft() if self._line and self._line[0].finished else None
+        return self._ready.popleft() if self._ready else None
+
+    def _let_go(self, slot: Slot[T]) -> None:
+        """Count an outcome as handed out, and let one more id in."""
+        outcome, stats = slot.outcome, self.stats
+        self._held -= 1
+        if self._by_id.get(slot.encoded) is slot:
+            del self._by_id[slot.encoded]
+        while self._room and self._held < self._window:
+            waiter = self._room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+        stats.done += 1
+        if outcome.error is not None:
+            stats.failed += 1
+        if outcome.attempts > 1:
+            stats.retries += outcome.attempts - 1
+        if self._on_progress is not None:
+            self._on_progress(stats)
+
+    # ---- working
+
+    async def _work(self) -> None:
+        """Read and fetch until there is nothing left; one of `concurrency` workers."""
+        loop = asyncio.get_running_loop()
+        while not self._exhausted:
+            if self._held >= self._window:
+                waiter = loop.create_future()
+                self._room.append(waiter)
+                await waiter
+                continue
+            batch = self._next_batch() if self._source is not None else await self._next_async_batch()
+            if not batch:
+                continue
+            began = loop.time()
+            await self._job(batch)
+            elapsed_s = loop.time() - began
+            for slot in batch:
+                error = slot.outcome.error
+                if isinstance(error, AuthenticationError | ConfigurationError):
+                    raise error  # It would stop every id alike.
+                slot.outcome.elapsed_s = elapsed_s
+                self._finish(slot)
+
+    def _next_batch(self) -> list[Slot[T]]:
+        """Read up to a chunk of ids that need fetching; empty if the window filled or the source ended."""
+        batch: list[Slot[T]] = []
+        source = self._source
+        assert source is not None
+        while len(batch) < self._chunk_size and (batch or self._held < self._window):
+            try:
+                identity = next(source)
+            except StopIteration:
+                self._exhausted = True
+                break
+            except Exception as exc:
+                self._source_failed(exc)
+                break
+            slot = self._admit(identity)
+            if slot is not None:
+                batch.append(slot)
+        return batch
+
+    async def _next_async_batch(self) -> list[Slot[T]]:
+        """Do as `_next_batch` does, from an async source, which one worker reads at a time."""
+        batch: list[Slot[T]] = []
+        source = self._async_source
+        assert source is not None
+        async with self._reading:
+            while (
+                not self._exhausted and len(batch) < self._chunk_size and (batch or self._held < self._window)
+            ):
+                try:
+                    identity = await anext(source)
+                except StopAsyncIteration:
+                    self._exhausted = True
+                    break
+                except Exception as exc:
+                    self._source_failed(exc)
+                    break
+                slot = self._admit(identity)
+                if slot is not None:
+                    batch.append(slot)
+        return batch
+
+    def _source_failed(self, exc: Exception) -> None:
+        """Read no further; what was read is still fetched and handed out before the error is raised."""
+        self._exhausted = True
+        self._failure = self._failure or exc
+
+    def _admit(self, identity: Any) -> Slot[T] | None:
+        """Take an id into the window; give its slot where it has to be fetched."""
+        slot: Slot[T] = Slot(identity, self._read)
+        self._read += 1
+        self._held += 1
+        if self._ordered:
+            self._line.append(slot)
+        try:
+            slot.encoded = encoded = segment("id", identity)
+        except (TypeError, ValueError) as exc:
+            slot.outcome.error = exc.with_traceback(None)
+            self._finish(slot)
+            return None
+        first = self._by_id.get(encoded)
+        if first is not None:
+            if first.finished:
+                self._answer_twin(first, slot)
+            elif first.twins is None:
+                first.twins = [slot]
+            else:
+                first.twins.append(slot)
+            return None
+        self._by_id[encoded] = slot
+        if self._known is not None:
+            value = self._known(identity)
+            if value is not None and getattr(value, "is_finished", True):
+                slot.outcome.value = value
+                self._finish(slot)
+                return None
+        return slot
+
+    def _finish(self, slot: Slot[T]) -> None:
+        slot.finished = True
+        if not self._ordered:
+            self._ready.append(slot)
+        bell = self._bell
+        if bell is not None and not bell.done() and (not self._ordered or self._line[0].finished):
+            bell.set_result(None)
+        if slot.twins is not None:
+            twins, slot.twins = slot.twins, None
+            for twin in twins:
+                self._answer_twin(slot, twin)
+
+    def _answer_twin(self, first: Slot[T], twin: Slot[T]) -> None:
+        done, outcome = first.outcome, twin.outcome
+        outcome.value, outcome.error = done.value, done.error
+        outcome.attempts, outcome.elapsed_s = done.attempts, done.elapsed_s
+        self._finish(twin)
+
+    # ---- ending
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        if worker in self._workers:
+            self._workers.remove(worker)
+        if not worker.cancelled() and (failure := worker.exception()) is not None:
+            # The first failure ends the fetch: the other workers' requests are given up.
+            self._failure = self._failure or failure
+            self._exhausted = True
+            for other in self._workers:
+                other.cancel()
+        if self._exhausted:
+            # The others may wait for room, which will not come before the consumer does: let them end.
+            while self._room:
+                waiter = self._room.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
+        if not self._workers and self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    async def _stop(self) -> None:
+        """End the workers and forget what they held."""
+        workers, self._workers = self._workers, []
+        self._exhausted = True
+        await end(workers)
+        self._line.clear()
+        self._ready.clear()
+        self._by_id.clear()
+
+
+def _as_key(identity: Any) -> Any:
+    """Give the id as a dict key; an id that was no text may not even be hashable."""
+    try:
+        hash(identity)
+    except TypeError:
+        return repr(identity)
+    return identity

@@ -1,0 +1,110 @@
+"""Owns the emulator's command line: start, say where and with which keys, run until told to stop.
+
+`python -m eachlabs_async.emulator --port 8123 --executions 5000 --latency-ms 20 --faults 0.05`
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from .faults import Fault
+from .server import Emulator
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m eachlabs_async.emulator",
+        description="A stand-in for the Each Labs services on loopback, with seeded rows.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)"
+    )
+    parser.add_argument("--executions", type=int, default=1000, help="rows of each kind (default 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default 1)")
+    parser.add_argument(
+        "--latency-ms", type=float, default=0.0, help="milliseconds before each answer (default 0)"
+    )
+    parser.add_argument(
+        "--faults", type=float, default=0.0, help="share 0..1 of requests that fail (default 0)"
+    )
+    return parser
+
+
+def _banner(emulator: Emulator) -> str:
+    hosts, unified = emulator.hosts, emulator.unified_hosts
+    return f"""\
+The emulator listens on {emulator.url}
+
+service     edition   header                  base URL
+api         compat    X-API-Key: KEY          {hosts.api.base_url}
+workflows   compat    X-API-Key: KEY          {hosts.workflows.base_url}
+all of it   unified   Authorization: Bearer   {unified.api.base_url}
+flows       both      X-API-KEY: KEY          {hosts.flows.base_url}
+runs        both      X-API-Key: RUNS KEY     {hosts.runs.base_url}
+
+key: {emulator.api_key}    runs key: {emulator.runs_api_key}
+workflow: {emulator.workflow_ids[0]} (or {emulator.workflow_slugs[0]})
+
+  curl -H 'X-API-Key: {emulator.api_key}' '{hosts.api.base_url}/executions?limit=2'
+
+  from eachlabs_async import EachLabs
+  from eachlabs_async.hosts import Hosts, Service
+  hosts = Hosts(
+      api=Service("{hosts.api.base_url}"),
+      workflows=Service("{hosts.workflows.base_url}"),
+      flows=Service("{hosts.flows.base_url}"),
+      runs=Service("{hosts.runs.base_url}"),
+  )
+  client = EachLabs("{emulator.api_key}", hosts=hosts, runs_api_key="{emulator.runs_api_key}")
+
+Ctrl-C stops it."""
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    emulator = Emulator(
+        arguments.executions, arguments.seed, host=arguments.host, port=arguments.port, log_size=1000
+    )
+    if arguments.latency_ms:
+        emulator.faults.add(Fault.latency(arguments.latency_ms / 1000))
+    emulator.faults.random(arguments.faults)
+    emulator.warm()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # pragma: no cover - Windows, where Ctrl-C is a KeyboardInterrupt
+            break
+    async with emulator:
+        print(_banner(emulator), flush=True)
+        await stop.wait()
+    print(f"{emulator.requests.total()} requests answered", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until SIGINT or SIGTERM; 0 then, 1 where it cannot listen, 2 for a wrong argument."""
+    arguments = _parser().parse_args(argv)
+    try:
+        asyncio.run(_run(arguments))
+    except OSError as error:
+        print(
+            f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}", file=sys.stderr
+        )
+        return 1
+    except ValueError as error:
+        print(f"{_parser().prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # pragma: no cover - Windows
+        pass
+    return 0
+
+
+if __name__ == "__main__":  # pragma: no cover - its test runs it as a process of its own
+    raise SystemExit(main())

@@ -1,0 +1,249 @@
+"""Owns a listing that moves: rows newest first, their encoded bytes, and the ways to change them mid-walk.
+
+Rows are plain dicts in the words of the wire. A key that begins with an underscore is the emulator's own
+and is never sent. What is read from a collection is a copy: rows change through `insert`, `remove` and
+`change` alone, so that the encoded bytes are always those of the row. It refuses HTTP, and knows no service
+by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+__all__ = ["Collection", "Grouped", "Row", "encode", "parsed_time"]
+
+Row = dict[str, Any]
+
+# A view says how the wire shows a row: in full (a get), or as a line of a listing.
+View = Callable[[Row], Row]
+
+_REMEMBERED_SELECTIONS = 64
+
+
+def encode(value: Any) -> bytes:
+    """Give the compact JSON of `value` (`NaN` and infinities as Python writes them, so that they can be
+    tried).
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parsed_time(text: Any) -> datetime | None:
+    """Read a time of the wire (one without a zone is UTC); None where it is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _shown(row: Row) -> Row:
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+class Collection:
+    """One listing, newest first.
+
+    `identity` names the id's field; `make` builds a row created at a given time; `rows` are the first ones;
+    `listed` is the view of a row in a listing and `full` the one of a get, each by default all of the row
+    that is not the emulator's own.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        make: Callable[[datetime], Row],
+        rows: Iterable[Row] = (),
+        *,
+        listed: View = _shown,
+        full: View = _shown,
+    ) -> None:
+        self._identity = identity
+        self._make = make
+        self._views: dict[str, View] = {"listed": listed, "full": full}
+        self._encoded: dict[str, dict[int, bytes]] = {"listed": {}, "full": {}}
+        self._selections: dict[Any, list[Row]] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._rows: list[Row] = list(rows)
+        self._by_id: dict[str, Row] = {row[identity]: row for row in self._rows}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Give a copy of each row, newest first, as the listing shows it."""
+        return iter([json.loads(self.encoded(row, "listed")) for row in self._rows])
+
+    def __contains__(self, row_id: object) -> bool:
+        return row_id in self._by_id
+
+    def ids(self) -> list[str]:
+        """Give the ids, newest first."""
+        return [row[self._identity] for row in self._rows]
+
+    def get(self, row_id: str) -> Row:
+        """Give a copy of the row as a get shows it; a `KeyError` where there is none."""
+        copy: Row = json.loads(self.encoded(self._by_id[row_id], "full"))
+        return copy
+
+    def insert(self, count: int = 1, at: int = 0, /, **fields: Any) -> list[str]:
+        """Insert `count` new rows before position `at` (0 is the newest end) and give their ids, newest
+        first.
+
+        `fields` overwrite what each new row would hold.
+        """
+        if not 0 <= at <= len(self._rows):
+            raise IndexError(f"at must be 0..{len(self._rows)}, not {at}")
+        made: list[Row] = []
+        for time in self._times_for(count, at):
+            row = self._make(time)
+            row.update(fields)
+            made.append(row)
+        self._rows[at:at] = made
+        self._moved()
+        return [row[self._identity] for row in made]
+
+    def remove(self, *which: int | str) -> list[str]:
+        """Remove rows by position (as they stand before the call) or by id, and give the ids removed."""
+        gone = [self._rows[one] if isinstance(one, int) else self._by_id[one] for one in which]
+        marks = {id(row) for row in gone}
+        self._rows = [row for row in self._rows if id(row) not in marks]
+        for row in gone:
+            self._forget(row)
+        self._moved()
+        return [row[self._identity] for row in gone]
+
+    def change(self, row_id: str, /, **fields: Any) -> None:
+        """Overwrite fields of one row; `...` as a value takes the field away."""
+        row = self._by_id[row_id]
+        for name, value in fields.items():
+            if value is ...:
+                row.pop(name, None)
+            else:
+                row[name] = value
+        self._forget(row)
+        self._moved(new_ids=self._identity in fields)
+
+    def find(self, row_id: str) -> Row | None:
+        """Give the row itself for serving, None where there is none; never change it in place."""
+        return self._by_id.get(row_id)
+
+    def encoded(self, row: Row, view: str) -> bytes:
+        """Give the row's JSON in a view (`"listed"` or `"full"`), encoded once until the row changes."""
+        known = self._encoded[view]
+        body = known.get(id(row))
+        if body is None:
+            body = known[id(row)] = encode(self._views[view](row))
+        return body
+
+    def select(self, key: Any = None, keep: Callable[[Row], bool] | None = None) -> list[Row]:
+        """Give the rows that `keep` accepts, newest first; remembered under `key` until something changes."""
+        if keep is None:
+            return self._rows
+        rows = self._selections.get(key)
+        if rows is None:
+            if len(self._selections) >= _REMEMBERED_SELECTIONS:
+                self._selections.clear()
+            rows = self._selections[key] = [row for row in self._rows if keep(row)]
+        return rows
+
+    async def changed(self) -> None:
+        """Wait until a row is inserted, removed or changed."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            # A waiter that was woken has been taken off already; one that gave up takes itself off.
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def warm(self) -> None:
+        """Encode every row in both views now, so that no request pays for it."""
+        for row in self._rows:
+            self.encoded(row, "listed")
+            self.encoded(row, "full")
+
+    def _times_for(self, count: int, at: int) -> list[datetime]:
+        # The listing stays newest first: rows at the front are newer than the newest, a second apart; rows
+        # further down share the time of the row that they push down.
+        if not self._rows:
+            newest = datetime.now(UTC).replace(microsecond=0)
+            return [newest - timedelta(seconds=n) for n in range(count)]
+        neighbour = self._rows[min(at, len(self._rows) - 1)]
+        time = parsed_time(neighbour.get("created_at")) or datetime.now(UTC).replace(microsecond=0)
+        if at == 0:
+            return [time + timedelta(seconds=count - n) for n in range(count)]
+        return [time] * count
+
+    def _forget(self, row: Row) -> None:
+        for known in self._encoded.values():
+            known.pop(id(row), None)
+
+    def _moved(self, *, new_ids: bool = True) -> None:
+        if new_ids:
+            self._by_id = {row[self._identity]: row for row in self._rows}
+        self._selections.clear()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Grouped:
+    """The collections of one kind, one for each workflow: `grouped[workflow_id]` is a `Collection`."""
+
+    def __init__(self, groups: Mapping[str, Collection]) -> None:
+        self._groups = dict(groups)
+
+    def __getitem__(self, workflow_id: str) -> Collection:
+        return self._groups[workflow_id]
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups.values())
+
+    def __iter__(self) -> Iterator[Row]:
+        """Give a copy of each row as its listing shows it, workflow after workflow."""
+        return (row for group in self._groups.values() for row in group)
+
+    def __contains__(self, row_id: object) -> bool:
+        return any(row_id in group for group in self._groups.values())
+
+    def ids(self) -> list[str]:
+        """Give the ids of all workflows, workflow after workflow."""
+        return [row_id for group in self._groups.values() for row_id in group.ids()]
+
+    def get(self, row_id: str) -> Row:
+        """Give a copy of the row as a get shows it; a `KeyError` where there is none."""
+        return self._holding(row_id).get(row_id)
+
+    def remove(self, *ids: str) -> list[str]:
+        """Remove rows by id, wherever they are, and give the ids removed."""
+        return [gone for row_id in ids for gone in self._holding(row_id).remove(row_id)]
+
+    def change(self, row_id: str, /, **fields: Any) -> None:
+        """Overwrite fields of one row, wherever it is; `...` as a value takes the field away."""
+        self._holding(row_id).change(row_id, **fields)
+
+    def group_of(self, row_id: str) -> Collection | None:
+        """Give the collection that holds the row, None where none does."""
+        for group in self._groups.values():
+            if row_id in group:
+                return group
+        return None
+
+    def warm(self) -> None:
+        """Encode every row in both views now, so that no request pays for it."""
+        for group in self._groups.values():
+            group.warm()
+
+    def _holding(self, row_id: str) -> Collection:
+        group = self.group_of(row_id)
+        if group is None:
+            raise KeyError(row_id)
+        return group

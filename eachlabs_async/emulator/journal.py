@@ -1,0 +1,111 @@
+"""Owns what the emulator saw: a bounded log of requests, counters, and which key came with what.
+
+It refuses to keep a key: the log says what a key was (right, wrong, another vendor's), never what it read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import frozen
+
+from ..hosts import Auth
+
+__all__ = ["Journal", "KeySeen", "Seen", "UNROUTED", "judged_key"]
+
+KeySeen = Literal["none", "right", "wrong", "foreign"]
+
+# The endpoint name of a request to no endpoint, as the target of a redirect is.
+UNROUTED = "unrouted"
+
+_KEY_HEADERS = ("x-api-key", "authorization")
+
+
+@frozen(kw_only=True)
+class Seen:
+    """One request as it arrived.
+
+    `endpoint` is a name of `ENDPOINTS`, or `"unrouted"`; `target` the raw path and query of the request line;
+    `path` and `query` are decoded. `headers` have lower-case names, and `key` in place of a key's value.
+    `at` is in seconds of the monotonic clock; `connection` numbers the TCP connections from 1.
+    """
+
+    number: int
+    endpoint: str
+    service: str
+    edition: str
+    method: str
+    target: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    key: KeySeen
+    connection: int
+    at: float
+
+    def json(self) -> Any:
+        """Read the request's body as JSON."""
+        return json.loads(self.body)
+
+
+def judged_key(
+    headers: Mapping[str, str], rest: str, *, auth: Auth, expected: str, foreign: str
+) -> tuple[KeySeen, dict[str, str]]:
+    """Say what key came, and give the headers (lower-case names) with that word in the key's place.
+
+    `foreign` is the other vendor's key: it is looked for in every header and in `rest` (target and body),
+    since wherever it travels it has leaked.
+    """
+    shown = {name.lower(): value for name, value in headers.items()}
+    wanted = ("x-api-key", expected) if auth == "x-api-key" else ("authorization", f"Bearer {expected}")
+    key: KeySeen = "none"
+    if foreign in rest or any(foreign in value for value in shown.values()):
+        key = "foreign"
+    elif shown.get(wanted[0]) == wanted[1]:
+        key = "right"
+    elif any(name in shown for name in _KEY_HEADERS):
+        key = "wrong"
+    for name, value in shown.items():
+        if name in _KEY_HEADERS or foreign in value:
+            shown[name] = key
+    return key, shown
+
+
+class Journal:
+    """Counts requests and answers, and keeps the last `size` requests."""
+
+    def __init__(self, size: int) -> None:
+        self.log: deque[Seen] = deque(maxlen=size)
+        self.in_flight = 0
+        self.number = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start counting anew; requests in flight stay counted as such."""
+        self.log.clear()
+        self.requests: Counter[str] = Counter()
+        self.answers: Counter[int] = Counter()
+        self.wrong_keys: list[Seen] = []
+        self.max_in_flight = self.in_flight
+
+    def arrived(self) -> int:
+        """Count a request in, and give its number (from 1)."""
+        self.number += 1
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        return self.number
+
+    def note(self, seen: Seen) -> None:
+        """Write a request down."""
+        self.log.append(seen)
+        self.requests[seen.endpoint] += 1
+        if seen.key == "foreign":
+            self.wrong_keys.append(seen)
+
+    def left(self) -> None:
+        """Count a request out."""
+        self.in_flight -= 1

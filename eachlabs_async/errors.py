@@ -1,0 +1,231 @@
+"""Owns the exception tree; refuses I/O, and holds plain values only, so that every error pickles.
+
+`EachLabsError` is the root of everything this package raises about a call. What a caller got wrong in an
+argument is a plain `ValueError` or `TypeError` that names the argument. No error holds a key: the room that
+builds one from an answer strikes the keys out first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ConflictError",
+    "DriftError",
+    "EachLabsError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PaginationError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ResponseDecodeError",
+    "ServerError",
+    "UnprocessableEntityError",
+    "error_class_for",
+]
+
+
+class EachLabsError(Exception):
+    """The root of the tree.
+
+    `message` says what happened; `method`, `url` and `attempts` (requests sent for the call, 0 where none
+    was) say where. A walk adds `checkpoint`, a failed `collect()` also `partial`: what had come until then.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.method = method
+        self.url = url
+        self.attempts = attempts
+        self.checkpoint: str | None = None
+        self.partial: Any = None
+
+    def __str__(self) -> str:
+        if self.method is None:
+            return self.message
+        tries = f", {self.attempts} attempt{'' if self.attempts == 1 else 's'}"
+        return f"{self.message} ({self.method} {self.url}{tries})"
+
+
+class ConfigurationError(EachLabsError, ValueError):
+    """The client cannot make the call as it is set up: a key is missing, a host is not allowed, it is closed."""
+
+
+class APIConnectionError(EachLabsError):
+    """No whole answer came: the connection failed or broke, or a redirect was refused.
+
+    `sent` is False where the request certainly never reached the server. `retryable` is False where trying
+    again cannot help (a certificate that does not verify, a redirect to another origin).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+        sent: bool = True,
+        retryable: bool = True,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.sent = sent
+        self.retryable = retryable
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """The connect or read time-out, or the deadline of the whole call, passed."""
+
+
+class APIStatusError(EachLabsError):
+    """The service answered with a status that is not a success.
+
+    `status` is the number; `message`, `code` and `details` come from the body where it has them;
+    `request_id` names the request for the vendor's support; `retry_after_s` is the wait that the service
+    asked for, in seconds from when the answer came; `body` is the start of the body as text.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        code: str | None = None,
+        details: Any = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+        body: str = "",
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.status = status
+        self.code = code
+        self.details = details
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        self.body = body
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        suffix = f" [request {self.request_id}]" if self.request_id else ""
+        return f"HTTP {self.status}: {text}{suffix}"
+
+
+class BadRequestError(APIStatusError):
+    """400: the service refused an argument."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing or wrong."""
+
+
+class PaymentRequiredError(APIStatusError):
+    """402: the balance of the account is too low."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: locked, or not allowed for this key."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such thing; also an id that a bulk answer left out (then `attempts` tells of the chunk)."""
+
+
+class ConflictError(APIStatusError):
+    """409: the thing changed, or exists already."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the body or the query does not validate; `details` lists what."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many executions at once (a cap, not a rate); nothing was created or billed."""
+
+
+class ServerError(APIStatusError):
+    """5xx: the service, or a proxy before it, failed."""
+
+
+class ResponseDecodeError(EachLabsError):
+    """The body of a success cannot be read as what it should be.
+
+    `path` says where (`$.executions[3].created_at`), `body` is the start of the body as text.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str = "$",
+        body: str = "",
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.path = path
+        self.body = body
+
+
+class PaginationError(EachLabsError):
+    """A listing cannot be walked: page after page brings nothing new although the server says there is more."""
+
+
+class DriftError(PaginationError):
+    """The listing moved under the walk in a way that the chosen drift mode does not accept."""
+
+
+class OutcomeUnknownError(EachLabsError):
+    """A request that creates something was sent and no clear answer came: it may have been carried out.
+
+    It is never sent again by itself. `reason` is the error that hid the outcome.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: EachLabsError | None = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.reason = reason
+
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+
+def error_class_for(status: int) -> type[APIStatusError]:
+    """Give the class for an HTTP status: its own, `ServerError` for 5xx, `APIStatusError` for the rest."""
+    if 500 <= status <= 599:
+        return ServerError
+    return _BY_STATUS.get(status, APIStatusError)

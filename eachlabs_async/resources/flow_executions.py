@@ -1,0 +1,120 @@
+"""Owns the calls about executions of the legacy flows service, and how a bulk answer becomes outcomes per id.
+
+It refuses fanning out and retrying. The bulk endpoint only reads, promises no order and leaves unknown ids out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from typing import Final
+
+from .._codec import encode_json
+from .._services import Call
+from .._session import Transport
+from .._wire import expand
+from ..bulk import BulkFetch, BulkStats, Job, Known, Slot
+from ..endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
+from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
+from ..records import FlowExecution, FlowExecutionBatch
+
+HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
+"""Refusals of a chunk that one id in it, or the number of them, may have caused."""
+
+
+class FlowExecutions:
+    """The executions of legacy flows."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def get(self, workflow_id: str, execution_id: str) -> FlowExecution:
+        """Get one execution (`GET /{workflowID}/executions/{execID}`); `NotFoundError` for an unknown id."""
+        edition = self._transport.session.hosts.edition
+        path = expand(GET_FLOW_EXECUTION, edition, workflow_id=workflow_id, execution_id=execution_id)
+        return await self._transport.get(self._transport.call(GET_FLOW_EXECUTION, path), FlowExecution)
+
+    def get_many(
+        self,
+        workflow_id: str,
+        ids: Iterable[str] | AsyncIterable[str],
+        *,
+        chunk_size: int = 100,
+        concurrency: int = 8,
+        ordered: bool = False,
+        known: Known[FlowExecution] | None = None,
+        on_progress: Callable[[BulkStats], object] | None = None,
+    ) -> BulkFetch[FlowExecution]:
+        """Get many executions of one flow in chunks (`POST /{workflowID}/executions/bulk`), an outcome per id.
+
+        `chunk_size` is ids a request, from 1; `concurrency` is requests at once, from 1. A chunk that is refused is
+        halved until the id at fault stands alone; an id that the answer leaves out is a `NotFoundError` outcome;
+        a row that cannot be read is the outcome of its id alone. The rest is as in `workflow_executions.get_many`.
+        """
+        path = expand(GET_FLOW_EXECUTIONS, self._transport.session.hosts.edition, workflow_id=workflow_id)
+        return BulkFetch(
+            _in_chunks(self._transport, path),
+            ids,
+            concurrency=concurrency,
+            ordered=ordered,
+            chunk_size=chunk_size,
+            known=known,
+            on_progress=on_progress,
+        )
+
+
+def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
+    async def fetch(batch: list[Slot[FlowExecution]]) -> None:
+        ids = [slot.outcome.id for slot in batch]
+        call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), crowd=True)
+        try:
+            body = await transport.send(call)
+            rows = transport.decoded_each(
+                call,
+                body,
+                FlowExecutionBatch,
+                rows="executions",
+                row_kind=FlowExecution,
+                identity="execution_id",
+            )
+        except EachLabsError as exc:
+            failure = exc.with_traceback(None)
+        else:
+            _hand_out(call, batch, dict(reversed(rows)))
+            return
+        for slot in batch:
+            slot.outcome.attempts += call.attempts
+        if len(batch) > 1 and isinstance(failure, APIStatusError) and failure.status in HALVED_STATUSES:
+            middle = len(batch) // 2
+            await fetch(batch[:middle])
+            await fetch(batch[middle:])
+            return
+        for slot in batch:
+            slot.outcome.error = failure
+
+    return fetch
+
+
+def _hand_out(
+    call: Call,
+    batch: list[Slot[FlowExecution]],
+    rows: Mapping[str | None, FlowExecution | ResponseDecodeError],
+) -> None:
+    """Give each id its row, or what is wrong with it."""
+    # A row without a readable id could be any of those that seem to be missing: then none is called not found.
+    unnamed = rows.get(None)
+    for slot in batch:
+        outcome = slot.outcome
+        outcome.attempts += call.attempts
+        row = rows.get(outcome.id, unnamed)
+        if isinstance(row, FlowExecution):
+            outcome.value = row
+        else:
+            outcome.error = row or NotFoundError(
+                f"the bulk answer has no execution {outcome.id!r}",
+                status=404,
+                method=call.method,
+                url=str(call.url),
+                attempts=call.attempts,
+            )

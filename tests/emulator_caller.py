@@ -1,0 +1,40 @@
+"""Owns how the emulator's own tests ask it: a plain aiohttp session with the right key of each service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from eachlabs_async.emulator import Emulator
+
+
+class Caller:
+    """Asks the emulator with the right key of each service."""
+
+    def __init__(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
+        self.emulator, self.session = emulator, session
+
+    async def ask(
+        self,
+        service: str,
+        path: str,
+        *,
+        edition: str = "compat",
+        method: str = "GET",
+        json: Any = None,
+        **query: Any,
+    ) -> tuple[int, Any]:
+        hosts = self.emulator.hosts if edition == "compat" else self.emulator.unified_hosts
+        host = hosts.service(service)  # type: ignore[arg-type]
+        key = self.emulator.runs_api_key if service == "runs" else self.emulator.api_key
+        headers = {"X-API-Key": key} if host.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
+        async with self.session.request(
+            method, host.base_url + path, params=query, headers=headers, json=json
+        ) as answer:
+            return answer.status, await answer.json()
+
+    async def good(self, service: str, path: str, **options: Any) -> Any:
+        status, body = await self.ask(service, path, **options)
+        assert status == 200, body
+        return body
