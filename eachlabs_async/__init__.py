@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from ._retry import RetryPolicy as RetryPolicy
     from ._retry import Timeouts as Timeouts
     from .bulk import BulkFetch as BulkFetch
-    from .bulk import BulkResult as BulkResult
-    from .bulk import BulkStats as BulkStats
-    from .bulk import Outcome as Outcome
     from .client import EachLabs as EachLabs
     from .errors import APIConnectionError as APIConnectionError
     from .errors import APIStatusError as APIStatusError
@@ -48,6 +45,9 @@ if TYPE_CHECKING:
     from .hosts import UNIFIED as UNIFIED
     from .hosts import Hosts as Hosts
     from .hosts import Service as Service
+    from .outcomes import BulkResult as BulkResult
+    from .outcomes import BulkStats as BulkStats
+    from .outcomes import Outcome as Outcome
     from .pager import Page as Page
     from .pager import Pager as Pager
     from .pager import WalkOptions as WalkOptions
@@ -62,13 +62,17 @@ if TYPE_CHECKING:
     from .records import StepOutput as StepOutput
     from .records import WorkflowExecution as WorkflowExecution
     from .records import WorkflowExecutionSummary as WorkflowExecutionSummary
+    from .windows import Window as Window
+    from .windows import WindowWalk as WindowWalk
 
 _ROOMS = {
     "client": ("EachLabs",),
     "hosts": ("COMPAT", "UNIFIED", "Hosts", "Service"),
     "_retry": ("RetryPolicy", "Timeouts"),
     "pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
-    "bulk": ("BulkFetch", "BulkResult", "BulkStats", "Outcome"),
+    "windows": ("Window", "WindowWalk"),
+    "bulk": ("BulkFetch",),
+    "outcomes": ("BulkResult", "BulkStats", "Outcome"),
     "_codec": ("to_dict",),
     "records": (
         "Execution",

@@ -55,10 +55,8 @@ def checked_words(name: str, value: object, allowed: Collection[str] | None = No
     return ",".join(checked)
 
 
-def checked_time(name: str, value: object) -> str | None:
-    """Check a moment and write it as RFC 3339 in UTC; an aware datetime, or RFC 3339 text with a zone."""
-    if value is None:
-        return None
+def checked_moment(name: str, value: object) -> datetime:
+    """Check a moment: an aware datetime, or RFC 3339 text with a zone; gives it in UTC."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
@@ -71,6 +69,16 @@ def checked_time(name: str, value: object) -> str | None:
     if moment.utcoffset() is None:
         raise ValueError(f"{name} must have a time zone: {value!s} is naive")
     try:
-        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{name} must lie within the years 1 to 9999 in UTC, not {value!s}") from None
+
+
+def checked_time(name: str, value: object) -> str | None:
+    """Check an optional moment, as `checked_moment` does, and write it as the wire takes it."""
+    return None if value is None else rfc3339(checked_moment(name, value))
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment in UTC as RFC 3339."""
+    return moment.isoformat().replace("+00:00", "Z")

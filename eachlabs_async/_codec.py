@@ -42,7 +42,7 @@ _EXCERPT = 300
 _SENSITIVE = re.compile(r'("(?:api_key|source_ip_address)"\s*:\s*")[^"]*')
 
 
-# ---- The authority: JSON.
+# ---- The authority: from bytes to plain values, and from those to types.
 
 
 class _Refused(ValueError):  # noqa: N818 - never leaves this room
@@ -84,9 +84,6 @@ def _parse(body: bytes) -> Any:
         return json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant)
     except json.JSONDecodeError as error:
         raise _Refused(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
-
-
-# ---- The authority: types.
 
 
 _WORDS: Final = {
@@ -160,7 +157,7 @@ def _read_time(value: Any, _: Any) -> datetime | None:
     return None if time == _UNSET else time
 
 
-# ---- The authority: structure. cattrs walks, and its notes on the way out give the path.
+# ---- The authority: cattrs walks, and its notes on the way out give the path.
 
 
 def _read_item(read: _Reader, value: Any, index: int | str, kind: Any) -> Any:
@@ -176,30 +173,24 @@ def _record_reader(kind: Any) -> _Reader:
     return lambda value, _: structure(value, kind) if _is(value, dict) else _refuse("an object", value)
 
 
-def _list_reader(kind: Any) -> _Reader:
-    (item,) = get_args(kind)
+def _container(kind: Any) -> Any:
+    origin: Any = get_origin(kind)
+    return origin if origin in (list, dict) else None
+
+
+def _items_reader(kind: Any) -> _Reader:
+    item = get_args(kind)[-1]
     read = _CONVERTER.get_structure_hook(item)
 
     def read_list(value: Any, _: Any) -> list[Any]:
         rows = value if _is(value, list) else _refuse("an array", value)
         return [_read_item(read, row, index, item) for index, row in enumerate(rows)]
 
-    return read_list
-
-
-def _dict_reader(kind: Any) -> _Reader:
-    _, item = get_args(kind)
-    read = _CONVERTER.get_structure_hook(item)
-
     def read_dict(value: Any, _: Any) -> dict[str, Any]:
         rows = value if _is(value, dict) else _refuse("an object", value)
         return {key: _read_item(read, row, key, item) for key, row in rows.items()}
 
-    return read_dict
-
-
-def _made_of(origin: Any) -> Callable[[Any], bool]:
-    return lambda kind: get_origin(kind) is origin
+    return read_list if _container(kind) is list else read_dict
 
 
 def _make_converter() -> cattrs.Converter:
@@ -212,8 +203,7 @@ def _make_converter() -> cattrs.Converter:
     # The whole union, because the text "" is a way of writing null. A time is never required.
     converter.register_structure_hook_func(lambda kind: kind == datetime | None, _read_time)
     converter.register_structure_hook_factory(attrs.has, _record_reader)
-    converter.register_structure_hook_factory(_made_of(list), _list_reader)
-    converter.register_structure_hook_factory(_made_of(dict), _dict_reader)
+    converter.register_structure_hook_factory(lambda kind: _container(kind) is not None, _items_reader)
     converter.register_unstructure_hook(datetime, _write_time)
     return converter
 
@@ -235,16 +225,11 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     while isinstance(error, cattrs.ClassValidationError | cattrs.IterableValidationError):
         error = error.exceptions[0]
         for note in getattr(error, "__notes__", ()):
-            if isinstance(note, cattrs.AttributeValidationNote):
-                path += f".{note.name}"
-            elif isinstance(note, cattrs.IterableValidationNote):
-                path += f"[{note.index!r}]"
-    if isinstance(error, RecursionError):
-        text = "nested too deeply"
-    elif isinstance(error, KeyError):  # cattrs looked a required field up
+            named = isinstance(note, cattrs.AttributeValidationNote)
+            path += f".{note.name}" if named else f"[{note.index!r}]"
+    text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, KeyError):  # cattrs looked a required field up
         text = "is missing"
-    else:
-        text = str(error)
     start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT].decode("utf-8", "replace"))
     return ResponseDecodeError(f"cannot read the answer at {path}: {text}", path=path, body=start)
 
@@ -269,15 +254,15 @@ _ESCAPED_TIME = re.compile(rb"\\u00(?:2[BbDdEe]|3[0-9]|[57][Aa])")
 def _times_source(kind: Any, name: str, depth: int) -> list[str]:
     """Write the lines that collect every time below the variable `name`, which holds a `kind`."""
     pad = "    " * depth
-    origin: Any = get_origin(kind)
-    if origin is UnionType:
+    origin = _container(kind)
+    if isinstance(kind, UnionType):
         options = [option for option in get_args(kind) if option is not type(None)]
         if len(options) == 1:
             inner = _times_source(options[0], name, depth + 1)
             return [f"{pad}if {name} is not None:", *inner] if inner else []
     elif kind is datetime:
         return [f"{pad}if {name}.tzinfo is not UTC: return None", f"{pad}add({name})"]
-    elif origin is list or origin is dict:
+    elif origin is list or (origin is dict and get_args(kind)[0] is str):
         each = f"{name}.values()" if origin is dict else name
         inner = _times_source(get_args(kind)[-1], f"{name}_item", depth + 1)
         return [f"{pad}for {name}_item in {each}:", *inner] if inner else []
@@ -351,11 +336,8 @@ def decode(body: bytes, kind: type[T]) -> T:
     """Read `body` as a `kind` (a record or a list of them), or raise a `ResponseDecodeError` saying where."""
     what: Any = kind  # a list of records is no class to a type checker that asks for a Hashable
     fast = _fast_reader(what)
-    if fast is not None:
-        record = fast(body)
-        if record is not None:
-            return cast(T, record)
-    return decode_by_authority(body, kind)
+    record = fast(body) if fast is not None else None
+    return cast(T, record) if record is not None else decode_by_authority(body, kind)
 
 
 def decode_each(

@@ -10,7 +10,7 @@ import asyncio
 
 
 class Deadline:
-    """The deadline of one call, made and kept by its lane; `expired` tells that it interrupted the call."""
+    """The deadline of one call, made and kept by its lane; `expired` tells of an interruption not yet settled."""
 
     __slots__ = ("_cancelling", "_task", "ends", "expired")
 
@@ -27,7 +27,10 @@ class Deadline:
 
     def took_effect(self) -> bool:
         """Say, once and after a `CancelledError`, whether that was this deadline's doing and nobody else's."""
-        return self.expired and self._task.uncancel() <= self._cancelling
+        if not self.expired:
+            return False
+        self.expired = False
+        return self._task.uncancel() <= self._cancelling
 
 
 class Lane:
@@ -54,6 +57,8 @@ class Lane:
     def leave(self, deadline: Deadline) -> None:
         """End a deadline, passed or not."""
         self._running.pop(deadline, None)
+        if deadline.expired:
+            deadline.took_effect()  # The call swallowed the interruption: its task must not stay marked by it.
 
     def close(self) -> None:
         """Stop the timer."""

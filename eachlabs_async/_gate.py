@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 CROWD_SHARE: Final = 8
@@ -44,15 +45,19 @@ class Gate:
             if place.done() and not place.cancelled():
                 self.leave()  # The place was granted in the same turn of the loop: hand it on.
             else:
-                queue.remove(place)
+                with suppress(ValueError):  # A grant may have passed over it already.
+                    queue.remove(place)
             raise
 
     def leave(self) -> None:
         """Give a place back: straight to the next in line where somebody waits."""
-        if not self._singles and not self._crowd:
-            self.free += 1
-            return
-        self._next().set_result(None)
+        while self._singles or self._crowd:
+            place = self._next()
+            # Who was cancelled in this turn of the loop still stands in line.
+            if not place.done():
+                place.set_result(None)
+                return
+        self.free += 1
 
     def _next(self) -> asyncio.Future[None]:
         self._grants += 1

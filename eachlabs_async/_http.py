@@ -19,6 +19,7 @@ from yarl import URL
 
 from ._keys import Key
 from ._version import __version__
+from ._wire import Body
 from .errors import APIConnectionError, APITimeoutError, ConfigurationError
 from .hosts import is_loopback
 
@@ -26,13 +27,13 @@ USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE
 _JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
 
 
-@define
+@define(repr=False, eq=False)
 class Answer:
     """A whole answer: the body is read and the connection is free again."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Body
 
 
 @define(repr=False, eq=False)
@@ -44,19 +45,15 @@ class Route:
     with_json: dict[str, Any]
 
 
-async def exchange(
-    route: Route, method: str, url: URL, body: bytes | None, timeouts: aiohttp.ClientTimeout
-) -> Answer:
+async def exchange(route: Route, method: str, url: URL, body: bytes | None, timeouts: aiohttp.ClientTimeout) -> Answer:
     """Send one request once and read the whole answer; an `APIConnectionError` where none came."""
     response: aiohttp.ClientResponse | None = None
     try:
         if body is None:
             response = await route.session.request(method, url, timeout=timeouts, **route.plain)
         else:
-            response = await route.session.request(
-                method, url, data=body, timeout=timeouts, **route.with_json
-            )
-        return Answer(response.status, response.headers, await response.read())
+            response = await route.session.request(method, url, data=body, timeout=timeouts, **route.with_json)
+        return Answer(response.status, response.headers, Body(await response.read()))
     except Exception as exc:
         failure = describe(exc)
     response = None  # Its repr shows the answer's headers, and a traceback shows the locals of this frame.
@@ -67,9 +64,7 @@ class Dropped(aiohttp.ClientError):
     """A connection that was lost; unlike aiohttp's own classes it does not make aiohttp send again."""
 
 
-async def send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
+async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Keep aiohttp from sending an idempotent request a second time by itself when a connection drops."""
     try:
         return await handler(request)
@@ -165,8 +160,11 @@ class Sessions:
             # The caller's own middlewares stay; ours goes around them.
             standing["middlewares"] = (send_once, *getattr(session, "_middlewares", ()))
         else:
-            session, each = self._open(headers, creating=creating), {}
-            standing |= _proxy_arguments(origin)
+            through = _proxy_arguments(origin)
+            # aiohttp shows a session's own headers to the proxy too: then the key goes with each request.
+            each = dict(headers) if through else {}
+            session = self._open({} if through else headers, creating=creating)
+            standing |= through
         return Route(
             session,
             {**standing, "headers": each} if each else standing,
@@ -213,6 +211,7 @@ def _proxy_arguments(origin: URL) -> dict[str, Any]:
     except ValueError:
         proxy = URL()
     if proxy.scheme not in ("http", "https") or not proxy.raw_host:
+        found, proxy = None, URL()  # They may hold a password, and a traceback shows the locals of this frame.
         raise ConfigurationError(f"the environment's proxy for {origin.scheme} is not an http(s) URL")
     arguments: dict[str, Any] = {"proxy": proxy.with_user(None)}
     if proxy.raw_user is not None:

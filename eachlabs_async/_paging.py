@@ -18,17 +18,36 @@ Rules, in the order in which they are tried:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from .endpoints import PageShape
 from .errors import PaginationError
 
 MAX_BARREN: Final = 4
 WINDOW_ROWS: Final = 10_000
+
+
+@frozen(kw_only=True)
+class PageShape:
+    """How one listing pages: the words of its query and of its answer.
+
+    `dialect` is `"offset"` (`limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from 1).
+    `rows` and `total` name the envelope's fields. `capped` names the field that must be false for the total
+    to be exact; None where the total always is. `largest` is the most rows that one request may ask for; `words`
+    are the wire's words for arguments that have other names here.
+    """
+
+    dialect: Literal["offset", "page"]
+    rows: str
+    identity: str
+    total: str | None = None
+    capped: str | None = None
+    size: str | None = None
+    largest: int = 100
+    words: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -93,7 +112,7 @@ def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
 def advance(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[Verdict, Standing]:
     """Decide what the answer to `ask` means; a `PaginationError` where the walk cannot go on."""
     if shape.dialect == "page":
-        size = _agreed_size(shape, ask, facts)
+        size = _agreed_size(shape, standing, ask, facts)
         if size != ask.size:
             standing = evolve(standing, size=size)
             if ask.number > 1:
@@ -110,9 +129,7 @@ def advance(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tup
     return _repeated(standing, facts, end)
 
 
-def _progress(
-    shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int
-) -> tuple[Verdict, Standing]:
+def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:
     joined = standing.overlap or (standing.ahead and shape.dialect == "offset" and not facts.exact)
     longest = max(standing.longest, facts.rows)
     moved = evolve(
@@ -129,8 +146,38 @@ def _progress(
     if facts.exact and facts.total is not None:
         ended = facts.total <= place
     else:
-        ended = (facts.total is None or facts.total <= place) and facts.rows < longest
+        ended = (facts.total is None or facts.total <= place) and facts.rows < min(longest, ask.size)
     return (Verdict.END if ended else Verdict.TAKE), moved
+
+
+def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool) -> tuple[Verdict, Standing]:
+    """Decide as `advance` does, for a page by offset that is known to continue what was seen before it.
+
+    Such a page proves more: if it reaches the end of the listing, so does the walk, whatever the counts say; and one
+    of rows that all came before is a step on the way, unless it `repeats` the page before it to the row.
+    """
+    end = ask.offset + facts.rows
+    longest = max(standing.longest, facts.rows)
+    if facts.exact and facts.total is not None:
+        ended = facts.total <= end
+    else:
+        ended = (facts.total is None or facts.total <= end) and facts.rows < min(longest, ask.size)
+    moved = evolve(
+        standing,
+        longest=longest,
+        reach=facts.rows if facts.rows < ask.size else None,
+        distinct=standing.distinct + facts.fresh,
+        total=facts.total if facts.total is not None else standing.total,
+        exact=facts.exact,
+    )
+    if facts.fresh or ended:
+        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, barren=0)
+    if end > standing.place:
+        barren = standing.barren + 1 if repeats else 0
+        return Verdict.TAKE, _bounded(evolve(moved, place=end, barren=barren))
+    if facts.rows == 1 and ask.size > 1:
+        moved = evolve(moved, overlap=0)  # Perhaps the server gives one row at a time: then none can be shared.
+    return Verdict.AGAIN, _bounded(evolve(moved, longest=standing.longest, barren=standing.barren + 1))
 
 
 def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
@@ -168,16 +215,18 @@ def _bounded(standing: Standing) -> Standing:
     return standing
 
 
-def _agreed_size(shape: PageShape, ask: Ask, facts: Facts) -> int:
+def _agreed_size(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> int:
     """Find the size that page numbers count by: the smaller where the server gives less, the larger where more."""
     stated = facts.stated_size if facts.stated_size is not None and facts.stated_size > 0 else None
     if stated is not None and stated < ask.size:
         return stated
     if facts.rows > ask.size:
         return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
-    last = facts.total is None or not facts.exact or ask.offset + facts.rows >= facts.total
-    if 0 < facts.rows < ask.size and not last:
-        return facts.rows
+    if 0 < facts.rows < ask.size:
+        # The last page may be short. Of a walk that begins behind page 1 a short first page may be any page.
+        begun = standing.longest > 0 or ask.number == 1
+        last = begun and (not facts.exact or ask.offset + facts.rows == facts.total)
+        return ask.size if last else facts.rows
     return ask.size
 
 
@@ -212,7 +261,7 @@ def _ask(shape: PageShape, standing: Standing, place: int) -> Ask:
     size = standing.size
     if shape.dialect == "page":
         return Ask(place // size * size, size)
-    overlap = min(standing.overlap, place - standing.start)
+    overlap = min(standing.overlap, place)
     return Ask(place - overlap, min(size + overlap, shape.largest))
 
 
@@ -237,31 +286,34 @@ def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
 
 
 class Window:
-    """The ids that came last: at least `keep` of them, at most twice as many."""
+    """The ids that came last: at least `keep` of them, at most twice as many; all of them if `keep` is None."""
 
     __slots__ = ("_keep", "_older", "_recent")
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int | None) -> None:
         self._keep = keep
         # Two generations instead of an ordered dict: forgetting is then one assignment, whatever the size.
         self._recent: set[str] = set()
         self._older: set[str] = set()
 
-    def unseen(self, ids: Sequence[str]) -> list[int]:
-        """Give the positions in `ids` of those that did not come before; of twins the first."""
+    def unseen(self, ids: Sequence[str]) -> tuple[list[int], int | None]:
+        """Give the positions in `ids` of those that are new (of twins the first), and the first that is not."""
         recent, older = self._recent, self._older
         if recent.isdisjoint(ids) and older.isdisjoint(ids) and len(set(ids)) == len(ids):
-            return list(range(len(ids)))
+            return list(range(len(ids))), None
         here: set[str] = set()
         fresh: list[int] = []
+        first_seen: int | None = None
         for position, identity in enumerate(ids):
-            if identity not in recent and identity not in older and identity not in here:
+            if identity in recent or identity in older:
+                first_seen = position if first_seen is None else first_seen
+            elif identity not in here:
                 here.add(identity)
                 fresh.append(position)
-        return fresh
+        return fresh, first_seen
 
     def add(self, ids: Sequence[str]) -> None:
         """Note that these came; an id that came before counts as come now."""
-        if len(self._recent) + len(ids) > self._keep:
+        if self._keep is not None and len(self._recent) + len(ids) > self._keep:
             self._older, self._recent = self._recent, set()
         self._recent.update(ids)

@@ -23,24 +23,22 @@ from .errors import (
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-def _number(*, least: float, exclusive: bool = False) -> Any:
+def _number(*, least: float, exclusive: bool = False, endless: bool = False) -> Any:
     def check(instance: object, attribute: Any, value: object) -> None:
         name = f"{type(instance).__name__}.{attribute.name}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, not {type(value).__name__}")
         if math.isnan(value) or value < least or (exclusive and value == least):
-            raise ValueError(
-                f"{name} must be {'more than' if exclusive else 'at least'} {least:g}, not {value}"
-            )
+            raise ValueError(f"{name} must be {'more than' if exclusive else 'at least'} {least:g}, not {value}")
+        if math.isinf(value) and not endless:
+            raise ValueError(f"{name} must be finite, not {value}")
 
     return check
 
 
 def _whole(instance: object, attribute: Any, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"{type(instance).__name__}.{attribute.name} must be an int, not {type(value).__name__}"
-        )
+        raise TypeError(f"{type(instance).__name__}.{attribute.name} must be an int, not {type(value).__name__}")
     _number(least=1)(instance, attribute, value)
 
 
@@ -74,9 +72,9 @@ class RetryPolicy:
     """
 
     max_attempts: int = field(default=5, validator=_whole)
-    max_elapsed_s: float = field(default=60.0, validator=_number(least=0))
+    max_elapsed_s: float = field(default=60.0, validator=_number(least=0, endless=True))
     base_s: float = field(default=0.5, validator=_number(least=0))
-    cap_s: float = field(default=30.0, validator=_number(least=0))
+    cap_s: float = field(default=30.0, validator=_number(least=0, endless=True))
     statuses: frozenset[int] = field(default=RETRIED_STATUSES, converter=_statuses)
 
     @classmethod

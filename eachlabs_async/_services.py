@@ -1,24 +1,35 @@
-"""Owns a service and a call as the session sees them: values and small rules; refuses to send or to wait."""
+"""Owns what all views of a client share: services and their keys, pauses, the gate; and what a call is.
+
+It refuses to send and to wait: that is the way of a call, which is `_session`'s.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import aiohttp
 from yarl import URL
 
+from . import _http
 from ._deadline import Deadline
+from ._gate import Gate
 from ._http import Route
-from .errors import APIStatusError
-from .hosts import ServiceName
+from ._keys import Key, key_headers, secrets
+from .errors import APIStatusError, ConfigurationError
+from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
 
 class Pause:
     """Until when (loop time) nothing is sent to one base URL, and the answer that asked for it.
 
-    A 429 on a request that creates something is about creating alone, so it has a pause of its own.
+    A 429 on a request that creates something is about creating alone, so it has a pause of its own. `waiting` counts
+    the calls that wait now, for the pause or for their next try.
     """
 
-    __slots__ = ("cause", "creating_cause", "creating_until", "until")
+    __slots__ = ("cause", "creating_cause", "creating_until", "until", "waiting")
 
     def __init__(self) -> None:
+        self.waiting = 0
         self.until = 0.0
         self.cause: APIStatusError | None = None
         self.creating_until = 0.0
@@ -77,7 +88,9 @@ class Call:
     """One call: what is sent, and how far it has come.
 
     `creating` marks what must not be carried out twice; `crowd` a call of a bulk job or a walk, which queues
-    behind single calls. `attempts` counts the tries; `in_flight` is True while one is out.
+    behind single calls. `attempts` counts the tries; `in_flight` is True while one is out, `tried` from
+    then on: an error from before that, such as a pause's cause, is not this request's own. `headers` are those of
+    the success.
     """
 
     __slots__ = (
@@ -86,15 +99,18 @@ class Call:
         "creating",
         "crowd",
         "deadline",
+        "headers",
         "in_flight",
         "method",
         "service",
         "started",
+        "tried",
         "url",
     )
 
     deadline: Deadline
     started: float
+    headers: Mapping[str, str]
 
     def __init__(
         self,
@@ -114,3 +130,69 @@ class Call:
         self.crowd = crowd
         self.attempts = 0
         self.in_flight = False
+        self.tried = False
+
+
+class Session:
+    """What all views of one client share: keys, the gate, pauses, the aiohttp sessions."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        *,
+        api_key: Key | None,
+        runs_api_key: Key | None,
+        given: aiohttp.ClientSession | None,
+        max_concurrency: int,
+    ) -> None:
+        self.hosts = hosts
+        self.gate = Gate(max_concurrency)
+        self.http = _http.Sessions(given)
+        self.secrets = secrets((api_key, runs_api_key))
+        self.closed = False
+        pauses: dict[str, Pause] = {}
+        self._services: dict[ServiceName, Service] = {}
+        for name in SERVICE_NAMES:
+            where = hosts.service(name)
+            # The runs service is another vendor's: neither key is ever shown to the other one.
+            key = runs_api_key if name == "runs" else api_key
+            self._services[name] = Service(
+                name,
+                where.base_url,
+                key_headers(where.auth, key) if key else None,
+                pauses.setdefault(where.base_url, Pause()),
+            )
+
+    def service(self, name: ServiceName) -> Service:
+        """Give the service called `name`, ready to be sent to; a `ConfigurationError` without its key."""
+        if self.closed:
+            raise ConfigurationError("the client is closed")
+        service = self._services[name]
+        if service.key_header is None:
+            argument, variable = (
+                ("runs_api_key", "NOXUS_API_KEY") if name == "runs" else ("api_key", "EACHLABS_API_KEY")
+            )
+            raise ConfigurationError(f"this call needs a key: give {argument} or set {variable}")
+        return service
+
+    def pause(self, name: ServiceName) -> Pause:
+        """Give the pause of the service called `name`."""
+        return self._services[name].pause
+
+    def route(self, service: Service, *, creating: bool) -> _http.Route:
+        """Give the way to send to a service, opened on first use."""
+        if self.closed:
+            raise ConfigurationError("the client is closed")
+        route = service.routes.get(creating)
+        if route is None:
+            headers = service.key_header or {}
+            route = self.http.route(service.origin, headers, creating=creating)
+            service.routes[creating] = route
+        return route
+
+    async def close(self) -> None:
+        """Refuse further calls and close what is our own."""
+        self.closed = True
+        for service in self._services.values():
+            service.routes.clear()
+        await self.http.close()

@@ -15,99 +15,35 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-import aiohttp
 import backoff
 from yarl import URL
 
 from . import _http
 from ._codec import decode, decode_each, decode_json
 from ._deadline import Lane
-from ._gate import Gate
-from ._keys import Key, key_headers, secrets
 from ._retry import RetryPolicy, Timeouts, asked_pause_s, leaves_outcome_open, may_send_again
-from ._services import Call, Pause, Service
+from ._services import Call, Session
 from ._wire import status_error, strike
 from .endpoints import Endpoint
 from .errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
-    ConfigurationError,
     EachLabsError,
     OutcomeUnknownError,
     RateLimitError,
     ResponseDecodeError,
 )
-from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
 T = TypeVar("T")
 
 log: Final = logging.getLogger("eachlabs_async")
 
 MAX_REDIRECTS: Final = 5
+LARGE_BODY: Final = 512 * 1024
+"""Bytes from which on a body is read in a thread."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
-
-
-class Session:
-    """What all views of one client share: keys, the gate, pauses, the aiohttp sessions."""
-
-    def __init__(
-        self,
-        hosts: Hosts,
-        *,
-        api_key: Key | None,
-        runs_api_key: Key | None,
-        given: aiohttp.ClientSession | None,
-        max_concurrency: int,
-    ) -> None:
-        self.hosts = hosts
-        self.gate = Gate(max_concurrency)
-        self.http = _http.Sessions(given)
-        self.secrets = secrets((api_key, runs_api_key))
-        self.closed = False
-        pauses: dict[str, Pause] = {}
-        self._services: dict[ServiceName, Service] = {}
-        for name in SERVICE_NAMES:
-            where = hosts.service(name)
-            # The runs service is another vendor's: neither key is ever shown to the other one.
-            key = runs_api_key if name == "runs" else api_key
-            self._services[name] = Service(
-                name,
-                where.base_url,
-                key_headers(where.auth, key) if key else None,
-                pauses.setdefault(where.base_url, Pause()),
-            )
-
-    def service(self, name: ServiceName) -> Service:
-        """Give the service called `name`, ready to be sent to; a `ConfigurationError` without its key."""
-        if self.closed:
-            raise ConfigurationError("the client is closed")
-        service = self._services[name]
-        if service.key_header is None:
-            argument, variable = (
-                ("runs_api_key", "NOXUS_API_KEY") if name == "runs" else ("api_key", "EACHLABS_API_KEY")
-            )
-            raise ConfigurationError(f"this call needs a key: give {argument} or set {variable}")
-        return service
-
-    def route(self, service: Service, *, creating: bool) -> _http.Route:
-        """Give the way to send to a service, opened on first use."""
-        if self.closed:
-            raise ConfigurationError("the client is closed")
-        route = service.routes.get(creating)
-        if route is None:
-            headers = service.key_header or {}
-            route = self.http.route(service.origin, headers, creating=creating)
-            service.routes[creating] = route
-        return route
-
-    async def close(self) -> None:
-        """Refuse further calls and close what is our own."""
-        self.closed = True
-        for service in self._services.values():
-            service.routes.clear()
-        await self.http.close()
 
 
 class Transport:
@@ -140,9 +76,24 @@ class Transport:
             crowd=crowd,
         )
 
+    def waiting(self, endpoint: Endpoint) -> int:
+        """Give how many calls to the endpoint's service wait now, for a pause or for their next try."""
+        return self.session.pause(endpoint.service).waiting
+
     async def get(self, call: Call, kind: type[T]) -> T:
         """Carry out a call and read its success as `kind`."""
-        return self.decoded(call, await self.send(call), kind)
+        return await self.read(call, await self.send(call), kind)
+
+    async def read(self, call: Call, body: bytes, kind: type[T]) -> T:
+        """Read the body of a call's success as `kind`; a large one in a thread, so that it cannot hold up the loop.
+
+        msgspec reads without letting go of the interpreter, at some 2 ms a MiB: a body of 10 MiB holds up the loop
+        for 20 ms, in a thread or not. What it refuses is read in pure Python, some ten times slower, and that, in
+        a thread, lets the loop run.
+        """
+        if len(body) < LARGE_BODY:
+            return self.decoded(call, body, kind)
+        return await asyncio.to_thread(self.decoded, call, body, kind)
 
     def decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
         """Read the body of a call's success as `kind`; a `ResponseDecodeError` that names the call."""
@@ -193,9 +144,7 @@ class Transport:
         except asyncio.CancelledError:
             if not deadline.took_effect():
                 raise
-            failure = APITimeoutError(
-                f"the deadline of {self.timeouts.deadline_s:g} s passed", sent=call.in_flight
-            )
+            failure = APITimeoutError(f"the deadline of {self.timeouts.deadline_s:g} s passed", sent=call.in_flight)
         except EachLabsError as exc:
             failure = exc
         finally:
@@ -212,6 +161,7 @@ class Transport:
         """Send once, as soon as there is a place and no pause; give the body of a success."""
         gate = self.session.gate
         pause = call.service.pause
+        call.tried = False
         while True:
             if pause.until or pause.creating_until:
                 await self._sit_out(call)
@@ -223,9 +173,9 @@ class Transport:
                 break
             gate.leave()  # A pause began while we queued. No place is held through a pause.
         try:
-            call.attempts += 1
             route = self.session.route(call.service, creating=call.creating)
-            call.in_flight = True
+            call.attempts += 1
+            call.in_flight = call.tried = True
             answer = await _http.exchange(route, call.method, call.url, call.body, self._timers)
             if answer.status in _REDIRECTS:
                 answer = await self._follow(call, route, answer)
@@ -239,6 +189,7 @@ class Transport:
         if log.isEnabledFor(logging.DEBUG):
             self._log_try(call, f"HTTP {answer.status}, {len(answer.body)} bytes")
         if 200 <= answer.status < 300:
+            call.headers = answer.headers
             return answer.body
         raise self._refused(call, answer)
 
@@ -301,8 +252,12 @@ class Transport:
                 failure = copy.copy(cause)
                 failure.retry_after_s = until - now
                 raise failure
-            # All who wait were given the same moment: they set out one after another, and never before it.
-            await asyncio.sleep(until - now + random.random() * self.retry.base_s)
+            pause.waiting += 1
+            try:
+                # All who wait were given the same moment: they set out one after another, and never before it.
+                await asyncio.sleep(until - now + random.random() * self.retry.base_s)
+            finally:
+                pause.waiting -= 1
 
     # ---- further tries
 
@@ -312,28 +267,35 @@ class Transport:
         The first try is made without backoff, which costs a call that succeeds nothing.
         """
         first: EachLabsError | None = failure
+        pause = call.service.pause
 
         async def attempt() -> bytes:
             nonlocal first
             if first is not None:
                 failed, first = first, None
                 raise failed
-            return await self._attempt(call)
+            pause.waiting -= 1
+            try:
+                return await self._attempt(call)
+            finally:
+                pause.waiting += 1
 
         def waits() -> Generator[float, Any, None]:
             failed: EachLabsError = yield 0.0  # backoff primes its generator and drops the first value
             while (wait_s := self._wait_s(call, failed)) is not None:
                 failed = yield wait_s
 
-        return await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(attempt)()
+        pause.waiting += 1
+        try:
+            return await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(attempt)()
+        finally:
+            pause.waiting -= 1
 
     def _wait_s(self, call: Call, failure: EachLabsError) -> float | None:
         if not may_send_again(failure, repeatable=not call.creating):
             return None
         now = asyncio.get_running_loop().time()
-        wait_s = self.retry.delay(
-            call.attempts, failure, elapsed_s=now - call.started, jitter=random.random()
-        )
+        wait_s = self.retry.delay(call.attempts, failure, elapsed_s=now - call.started, jitter=random.random())
         if wait_s is None or now + wait_s >= call.deadline.ends:
             return None
         log.info(
@@ -357,8 +319,8 @@ class Transport:
         failure.method, failure.url, failure.attempts = call.method, self._shown(call), call.attempts
         if isinstance(failure, ResponseDecodeError):
             failure.body = strike(failure.body, keys)
-        failure.__traceback__ = None
-        if call.creating and call.attempts and leaves_outcome_open(failure):
+        failure.__traceback__ = failure.__context__ = None
+        if call.creating and call.tried and leaves_outcome_open(failure):
             return OutcomeUnknownError(
                 f"the request was sent and may have been carried out: {failure.message}",
                 reason=failure,

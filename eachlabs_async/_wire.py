@@ -11,13 +11,12 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import quote, unquote, urlencode
 
-from .endpoints import Endpoint
-from .errors import APIStatusError, ConfigurationError, error_class_for
-from .hosts import Edition
+from .errors import APIStatusError, error_class_for
 
 MAX_BODY_TEXT: Final = 2000
 """Characters of a body that an error keeps."""
@@ -32,6 +31,15 @@ class Headers(Protocol):
     def get(self, key: str, /) -> str | None:
         """Give the first value of the header `key`, None where it is absent."""
         ...
+
+
+class Body(bytes):
+    """The bytes of an answer; they may hold a key, so that no traceback's locals show them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
 
 
 # ---- building
@@ -51,38 +59,30 @@ def segment(name: str, value: object) -> str:
         raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
 
 
-def template(endpoint: Endpoint, edition: Edition) -> str:
-    """Give the endpoint's path template in `edition`; a `ConfigurationError` where that edition lacks the call."""
-    path = endpoint.path(edition)
-    if path is None:
-        raise ConfigurationError(f"{endpoint.name} is not part of the {edition} edition: choose other hosts")
-    return path
-
-
-def expand(endpoint: Endpoint, edition: Edition, **arguments: object) -> str:
-    """Give the endpoint's path in `edition` with each argument as one encoded segment."""
-    path = template(endpoint, edition)
-    return path.format(**{name: segment(name, value) for name, value in arguments.items()})
-
-
 def query(params: Mapping[str, object]) -> str:
     """Encode a query, without the question mark; a None is left out, a list is repeated."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping, not {type(params).__name__}")
     pairs = {name: _parameter(name, value) for name, value in params.items() if value is not None}
     try:
         return urlencode(pairs, doseq=True, quote_via=quote)
     except UnicodeEncodeError:
-        raise ValueError(
-            "params must be text that UTF-8 can carry (a value holds a lone surrogate)"
-        ) from None
+        raise ValueError("params must be text that UTF-8 can carry (a value holds a lone surrogate)") from None
 
 
 def _parameter(name: str, value: object) -> str | list[str]:
+    if isinstance(value, list | tuple):
+        return [_word(name, item) for item in value]
+    return _word(name, value)
+
+
+def _word(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return str.__str__(value)  # An enum's own `str` would give the name of the member.
+    if isinstance(value, int | float):
         return str(value)
-    if isinstance(value, list | tuple):
-        return [str(_parameter(name, item)) for item in value]
     raise TypeError(f"params[{name!r}] must be a str, a number, a bool or a list, not {type(value).__name__}")
 
 
@@ -106,14 +106,17 @@ def checked_path(path: object) -> str:
 
 
 def strike(text: str, secrets: Collection[str]) -> str:
-    """Strike every secret out of `text`, also where it is percent-encoded."""
+    """Strike every secret out of `text`, also where a URL, JSON or `repr` escapes some of its characters."""
     for secret in secrets:
-        plain = str.__str__(secret)
-        text = text.replace(plain, "***")
-        encoded = quote(plain, safe="")
-        if encoded != plain:
-            text = text.replace(encoded, "***")
+        text = re.sub("".join(map(_spellings, str.__str__(secret))), "***", text)
     return text
+
+
+@cache
+def _spellings(char: str) -> str:
+    code = f"{ord(char):02x}"
+    plain = char if char.isalnum() else rf"\\?{re.escape(char)}"
+    return rf"(?:{plain}|%(?i:{code})|\\u00(?i:{code}))"
 
 
 def retry_after_s(headers: Headers, now: datetime) -> float | None:
@@ -125,15 +128,16 @@ def retry_after_s(headers: Headers, now: datetime) -> float | None:
     if value is None:
         return None
     value = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", value):
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value):
         return float(value)
-    at = _http_date(value)
+    at = http_date(value)
     if at is None:
         return None
-    return max(0.0, (at - (_http_date(headers.get("Date")) or now)).total_seconds())
+    return max(0.0, (at - (http_date(headers.get("Date")) or now)).total_seconds())
 
 
-def _http_date(value: str | None) -> datetime | None:
+def http_date(value: str | None) -> datetime | None:
+    """Read an HTTP date as UTC, None where it is absent or garbage."""
     if value is None:
         return None
     try:

@@ -8,6 +8,7 @@ are read as workers come free, and a slow consumer stops the reading. The worker
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -23,103 +24,25 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 from weakref import ReferenceType, ref
 
-from attrs import define, field, frozen
-
 from ._arguments import checked_count
-from ._session import Transport
+from ._jobs import Job, Slot
 from ._tasks import end
-from ._wire import segment, template
-from .endpoints import Endpoint
+from ._wire import segment
 from .errors import AuthenticationError, ConfigurationError, EachLabsError
+from .outcomes import BulkResult, BulkStats, Outcome
 
 T = TypeVar("T")
 
+log: Final = logging.getLogger("eachlabs_async")
+
 WINDOW: Final = 4
 """Ids (for flows: chunks) held, as a multiple of the concurrency: read and not yet handed out."""
+LOG_EVERY_S: Final = 10.0
+_ENDS_ALL: Final = (AuthenticationError, ConfigurationError)
+"""Errors that would be every id's alike."""
 
-
-@define(eq=False)
-class Outcome(Generic[T]):
-    """What became of one id: a value or an error, never both.
-
-    `index` is the id's place in the input, `attempts` the requests made for it (0 where none was needed),
-    `elapsed_s` the seconds from its first request to its end.
-    """
-
-    id: str
-    index: int
-    value: T | None = None
-    error: Exception | None = None
-    attempts: int = 0
-    elapsed_s: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """Say whether there is a value."""
-        return self.error is None
-
-    def unwrap(self) -> T:
-        """Give the value, or raise the error."""
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]  # a value is there wherever no error is
-
-
-@frozen
-class BulkResult(Generic[T]):
-    """All outcomes of a bulk fetch, by id: `values` and `errors`."""
-
-    values: dict[str, T] = field(factory=dict)
-    errors: dict[str, Exception] = field(factory=dict)
-
-
-@define
-class BulkStats:
-    """What a bulk fetch did so far; the object is kept up to date while it goes on.
-
-    `done` counts outcomes handed out, `failed` those of them with an error, `retries` further attempts.
-    """
-
-    done: int = 0
-    failed: int = 0
-    retries: int = 0
-
-
-class Slot(Generic[T]):
-    """One id in the window: its outcome once it has one, and the twins that wait for it."""
-
-    __slots__ = ("encoded", "finished", "outcome", "twins")
-
-    def __init__(self, identity: Any, index: int) -> None:
-        self.outcome: Outcome[T] = Outcome(identity, index)
-        self.encoded = ""
-        self.finished = False
-        self.twins: list[Slot[T]] | None = None
-
-
-Job = Callable[[list[Slot[T]]], Awaitable[None]]
-"""Fetches what a batch of slots asks for and fills in their outcomes; it raises only what ends the whole fetch."""
 
 Known = Mapping[str, T] | Callable[[str], T | None]
-
-
-def one_each(
-    transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = ""
-) -> Job[T]:
-    """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path."""
-    before, after = template(endpoint, transport.session.hosts.edition).split("{" + argument + "}")
-
-    async def fetch(batch: list[Slot[T]]) -> None:
-        for slot in batch:
-            call = transport.call(endpoint, before + slot.encoded + after, query, crowd=True)
-            outcome = slot.outcome
-            try:
-                outcome.value = await transport.get(call, kind)
-            except EachLabsError as exc:
-                outcome.error = exc.with_traceback(None)
-            outcome.attempts = call.attempts
-
-    return fetch
 
 
 class BulkFetch(Generic[T]):
@@ -137,8 +60,11 @@ class BulkFetch(Generic[T]):
         concurrency: int,
         ordered: bool,
         chunk_size: int = 1,
+        window: int | None = None,
         known: Known[T] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
+        paused: Callable[[], int] | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         if isinstance(ids, str | bytes):
             raise TypeError(f"ids must be an iterable of ids, not one {type(ids).__name__}")
@@ -158,7 +84,11 @@ class BulkFetch(Generic[T]):
         self._chunk_size = checked_count("chunk_size", chunk_size, least=1)
         self._ordered = ordered
         self._on_progress = on_progress
-        self._window = WINDOW * self._concurrency * self._chunk_size
+        least = self._concurrency * self._chunk_size
+        self._window = WINDOW * least if window is None else checked_count("window", window, least=least)
+        self._paused = paused
+        self._close = close
+        self._log_at = 0.0
         self._started = False
         self._outcomes: ReferenceType[AsyncGenerator[Outcome[T], None]] | None = None
         self._workers: list[asyncio.Task[None]] = []
@@ -267,16 +197,21 @@ class BulkFetch(Generic[T]):
         stats.done += 1
         if outcome.error is not None:
             stats.failed += 1
-        if outcome.attempts > 1:
-            stats.retries += outcome.attempts - 1
+            stats.errors[type(outcome.error).__name__] += 1
         if self._on_progress is not None:
+            self._count_paused()
             self._on_progress(stats)
+
+    def _count_paused(self) -> None:
+        if self._paused is not None:
+            self.stats.paused = self._paused()
 
     # ---- working
 
     async def _work(self) -> None:
         """Read and fetch until there is nothing left; one of `concurrency` workers."""
         loop = asyncio.get_running_loop()
+        stats = self.stats
         while not self._exhausted:
             if self._held >= self._window:
                 waiter = loop.create_future()
@@ -287,14 +222,31 @@ class BulkFetch(Generic[T]):
             if not batch:
                 continue
             began = loop.time()
-            await self._job(batch)
-            elapsed_s = loop.time() - began
+            stats.in_flight += len(batch)
+            try:
+                await self._job(batch)
+            finally:
+                stats.in_flight -= len(batch)
+            ended = loop.time()
+            elapsed_s = ended - began
             for slot in batch:
-                error = slot.outcome.error
-                if isinstance(error, AuthenticationError | ConfigurationError):
-                    raise error  # It would stop every id alike.
-                slot.outcome.elapsed_s = elapsed_s
+                outcome = slot.outcome
+                if outcome.error is not None and isinstance(outcome.error, _ENDS_ALL):
+                    raise outcome.error
+                outcome.elapsed_s = elapsed_s
+                stats.note_latency(elapsed_s)
+                if outcome.attempts > 1:
+                    stats.retries += outcome.attempts - 1
                 self._finish(slot)
+            if ended >= self._log_at:
+                self._tell(ended)
+
+    def _tell(self, now: float) -> None:
+        """Log how it goes, once a period."""
+        if self._log_at:
+            self._count_paused()
+            log.info("bulk fetch: %s", self.stats)
+        self._log_at = now + LOG_EVERY_S
 
     def _next_batch(self) -> list[Slot[T]]:
         """Read up to a chunk of ids that need fetching; empty if the window filled or the source ended."""
@@ -321,9 +273,7 @@ class BulkFetch(Generic[T]):
         source = self._async_source
         assert source is not None
         async with self._reading:
-            while (
-                not self._exhausted and len(batch) < self._chunk_size and (batch or self._held < self._window)
-            ):
+            while not self._exhausted and len(batch) < self._chunk_size and (batch or self._held < self._window):
                 try:
                     identity = await anext(source)
                 except StopAsyncIteration:
@@ -369,6 +319,7 @@ class BulkFetch(Generic[T]):
             value = self._known(identity)
             if value is not None and getattr(value, "is_finished", True):
                 slot.outcome.value = value
+                self.stats.known += 1
                 self._finish(slot)
                 return None
         return slot
@@ -416,6 +367,9 @@ class BulkFetch(Generic[T]):
         workers, self._workers = self._workers, []
         self._exhausted = True
         await end(workers)
+        close, self._close = self._close, None
+        if close is not None:
+            await close()
         self._line.clear()
         self._ready.clear()
         self._by_id.clear()

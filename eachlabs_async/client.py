@@ -16,9 +16,10 @@ from ._arguments import checked_count
 from ._codec import encode_json
 from ._keys import checked_key
 from ._retry import RetryPolicy, Timeouts
-from ._services import Call
-from ._session import Session, Transport
+from ._services import Call, Session
+from ._session import Transport
 from ._wire import checked_path, query
+from .errors import ConfigurationError
 from .hosts import Hosts, ServiceName, default_hosts
 from .resources.executions import Executions
 from .resources.flow_executions import FlowExecutions
@@ -56,23 +57,29 @@ class EachLabs:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
         max_concurrency: int = 64,
     ) -> None:
-        # First of all the keys go where no traceback's locals show them.
-        api_key = checked_key("api_key", api_key)
-        runs_api_key = checked_key("runs_api_key", runs_api_key)
+        # First of all the keys go where no traceback's locals show them, also where they are refused.
+        key = runs_key = refused = None
+        try:
+            key, runs_key = checked_key("api_key", api_key), checked_key("runs_api_key", runs_api_key)
+            key = key or checked_key("api_key", os.environ.get("EACHLABS_API_KEY"))
+            runs_key = runs_key or checked_key("runs_api_key", os.environ.get("NOXUS_API_KEY"))
+        except (TypeError, ConfigurationError) as exc:
+            refused = exc.with_traceback(None)
+        api_key = runs_api_key = None
+        if refused is not None:
+            raise refused
         if hosts is not None and not isinstance(hosts, Hosts):
             raise TypeError(f"hosts must be a Hosts, not {type(hosts).__name__}")
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
         shared = Session(
             default_hosts() if hosts is None else hosts,
-            api_key=api_key or checked_key("api_key", os.environ.get("EACHLABS_API_KEY")),
-            runs_api_key=runs_api_key or checked_key("runs_api_key", os.environ.get("NOXUS_API_KEY")),
+            api_key=key,
+            runs_api_key=runs_key,
             given=session,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
         )
-        self._open(
-            shared, _checked("retry", retry, RetryPolicy), _checked("timeouts", timeouts, Timeouts), True
-        )
+        self._open(shared, _checked("retry", retry, RetryPolicy), _checked("timeouts", timeouts, Timeouts), True)
 
     def _open(self, session: Session, retry: RetryPolicy, timeouts: Timeouts, owner: bool) -> None:
         self._session = session
@@ -84,6 +91,8 @@ class EachLabs:
         self.runs = Runs(transport)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_session"):  # A traceback may show a client whose arguments were refused.
+            return "<EachLabs client, not set up>"
         state = "closed" if self._session.closed else "open"
         return f"<EachLabs client, {self._session.hosts.edition} edition, {state}>"
 

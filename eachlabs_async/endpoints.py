@@ -1,4 +1,4 @@
-"""Owns every endpoint as a row of data; refuses behaviour: nothing here sends, decodes or pages.
+"""Owns every endpoint as a row of data; refuses to act: nothing here sends, decodes or pages.
 
 A new endpoint starts here: a row, then its record, its method, its route in the emulator and its sample. A test
 fails while one of them is missing.
@@ -11,27 +11,12 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from . import records
+from ._paging import PageShape
+from ._wire import segment
+from .errors import ConfigurationError
 from .hosts import Edition, ServiceName
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-
-
-@frozen(kw_only=True)
-class PageShape:
-    """How one listing pages: the words of its query and of its answer.
-
-    `dialect` is `"offset"` (`limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from 1).
-    `rows` and `total` name the envelope's fields. `capped` names the field that must be false for the total
-    to be exact; None where the total always is. `largest` is the most rows that one request may ask for.
-    """
-
-    dialect: Literal["offset", "page"]
-    rows: str
-    identity: str
-    total: str | None = None
-    capped: str | None = None
-    size: str | None = None
-    largest: int = 100
 
 
 @frozen(kw_only=True)
@@ -55,6 +40,17 @@ class Endpoint:
         """Give the path template of `edition`, None where that edition lacks the call."""
         return self.compat if edition == "compat" else self.unified
 
+    def template(self, edition: Edition) -> str:
+        """Give the path template of `edition`; a `ConfigurationError` where that edition lacks the call."""
+        path = self.path(edition)
+        if path is None:
+            raise ConfigurationError(f"{self.name} is not part of the {edition} edition: choose other hosts")
+        return path
+
+    def expand(self, edition: Edition, **arguments: object) -> str:
+        """Give the path in `edition` with each argument as one encoded segment."""
+        return self.template(edition).format(**{name: segment(name, value) for name, value in arguments.items()})
+
 
 LIST_EXECUTIONS: Final = Endpoint(
     name="executions.list",
@@ -64,7 +60,12 @@ LIST_EXECUTIONS: Final = Endpoint(
     unified="/executions",
     answer=records.ExecutionList,
     page=PageShape(
-        dialect="offset", rows="executions", identity="id", total="total_count", capped="total_capped"
+        dialect="offset",
+        rows="executions",
+        identity="id",
+        total="total_count",
+        capped="total_capped",
+        words={"since": "from", "until": "to"},
     ),
 )
 LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(

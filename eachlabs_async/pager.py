@@ -8,39 +8,28 @@ inside a task group or a time-out scope; the only tasks are those of pages asked
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypedDict, TypeVar
+from typing import Any, Generic, Self, TypedDict, TypeVar
 from weakref import ReferenceType, ref
 
 from attrs import define, field, frozen
 
+from . import _checkpoint
 from ._arguments import checked_count
-from ._paging import (
-    WINDOW_ROWS,
-    Ask,
-    Facts,
-    Mark,
-    Verdict,
-    Window,
-    adjoins,
-    advance,
-    begin,
-    plan,
-)
+from ._paging import Ask
 from ._session import Transport
 from ._tasks import end
+from ._walk import DRIFT_MODES, Drift, Walk
+from ._walk import WalkStats as WalkStats
 from ._wire import MAX_BODY_TEXT, query
 from .endpoints import Endpoint
 from .errors import EachLabsError, ResponseDecodeError
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-Drift = Literal["dedupe"]
-DRIFT_MODES: Final = ("dedupe",)
 
 
 @frozen(kw_only=True, eq=False)
@@ -62,34 +51,29 @@ class Page(Generic[T]):
     raw: bytes = field(repr=False)
 
 
-@define
-class WalkStats:
-    """What a walk did so far; the object is kept up to date while the walk goes on.
-
-    `requests` counts pages asked for, `rows` those handed out, `duplicates` rows dropped because they came
-    before, `longest_page` rows in the longest answer; `total` is the last that was stated.
-    """
-
-    requests: int = 0
-    rows: int = 0
-    duplicates: int = 0
-    longest_page: int = 0
-    total: int | None = None
-    total_is_exact: bool = False
-
-
 class WalkOptions(TypedDict, total=False):
     """What every `list` takes besides its filters.
 
-    `max_rows` bounds the walk (None: all rows). `look_ahead` is how many pages, at most, are asked for while one is
-    in hand. `on_progress` is called with the walk's stats after each page. `drift="dedupe"` drops rows that come
-    twice because others were inserted before them meanwhile.
+    `max_rows` bounds the walk, from where it starts or resumes (None: all rows). `look_ahead` is how many pages, at
+    most, are asked for while one is in hand. `on_progress` is called with the walk's stats after each page.
+    `resume` is the checkpoint of an earlier walk with the same filters.
+
+    `drift` says what happens when the listing moves while it is walked:
+
+    - `"dedupe"` (the default) drops rows that come again because others were inserted before them, as long as
+      fewer than 10,000 enter between two requests. Rows can be missed where others vanish before the walk's place.
+    - `"resync"` gives every row that stays from the first request to the last exactly once, whatever is inserted or
+      removed: pages overlap by one row (at most 1/(limit - 1) more requests), and where that row is missing the
+      walk steps back and reads again. It remembers every id, some 0.15 KB a row. Listings by page number (`runs`)
+      step back when the total falls; a row that vanishes while another enters they cannot see.
+    - `"raise"` raises a `DriftError` with a checkpoint at the first sign of movement.
     """
 
     max_rows: int | None
     look_ahead: int
     on_progress: Callable[[WalkStats], object] | None
     drift: Drift
+    resume: str | None
 
 
 @frozen
@@ -102,6 +86,21 @@ class _Read(Generic[T]):
     exact: bool
     stated_size: int | None
     raw: bytes
+
+
+@define
+class _Handing:
+    """The page whose rows are being handed out: where they stand, and how many of them are out."""
+
+    offset: int
+    positions: list[int]
+    ids: list[str]
+    handed: int = 0
+
+    @property
+    def place(self) -> int:
+        """The place behind the last row that is out."""
+        return self.offset + self.positions[self.handed - 1] + 1
 
 
 class Pager(Generic[T]):
@@ -118,36 +117,77 @@ class Pager(Generic[T]):
         path: str,
         filters: Mapping[str, object],
         *,
+        named: Mapping[str, object] | None = None,
         start: int,
         size: int,
         walk: WalkOptions,
+        pin: Callable[[dict[str, object]], Awaitable[None]] | None = None,
     ) -> None:
         assert endpoint.page is not None
         unknown = walk.keys() - WalkOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"list() has no argument {min(unknown)!r}")
-        max_rows = walk.get("max_rows")
         drift = walk.get("drift", "dedupe")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
+        max_rows = walk.get("max_rows")
+        resume = walk.get("resume")
         self._transport = transport
         self._endpoint = endpoint
         self._shape = endpoint.page
         self._path = path
-        self._filters = query(filters)
+        self._filters = dict(filters)
+        self._named = dict(named or {})
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
         self._on_progress = walk.get("on_progress")
-        self._standing = begin(start, size, ahead=self._look_ahead > 0)
+        self._pin = pin
+        bookmark = None
+        if resume is not None:
+            bookmark, self._filters = _checkpoint.read(
+                resume, endpoint.name, self._edition, self._filters | self._named
+            )
+            self._filters = {name: self._filters[name] for name in filters}
+            self._pin = None  # What was pinned then stands in the checkpoint.
+            if start not in (0, bookmark.start):
+                raise ValueError(f"resume is the checkpoint of a walk from row {bookmark.start}, not from row {start}")
+        self._course = Walk(
+            self._shape,
+            start=start,
+            size=size,
+            drift=drift,
+            ahead=self._look_ahead,
+            most=self._max_rows,
+            resume=bookmark,
+        )
+        self._place = self._course.standing.place if bookmark is None else bookmark.place
+        self._page: _Handing | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._walked = False
         # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
         self._walk: ReferenceType[AsyncGenerator[Any, None]] | None = None
         self._ahead: dict[Ask, tuple[asyncio.Task[_Read[T]], int]] = {}
-        self.stats = WalkStats()
+        self.stats = self._course.stats
 
     def __repr__(self) -> str:
         return f"<Pager of {self._endpoint.name}: {self.stats.rows} rows so far>"
+
+    @property
+    def _edition(self) -> str:
+        return self._transport.session.hosts.edition
+
+    @property
+    def checkpoint(self) -> str:
+        """Where the walk stands, as short text for `list(..., resume=checkpoint)`; the row in hand counts as done.
+
+        It holds at any moment, after a crash too: resuming loses no row and repeats none, also where rows were
+        inserted in between.
+        """
+        bookmark = self._course.bookmark(self._place)
+        page = self._page
+        if page is not None and page.handed:
+            bookmark = self._course.bookmark(page.place, page.ids[: page.handed])
+        return _checkpoint.write(self._endpoint.name, self._edition, self._filters | self._named, bookmark)
 
     # ---- ways to walk
 
@@ -208,53 +248,52 @@ class Pager(Generic[T]):
         return walk
 
     async def _rows(self) -> AsyncGenerator[T, None]:
-        async with aclosing(self._pages()) as pages:
+        async with aclosing(self._pages(whole=False)) as pages:
             async for page in pages:
+                handing = self._page
+                assert handing is not None
                 for row in page.rows:
+                    handing.handed += 1
                     yield row
 
-    async def _pages(self) -> AsyncGenerator[Page[T], None]:
+    async def _pages(self, *, whole: bool = True) -> AsyncGenerator[Page[T], None]:
+        """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
         if self._max_rows == 0:
             return
-        shape, stats = self._shape, self.stats
-        window = Window(WINDOW_ROWS + (self._look_ahead + 2) * max(shape.largest, self._standing.size))
-        mark: Mark | None = None
-        number = taken = 0
+        course, stats = self._course, self.stats
+        number = 0
         try:
-            while True:
-                asks = plan(shape, self._standing, self._look_ahead, self._max_rows)
-                read, asked_at = await self._answer(asks, taken)
-                ask, ids = asks[0], read.ids
-                # Rows before the start are there because page numbers count whole pages.
-                early = max(0, self._standing.start - ask.offset)
-                fresh = window.unseen(ids[early:] if early else ids)
-                facts = Facts(len(ids), len(fresh), read.total, read.exact, read.stated_size)
-                stats.longest_page = max(stats.longest_page, len(ids))
-                if asked_at < taken and mark is not None and not adjoins(mark, ask, facts, ids):
-                    continue  # Rows moved between two answers that were asked for at once: read the gap again.
-                verdict, self._standing = advance(shape, self._standing, ask, facts)
-                if verdict is Verdict.AGAIN:
+            if self._pin is not None:
+                await self._pin(self._filters)
+            ended = False
+            while not ended:
+                asks = course.asks(self._look_ahead)
+                ask = asks[0]
+                read, asked_at = await self._answer(asks)
+                taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
+                if taken is None:
                     continue
-                window.add(ids)
-                mark = Mark(self._standing.place, read.total if read.exact else None, frozenset(ids))
-                taken += 1
-                rows = read.rows[early:] if early else read.rows
+                ended = taken.ended
+                fresh = taken.fresh
+                if self._max_rows is not None and stats.rows + len(fresh) >= self._max_rows:
+                    fresh, ended = fresh[: self._max_rows - stats.rows], True
+                rows, ids = read.rows, read.ids
                 if len(fresh) < len(rows):
-                    stats.duplicates += len(rows) - len(fresh)
-                    rows = [rows[position] for position in fresh]
-                ended = verdict is Verdict.END
-                if self._max_rows is not None and stats.rows + len(rows) >= self._max_rows:
-                    rows, ended = rows[: self._max_rows - stats.rows], True
+                    rows, ids = [rows[at] for at in fresh], [ids[at] for at in fresh]
+                handing = self._page = _Handing(ask.offset, fresh, ids)
+                # A page that `max_rows` cut short is not done: then the place is behind its last row.
+                place = course.standing.place if fresh == taken.fresh else ask.offset + fresh[-1] + 1
                 stats.rows += len(rows)
-                stats.total, stats.total_is_exact = self._standing.total, self._standing.exact
-                if not ended:
-                    self._ask_ahead(plan(shape, self._standing, self._look_ahead - 1, self._max_rows), taken)
-                else:
+                if ended:
                     await self._drop(list(self._ahead))
+                elif self._look_ahead:
+                    self._ask_ahead(course.asks(self._look_ahead - 1))
                 if self._on_progress is not None:
                     self._on_progress(stats)
                 if rows:
                     number += 1
+                    if whole:
+                        handing.handed = len(rows)
                     yield Page(
                         rows=rows,
                         number=number,
@@ -264,21 +303,25 @@ class Pager(Generic[T]):
                         total_is_exact=read.exact,
                         raw=read.raw,
                     )
-                if ended:
-                    return
+                course.hand_out(ids)
+                self._page, self._place = None, place
+        except EachLabsError as exc:
+            exc.checkpoint = self.checkpoint
+            raise
         finally:
             await self._drop(list(self._ahead))
 
-    async def _answer(self, asks: list[Ask], taken: int) -> tuple[_Read[T], int]:
+    async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
         """Wait for the answer to the first of `asks`, keeping the others on their way; and when it was asked for."""
         wanted = asks[0]
         stale = [ask for ask in self._ahead if ask not in asks]
         if stale:
             await self._drop(stale)
-        self._ask_ahead(asks[1:], taken)
+        self._ask_ahead(asks[1:])
         asked = self._ahead.pop(wanted, None)
         if asked is None:
-            return await self._fetch(wanted), taken
+            asked_at = self._course.taken
+            return await self._fetch(wanted), asked_at
         task, asked_at = asked
         try:
             return await task, asked_at
@@ -286,12 +329,10 @@ class Pager(Generic[T]):
             await end([task])
             raise
 
-    def _ask_ahead(self, asks: list[Ask], taken: int) -> None:
-        if self._look_ahead == 0:
-            return
+    def _ask_ahead(self, asks: list[Ask]) -> None:
         for ask in asks:
             if ask not in self._ahead:
-                self._ahead[ask] = asyncio.create_task(self._fetch(ask)), taken
+                self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
 
     async def _drop(self, asks: list[Ask]) -> None:
         tasks = [self._ahead.pop(ask)[0] for ask in asks if ask in self._ahead]
@@ -306,14 +347,15 @@ class Pager(Generic[T]):
             if shape.dialect == "offset"
             else f"page={ask.number}&size={ask.size}"
         )
+        filters = query({shape.words.get(name, name): value for name, value in self._filters.items()})
         call = self._transport.call(
             self._endpoint,
             self._path,
-            f"{self._filters}&{window}" if self._filters else window,
+            f"{filters}&{window}" if filters else window,
             crowd=self._look_ahead > 0,
         )
         body = await self._transport.send(call)
-        envelope = self._transport.decoded(call, body, self._endpoint.answer)
+        envelope = await self._transport.read(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows)
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:

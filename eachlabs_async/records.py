@@ -293,6 +293,4 @@ class RunPage:
 
     items: list[Run] | None
     total: int | None = None
-    page: int | None = None
     size: int | None = None
-    pages: int | None = None

@@ -1,6 +1,8 @@
 """Owns the emulator's command line: start, say where and with which keys, run until told to stop.
 
-`python -m eachlabs_async.emulator --port 8123 --executions 5000 --latency-ms 20 --faults 0.05`
+It refuses to know rows or faults beyond their arguments.
+
+    python -m eachlabs_async.emulator --port 8123 --executions 5000 --latency-ms 20 --faults 0.05
 """
 
 from __future__ import annotations
@@ -23,17 +25,11 @@ def _parser() -> argparse.ArgumentParser:
         description="A stand-in for the Each Labs services on loopback, with seeded rows.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument(
-        "--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)"
-    )
+    parser.add_argument("--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)")
     parser.add_argument("--executions", type=int, default=1000, help="rows of each kind (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default 1)")
-    parser.add_argument(
-        "--latency-ms", type=float, default=0.0, help="milliseconds before each answer (default 0)"
-    )
-    parser.add_argument(
-        "--faults", type=float, default=0.0, help="share 0..1 of requests that fail (default 0)"
-    )
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds before each answer (default 0)")
+    parser.add_argument("--faults", type=float, default=0.0, help="share 0..1 of requests that fail (default 0)")
     return parser
 
 
@@ -68,9 +64,7 @@ Ctrl-C stops it."""
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    emulator = Emulator(
-        arguments.executions, arguments.seed, host=arguments.host, port=arguments.port, log_size=1000
-    )
+    emulator = Emulator(arguments.executions, arguments.seed, host=arguments.host, port=arguments.port, log_size=1000)
     if arguments.latency_ms:
         emulator.faults.add(Fault.latency(arguments.latency_ms / 1000))
     emulator.faults.random(arguments.faults)
@@ -94,9 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(arguments))
     except OSError as error:
-        print(
-            f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}", file=sys.stderr
-        )
+        print(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"{_parser().prog}: {error}", file=sys.stderr)

@@ -44,6 +44,7 @@ class Fault:
     keep: float = 0.5
     seconds: float = 0.0
     jitter: float = 0.0
+    seconds_per_1000: float = 0.0
     clamp: Clamp | None = None
     edits: Edit | None = None
     most: int = 0
@@ -130,6 +131,11 @@ class Fault:
     def latency(cls, seconds: float, *, jitter: float = 0.0) -> Fault:
         """Wait `seconds`, and up to `jitter` seconds more, before anything else."""
         return cls(kind="latency", breaks=False, seconds=seconds, jitter=jitter)
+
+    @classmethod
+    def deep_offset(cls, seconds_per_1000: float) -> Fault:
+        """Wait `seconds_per_1000` for every 1000 rows that stand before the page, as databases do."""
+        return cls(kind="deep_offset", breaks=False, seconds_per_1000=seconds_per_1000)
 
     @classmethod
     def capped_total(cls, at: int, *, exact_on_last_page: bool = True) -> Fault:
@@ -273,9 +279,7 @@ def _checked_names(endpoint: str | Iterable[str] | None) -> frozenset[str] | Non
         return None
     names = frozenset({endpoint} if isinstance(endpoint, str) else endpoint)
     if unknown := names - _NAMES:
-        raise ValueError(
-            f"no such endpoint: {', '.join(sorted(unknown))} (there are {', '.join(sorted(_NAMES))})"
-        )
+        raise ValueError(f"no such endpoint: {', '.join(sorted(unknown))} (there are {', '.join(sorted(_NAMES))})")
     return names
 
 
@@ -375,3 +379,15 @@ class Faults:
         if fault.seconds or fault.jitter:
             share = _share(f"{self._seed} {seen.number} latency")
             plan.delay_s += fault.seconds + fault.jitter * share
+        if fault.seconds_per_1000:
+            plan.delay_s += fault.seconds_per_1000 * _rows_before(seen.query) / 1000
+
+
+def _rows_before(query: Mapping[str, str]) -> int:
+    """How many rows stand before the page that is asked for, in either dialect; 0 where that cannot be read."""
+    try:
+        if "page" in query:
+            return max(0, (int(query["page"]) - 1) * int(query.get("size", "50")))
+        return max(0, int(query.get("offset", "0")))
+    except ValueError:
+        return 0

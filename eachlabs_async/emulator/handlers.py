@@ -135,9 +135,7 @@ def _execution_filter(state: State, call: Call) -> tuple[Any, Callable[[Row], bo
     classes = _words(query, "error_classification", ERROR_CLASSES)
     until = _time(query, "to")
     since = _time(query, "from") or (until or state.now) - _WINDOW
-    equal = {
-        name: query[name] for name in ("model", "workflow_id", "workflow_execution_id") if query.get(name)
-    }
+    equal = {name: query[name] for name in ("model", "workflow_id", "workflow_execution_id") if query.get(name)}
 
     def keep(row: Row) -> bool:
         if statuses and row["status"] not in statuses:

@@ -104,9 +104,7 @@ def _later(time: datetime, seconds: float) -> datetime:
     return time + timedelta(milliseconds=round(seconds * 1000))
 
 
-def execution_row(
-    source: Random, mix: Mix, row_id: str, created: datetime, workflow: tuple[str, str] | None
-) -> Row:
+def execution_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: tuple[str, str] | None) -> Row:
     """Build one row of the list of executions; `workflow` is the workflow's id and its execution's id."""
     fate = mix.pick(source)
     status = {"failed": "error", "cancelled": "cancelled", "succeeded": "success"}.get(fate) or source.choice(
@@ -186,9 +184,7 @@ def workflow_execution_row(
         "inputs": {"prompt": prompt, "num_images": 2},
         "step_outputs": steps,
         # Documented as an object keyed by step or as an array: both occur.
-        "step_results": {"step1": {"status": "completed"}}
-        if source.random() < 0.5
-        else [{"step_id": "step1"}],
+        "step_results": {"step1": {"status": "completed"}} if source.random() < 0.5 else [{"step_id": "step1"}],
         "dry_run": False,
     }
     if bulk_id is not None:
@@ -211,9 +207,7 @@ _LISTED_ONLY: Final = frozenset(
     {"flow_name", "created_at", "updated_at", "deleted_at", "api_key", "step_results", "output_json", "cost"}
     | {"dry_run"}
 )
-_FULL_ONLY: Final = frozenset(
-    {"bulk_id", "step_outputs", "workflow_output", "error", "error_cause", "total_cost"}
-)
+_FULL_ONLY: Final = frozenset({"bulk_id", "step_outputs", "workflow_output", "error", "error_cause", "total_cost"})
 _RENAMED: Final = {"workflow_id": "flow_id", "completed_at": "ended_at"}
 
 

@@ -23,6 +23,7 @@ from . import wire
 from .faults import Fault, Faults, Plan
 from .handlers import HANDLERS, Answer, Call, refusal
 from .journal import UNROUTED, Journal, Seen, judged_key
+from .moves import Moves, Moving
 from .state import State
 
 __all__ = ["Emulator", "PREFIXES"]
@@ -112,6 +113,7 @@ class Emulator(State):
         self.api_key = api_key
         self.runs_api_key = runs_api_key
         self.faults = Faults(seed)
+        self.moves = Moves(self, seed)
         self._host = host
         self._port = port
         self._journal = Journal(log_size)
@@ -146,8 +148,7 @@ class Emulator(State):
         # Remembered, since a test may well ask in a loop, and making one checks four URLs.
         if (url, edition) not in self._hosts_made:
             services: dict[str, Any] = {
-                name: Service(url + prefix, _auth(edition, name))
-                for name, prefix in PREFIXES[edition].items()
+                name: Service(url + prefix, _auth(edition, name)) for name, prefix in PREFIXES[edition].items()
             }
             self._hosts_made[url, edition] = Hosts(edition=edition, **services)
         return self._hosts_made[url, edition]
@@ -194,6 +195,7 @@ class Emulator(State):
         self._journal.reset()
         self._connections_made = 0
         self.faults.injected.clear()
+        self.moves.made.clear()
 
     # Its life
 
@@ -259,8 +261,9 @@ class Emulator(State):
             try:
                 seen = await self._seen(request, endpoint, edition, number)
                 plan = self.faults.plan(seen)
+                moving = self.moves.arrived(seen, request.match_info)
                 try:
-                    return await self._answer(request, endpoint, edition, seen, plan)
+                    return await self._answer(request, endpoint, edition, seen, plan, moving)
                 finally:
                     plan.done()
             finally:
@@ -271,9 +274,7 @@ class Emulator(State):
 
     # One request
 
-    async def _seen(
-        self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int
-    ) -> Seen:
+    async def _seen(self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int) -> Seen:
         at = time.monotonic()
         body = await request.read() if request.can_read_body else b""
         service = endpoint.service if endpoint is not None else "api"
@@ -311,18 +312,24 @@ class Emulator(State):
         assert transport is not None
         known = self._connections.get(id(transport))
         if known is None:
-            self._connections = {
-                key: kept for key, kept in self._connections.items() if not kept[0].is_closing()
-            }
+            self._connections = {key: kept for key, kept in self._connections.items() if not kept[0].is_closing()}
             self._connections_made += 1
             known = self._connections[id(transport)] = (transport, self._connections_made)
         return known[1]
 
     async def _answer(
-        self, request: web.Request, endpoint: Endpoint | None, edition: Edition, seen: Seen, plan: Plan
+        self,
+        request: web.Request,
+        endpoint: Endpoint | None,
+        edition: Edition,
+        seen: Seen,
+        plan: Plan,
+        moving: Moving,
     ) -> web.StreamResponse:
+        moving.at("before")
         if plan.delay_s:
             await asyncio.sleep(plan.delay_s)
+        moving.at("during")
         fault = plan.breaking
         if fault is not None and fault.answer is not None:
             return self._sent(fault.answer, seen)
@@ -334,10 +341,9 @@ class Emulator(State):
             message = "Invalid API key" if endpoint.service == "runs" else "Invalid or missing API key"
             answer = refusal(401, message, service=endpoint.service)
         else:
-            call = Call(
-                edition=edition, fields=request.match_info, query=seen.query, body=seen.body, clamp=plan.clamp
-            )
+            call = Call(edition=edition, fields=request.match_info, query=seen.query, body=seen.body, clamp=plan.clamp)
             answer = plan.edited(await HANDLERS[endpoint.name](self, call), seen)
+            moving.at("after")
         if fault is not None:
             return await self._broken(request, fault, answer, seen)
         return self._sent(answer, seen)

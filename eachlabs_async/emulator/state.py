@@ -115,9 +115,7 @@ class State:
                     self._workflows[parent % len(self._workflows)]["id"],
                     made_id(self.seed, "workflow_executions", parent),
                 )
-            return rows.execution_row(
-                source, self._mix, made_id(self.seed, "executions", number), created, workflow
-            )
+            return rows.execution_row(source, self._mix, made_id(self.seed, "executions", number), created, workflow)
 
         return Collection("id", make, map(make, self._times("executions", source)))
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+import builtins
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
-from .._arguments import checked_count, checked_text, checked_time, checked_words
+from .._arguments import (
+    checked_count,
+    checked_moment,
+    checked_text,
+    checked_time,
+    checked_words,
+    rfc3339,
+)
 from .._session import Transport
-from .._wire import expand
+from .._wire import http_date, query
 from ..endpoints import LIST_EXECUTIONS
 from ..pager import Pager, WalkOptions
-from ..records import Execution
+from ..records import Execution, ExecutionList
+from ..windows import Window, WindowWalk, split
 
+MAX_LIMIT: Final = 100
 ERROR_CLASSIFICATIONS: Final = frozenset(
     {
         "content_moderation",
@@ -50,6 +60,7 @@ class Executions:
         until: datetime | str | None = None,
         limit: int = 100,
         offset: int = 0,
+        snapshot: bool = False,
         **walk: Unpack[WalkOptions],
     ) -> Pager[Execution]:
         """Walk executions, newest first (`GET /executions`).
@@ -59,27 +70,118 @@ class Executions:
         text. Without `since` the service goes back 90 days from `until`, no further. `limit` is rows a request,
         1 to 100; `offset` rows to skip, from 0. `walk`: see `WalkOptions`.
 
+        `snapshot` makes the view stable: one request before the walk asks the service for its time, and `until` is
+        pinned a second before it, so that executions created meanwhile cannot shift the pages. Rows can still enter
+        or leave a `status` filter while they are walked; `drift="resync"` is for that.
+
         Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
         `EachLabsError`.
         """
-        edition = self._transport.session.hosts.edition
-        filters = {
-            "model": checked_text("model", model),
-            "status": checked_words("status", status, UNIFIED_STATUSES if edition == "unified" else None),
-            "workflow_id": checked_text("workflow_id", workflow_id),
-            "workflow_execution_id": checked_text("workflow_execution_id", workflow_execution_id),
-            "error_classification": checked_words(
-                "error_classification", error_classification, ERROR_CLASSIFICATIONS
-            ),
-            "from": checked_time("since", since),
-            "to": checked_time("until", until),
-        }
+        filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         return Pager(
             self._transport,
             LIST_EXECUTIONS,
-            expand(LIST_EXECUTIONS, edition),
-            filters,
+            LIST_EXECUTIONS.expand(self._transport.session.hosts.edition),
+            {**filters, "since": checked_time("since", since), "until": checked_time("until", until)},
             start=checked_count("offset", offset),
-            size=checked_count("limit", limit, least=1, most=100),
+            size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
             walk=walk,
+            pin=self._pin if snapshot else None,
         )
+
+    async def windows(
+        self,
+        since: datetime | str,
+        until: datetime | str,
+        *,
+        parts: int,
+        model: str | None = None,
+        status: str | Iterable[str] | None = None,
+        workflow_id: str | None = None,
+        workflow_execution_id: str | None = None,
+        error_classification: str | Iterable[str] | None = None,
+    ) -> builtins.list[Window]:
+        """Split a time span into windows of about equal rows, oldest first: `parts` of them, or fewer.
+
+        They adjoin and are half-open: `since <= created_at < until`. It costs a few counting requests (one row
+        each), at most eight a part; where the service caps its count a piece is halved until it does not. Each
+        window is small and picklable, so that other processes can walk it with `walk_windows`.
+
+        Raises `ValueError` or `TypeError` for an argument that the service would refuse, a span that is empty, or
+        `parts` below 1.
+        """
+        first, last = checked_moment("since", since), checked_moment("until", until)
+        if first >= last:
+            raise ValueError(f"since must be before until, not {since!s} and {until!s}")
+        checked_count("parts", parts, least=1)
+        found = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
+        filters = {name: value for name, value in found.items() if value is not None}
+
+        async def count(since: datetime, until: datetime) -> int | None:
+            answer, _ = await self._one_row({**filters, "from": rfc3339(since), "to": rfc3339(until)})
+            return answer.total_count if answer.total_capped is False else None
+
+        return await split(first, last, parts, filters, count)
+
+    def walk_windows(
+        self, windows: Iterable[Window], *, concurrency: int = 8, ordered: bool = True
+    ) -> WindowWalk[Execution]:
+        """Walk windows side by side, `concurrency` at once (from 1; `max_concurrency` of the client bounds them too).
+
+        With `ordered` the rows come as one walk of the whole span gives them, newest first: windows behind the
+        first wait with all their rows in memory, so have more of them, and smaller ones. Without it rows come as
+        pages do, and a slow consumer stops the fetching. Each window is asked for a second wider on each side and
+        its rows are held against `since <= created_at < until`, so that none is lost or doubled at a seam.
+        """
+
+        def make_pager(window: Window) -> Pager[Execution]:
+            since, until = window.wider
+            return Pager(
+                self._transport,
+                LIST_EXECUTIONS,
+                LIST_EXECUTIONS.expand(self._transport.session.hosts.edition),
+                {**window.filters, "since": rfc3339(since), "until": rfc3339(until)},
+                start=0,
+                size=MAX_LIMIT,
+                walk={},
+            )
+
+        return WindowWalk(
+            windows,
+            make_pager,
+            concurrency=checked_count("concurrency", concurrency, least=1),
+            ordered=ordered,
+        )
+
+    def _filters(
+        self,
+        model: str | None,
+        status: str | Iterable[str] | None,
+        workflow_id: str | None,
+        workflow_execution_id: str | None,
+        error_classification: str | Iterable[str] | None,
+    ) -> dict[str, str | None]:
+        unified = self._transport.session.hosts.edition == "unified"
+        return {
+            "model": checked_text("model", model),
+            "status": checked_words("status", status, UNIFIED_STATUSES if unified else None),
+            "workflow_id": checked_text("workflow_id", workflow_id),
+            "workflow_execution_id": checked_text("workflow_execution_id", workflow_execution_id),
+            "error_classification": checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS),
+        }
+
+    async def _one_row(self, params: Mapping[str, object]) -> tuple[ExecutionList, datetime | None]:
+        """Ask for one row: for the total beside it, and the server's time."""
+        path = LIST_EXECUTIONS.expand(self._transport.session.hosts.edition)
+        call = self._transport.call(LIST_EXECUTIONS, path, query({**params, "limit": 1, "offset": 0}))
+        answer = await self._transport.get(call, ExecutionList)
+        return answer, http_date(call.headers.get("Date"))
+
+    async def _pin(self, filters: dict[str, object]) -> None:
+        """Pin `until` a second before the server's time, or earlier where the caller said so."""
+        words = {"since": "from", "until": "to"}
+        _, now = await self._one_row({words.get(name, name): value for name, value in filters.items()})
+        pinned = (now or datetime.now(UTC)) - timedelta(seconds=1)
+        until = filters.get("until")
+        if until is None or checked_moment("until", until) > pinned:
+            filters["until"] = rfc3339(pinned)

@@ -6,15 +6,17 @@ It refuses fanning out and retrying. The bulk endpoint only reads, promises no o
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from .._codec import encode_json
+from .._jobs import Job, Slot
 from .._services import Call
 from .._session import Transport
-from .._wire import expand
-from ..bulk import BulkFetch, BulkStats, Job, Known, Slot
+from ..bulk import BulkFetch, Known
 from ..endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
 from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
+from ..outcomes import BulkStats
 from ..records import FlowExecution, FlowExecutionBatch
 
 HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
@@ -32,7 +34,7 @@ class FlowExecutions:
     async def get(self, workflow_id: str, execution_id: str) -> FlowExecution:
         """Get one execution (`GET /{workflowID}/executions/{execID}`); `NotFoundError` for an unknown id."""
         edition = self._transport.session.hosts.edition
-        path = expand(GET_FLOW_EXECUTION, edition, workflow_id=workflow_id, execution_id=execution_id)
+        path = GET_FLOW_EXECUTION.expand(edition, workflow_id=workflow_id, execution_id=execution_id)
         return await self._transport.get(self._transport.call(GET_FLOW_EXECUTION, path), FlowExecution)
 
     def get_many(
@@ -43,6 +45,7 @@ class FlowExecutions:
         chunk_size: int = 100,
         concurrency: int = 8,
         ordered: bool = False,
+        window: int | None = None,
         known: Known[FlowExecution] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[FlowExecution]:
@@ -52,15 +55,17 @@ class FlowExecutions:
         halved until the id at fault stands alone; an id that the answer leaves out is a `NotFoundError` outcome;
         a row that cannot be read is the outcome of its id alone. The rest is as in `workflow_executions.get_many`.
         """
-        path = expand(GET_FLOW_EXECUTIONS, self._transport.session.hosts.edition, workflow_id=workflow_id)
+        path = GET_FLOW_EXECUTIONS.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
         return BulkFetch(
             _in_chunks(self._transport, path),
             ids,
             concurrency=concurrency,
             ordered=ordered,
             chunk_size=chunk_size,
+            window=window,
             known=known,
             on_progress=on_progress,
+            paused=partial(self._transport.waiting, GET_FLOW_EXECUTIONS),
         )
 
 

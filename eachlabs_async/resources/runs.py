@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
+from functools import partial
 from typing import Unpack
 
 from .._arguments import checked_count
+from .._jobs import one_each
 from .._session import Transport
-from .._wire import expand
-from ..bulk import BulkFetch, BulkStats, Known, one_each
+from ..bulk import BulkFetch, Known
 from ..endpoints import GET_RUN, LIST_RUNS
+from ..outcomes import BulkStats
 from ..pager import Pager, WalkOptions
 from ..records import Run
 
@@ -31,12 +33,12 @@ class Runs:
         """
         checked_count("page", page, least=1)
         checked_count("size", size, least=1, most=100)
-        path = expand(LIST_RUNS, self._transport.session.hosts.edition)
+        path = LIST_RUNS.expand(self._transport.session.hosts.edition)
         return Pager(self._transport, LIST_RUNS, path, {}, start=(page - 1) * size, size=size, walk=walk)
 
     async def get(self, run_id: str) -> Run:
         """Get one run (`GET /runs/{run_id}`); `NotFoundError` for an unknown id."""
-        path = expand(GET_RUN, self._transport.session.hosts.edition, run_id=run_id)
+        path = GET_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
         return await self._transport.get(self._transport.call(GET_RUN, path), Run)
 
     def get_many(
@@ -45,6 +47,7 @@ class Runs:
         *,
         concurrency: int = 32,
         ordered: bool = False,
+        window: int | None = None,
         known: Known[Run] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[Run]:
@@ -54,6 +57,8 @@ class Runs:
             ids,
             concurrency=concurrency,
             ordered=ordered,
+            window=window,
             known=known,
             on_progress=on_progress,
+            paused=partial(self._transport.waiting, GET_RUN),
         )

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Unpack
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Unpack
 
 from .._arguments import checked_count
+from .._jobs import one_each
 from .._session import Transport
-from .._wire import expand
-from ..bulk import BulkFetch, BulkStats, Known, one_each
+from ..bulk import BulkFetch, Known
 from ..endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
+from ..outcomes import BulkStats
 from ..pager import Pager, WalkOptions
 from ..records import WorkflowExecution, WorkflowExecutionSummary
 
 MAX_WAIT_S = 30
+
+
+class SummaryPager(Pager[WorkflowExecutionSummary]):
+    """A listing of a workflow's executions, which can be turned into the executions themselves."""
+
+    def __init__(self, resource: WorkflowExecutions, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._resource = resource
+
+    def hydrate(
+        self,
+        *,
+        concurrency: int = 32,
+        window: int | None = None,
+        known: Known[WorkflowExecution] | None = None,
+        on_progress: Callable[[BulkStats], object] | None = None,
+    ) -> BulkFetch[WorkflowExecution]:
+        """Fetch the full execution of every row, streaming and in the listing's order, an outcome per row.
+
+        The arguments are those of `get_many`. The walk is part of the fetch: it is read as workers come free, an
+        error of it is raised after the finished outcomes, and it ends with the fetch. The pager's checkpoint is
+        ahead of the outcomes by the window; to go on after a crash, walk again and say with `known` what is there.
+        """
+        ids = self._ids()
+        return self._resource.fetch_many(
+            ids,
+            concurrency=concurrency,
+            ordered=True,
+            window=window,
+            known=known,
+            on_progress=on_progress,
+            close=ids.aclose,
+        )
+
+    async def _ids(self) -> AsyncGenerator[str, None]:
+        async with self as rows:
+            async for row in rows:
+                yield row.execution_id
 
 
 class WorkflowExecutions:
@@ -33,7 +73,7 @@ class WorkflowExecutions:
         limit: int = 100,
         offset: int = 0,
         **walk: Unpack[WalkOptions],
-    ) -> Pager[WorkflowExecutionSummary]:
+    ) -> SummaryPager:
         """Walk the executions of one workflow (`GET /workflows/{workflowID}/executions`).
 
         `workflow_id` is a UUID or a slug; `bulk_id` keeps those of one bulk trigger and is a UUID. `limit` is rows
@@ -43,11 +83,13 @@ class WorkflowExecutions:
         `EachLabsError`, among them `NotFoundError` for an unknown workflow.
         """
         edition = self._transport.session.hosts.edition
-        return Pager(
+        return SummaryPager(
+            self,
             self._transport,
             LIST_WORKFLOW_EXECUTIONS,
-            expand(LIST_WORKFLOW_EXECUTIONS, edition, workflow_id=workflow_id),
+            LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id),
             {"bulk_id": _checked_uuid("bulk_id", bulk_id)},
+            named={"workflow_id": workflow_id},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=100),
             walk=walk,
@@ -68,7 +110,7 @@ class WorkflowExecutions:
             if edition != "compat":
                 raise ValueError("wait_s is part of the compat edition only")
             query = f"timeout={wait_s}"
-        path = expand(GET_WORKFLOW_EXECUTION, edition, execution_id=execution_id)
+        path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=execution_id)
         call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query)
         return await self._transport.get(call, WorkflowExecution)
 
@@ -78,27 +120,55 @@ class WorkflowExecutions:
         *,
         concurrency: int = 32,
         ordered: bool = False,
+        window: int | None = None,
         known: Known[WorkflowExecution] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[WorkflowExecution]:
         """Get many executions, an outcome per id, as they come or in input order with `ordered`.
 
         `ids` are read lazily and may be endless. `concurrency` is requests at once, from 1; the client's
-        `max_concurrency` bounds them too. What `known` (a mapping, or a callable that gives None) already has in
-        finished form is not fetched. `on_progress` is called with the stats after each outcome. In the compat
-        edition the service is asked to hold the answer of an unfinished execution for no more than a second.
+        `max_concurrency` bounds them too. `window` is ids held, read and not yet handed out: None for four times the
+        concurrency; a wider one lets more ids pass a slow one in ordered mode. What `known` (a mapping, or a callable
+        that gives None) already has in finished form is not fetched. `on_progress` is called with the stats after
+        each outcome. In the compat edition the service is asked to hold the answer of an unfinished execution for
+        no more than a second.
 
         One id's failure is its outcome. What would stop every id alike (`AuthenticationError`,
         `ConfigurationError`) is raised, once, after the finished outcomes.
         """
+        return self.fetch_many(
+            ids,
+            concurrency=concurrency,
+            ordered=ordered,
+            window=window,
+            known=known,
+            on_progress=on_progress,
+            close=None,
+        )
+
+    def fetch_many(
+        self,
+        ids: Iterable[str] | AsyncIterable[str],
+        *,
+        concurrency: int,
+        ordered: bool,
+        window: int | None,
+        known: Known[WorkflowExecution] | None,
+        on_progress: Callable[[BulkStats], object] | None,
+        close: Callable[[], Awaitable[None]] | None,
+    ) -> BulkFetch[WorkflowExecution]:
+        """Do as `get_many` does, and call `close` when the fetch ends."""
         query = "timeout=1" if self._transport.session.hosts.edition == "compat" else ""
         return BulkFetch(
             one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query),
             ids,
             concurrency=concurrency,
             ordered=ordered,
+            window=window,
             known=known,
             on_progress=on_progress,
+            paused=partial(self._transport.waiting, GET_WORKFLOW_EXECUTION),
+            close=close,
         )
 
 

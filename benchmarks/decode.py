@@ -1,0 +1,137 @@
+"""Measures reading an answer into records, against the standard library, pydantic and plain cattrs.
+
+It refuses the network. The base is `json.loads`, which comes to mind first: it gives dicts without times.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import cattrs
+
+from eachlabs_async import records
+from eachlabs_async._codec import decode, decode_by_authority
+
+from . import samples
+from .measure import Table, compare, interleave, missing
+from .server import Server
+
+OURS = "eachlabs_async"
+GOAL = 0.60
+
+
+def _pydantic() -> dict[Any, Any]:
+    from pydantic import AwareDatetime, BaseModel
+
+    class Execution(BaseModel):
+        id: str
+        status: str
+        model: str | None = None
+        requested_model: str | None = None
+        workflow_id: str | None = None
+        workflow_execution_id: str | None = None
+        execution_cost: float | None = None
+        run_time: float | None = None
+        created_at: AwareDatetime | None = None
+        started_at: AwareDatetime | None = None
+        completed_at: AwareDatetime | None = None
+        output: str | None = None
+
+    class ExecutionList(BaseModel):
+        executions: list[Execution] | None
+        total_count: int | None = None
+        total_capped: bool | None = None
+
+    class StepOutput(BaseModel):
+        step_id: str
+        status: str
+        started_at: AwareDatetime | None = None
+        completed_at: AwareDatetime | None = None
+        output: Any = None
+        primary: Any = None
+        input: dict[str, Any] | None = None
+        metadata: dict[str, Any] | None = None
+        error: str | None = None
+        error_cause: str | None = None
+
+    class WorkflowExecution(BaseModel):
+        execution_id: str
+        status: str
+        workflow_id: str | None = None
+        version_id: str | None = None
+        bulk_id: str | None = None
+        started_at: AwareDatetime | None = None
+        completed_at: AwareDatetime | None = None
+        inputs: dict[str, Any] | None = None
+        step_outputs: dict[str, StepOutput] | None = None
+        output: Any = None
+        workflow_output: dict[str, Any] | None = None
+        error: str | None = None
+        error_cause: str | None = None
+        total_cost: float | None = None
+
+    return {records.ExecutionList: ExecutionList, records.WorkflowExecution: WorkflowExecution}
+
+
+def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], list[str]]:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(value))
+    found: dict[str, Callable[[], object]] = {
+        "json.loads": partial(json.loads, body),
+        OURS: partial(decode, body, kind),
+        "eachlabs_async, no msgspec": partial(decode_by_authority, body, kind),
+        "json + plain cattrs": lambda: converter.structure(json.loads(body), kind),
+    }
+    absent = []
+    try:
+        import orjson
+
+        found["orjson, untyped"] = partial(orjson.loads, body)
+        found["orjson + plain cattrs"] = lambda: converter.structure(orjson.loads(body), kind)
+    except ImportError:
+        absent += ["orjson, untyped", "orjson + plain cattrs"]
+    try:
+        found["pydantic"] = partial(_pydantic()[kind].model_validate_json, body)
+    except ImportError:
+        absent.append("pydantic")
+    return found, absent
+
+
+async def _table(title: str, body: bytes, kind: Any, *, quick: bool, goal: float | None = None) -> Table:
+    readers, absent = _readers(body, kind)
+    times = (20_000 if len(body) < 5_000 else 1_000) // (10 if quick else 1)
+
+    def repeated(read: Callable[[], object]) -> Any:
+        async def variant() -> None:
+            for _ in range(times):
+                read()
+
+        return variant
+
+    variants = {name: repeated(read) for name, read in readers.items()}
+    spent = await interleave(variants, rounds=3 if quick else 9)
+    rows = compare(spent, base="json.loads", units=times) + missing(absent)
+    table = Table(title, "body", "json.loads", rows, note=f"{len(body)} bytes")
+    if goal is not None:
+        ratio = table.row(OURS).ratio
+        table.goal = f"{OURS} <= {goal:.2f}"
+        table.met = ratio is not None and ratio <= goal
+    return table
+
+
+async def measure(_server: Server, *, quick: bool, peers: bool) -> list[Table]:
+    page, one = samples.execution_page(), samples.encode(samples.workflow_execution(samples.identity(7)))
+    return [
+        await _table("decode: page of 100, whole seconds", page, records.ExecutionList, quick=quick, goal=GOAL),
+        await _table(
+            "decode: page of 100, milliseconds",
+            samples.execution_page(".250"),
+            records.ExecutionList,
+            quick=quick,
+        ),
+        await _table("decode: one workflow execution", one, records.WorkflowExecution, quick=quick),
+    ]

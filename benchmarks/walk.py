@@ -1,0 +1,139 @@
+"""Measures walking a listing whose every page takes a while: look-ahead against one page after another.
+
+The base is the loop one writes by hand with aiohttp and `r.json()`. With depth d over P pages the best gain
+there can be is P / (1 + ceil((P - 1) / d)). It refuses to feed a peer our rows: each walks its own listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+
+from .bulk import client_of
+from .measure import Row, Table, Variant, compare, interleave, missing
+from .samples import PAGE_ROWS, RUN_FLOW
+from .server import Server
+
+BASE = "aiohttp loop, json"
+GOAL = 6.5
+DEPTHS = (0, 4, 8, 16)
+
+
+def _loop(session: aiohttp.ClientSession, base: str, rows: int) -> Variant:
+    async def variant() -> None:
+        found: list[Any] = []
+        while len(found) < rows:
+            params = {"limit": PAGE_ROWS, "offset": len(found)}
+            async with session.get(f"{base}/v1/executions", params=params) as answer:
+                found += (await answer.json())["executions"]
+
+    return variant
+
+
+def _rows(pager: Callable[[], Any], rows: int) -> Variant:
+    async def variant() -> None:
+        count = 0
+        async for _ in pager():
+            count += 1
+        assert count == rows
+
+    return variant
+
+
+def _ours(client: Any, depth: int, rows: int) -> Variant:
+    return _rows(lambda: client.executions.list(look_ahead=depth), rows)
+
+
+async def _depths(server: Server, pages: int, latency: int, rounds: int) -> Table:
+    rows = pages * PAGE_ROWS
+    base = server.scene(latency=latency, rows=rows)
+    async with client_of(base) as client, aiohttp.ClientSession(headers={"X-API-Key": "key"}) as session:
+        variants = {BASE: _loop(session, base, rows)}
+        variants |= {f"look_ahead={depth}": _ours(client, depth, rows) for depth in DEPTHS}
+        spent = await interleave(variants, rounds=rounds)
+    table = Table(
+        f"walk: {pages} pages of {PAGE_ROWS}, {latency} ms each", "row", BASE, [], by="wall",
+        goal=f"look_ahead=8 at least {GOAL} times as fast",
+    )  # fmt: skip
+    table.rows = compare(spent, base=BASE, units=rows, by="wall")
+    for row in table.rows:
+        row.note = f"{1 / row.ratio:.1f} times as fast" if row.ratio else ""
+    ratio = table.row("look_ahead=8").ratio
+    table.met = ratio is not None and 1 / ratio >= GOAL
+    return table
+
+
+# ---- other SDKs, each on a listing of its own kind
+
+
+def _noxus(base: str, rows: int) -> Variant:
+    from noxus_sdk.client import Client
+
+    sdk = Client("key", base_url=base, load_nodes=False, load_me=False)
+
+    async def variant() -> None:
+        count, page = 0, 1
+        while found := await sdk.runs.alist(RUN_FLOW, page=page, page_size=PAGE_ROWS):
+            count, page = count + len(found), page + 1
+        assert count == rows
+
+    return variant
+
+
+def _replicate(base: str, rows: int) -> Variant:
+    import replicate
+    from replicate.pagination import async_paginate
+
+    sdk = replicate.Client(api_token="key", base_url=base)
+
+    async def variant() -> None:
+        count = 0
+        async for page in async_paginate(sdk.predictions.async_list):
+            count += len(page.results)
+        assert count == rows
+
+    return variant
+
+
+def _openai(base: str, rows: int) -> Variant:
+    import openai
+
+    sdk = openai.AsyncOpenAI(api_key="key", base_url=f"{base}/v1")
+    return _rows(lambda: sdk.files.list(limit=PAGE_ROWS), rows)
+
+
+PEERS = {"noxus-sdk, runs": _noxus, "replicate, predictions": _replicate, "openai, files": _openai}
+
+
+async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table:
+    rows = pages * PAGE_ROWS
+    base = server.scene(latency=latency, rows=rows)
+    ours = "eachlabs_async, executions, look_ahead=8"
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(client_of(base))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        variants = {
+            ours: _ours(client, 8, rows),
+            "eachlabs_async, runs, look_ahead=8": _rows(lambda: client.runs.list(look_ahead=8), rows),
+            BASE: _loop(session, base, rows),
+        }
+        absent: list[Row] = []
+        for name, make in PEERS.items():
+            try:
+                variants[name] = make(base, rows)
+            except ImportError:
+                absent += missing([name])
+        spent = await interleave(variants, rounds=rounds)
+    title = f"walk: SDKs, {pages} pages of {PAGE_ROWS}, {latency} ms each"
+    return Table(title, "row", ours, compare(spent, base=ours, units=rows, by="wall") + absent, by="wall")
+
+
+async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
+    tables = [await _depths(server, pages=100, latency=20, rounds=2 if quick else 7)]
+    if peers:
+        pages = 40 if quick else 200
+        tables += [await _peers(server, pages, latency, rounds=1 if quick else 3) for latency in (0, 20, 50)]
+    return tables

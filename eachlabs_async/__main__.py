@@ -1,0 +1,13 @@
+"""Owns `python -m eachlabs_async`; refuses everything else, which is the commands' own."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # Before a command could take care of it itself.
+        sys.exit(130)

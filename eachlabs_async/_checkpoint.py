@@ -1,0 +1,79 @@
+"""Owns the text of a checkpoint: what it says and whether it fits the walk that is to go on; refuses everything else.
+
+A checkpoint is short JSON with a version. It is bound to its endpoint, edition and filters; the place and the last
+ids handed out are all that it knows of the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from ._walk import Bookmark
+
+VERSION: Final = 1
+TAKEN_OVER: Final = ("since", "until")
+"""Filters that may be left out when a walk is resumed: the checkpoint has them."""
+
+
+def write(endpoint: str, edition: str, filters: Mapping[str, object], bookmark: Bookmark) -> str:
+    """Write a checkpoint; `filters` are the caller's arguments by name, None where not given."""
+    return json.dumps(
+        {
+            "v": VERSION,
+            "endpoint": endpoint,
+            "edition": edition,
+            "filters": {name: value for name, value in filters.items() if value is not None},
+            "start": bookmark.start,
+            "place": bookmark.place,
+            "total": bookmark.total,
+            "last": bookmark.anchors,
+        },
+        separators=(",", ":"),
+    )
+
+
+def read(
+    text: object, endpoint: str, edition: str, filters: Mapping[str, object]
+) -> tuple[Bookmark, dict[str, object]]:
+    """Read a checkpoint for a walk; gives the bookmark, and the filters with what the checkpoint adds.
+
+    Raises `TypeError` where `text` is no text, `ValueError` where it is no checkpoint, or one of another walk: the
+    message then says what differs.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"resume must be a checkpoint (a str), not {type(text).__name__}")
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("resume is not a checkpoint: it is not JSON") from None
+    if not isinstance(found, dict) or found.get("v") != VERSION:
+        raise ValueError(f"resume is not a checkpoint of version {VERSION}")
+    theirs: Any = found.get("filters")
+    start, place, total = (cast(int, found.get(name)) for name in ("start", "place", "total"))
+    last: Any = found.get("last")
+    if not (
+        isinstance(theirs, dict)
+        and _is_count(start)
+        and _is_count(place)
+        and place >= start
+        and (total is None or _is_count(total))
+        and isinstance(last, list)
+        and all(isinstance(identity, str) for identity in last)
+    ):
+        raise ValueError("resume is not a checkpoint: a part of it is missing or damaged")
+    merged = {
+        name: theirs.get(name) if value is None and name in TAKEN_OVER else value for name, value in filters.items()
+    }
+    mine = {"endpoint": endpoint, "edition": edition, **merged}
+    other = {"endpoint": found.get("endpoint"), "edition": found.get("edition"), **theirs}
+    differing = [name for name in sorted(mine.keys() | other.keys()) if mine.get(name) != other.get(name)]
+    if differing:
+        told = "; ".join(f"{name} is {mine.get(name)!r} here, {other.get(name)!r} there" for name in differing)
+        raise ValueError(f"resume is the checkpoint of another walk: {told}")
+    return Bookmark(start, place, tuple(last), total), merged
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,300 @@
+"""Owns the identity of rows in a walk: which came before, whether pages adjoin, where to read again.
+
+Pure, like `_paging`, which says where a walk stands by counting; here rows are told apart by their ids. It refuses
+I/O and tasks: `asks` says what to request, `take` what an answer means.
+
+The theory. A listing is ordered, and rows that stay keep their order; others come and go between two answers. One
+answer is a stretch without gaps. All that a walk has *seen* is a run without gaps too, so a stretch that holds any
+row that was seen continues it: what follows that row in the stretch is next, and nothing that stayed was skipped,
+whenever the answers were given. A stretch that shares no row with the run may lie beyond a gap. So the walks that
+must lose nothing (`resync`, every resumed walk) ask for one row more than they need, the last that they have, and
+step back where it is not there. The plain walk (`dedupe`) asks for no row twice and can lose rows only where others
+vanish before its place; it takes the same care where pages are asked for ahead, which can come out of order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from attrs import define, evolve, frozen
+
+from ._paging import (
+    WINDOW_ROWS,
+    Ask,
+    Facts,
+    Mark,
+    PageShape,
+    Verdict,
+    Window,
+    adjoins,
+    advance,
+    advance_joined,
+    begin,
+    plan,
+)
+from .errors import DriftError
+
+Drift = Literal["dedupe", "resync", "raise"]
+DRIFT_MODES: Final[tuple[Drift, ...]] = ("dedupe", "resync", "raise")
+
+MAX_STEPS_BACK: Final = 5
+ANCHORS: Final = 8
+"""Ids that a bookmark keeps: the last that were handed out, in case the very last is gone when it is used."""
+
+
+@frozen
+class Bookmark:
+    """Where a walk stood: its start, the rows before its place, the last ids handed out, the total if exact."""
+
+    start: int
+    place: int
+    anchors: tuple[str, ...] = ()
+    total: int | None = None
+
+
+@frozen
+class Taken:
+    """A page that was taken: the positions of its rows to hand out, and whether the walk ends with it."""
+
+    fresh: list[int]
+    ended: bool
+
+
+@define
+class WalkStats:
+    """What a walk did so far; the object is kept up to date while the walk goes on.
+
+    `requests` counts pages asked for, `rows` those handed out, `duplicates` rows dropped because they came before
+    (the row that neighbours share by design not counted), `steps_back` how often the walk read again further up,
+    `drift_seen` the answers that showed that the listing moved, `longest_page` rows in the longest answer; `total`
+    is the last that was stated.
+    """
+
+    requests: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    steps_back: int = 0
+    drift_seen: int = 0
+    longest_page: int = 0
+    total: int | None = None
+    total_is_exact: bool = False
+
+
+class Walk:
+    """The course of one walk over a listing of one shape."""
+
+    def __init__(
+        self,
+        shape: PageShape,
+        *,
+        start: int,
+        size: int,
+        drift: Drift = "dedupe",
+        ahead: int = 0,
+        most: int | None = None,
+        resume: Bookmark | None = None,
+    ) -> None:
+        self.stats = WalkStats()
+        self._shape = shape
+        self._drift = drift
+        self._most = most
+        self._resumed = resume is not None and bool(resume.anchors)
+        # Page numbers cannot overlap by one row, so only a walk by offsets can prove that every page joins.
+        self._joined = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
+        standing = begin(start if resume is None else resume.start, size, ahead=ahead > 0)
+        if resume is not None:
+            # By numbers, the page that holds the last row, so that it can be found again.
+            back = 1 if self._resumed and not self._joined else 0
+            standing = evolve(standing, place=resume.place - back, overlap=int(self._joined))
+        self.standing = standing
+        keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
+        self._window = Window(keep)
+        self._last: deque[str] = deque(resume.anchors if resume else (), maxlen=ANCHORS)
+        self._window.add(tuple(self._last))
+        self._total = resume.total if resume else None  # the last that was exact
+        self._mark: Mark | None = None
+        self._taken = 0
+        self._steps_back = 0  # since the last new row
+        self._search = 0  # for the row that a bookmark names: 1 near by, 2 from the top
+
+    # ---- asking
+
+    @property
+    def taken(self) -> int:
+        """How many pages were taken; an ask is dated by it."""
+        return self._taken
+
+    def asks(self, ahead: int) -> list[Ask]:
+        """Give what to ask for now: the page at the place, and up to `ahead` more behind it."""
+        return plan(self._shape, self.standing, ahead, self._most)
+
+    def hand_out(self, ids: Sequence[str]) -> None:
+        """Note that these rows were handed out."""
+        self._last.extend(ids[-ANCHORS:])
+
+    def bookmark(self, place: int, ids: Sequence[str] = ()) -> Bookmark:
+        """Give the bookmark of a walk that handed out `ids` besides, the last of them just before `place`."""
+        return Bookmark(self.standing.start, place, (*self._last, *ids)[-ANCHORS:], self._total)
+
+    # ---- taking
+
+    def take(
+        self,
+        ask: Ask,
+        asked_at: int,
+        ids: Sequence[str],
+        total: int | None,
+        *,
+        exact: bool,
+        stated_size: int | None = None,
+    ) -> Taken | None:
+        """Take the answer to `ask`, which was asked when `asked_at` pages were taken; None to ask anew.
+
+        Raises `PaginationError` where the walk cannot go on, and `DriftError` where the listing moved in a way that
+        the drift mode does not accept or cannot mend.
+        """
+        fresh, first_seen = self._window.unseen(ids)
+        facts = Facts(len(ids), len(fresh), total, exact, stated_size)
+        self.stats.longest_page = max(self.stats.longest_page, len(ids))
+        if self._begun:
+            self._look_for_drift(ask, facts, first_seen)
+            if not self._continues(ask, asked_at, ids, facts, first_seen):
+                return None
+        if first_seen is not None and (self._joined or self._resumed):
+            # What stands before a row that was seen was inserted there, or was handed out before a resume.
+            fresh = [position for position in fresh if position > first_seen]
+        elif ask.offset < self.standing.start:
+            # Page numbers count whole pages: these rows stand before the first that was wanted.
+            fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
+        facts = evolve(facts, fresh=len(fresh))
+        if self._joined and self._begun:
+            repeats = self._mark is not None and self._mark.ids == frozenset(ids)
+            verdict, self.standing = advance_joined(self.standing, ask, facts, repeats=repeats)
+        else:
+            verdict, self.standing = advance(self._shape, self.standing, ask, facts)
+        if verdict is Verdict.AGAIN:
+            return None
+        self._accept(ask, ids, facts)
+        return Taken(fresh, verdict is Verdict.END)
+
+    @property
+    def _begun(self) -> bool:
+        return self._taken > 0 or self._resumed
+
+    def _accept(self, ask: Ask, ids: Sequence[str], facts: Facts) -> None:
+        shared = min(max(0, self._mark.end - ask.offset), facts.rows) if self._mark is not None else 0
+        self.stats.duplicates += max(0, facts.rows - facts.fresh - shared)
+        self.stats.total, self.stats.total_is_exact = self.standing.total, self.standing.exact
+        self._window.add(ids)
+        self._mark = Mark(self.standing.place, facts.total if facts.exact else None, frozenset(ids))
+        self._taken += 1
+        self._search = 0
+        if facts.exact:
+            self._total = facts.total
+        if facts.fresh:
+            self._steps_back = 0
+        if self._joined and not self.standing.overlap and self._taken == 1:
+            self.standing = evolve(self.standing, overlap=1)
+
+    def _look_for_drift(self, ask: Ask, facts: Facts, first_seen: int | None) -> None:
+        """Note how an answer shows that rows came or went since the one before."""
+        standing, rows = self.standing, facts.rows
+        shared = min(max(0, standing.place - ask.offset), rows)  # rows that should be those we have
+        sign = ""
+        if facts.exact and self._total is not None and facts.total != self._total:
+            sign = f"the total went from {self._total} to {facts.total}"
+        elif first_seen is not None and rows - facts.fresh > shared:
+            sign = f"rows that came before came again at offset {ask.offset}"
+        elif self._joined and shared and first_seen != 0:
+            sign = f"the row before offset {standing.place} is not the one that came last"
+        if sign:
+            self.stats.drift_seen += 1
+            if self._drift == "raise":
+                raise DriftError(f"the listing moved while it was walked: {sign}")
+
+    # ---- joining
+
+    def _continues(self, ask: Ask, asked_at: int, ids: Sequence[str], facts: Facts, first_seen: int | None) -> bool:
+        """Say whether an answer joins the run of what was seen; where not, set the place to read from instead."""
+        if self._joined and self.standing.overlap:
+            if first_seen is not None:
+                return True
+            if not facts.rows and facts.total is not None and facts.total > ask.offset:
+                return True  # An empty page by mistake, not a gap: it is asked for again.
+            if self._resumed:
+                return self._seek(ask, facts)
+            # From the very top there can be no gap: all that was seen is gone.
+            return ask.offset == 0 or self._step_back(ask, facts)
+        if self._joined:
+            return self._steady(ask, facts)
+        if self._shape.dialect == "page" and first_seen is None and self._by_number(ask, facts):
+            return False
+        if asked_at < self._taken and self._mark is not None:
+            return adjoins(self._mark, ask, facts, ids)
+        return True
+
+    def _by_number(self, ask: Ask, facts: Facts) -> bool:
+        """Say whether a page by number, all of whose rows are new, has to be read from another place."""
+        grown = _growth(facts, self._total)
+        if self._resumed and (not self._taken or grown > 0 or self._search):
+            return not self._seek(ask, facts)
+        if self._drift == "resync" and grown < 0:
+            self._total = facts.total
+            return not self._step_back(ask, facts)
+        return False
+
+    def _steady(self, ask: Ask, facts: Facts) -> bool:
+        """Without a shared row, an unchanged exact total is the only proof left that a row comes next."""
+        if not facts.rows:
+            return True
+        if facts.exact and self._mark is not None and facts.total == self._mark.total:
+            return True
+        raise DriftError(
+            f"the server gives one row at a time, and the total is not steady: no page can be joined to the one "
+            f"before it at offset {ask.offset}"
+        )
+
+    def _step_back(self, ask: Ask, facts: Facts) -> bool:
+        """Set the place further up: as far as rows are known to be gone, or by pages, twice as many each time."""
+        if self._steps_back == MAX_STEPS_BACK:
+            raise DriftError(f"{MAX_STEPS_BACK} steps back, to offset {self.standing.place}, brought no new row")
+        gone = max(-_growth(facts, self._total), 0)
+        page = self.standing.size * 2**self._steps_back
+        place = self.standing.place
+        by = max(gone, page) if self._joined else gone
+        self._steps_back += 1
+        self.stats.steps_back += 1
+        top = min(ask.offset, facts.total) if facts.total is not None else ask.offset
+        self.standing = evolve(self.standing, place=max(0, (top if self._joined else place) - by), barren=0)
+        return False
+
+    def _seek(self, ask: Ask, facts: Facts) -> bool:
+        """Look for a row that a bookmark names: where the totals say it went, then from the top on."""
+        standing, grown = self.standing, _growth(facts, self._total)
+        end = ask.offset + facts.rows
+        if self._search == 2:
+            if not facts.rows or (facts.exact and facts.total is not None and facts.total <= end):
+                raise DriftError("none of the rows is there any more at which the checkpoint stood")
+            place = end
+        elif self._search == 1 or ask.offset == 0:
+            self._search, place = 2, 0 if ask.offset else end
+        else:
+            self._search = 1
+            behind = 0 if self._joined or not self._taken else 1
+            place = standing.place - behind + grown
+            if grown <= 0:
+                place = max(0, ask.offset - max(-grown, standing.size))
+        self.stats.steps_back += place < standing.place
+        if facts.exact:
+            self._total = facts.total
+        self.standing = evolve(standing, place=place)
+        return False
+
+
+def _growth(facts: Facts, before: int | None) -> int:
+    """By how many rows the exact total grew; 0 where that is not known."""
+    if not facts.exact or facts.total is None or before is None:
+        return 0
+    return facts.total - before

@@ -1,0 +1,218 @@
+"""Owns how a listing moves while it is walked: the kinds of move, and the rules that say when they are made.
+
+A move changes the listing that a request reads: rows come, go, or change so that they leave a filter. A rule counts
+the requests of a listing and makes its move at one of three moments: `"before"` a request is dealt with (as it
+arrives), `"during"` it (after any latency, just before its rows are read: while it is held), or `"after"` it (its
+rows are read, and the answer is on its way: what it says is old when it arrives). It refuses to decide what goes
+wrong: that is `faults.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Any, Final, Literal, Protocol, get_args
+
+from attrs import define, frozen
+
+from .collection import Collection, Grouped
+from .journal import Seen
+
+__all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
+
+Moment = Literal["before", "during", "after"]
+LISTINGS: Final = ("executions.list", "workflow_executions.list", "runs.list")
+"""The endpoints whose rows can be moved."""
+
+_MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
+
+
+@frozen(kw_only=True)
+class Move:
+    """One change of a listing; made by the constructors below, given to `Moves.add`.
+
+    Positions count from the newest row, 0; a negative one counts from the end, and one that the listing does not
+    have is passed over. `where` (fields and their values) picks rows: positions then count those rows alone. What
+    is drawn depends on the emulator's seed, on the rule and on how often it was made, and on nothing else.
+    """
+
+    kind: str
+    make: Callable[[Collection, Random], object]
+
+    @classmethod
+    def insert(cls, count: int = 1, at: int | Literal["anywhere"] = 0, /, **fields: Any) -> Move:
+        """Insert `count` new rows side by side before position `at`, 0 being the top, or `"anywhere"`.
+
+        `fields` overwrite what each new row would hold.
+        """
+        _at_least("count", count, 1)
+
+        def make(rows: Collection, dice: Random) -> object:
+            place = dice.randint(0, len(rows)) if at == "anywhere" else at
+            if place < 0:
+                place = max(0, len(rows) + place)
+            return rows.insert(count, min(place, len(rows)), **fields)
+
+        return cls(kind="insert", make=make)
+
+    @classmethod
+    def remove(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None) -> Move:
+        """Remove the rows at `positions` (as they stand before the move), or `count` drawn ones."""
+        choose = _chooser(positions, count, where)
+        return cls(kind="remove", make=lambda rows, dice: rows.remove(*choose(rows, dice)))
+
+    @classmethod
+    def change(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None, **fields: Any) -> Move:
+        """Overwrite `fields` of the rows at `positions`, or of `count` drawn ones.
+
+        So rows leave a filter: `Move.change(0, where={"status": "starting"}, status="success")`.
+        """
+        choose = _chooser(positions, count, where)
+        if not fields:
+            raise ValueError("change needs the fields to overwrite")
+
+        def make(rows: Collection, dice: Random) -> None:
+            ids = rows.ids()
+            for row_id in [ids[position] for position in choose(rows, dice)]:
+                rows.change(row_id, **fields)
+
+        return cls(kind="change", make=make)
+
+    @classmethod
+    def by(cls, make: Callable[[Collection, Random], object]) -> Move:
+        """Do what `make` does to the listing; its second argument is the source of what it draws."""
+        return cls(kind="by", make=make)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+def _chooser(
+    positions: tuple[int, ...], count: int, where: Mapping[str, Any] | None
+) -> Callable[[Collection, Random], list[int]]:
+    _at_least("count", count, 1)
+
+    def choose(rows: Collection, dice: Random) -> list[int]:
+        wanted = where or {}
+        found = [
+            position
+            for position, row in enumerate(rows.select())
+            if all(row.get(name) == value for name, value in wanted.items())
+        ]
+        if positions:
+            there = range(-len(found), len(found))
+            return sorted({found[position] for position in positions if position in there})
+        return sorted(dice.sample(found, min(count, len(found))))
+
+    return choose
+
+
+class Listings(Protocol):
+    """Where the rows are: what `Moves` needs to know of the emulator's state."""
+
+    @property
+    def executions(self) -> Collection: ...
+    @property
+    def workflow_executions(self) -> Grouped: ...
+    @property
+    def runs(self) -> Collection: ...
+    def workflow_id_of(self, id_or_slug: str) -> str | None: ...
+
+
+@define(eq=False)
+class MoveRule:
+    """When a move is made, and how often it was: `matched` requests looked at, `fired` moves made."""
+
+    move: Move
+    endpoints: frozenset[str]
+    times: int | None
+    after: int
+    when: Moment
+    number: int
+    matched: int = 0
+    fired: int = 0
+
+
+@define
+class Moving:
+    """The moves that one request brings about: `at(moment)` makes those of a moment."""
+
+    rows: Collection | None
+    rules: list[MoveRule]
+    made: Counter[str]
+    seed: int
+
+    def at(self, when: Moment) -> None:
+        """Make the moves of this moment, in the order in which they were added."""
+        for rule in self.rules:
+            if rule.when != when or self.rows is None or (rule.times is not None and rule.fired >= rule.times):
+                continue
+            rule.move.make(self.rows, Random(f"{self.seed}/moves/{rule.number}/{rule.fired}"))
+            rule.fired += 1
+            self.made[rule.move.kind] += 1
+
+
+class Moves:
+    """The moves of one emulator: scripted by `add`, gone with `clear`. `made` counts those made, by kind."""
+
+    def __init__(self, listings: Listings, seed: int) -> None:
+        self.made: Counter[str] = Counter()
+        self._listings = listings
+        self._seed = seed
+        self._added = 0
+        self._rules: list[MoveRule] = []
+
+    def add(
+        self,
+        move: Move,
+        *,
+        endpoint: str | Iterable[str] | None = None,
+        after: int = 0,
+        times: int | None = None,
+        when: Moment = "before",
+    ) -> MoveRule:
+        """Let `move` be made, and give the rule (its `fired` counts).
+
+        `endpoint` is one listing or several (default: all): a move changes the listing that the request reads.
+        `after` is how many such requests come first without a move; `times` how often it is made (default: for each
+        request from then on); `when` is the moment: `"before"`, `"during"` or `"after"` the request. An answer that a
+        fault takes the place of has no moment after.
+        """
+        names = frozenset(LISTINGS if endpoint is None else {endpoint} if isinstance(endpoint, str) else endpoint)
+        if unknown := names - frozenset(LISTINGS):
+            raise ValueError(f"no such listing: {', '.join(sorted(unknown))} (there are {', '.join(LISTINGS)})")
+        if when not in _MOMENTS:
+            raise ValueError(f"when must be one of {', '.join(_MOMENTS)}, not {when!r}")
+        _at_least("after", after, 0)
+        rule = MoveRule(move, names, times, after, when, self._added)
+        self._added += 1
+        self._rules.append(rule)
+        return rule
+
+    def remove(self, rule: MoveRule) -> None:
+        """Take one rule away; nothing happens where it has gone."""
+        if rule in self._rules:
+            self._rules.remove(rule)
+
+    def clear(self) -> None:
+        """Take all rules away."""
+        self._rules.clear()
+
+    def arrived(self, seen: Seen, fields: Mapping[str, str]) -> Moving:
+        """Count a request that has just arrived; gives the moves that it brings about."""
+        due: list[MoveRule] = []
+        for rule in self._rules:
+            if seen.endpoint in rule.endpoints:
+                rule.matched += 1
+                if rule.matched > rule.after:
+                    due.append(rule)
+        return Moving(self._rows_of(seen.endpoint, fields) if due else None, due, self.made, self._seed)
+
+    def _rows_of(self, endpoint: str, fields: Mapping[str, str]) -> Collection | None:
+        if endpoint == "workflow_executions.list":
+            workflow_id = self._listings.workflow_id_of(fields["workflow_id"])
+            return None if workflow_id is None else self._listings.workflow_executions[workflow_id]
+        return self._listings.runs if endpoint == "runs.list" else self._listings.executions

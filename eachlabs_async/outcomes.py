@@ -1,0 +1,107 @@
+"""Owns what becomes of ids: outcomes, all of them together, and what is counted; refuses to fetch anything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field, frozen
+
+T = TypeVar("T")
+
+_STEPS: Final = 20
+"""Steps of the latency scale for each factor e: neighbouring ones are 5 % apart."""
+_LEAST_S: Final = 1e-6
+
+
+@define(eq=False)
+class Outcome(Generic[T]):
+    """What became of one id: a value or an error, never both.
+
+    `index` is the id's place in the input, `attempts` the requests made for it (0 where none was needed),
+    `elapsed_s` the seconds from its first request to its end.
+    """
+
+    id: str
+    index: int
+    value: T | None = None
+    error: Exception | None = None
+    attempts: int = 0
+    elapsed_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Say whether there is a value."""
+        return self.error is None
+
+    def unwrap(self) -> T:
+        """Give the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # a value is there wherever no error is
+
+
+@frozen
+class BulkResult(Generic[T]):
+    """All outcomes of a bulk fetch, by id: `values` and `errors`."""
+
+    values: dict[str, T] = field(factory=dict)
+    errors: dict[str, Exception] = field(factory=dict)
+
+
+@define
+class BulkStats:
+    """What a bulk fetch did so far; the object is kept up to date while it goes on.
+
+    `done` counts outcomes handed out, `failed` those of them with an error and `errors` these by the name of their
+    class; `retries` counts further attempts, `known` outcomes that needed none. `in_flight` is how many ids are
+    being fetched now, `paused` how many calls to their service wait now because it failed or asked for a pause.
+    `p50_s`, `p90_s` and `p99_s` are latencies an id, in seconds, from its first request to its end, within 5 %.
+    """
+
+    done: int = 0
+    failed: int = 0
+    retries: int = 0
+    known: int = 0
+    in_flight: int = 0
+    paused: int = 0
+    errors: Counter[str] = field(factory=Counter)
+    _latencies: Counter[int] = field(factory=Counter, repr=False)
+
+    def note_latency(self, elapsed_s: float) -> None:
+        """Count one latency, by its step on a logarithmic scale."""
+        self._latencies[round(math.log(max(elapsed_s, _LEAST_S)) * _STEPS)] += 1
+
+    def latency_s(self, share: float) -> float:
+        """Give the latency, in seconds, that `share` (0 to 1) of the ids did not exceed; 0 before the first."""
+        wanted = share * self._latencies.total()
+        counted = 0
+        for step in sorted(self._latencies):
+            counted += self._latencies[step]
+            if counted >= wanted:
+                return math.exp(step / _STEPS)
+        return 0.0
+
+    @property
+    def p50_s(self) -> float:
+        """The median latency, in seconds."""
+        return self.latency_s(0.5)
+
+    @property
+    def p90_s(self) -> float:
+        """The latency, in seconds, that nine in ten ids did not exceed."""
+        return self.latency_s(0.9)
+
+    @property
+    def p99_s(self) -> float:
+        """The latency, in seconds, that 99 in 100 ids did not exceed."""
+        return self.latency_s(0.99)
+
+    def __str__(self) -> str:
+        failed = ", ".join(f"{count} {name}" for name, count in self.errors.most_common())
+        return (
+            f"{self.done} done, {self.failed} failed{f' ({failed})' if failed else ''}, {self.retries} retries, "
+            f"{self.in_flight} in flight, {self.paused} paused, "
+            f"p50 {self.p50_s:.3f} s, p90 {self.p90_s:.3f} s, p99 {self.p99_s:.3f} s"
+        )

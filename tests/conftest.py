@@ -1,0 +1,41 @@
+"""What every test gets: a check that it leaves no task behind, and no socket to be found later.
+
+Properties try a hundred examples each; `EACHLABS_TEST_PROFILE=long` tries five thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("quick"), max_examples=5000)
+settings.load_profile(os.environ.get("EACHLABS_TEST_PROFILE", "quick"))
+
+
+@pytest.fixture
+async def _nothing_left_behind() -> AsyncIterator[None]:
+    """Fail a test whose tasks outlive it; open sockets become errors where the collector finds them."""
+    before = asyncio.all_tasks()
+    yield
+    # What was cancelled or closed in the test's last moment has these turns of the loop to end.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect(1)
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"the test left tasks behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _tidy(request: pytest.FixtureRequest) -> None:
+    # Set up first, so that it looks last: after every other fixture has cleaned up.
+    function = getattr(request.node, "function", None)
+    function = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    if inspect.iscoroutinefunction(function):
+        request.getfixturevalue("_nothing_left_behind")

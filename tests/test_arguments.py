@@ -1,0 +1,166 @@
+"""Holds what is refused at the call, before anything is sent, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eachlabs_async._arguments import checked_count, checked_text, checked_time, checked_words
+
+
+class TestCount:
+    @pytest.mark.parametrize(
+        ("value", "limits"), [(0, {}), (1, {"least": 1}), (100, {"least": 1, "most": 100})]
+    )
+    def test_a_number_within_its_range_passes(self, value: int, limits: dict[str, int]) -> None:
+        """The ends of the range belong to it."""
+        assert checked_count("limit", value, **limits) == value
+
+    @pytest.mark.parametrize(
+        ("value", "limits", "error", "says"),
+        [
+            (-1, {}, ValueError, "limit must be at least 0, not -1"),
+            (0, {"least": 1}, ValueError, "limit must be at least 1, not 0"),
+            (0, {"least": 1, "most": 100}, ValueError, "limit must be between 1 and 100, not 0"),
+            (101, {"least": 1, "most": 100}, ValueError, "limit must be between 1 and 100, not 101"),
+            (True, {}, TypeError, "limit must be an int, not bool"),
+            (1.0, {}, TypeError, "limit must be an int, not float"),
+            ("1", {}, TypeError, "limit must be an int, not str"),
+            (None, {}, TypeError, "limit must be an int, not NoneType"),
+        ],
+    )
+    def test_any_other_is_refused_with_name_and_range(
+        self, value: object, limits: dict[str, int], error: type[Exception], says: str
+    ) -> None:
+        """The error says the argument and what it takes."""
+        with pytest.raises(error, match=says):
+            checked_count("limit", value, **limits)
+
+
+class TestText:
+    @pytest.mark.parametrize("value", [None, "x", " ", "a b"])
+    def test_text_passes_as_it_is(self, value: str | None) -> None:
+        """None is no filter."""
+        assert checked_text("model", value) == value
+
+    @pytest.mark.parametrize(
+        ("value", "error", "says"),
+        [
+            ("", ValueError, "model must not be empty"),
+            (7, TypeError, "model must be a str, not int"),
+            (b"x", TypeError, "model must be a str, not bytes"),
+            (["x"], TypeError, "model must be a str, not list"),
+        ],
+    )
+    def test_empty_and_other_things_are_refused(
+        self, value: object, error: type[Exception], says: str
+    ) -> None:
+        """An empty filter would silently be no filter."""
+        with pytest.raises(error, match=says):
+            checked_text("model", value)
+
+
+def generated() -> Iterator[str]:
+    yield "error"
+    yield "success"
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (None, None),
+            ("success", "success"),
+            ("success,error", "success,error"),
+            (" success , error ", "success,error"),
+            (["success", "error"], "success,error"),
+            (("success",), "success"),
+            ({"success": 1}, "success"),
+            (["success,error", "created"], "success,error,created"),
+            (generated(), "error,success"),
+        ],
+    )
+    def test_one_word_or_several_are_joined(self, value: Any, text: str | None) -> None:
+        """Any iterable, and the wire's own comma form, give the wire's form in the given order."""
+        assert checked_words("status", value, {"success", "error", "created"}) == text
+
+    @pytest.mark.parametrize(
+        ("value", "error", "says"),
+        [
+            ("", ValueError, "status must not be empty"),
+            (" ", ValueError, "status must not be empty"),
+            ("success,", ValueError, "status must not be empty"),
+            ([], ValueError, "status must not be empty"),
+            (["success", ""], ValueError, "status must not be empty"),
+            ("done", ValueError, "status must be one of error, success, not 'done'"),
+            ("success,done", ValueError, "not 'done'"),
+            (7, TypeError, "status must be a str or several, not int"),
+            (b"success", TypeError, "status must be a str or several, not bytes"),
+            ([b"success"], TypeError, "status must be a str or several, not one of bytes"),
+            ([None], TypeError, "not one of NoneType"),
+        ],
+    )
+    def test_what_the_service_would_refuse_is_refused(
+        self, value: object, error: type[Exception], says: str
+    ) -> None:
+        """Empty words, words that are not in the set, and what is no text."""
+        with pytest.raises(error, match=says):
+            checked_words("status", value, {"success", "error"})
+
+    def test_an_open_set_takes_any_word(self) -> None:
+        """Without a set nothing is held against it."""
+        assert checked_words("status", ["new", "word"]) == "new,word"
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (None, None),
+            (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05Z"),
+            (datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC), "2026-01-02T03:04:05.000678Z"),
+            (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2))), "2026-01-01T22:00:00Z"),
+            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+            ("2026-01-02T03:04:05+02:00", "2026-01-02T01:04:05Z"),
+            ("2026-01-02T03:04:05.5-00:30", "2026-01-02T03:34:05.500000Z"),
+            ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456Z"),
+        ],
+    )
+    def test_a_moment_is_written_in_utc(self, value: Any, text: str | None) -> None:
+        """Aware datetimes and RFC 3339 text with a zone become the wire's form."""
+        assert checked_time("since", value) == text
+
+    @pytest.mark.parametrize(
+        ("value", "error", "says"),
+        [
+            (datetime(2026, 1, 2), ValueError, "since must have a time zone"),
+            ("2026-01-02T03:04:05", ValueError, "since must have a time zone"),
+            ("2026-01-02", ValueError, "since must have a time zone"),
+            ("yesterday", ValueError, "since must be RFC 3339 text, not 'yesterday'"),
+            ("", ValueError, "since must be RFC 3339 text"),
+            (date(2026, 1, 2), TypeError, "since must be an aware datetime or RFC 3339 text, not date"),
+            (1767322800, TypeError, "not int"),
+            (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), ValueError, "years 1 to 9999"),
+            (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), ValueError, "years 1 to 9999"),
+        ],
+    )
+    def test_a_moment_that_is_none_is_refused(self, value: object, error: type[Exception], says: str) -> None:
+        """A naive time would be a guess; the error says which argument is meant."""
+        with pytest.raises(error, match=says):
+            checked_time("since", value)
+
+    @given(st.datetimes(timezones=st.timezones()))
+    def test_any_aware_moment_stays_the_same_moment(self, value: datetime) -> None:
+        """What is written reads back as the moment that was given."""
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            return
+        text = checked_time("since", value)
+        assert text is not None
+        assert datetime.fromisoformat(text) == value.astimezone(UTC)

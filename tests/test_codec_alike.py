@@ -1,0 +1,151 @@
+"""The fast reader and the authority, over anything: a Hypothesis test holds that they never differ."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import attrs
+import pytest
+from codec_alike import assert_alike, needs_msgspec
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from eachlabs_async import records
+from eachlabs_async.endpoints import ENDPOINTS
+
+ANSWERS = {endpoint.answer for endpoint in ENDPOINTS}
+KINDS: list[Any] = sorted({*ANSWERS, records.Execution, records.WorkflowExecutionSummary}, key=repr)
+EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "100"))
+
+HOSTILE = [
+    b"null",
+    b"true",
+    b"false",
+    b"-0",
+    b"-0.0",
+    b"1e400",
+    b"-1e400",
+    b"NaN",
+    b"Infinity",
+    b"1" * 25,
+    b"9" * 400,
+    b"9" * 5000,
+    b"3.0",
+    b"1E5",
+    b"18446744073709551616",
+    b"-9223372036854775809",
+    b"9007199254740993",
+    b"1e-400",
+    b'""',
+    b"[]",
+    b"{}",
+    b'"\\ud800"',
+    b'"\\ud83d\\ude00"',
+    b'"\xff"',
+    b'"\xc3\xa9"',
+    b'"\\u0000"',
+    b'"\xed\xa0\x80"',
+    b'"0001-01-01T00:00:00Z"',
+    b'"1"',
+    b'{"a":1,"a":2}',
+    b"[" * 40 + b"]" * 40,
+    b"01",
+    b'"\\x"',
+    b"2.5e-324",
+    b"0.1e1",
+    b"123456789012345678901234567890.5",
+    b'{"\\ud800":1}',
+    b'{"\xff":1}',
+    b"5.999999999",
+    b"0.12345678",
+]
+TEXTS = st.builds(
+    lambda text, plain: json.dumps(text, ensure_ascii=plain).encode("utf-8", "surrogatepass"),
+    st.text(max_size=8),
+    st.booleans(),
+)
+NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)).map(lambda n: repr(n).encode())
+ANYTHING = st.recursive(
+    st.one_of(st.sampled_from(HOSTILE), TEXTS, NUMBERS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: b"[" + b",".join(items) + b"]"),
+        st.lists(st.tuples(TEXTS, inner), max_size=3).map(
+            lambda items: b"{" + b",".join(key + b":" + value for key, value in items) + b"}"
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def times(draw: st.DrawFn) -> bytes:
+    year = draw(st.sampled_from(["2026", "2026", "1969", "2107", "0001", "9999", "0000"]))
+    day = draw(st.sampled_from(["01-01", "12-31", "02-29"]))
+    clock = draw(st.sampled_from(["00:00:00", "03:04:05", "23:59:59", "23:59:60"]))
+    digits = draw(st.one_of(st.text("059", max_size=10), st.sampled_from(["9999995", "0000004", "999999", "9" * 12])))
+    zone = draw(st.sampled_from(["Z", "Z", "Z", "z", "", "+00:00", "-00:00", "+02:00", "-0500", "+14:00", "+25:00"]))
+    text = f"{year}-{day}{draw(st.sampled_from('TTTt '))}{clock}{'.' + digits if digits else ''}{zone}"
+    escaped = draw(st.sets(st.integers(0, len(text) - 1), max_size=2)) if draw(st.booleans()) else set()
+    return b'"' + "".join(f"\\u{ord(c):04x}" if i in escaped else c for i, c in enumerate(text)).encode() + b'"'
+
+
+def documents(kind: Any) -> st.SearchStrategy[bytes]:
+    """Write JSON that is mostly a `kind`, with anything at all wherever something can be."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return st.one_of(documents(args[0]), documents(args[0]), st.just(b"null"))
+    if origin is list:
+        return st.lists(documents(args[0]), max_size=3).map(lambda rows: b"[" + b",".join(rows) + b"]")
+    if origin is dict:
+        pairs = st.tuples(TEXTS, documents(args[1]))
+        return st.lists(pairs, max_size=2).map(lambda rows: b"{" + b",".join(map(b":".join, rows)) + b"}")
+    if attrs.has(kind):
+        return objects(kind)
+    plain = {
+        str: TEXTS,
+        int: st.integers().map(lambda n: repr(n).encode()),
+        float: NUMBERS,
+        datetime: times(),
+    }
+    return plain.get(kind, st.sampled_from([b"true", b"false"]) if kind is bool else ANYTHING)
+
+
+@st.composite
+def objects(draw: st.DrawFn, kind: Any) -> bytes:
+    hints = get_type_hints(kind)
+    required = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+    some = draw(st.sets(st.sampled_from(sorted(hints)), max_size=6)) | required
+    pairs = [(json.dumps(name).encode(), draw(documents(hints[name]))) for name in sorted(some)]
+    if draw(st.integers(0, 9)) == 0:
+        name = st.sampled_from([json.dumps(name).encode() for name in hints])
+        pairs += draw(st.lists(st.tuples(st.one_of(TEXTS, name), ANYTHING), min_size=1, max_size=2))
+    return b"{" + b",".join(key + b":" + value for key, value in draw(st.permutations(pairs))) + b"}"
+
+
+@needs_msgspec
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.data())
+def test_both_readers_read_alike(kind: Any, data: st.DataObject) -> None:
+    """Whatever the bytes, the fast reader and the authority give equal records or the same error."""
+    body = data.draw(documents(kind))
+    if data.draw(st.integers(0, 9)) == 0:
+        place, other = data.draw(st.integers(0, len(body))), data.draw(st.binary(max_size=2))
+        body = body[:place] + other + body[place + len(other) :]
+    assert_alike(body, kind)
+
+
+@needs_msgspec
+@settings(max_examples=8 * EXAMPLES, deadline=None)
+@given(st.lists(times(), min_size=3, max_size=3), ANYTHING)
+@example([b'"2026-01-01T00:00:00.9999999Z"', b"null", b"null"], b"1")
+def test_both_readers_read_times_alike(some: list[bytes], output: bytes) -> None:
+    """However a time is written, rounded by msgspec or not, both readers give the same instant or none."""
+    fields = zip((b"created_at", b"started_at", b"finished_at"), some, strict=True)
+    written = b",".join(b'"' + name + b'":' + value for name, value in fields)
+    body = b'{"id":"a","status":"b","meta":' + output + b"," + written + b"}"
+    assert_alike(body, records.Run)

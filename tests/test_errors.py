@@ -1,0 +1,142 @@
+"""Holds the tree of errors: its shape, its texts, and that every error pickles."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from eachlabs_async import errors
+from eachlabs_async.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    ConfigurationError,
+    EachLabsError,
+    OutcomeUnknownError,
+    ResponseDecodeError,
+    error_class_for,
+)
+
+
+def tree(root: type[EachLabsError]) -> list[type[EachLabsError]]:
+    return [root, *(one for child in root.__subclasses__() for one in tree(child))]
+
+
+CLASSES = sorted(
+    {one for one in tree(EachLabsError) if one.__module__ == errors.__name__}, key=lambda c: c.__name__
+)
+
+
+def filled(kind: type[EachLabsError]) -> EachLabsError:
+    """Make an error of this class with every attribute set."""
+    values: dict[str, Any] = {"method": "GET", "url": "https://h/x", "attempts": 3}
+    if issubclass(kind, APIStatusError):
+        values |= {
+            "status": 418,
+            "code": "TEAPOT",
+            "details": {"a": [1]},
+            "request_id": "r",
+            "retry_after_s": 1.5,
+            "body": "short",
+        }
+    if issubclass(kind, APIConnectionError):
+        values |= {"sent": False, "retryable": False}
+    if issubclass(kind, ResponseDecodeError):
+        values |= {"path": "$.x", "body": "{}"}
+    if issubclass(kind, OutcomeUnknownError):
+        values |= {"reason": None}
+    error = kind("what happened", **values)
+    error.checkpoint, error.partial = "{}", [1, 2]
+    return error
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_pickles_whole(kind: type[EachLabsError]) -> None:
+    """Class, text and all attributes come back from pickle and copy, with nothing shared in the originals."""
+    error = filled(kind)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))
+        assert type(back) is kind
+        assert vars(back) == vars(error)
+        assert (str(back), repr(back), back.args) == (str(error), repr(error), error.args)
+    assert vars(copy.copy(error)) == vars(error)
+
+
+def test_a_reason_pickles_along() -> None:
+    """The error that hid an outcome survives with its attributes."""
+    back = pickle.loads(pickle.dumps(OutcomeUnknownError("?", reason=filled(APITimeoutError))))
+    assert type(back.reason) is APITimeoutError
+    assert back.reason.attempts == 3
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    """Each class stands where the manual says, and all are exported."""
+    assert {one.__name__ for one in CLASSES} | {"error_class_for"} == set(errors.__all__)
+    assert issubclass(APITimeoutError, APIConnectionError)
+    assert issubclass(APITimeoutError, TimeoutError)
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(errors.DriftError, errors.PaginationError)
+    for one in (errors.NotFoundError, errors.RateLimitError, errors.ServerError):
+        assert issubclass(one, APIStatusError)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (EachLabsError("no"), "no"),
+        (EachLabsError("no", method="GET", url="https://h/x"), "no (GET https://h/x, 0 attempts)"),
+        (EachLabsError("no", method="GET", url="https://h/x", attempts=1), "no (GET https://h/x, 1 attempt)"),
+        (APITimeoutError("no", method="GET", url="u", attempts=2), "no (GET u, 2 attempts)"),
+        (ConfigurationError("no"), "no"),
+    ],
+)
+def test_the_text_says_what_and_where(error: EachLabsError, text: str) -> None:
+    """Message, method, URL and attempts, without more than one needs."""
+    assert text in str(error)
+    assert str(error).startswith("no")
+
+
+def test_a_status_is_part_of_the_text() -> None:
+    """Who reads a log sees the number."""
+    assert "418" in str(filled(APIStatusError))
+    assert "what happened" in str(filled(APIStatusError))
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (400, "BadRequestError"),
+        (401, "AuthenticationError"),
+        (402, "PaymentRequiredError"),
+        (403, "PermissionDeniedError"),
+        (404, "NotFoundError"),
+        (409, "ConflictError"),
+        (422, "UnprocessableEntityError"),
+        (429, "RateLimitError"),
+        (500, "ServerError"),
+        (503, "ServerError"),
+        (599, "ServerError"),
+        (600, "APIStatusError"),
+        (408, "APIStatusError"),
+        (413, "APIStatusError"),
+        (304, "APIStatusError"),
+    ],
+)
+def test_the_class_follows_the_status(status: int, name: str) -> None:
+    """Every unlisted status is an `APIStatusError`."""
+    assert error_class_for(status).__name__ == name
+
+
+def test_the_defaults_say_nothing_untrue() -> None:
+    """An error made with a message alone was sent by nobody."""
+    error = EachLabsError("no")
+    assert (error.method, error.url, error.attempts, error.checkpoint, error.partial) == (
+        None,
+        None,
+        0,
+        None,
+        None,
+    )

@@ -1,0 +1,203 @@
+"""Holds the bound on requests in flight: who waits, who goes first, and that no place is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eachlabs_async._gate import CROWD_SHARE, Gate
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Queue:
+    """Starts tasks that enter a gate and notes the order in which they got in."""
+
+    def __init__(self, size: int) -> None:
+        self.gate = Gate(size)
+        self.order: list[str] = []
+
+    def start(self, name: str, *, crowd: bool = False) -> asyncio.Task[None]:
+        async def enter() -> None:
+            await self.gate.enter(crowd=crowd)
+            self.order.append(name)
+
+        return asyncio.ensure_future(enter())
+
+
+async def test_nobody_waits_while_a_place_is_free() -> None:
+    """As many as there are places get in without a turn of the loop; the next one waits."""
+    gate = Gate(2)
+    for _ in range(2):
+        coroutine = gate.enter(crowd=False)
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+    assert gate.free == 0
+    waiting = asyncio.ensure_future(gate.enter(crowd=False))
+    await turns()
+    assert not waiting.done()
+    gate.leave()
+    await waiting
+    assert gate.free == 0
+    gate.leave()
+    gate.leave()
+    assert gate.free == gate.size == 2
+
+
+async def test_those_who_wait_go_in_order() -> None:
+    """First come, first served, within either queue."""
+    for crowd in (False, True):
+        queue = Queue(1)
+        await queue.gate.enter(crowd=False)
+        tasks = [queue.start(str(n), crowd=crowd) for n in range(20)]
+        await turns()
+        for _ in tasks:
+            queue.gate.leave()
+        await asyncio.gather(*tasks)
+        assert queue.order == [str(n) for n in range(20)]
+
+
+async def test_a_place_that_falls_free_is_not_overtaken() -> None:
+    """Who comes between the leaving and the waking waits behind those who waited."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    first = queue.start("first")
+    await turns()
+    queue.gate.leave()
+    assert queue.gate.free == 0
+    late = queue.start("late")
+    await first
+    await turns()
+    assert queue.order == ["first"]
+    queue.gate.leave()
+    await late
+
+
+async def test_a_single_call_goes_before_the_crowd() -> None:
+    """However long the crowd's queue is, a single call gets the next place, or the one after it."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=True)
+    crowd = [queue.start("crowd", crowd=True) for _ in range(1000)]
+    await turns()
+    single = queue.start("single")
+    await turns()
+    queue.gate.leave()
+    await turns()
+    queue.gate.leave()
+    await single
+    assert "single" in queue.order[:2]
+    for _ in crowd:
+        queue.gate.leave()
+    await asyncio.gather(*crowd)
+
+
+async def test_one_grant_in_eight_is_the_crowds() -> None:
+    """A stream of single calls that never ends does not starve a bulk job."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    tasks = [queue.start("crowd", crowd=True) for _ in range(10)]
+    tasks += [queue.start("single") for _ in range(200)]
+    await turns()
+    for _ in range(10 * CROWD_SHARE):
+        queue.gate.leave()
+        await turns()
+    assert queue.order.count("crowd") == 10
+    assert [n for n, name in enumerate(queue.order, 1) if name == "crowd"] == list(range(8, 81, 8))
+    for _ in range(len(tasks) + 1 - 80):
+        queue.gate.leave()
+    await asyncio.gather(*tasks)
+    assert queue.gate.free == 1
+
+
+@pytest.mark.parametrize("crowd", [False, True])
+async def test_cancelled_while_waiting_leaves_the_queue(crowd: bool) -> None:
+    """The place goes to the next in line."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    gone, stays = queue.start("gone", crowd=crowd), queue.start("stays", crowd=crowd)
+    await turns()
+    gone.cancel()
+    await turns()
+    queue.gate.leave()
+    await stays
+    assert gone.cancelled()
+    queue.gate.leave()
+    assert queue.gate.free == 1
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_cancelled_at_the_grant_hands_the_place_on(others: int) -> None:
+    """Where grant and cancellation meet in one turn of the loop, the place is not lost."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    gone = queue.start("gone")
+    rest = [queue.start("rest") for _ in range(others)]
+    await turns()
+    queue.gate.leave()
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert gone.cancelled()
+    await asyncio.gather(*rest)
+    assert queue.gate.free == 1 - others
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_grant_passes_over_who_was_just_cancelled(others: int) -> None:
+    """A place that falls free in the turn in which the first in line is cancelled goes to the next one."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    gone = queue.start("gone")
+    rest = [queue.start("rest") for _ in range(others)]
+    await turns()
+    gone.cancel()
+    queue.gate.leave()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert gone.cancelled()
+    await asyncio.gather(*rest)
+    assert queue.order == ["rest"] * others
+    assert queue.gate.free == 1 - others
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 2**32), st.integers(1, 40))
+def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: int) -> None:
+    """Whatever is cancelled when, never more than `size` are inside and all places are free in the end."""
+    dice = random.Random(seed)
+
+    async def storm() -> None:
+        gate = Gate(size)
+        inside = most = 0
+
+        async def visit() -> None:
+            nonlocal inside, most
+            for _ in range(dice.randrange(3)):
+                await asyncio.sleep(0)
+            await gate.enter(crowd=dice.random() < 0.5)
+            inside += 1
+            most = max(most, inside)
+            try:
+                for _ in range(dice.randrange(4)):
+                    await asyncio.sleep(0)
+            finally:
+                inside -= 1
+                gate.leave()
+
+        tasks = [asyncio.ensure_future(visit()) for _ in range(count)]
+        for _ in range(30):
+            for task in tasks:
+                if dice.random() < 0.05:
+                    task.cancel()
+            await asyncio.sleep(0)
+        results: list[object] = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(one is None or isinstance(one, asyncio.CancelledError) for one in results), results
+        assert most <= size
+        assert gate.free == size
+
+    asyncio.run(asyncio.wait_for(storm(), 10))

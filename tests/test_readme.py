@@ -1,0 +1,92 @@
+"""README keeps its promises: its Python runs against the emulator, its commands are the documented ones."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eachlabs_async
+from eachlabs_async import EachLabs
+from eachlabs_async.emulator import Emulator
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+DEMO = "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python -m eachlabs_async demo"
+TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" ' "&& .venv/bin/python -X dev -m pytest -n auto"
+
+
+def blocks(language: str) -> list[tuple[int, str]]:
+    """Every fenced block of a language, with the line of README on which it begins."""
+    return [
+        (README.count("\n", 0, found.start(1)) + 1, found[1])
+        for found in re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    ]
+
+
+def test_the_first_two_shell_blocks_are_the_demo_and_the_tests() -> None:
+    shell = [text.strip() for _, text in blocks("(?:sh|bash|shell|console)")]
+    assert shell[:2] == [DEMO, TESTS]
+
+
+@pytest.fixture
+async def emulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
+    """An emulator to which `EachLabs()`, `COMPAT` and `UNIFIED` lead, with its keys in the environment."""
+    async with Emulator(executions=330, seed=1) as emulator:
+        monkeypatch.setenv("EACHLABS_API_KEY", emulator.api_key)
+        monkeypatch.setenv("NOXUS_API_KEY", emulator.runs_api_key)
+        monkeypatch.setattr("eachlabs_async.client.default_hosts", lambda: emulator.hosts)
+        monkeypatch.setattr(eachlabs_async, "COMPAT", emulator.hosts)
+        monkeypatch.setattr(eachlabs_async, "UNIFIED", emulator.unified_hosts)
+        yield emulator
+
+
+@pytest.mark.parametrize(
+    ("line", "source"), blocks("python"), ids=lambda value: f"line {value}" * isinstance(value, int)
+)
+async def test_the_python_runs(line: int, source: str, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    saved: list[Any] = []
+    workflow_id = emulator.workflow_ids[0]
+    async with EachLabs() as client:
+        names = {
+            # What the text takes for granted: the client of the first example, and things of the reader's.
+            "EachLabs": EachLabs,
+            "client": client,
+            "workflow_id": workflow_id,
+            "ids": emulator.workflow_executions.ids()[:50],
+            "flow_ids": emulator.flow_executions[workflow_id].ids(),
+            "archive": {},
+            "save": saved.append,
+        }
+        code = compile(source, f"README.md, line {line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waiting = eval(code, names)
+        if inspect.iscoroutine(waiting):
+            await waiting
+    assert not emulator.wrong_keys
+    assert None not in saved
+    if "print(" in source and "else:" not in source:
+        assert capsys.readouterr().out.strip(), "it prints, but nothing came"
+    if "save(" in source:
+        assert len(saved) == (50 if "get_many" in source else 330)
+
+
+def test_the_names_in_the_table_of_resources_are_those_of_the_methods() -> None:
+    rows = re.findall(r"^\| `(\w+)\.(\w+)\(([^)]*)\)`", README, re.MULTILINE)
+    client = EachLabs("key")
+    walk = {"max_rows", "look_ahead", "on_progress", "drift", "resume"}
+    for resource, method, arguments in rows:
+        signature = inspect.signature(getattr(getattr(client, resource), method))
+        told = [word.split("=")[0].strip("* ") for word in arguments.split(",")]
+        assert [word for word in told if word] == list(signature.parameters)
+        for default in re.findall(r"(\w+)=(\d+)", arguments):
+            assert signature.parameters[default[0]].default == int(default[1])
+    assert len(rows) == 9
+    assert walk == set(eachlabs_async.WalkOptions.__annotations__)
+
+
+def test_no_path_of_any_machine_is_in_the_text() -> None:
+    assert not re.search(r"(?<![\w.:/])/(?:home|root|work|Users|tmp|opt)/", README)

@@ -1,0 +1,101 @@
+"""The records as classes: what they require, what they hide, and how they read a status."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import attrs
+import pytest
+
+from eachlabs_async import records
+from eachlabs_async.records import State, read_state
+
+ROWS = [
+    records.Execution,
+    records.WorkflowExecutionSummary,
+    records.WorkflowExecution,
+    records.StepOutput,
+    records.FlowExecution,
+    records.FlowStepResult,
+    records.Run,
+]
+CLASSES: list[Any] = [kind for kind in vars(records).values() if attrs.has(kind)]
+IDS = {"id", "execution_id", "step_id", "name"}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.PENDING, ["created", "queued", "starting"]),
+        (State.RUNNING, ["running", "processing"]),
+        (State.SUCCEEDED, ["success", "succeeded", "completed"]),
+        (State.FAILED, ["failed", "error"]),
+        (State.CANCELLED, ["cancelled", "canceled", "stopped"]),
+        (State.UNKNOWN, ["", "Success", "paused", "unknown"]),
+    ],
+)
+def test_every_documented_word_has_its_state(state: State, words: list[str]) -> None:
+    """Each service's word for a status reads as the one state it means, any other as unknown."""
+    assert {read_state(word) for word in words} == {state}
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "success", "error", "stopped", "paused"])
+def test_only_an_end_is_finished(status: str) -> None:
+    """A record is finished when it succeeded, failed or was cancelled; an unknown word may still change."""
+    row = records.Execution(id="a", status=status)
+    assert row.state is read_state(status)
+    assert row.is_finished is (status in {"success", "error", "stopped"})
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_every_row_with_a_status_reads_it(kind: Any) -> None:
+    """All records that carry a status offer `state` and `is_finished`."""
+    names = {field.name for field in attrs.fields(kind)}
+    own = next(name for name in ("step_id", "execution_id", "id") if name in names)
+    row = kind(**{own: "a", "status": "completed"})
+    assert (row.state, row.is_finished) == (State.SUCCEEDED, True)
+
+
+def test_every_class_with_a_status_is_among_the_rows() -> None:
+    """No record with a status is left without the reading of it."""
+    assert {kind for kind in CLASSES if "status" in {field.name for field in attrs.fields(kind)}} == set(ROWS)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_record_is_frozen_slotted_and_keyword_only(kind: Any) -> None:
+    """A record cannot be changed, carries no dict, and is made by keyword."""
+    record = kind(**{field.name: "a" for field in attrs.fields(kind) if field.default is attrs.NOTHING})
+    assert not hasattr(record, "__dict__")
+    assert all(field.kw_only for field in attrs.fields(kind))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(record, attrs.fields(kind)[0].name, "b")
+    assert pickle.loads(pickle.dumps(record)) == record
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_only_the_own_id_the_status_and_the_rows_are_required(kind: Any) -> None:
+    """Nothing but a thing's id and status, or an envelope's rows, can be missed; the rest is None then."""
+    required = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+    assert required <= IDS | {"status", "executions", "items"}
+    assert all(field.default is None for field in attrs.fields(kind) if field.name not in required)
+
+
+@pytest.mark.parametrize("kind", [records.FlowExecution, records.WorkflowExecutionSummary])
+def test_what_is_sensitive_stays_out_of_the_repr(kind: Any) -> None:
+    """The key and the address that a row carries are there to be read, and not in its repr."""
+    row = kind(execution_id="a", status="running", api_key="s3cret-key")
+    assert row.api_key == "s3cret-key"
+    assert "s3cret" not in repr(row)
+    flow = records.FlowExecution(execution_id="a", status="running", source_ip_address="203.0.113.7")
+    assert "203.0.113" not in repr(flow)
+
+
+def test_everything_public_is_listed() -> None:
+    """`__all__` names every class and function that the module offers."""
+    offered = {
+        name
+        for name, value in vars(records).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == records.__name__
+    }
+    assert offered | {"StepMetadata"} == set(records.__all__)
