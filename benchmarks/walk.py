@@ -69,10 +69,11 @@ async def _depths(server: Server, pages: int, latency: int, rounds: int) -> Tabl
 # ---- other SDKs, each on a listing of its own kind
 
 
-def _noxus(base: str, rows: int) -> Variant:
+def _noxus(stack: AsyncExitStack, base: str, rows: int) -> Variant:
     from noxus_sdk.client import Client
 
     sdk = Client("key", base_url=base, load_nodes=False, load_me=False)
+    stack.push_async_callback(sdk.aclose)
 
     async def variant() -> None:
         count, page = 0, 1
@@ -83,11 +84,12 @@ def _noxus(base: str, rows: int) -> Variant:
     return variant
 
 
-def _replicate(base: str, rows: int) -> Variant:
+def _replicate(stack: AsyncExitStack, base: str, rows: int) -> Variant:
     import replicate
     from replicate.pagination import async_paginate
 
     sdk = replicate.Client(api_token="key", base_url=base)
+    stack.push_async_callback(sdk._async_client.aclose)  # it has no way of its own to be closed
 
     async def variant() -> None:
         count = 0
@@ -98,10 +100,11 @@ def _replicate(base: str, rows: int) -> Variant:
     return variant
 
 
-def _openai(base: str, rows: int) -> Variant:
+def _openai(stack: AsyncExitStack, base: str, rows: int) -> Variant:
     import openai
 
     sdk = openai.AsyncOpenAI(api_key="key", base_url=f"{base}/v1")
+    stack.push_async_callback(sdk.close)
     return _rows(lambda: sdk.files.list(limit=PAGE_ROWS), rows)
 
 
@@ -123,7 +126,7 @@ async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table
         absent: list[Row] = []
         for name, make in PEERS.items():
             try:
-                variants[name] = make(base, rows)
+                variants[name] = make(stack, base, rows)
             except ImportError:
                 absent += missing([name])
         spent = await interleave(variants, rounds=rounds)

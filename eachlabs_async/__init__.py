@@ -18,7 +18,9 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import errors as errors
+    from . import webhooks as webhooks
     from ._codec import to_dict as to_dict
+    from ._polling import Poll as Poll
     from ._retry import RetryPolicy as RetryPolicy
     from ._retry import Timeouts as Timeouts
     from .bulk import BulkFetch as BulkFetch
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .errors import ConflictError as ConflictError
     from .errors import DriftError as DriftError
     from .errors import EachLabsError as EachLabsError
+    from .errors import ExecutionFailedError as ExecutionFailedError
     from .errors import NotFoundError as NotFoundError
     from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import PaginationError as PaginationError
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from .errors import ResponseDecodeError as ResponseDecodeError
     from .errors import ServerError as ServerError
     from .errors import UnprocessableEntityError as UnprocessableEntityError
+    from .errors import WaitTimeoutError as WaitTimeoutError
+    from .errors import WebhookVerificationError as WebhookVerificationError
     from .hosts import COMPAT as COMPAT
     from .hosts import UNIFIED as UNIFIED
     from .hosts import Hosts as Hosts
@@ -52,22 +57,43 @@ if TYPE_CHECKING:
     from .pager import Pager as Pager
     from .pager import WalkOptions as WalkOptions
     from .pager import WalkStats as WalkStats
+    from .records import BulkTriggered as BulkTriggered
+    from .records import BulkTriggeredExecution as BulkTriggeredExecution
+    from .records import CancelledPrediction as CancelledPrediction
+    from .records import CreatedPrediction as CreatedPrediction
     from .records import Execution as Execution
+    from .records import FinishedPrediction as FinishedPrediction
     from .records import FlowExecution as FlowExecution
     from .records import FlowParameter as FlowParameter
     from .records import FlowStepResult as FlowStepResult
+    from .records import Model as Model
+    from .records import Prediction as Prediction
+    from .records import PredictionMetrics as PredictionMetrics
+    from .records import PredictionUrls as PredictionUrls
+    from .records import PredictionWebhook as PredictionWebhook
+    from .records import PresignedUpload as PresignedUpload
+    from .records import PublicWorkflow as PublicWorkflow
     from .records import Run as Run
     from .records import RunWorkflow as RunWorkflow
     from .records import State as State
     from .records import StepOutput as StepOutput
+    from .records import TriggeredExecution as TriggeredExecution
+    from .records import UploadedFile as UploadedFile
+    from .records import Webhook as Webhook
+    from .records import WebhookAttempt as WebhookAttempt
+    from .records import Workflow as Workflow
     from .records import WorkflowExecution as WorkflowExecution
     from .records import WorkflowExecutionSummary as WorkflowExecutionSummary
+    from .records import WorkflowSummary as WorkflowSummary
+    from .records import WorkflowVersion as WorkflowVersion
+    from .records import WorkflowWebhook as WorkflowWebhook
     from .windows import Window as Window
     from .windows import WindowWalk as WindowWalk
 
 _ROOMS = {
     "client": ("EachLabs",),
     "hosts": ("COMPAT", "UNIFIED", "Hosts", "Service"),
+    "_polling": ("Poll",),
     "_retry": ("RetryPolicy", "Timeouts"),
     "pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
     "windows": ("Window", "WindowWalk"),
@@ -75,16 +101,36 @@ _ROOMS = {
     "outcomes": ("BulkResult", "BulkStats", "Outcome"),
     "_codec": ("to_dict",),
     "records": (
+        "BulkTriggered",
+        "BulkTriggeredExecution",
+        "CancelledPrediction",
+        "CreatedPrediction",
         "Execution",
+        "FinishedPrediction",
         "FlowExecution",
         "FlowParameter",
         "FlowStepResult",
+        "Model",
+        "Prediction",
+        "PredictionMetrics",
+        "PredictionUrls",
+        "PredictionWebhook",
+        "PresignedUpload",
+        "PublicWorkflow",
         "Run",
         "RunWorkflow",
         "State",
         "StepOutput",
+        "TriggeredExecution",
+        "UploadedFile",
+        "Webhook",
+        "WebhookAttempt",
+        "Workflow",
         "WorkflowExecution",
         "WorkflowExecutionSummary",
+        "WorkflowSummary",
+        "WorkflowVersion",
+        "WorkflowWebhook",
     ),
     "errors": (
         "APIConnectionError",
@@ -96,6 +142,7 @@ _ROOMS = {
         "ConflictError",
         "DriftError",
         "EachLabsError",
+        "ExecutionFailedError",
         "NotFoundError",
         "OutcomeUnknownError",
         "PaginationError",
@@ -105,16 +152,19 @@ _ROOMS = {
         "ResponseDecodeError",
         "ServerError",
         "UnprocessableEntityError",
+        "WaitTimeoutError",
+        "WebhookVerificationError",
     ),
 }
+_MODULES = ("errors", "webhooks")
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["__version__", *_ROOM_OF]  # pyright: ignore[reportUnsupportedDunderAll]  # the names are lazy
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module(".errors", __name__)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     room = _ROOM_OF.get(name)
     if room is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -123,4 +173,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOM_OF, "errors"])
+    return sorted([*globals(), *_ROOM_OF, *_MODULES])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from typing import cast
 
 
 def checked_count(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
@@ -41,7 +42,7 @@ def checked_words(name: str, value: object, allowed: Collection[str] | None = No
     if isinstance(words, bytes) or not isinstance(words, Iterable):
         raise TypeError(f"{name} must be a str or several, not {type(value).__name__}")
     checked: list[str] = []
-    for word in words:
+    for word in cast(Iterable[object], words):
         if not isinstance(word, str):
             raise TypeError(f"{name} must be a str or several, not one of {type(word).__name__}")
         # A caller may have joined the words already: the wire's own form is no mistake.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from ._walk import Bookmark
 
@@ -48,32 +48,33 @@ def read(
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("resume is not a checkpoint: it is not JSON") from None
-    if not isinstance(found, dict) or found.get("v") != VERSION:
+    if not isinstance(found, dict) or cast(dict[str, Any], found).get("v") != VERSION:
         raise ValueError(f"resume is not a checkpoint of version {VERSION}")
-    theirs: Any = found.get("filters")
-    start, place, total = (cast(int, found.get(name)) for name in ("start", "place", "total"))
-    last: Any = found.get("last")
+    parts = cast(dict[str, Any], found)
+    theirs, last = parts.get("filters"), parts.get("last")
+    start, place, total = parts.get("start"), parts.get("place"), parts.get("total")
     if not (
         isinstance(theirs, dict)
+        and isinstance(last, list)
+        and all(isinstance(identity, str) for identity in cast(list[object], last))
         and _is_count(start)
         and _is_count(place)
         and place >= start
         and (total is None or _is_count(total))
-        and isinstance(last, list)
-        and all(isinstance(identity, str) for identity in last)
     ):
         raise ValueError("resume is not a checkpoint: a part of it is missing or damaged")
+    before = cast(dict[str, object], theirs)
     merged = {
-        name: theirs.get(name) if value is None and name in TAKEN_OVER else value for name, value in filters.items()
+        name: before.get(name) if value is None and name in TAKEN_OVER else value for name, value in filters.items()
     }
     mine = {"endpoint": endpoint, "edition": edition, **merged}
-    other = {"endpoint": found.get("endpoint"), "edition": found.get("edition"), **theirs}
+    other = {"endpoint": parts.get("endpoint"), "edition": parts.get("edition"), **before}
     differing = [name for name in sorted(mine.keys() | other.keys()) if mine.get(name) != other.get(name)]
     if differing:
         told = "; ".join(f"{name} is {mine.get(name)!r} here, {other.get(name)!r} there" for name in differing)
         raise ValueError(f"resume is the checkpoint of another walk: {told}")
-    return Bookmark(start, place, tuple(last), total), merged
+    return Bookmark(start, place, tuple(cast(list[str], last)), total), merged
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -39,7 +39,7 @@ except ImportError:
     _msgspec = None
 
 _EXCERPT = 300
-_SENSITIVE = re.compile(r'("(?:api_key|source_ip_address)"\s*:\s*")[^"]*')
+_SENSITIVE = re.compile(r'("(?:api_key|source_ip_address|presigned_url|(?i:x-webhook-secret))"\s*:\s*")[^"]*')
 
 
 # ---- The authority: from bytes to plain values, and from those to types.

@@ -69,7 +69,7 @@ class Lane:
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
-        due = []
+        due: list[Deadline] = []
         for deadline in self._running:
             if deadline.ends > now:
                 self._timer = loop.call_at(deadline.ends, self._ring, loop)

@@ -6,8 +6,10 @@ raised where no frame or context of aiohttp hangs on to it. Retries, pauses and 
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
+from itertools import count
 from typing import Any, Final
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
@@ -15,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp import hdrs, http_exceptions
 from attrs import define
+from multidict import CIMultiDict
 from yarl import URL
 
 from ._keys import Key
@@ -25,6 +28,7 @@ from .hosts import is_loopback
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
 _JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
+_SKIPPED: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
 
 
 @define(repr=False, eq=False)
@@ -60,6 +64,29 @@ async def exchange(route: Route, method: str, url: URL, body: bytes | None, time
     raise failure
 
 
+async def put(
+    route: Route, where: Key, headers: Mapping[str, str], chunks: AsyncIterable[bytes], timeouts: aiohttp.ClientTimeout
+) -> Answer:
+    """Send a stream once and read the whole answer; an `APIConnectionError` where none came.
+
+    `where` is a URL that is a secret: no traceback's locals may show it, not even those of a cancellation.
+    """
+    response: aiohttp.ClientResponse | None = None
+    failure: BaseException
+    arguments: dict[str, Any] = {**route.plain, "headers": {**route.plain.get("headers", {}), **headers}}
+    try:
+        response = await route.session.put(
+            URL(where, encoded=True), data=chunks, timeout=timeouts, skip_auto_headers=_SKIPPED, **arguments
+        )
+        return Answer(response.status, response.headers, Body(await response.read()))
+    except asyncio.CancelledError as exc:
+        failure = exc.with_traceback(None)
+    except Exception as exc:
+        failure = describe(exc)
+    response = None
+    raise failure
+
+
 class Dropped(aiohttp.ClientError):
     """A connection that was lost; unlike aiohttp's own classes it does not make aiohttp send again."""
 
@@ -73,6 +100,20 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
         lost = f"{type(exc).__name__}: {exc}"
     raise Dropped(lost)
+
+
+_numbers: Final = count()
+
+
+async def connect_anew(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send on a new connection: the pool of a session that was passed in has none under a key that is unique.
+
+    What is meant for a proxy is part of that key, and used for nothing else where there is no proxy. Through a
+    proxy it is left alone, and `Connection: close`, which is sent along, has to do.
+    """
+    if request.proxy is None:
+        request.proxy_headers = CIMultiDict({"X-Number": str(next(_numbers))})
+    return await handler(request)
 
 
 # ---- exceptions
@@ -146,19 +187,22 @@ class Sessions:
             return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
         return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
 
-    def route(self, origin: URL, headers: Mapping[str, str], *, creating: bool) -> Route:
-        """Make the route for requests to `origin` with these headers; needs a running loop."""
+    def route(self, origin: URL, headers: Mapping[str, str], *, creating: bool, bare: bool = False) -> Route:
+        """Make the route for requests to `origin` with these headers; needs a running loop.
+
+        A `bare` one carries no default header, no cookie and no middleware of a session that was passed in: they may
+        hold a key.
+        """
         standing: dict[str, Any] = {"allow_redirects": False}
         if self._given is not None:
             # Its defaults are the caller's: what a request must be sure of is said with each request.
             standing |= {"raise_for_status": False, "auto_decompress": True}
-            session, each = self._given, dict(headers)
+            session, each = self._beside(self._given) if bare else self._given, dict(headers)
+            # The caller's own middlewares stay; ours go around them.
+            standing["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
             if creating:
-                # A pool key of its own, and an end to the connection: never a pooled one, never pooled.
-                standing["server_hostname"] = origin.raw_host
+                standing["middlewares"].append(connect_anew)
                 each[hdrs.CONNECTION] = "close"
-            # The caller's own middlewares stay; ours goes around them.
-            standing["middlewares"] = (send_once, *getattr(session, "_middlewares", ()))
         else:
             through = _proxy_arguments(origin)
             # aiohttp shows a session's own headers to the proxy too: then the key goes with each request.
@@ -184,6 +228,22 @@ class Sessions:
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(send_once,),
+        )
+        self._own.append(session)
+        return session
+
+    def _beside(self, given: aiohttp.ClientSession) -> aiohttp.ClientSession:
+        """Open a session on the connector of one that was passed in, with its proxy and with none of its headers."""
+        if given.closed:
+            raise ConfigurationError("the client's session is closed")
+        session = aiohttp.ClientSession(
+            connector=given.connector,
+            connector_owner=False,
+            headers={hdrs.USER_AGENT: USER_AGENT},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=given.trust_env,
+            proxy=getattr(given, "_default_proxy", None),
+            proxy_auth=getattr(given, "_default_proxy_auth", None),
         )
         self._own.append(session)
         return session

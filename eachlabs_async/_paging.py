@@ -11,7 +11,9 @@ Rules, in the order in which they are tried:
    bound is reached and the page is shorter than the longest of this walk.
 2. An empty page ends it if no total that was stated exceeds the place. Otherwise the place is asked again.
 3. A page of rows that all came before is passed over, and ends the walk only if all of an exact total were seen.
-4. The fourth page in a row without a new row is an error: a server that repeats itself must not be walked for ever.
+4. The fourth page in a row without a new row is an error, as is a fourth that `repeats`: a server that repeats itself
+   must not be walked for ever. Pages of rows that came before do not count while each shows others: so a listing
+   looks that was pushed down far.
 5. Page numbers depend on a size that both sides agree on. Where the server shows another size, that one is used.
 6. Pages that were asked for ahead of time are joined only where they are known to adjoin (`adjoins`).
 """
@@ -35,9 +37,9 @@ class PageShape:
     """How one listing pages: the words of its query and of its answer.
 
     `dialect` is `"offset"` (`limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from 1).
-    `rows` and `total` name the envelope's fields. `capped` names the field that must be false for the total
-    to be exact; None where the total always is. `largest` is the most rows that one request may ask for; `words`
-    are the wire's words for arguments that have other names here.
+    `rows` and `total` name the envelope's fields; `rows` is empty where the body itself is the array. `capped` names
+    the field that must be false for the total to be exact; None where the total always is. `largest` is the most rows
+    that one request may ask for; `words` are the wire's words for arguments that have other names here.
     """
 
     dialect: Literal["offset", "page"]
@@ -47,7 +49,7 @@ class PageShape:
     capped: str | None = None
     size: str | None = None
     largest: int = 100
-    words: Mapping[str, str] = field(factory=dict)
+    words: Mapping[str, str] = field(factory=dict[str, str])
 
 
 @frozen
@@ -80,13 +82,14 @@ class Standing:
 
     `reach` is the most rows that the server seems to give at once, where that is less than was asked for.
     `ahead` tells that pages are asked for ahead of time; `overlap` is then 1 from the first total that is not exact
-    on, so that neighbours share a row.
+    on, so that neighbours share a row. `shown` is the most rows that an answer by page number had, taken or not.
     """
 
     start: int
     place: int
     size: int
     longest: int = 0
+    shown: int = 0
     reach: int | None = None
     distinct: int = 0
     barren: int = 0
@@ -109,10 +112,17 @@ def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
     return Standing(start=start, place=start, size=size, ahead=ahead)
 
 
-def advance(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[Verdict, Standing]:
-    """Decide what the answer to `ask` means; a `PaginationError` where the walk cannot go on."""
+def advance(
+    shape: PageShape, standing: Standing, ask: Ask, facts: Facts, *, repeats: bool = True
+) -> tuple[Verdict, Standing]:
+    """Decide what the answer to `ask` means; a `PaginationError` where the walk cannot go on.
+
+    `repeats` is False for a page whose rows came before, but not all of them since the last new row.
+    """
     if shape.dialect == "page":
         size = _agreed_size(shape, standing, ask, facts)
+        if facts.rows > standing.shown:
+            standing = evolve(standing, shown=facts.rows)
         if size != ask.size:
             standing = evolve(standing, size=size)
             if ask.number > 1:
@@ -126,7 +136,7 @@ def advance(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tup
         return Verdict.AGAIN, evolve(standing, overlap=0, ahead=False)
     if facts.rows == 0 or end <= standing.place:
         return _empty(standing, facts)
-    return _repeated(standing, facts, end)
+    return _repeated(standing, facts, end, repeats)
 
 
 def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:
@@ -154,7 +164,7 @@ def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool)
     """Decide as `advance` does, for a page by offset that is known to continue what was seen before it.
 
     Such a page proves more: if it reaches the end of the listing, so does the walk, whatever the counts say; and one
-    of rows that all came before is a step on the way, unless it `repeats` the page before it to the row.
+    of rows that all came before is a step on the way, unless it `repeats`.
     """
     end = ask.offset + facts.rows
     longest = max(standing.longest, facts.rows)
@@ -193,11 +203,11 @@ def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
     return Verdict.AGAIN, _bounded(barren)
 
 
-def _repeated(standing: Standing, facts: Facts, end: int) -> tuple[Verdict, Standing]:
+def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tuple[Verdict, Standing]:
     passed = evolve(
         standing,
         place=end,
-        barren=standing.barren + 1,
+        barren=standing.barren + 1 if repeats else 0,
         total=facts.total if facts.total is not None else standing.total,
         exact=facts.exact,
     )
@@ -223,8 +233,9 @@ def _agreed_size(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -
     if facts.rows > ask.size:
         return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
     if 0 < facts.rows < ask.size:
-        # The last page may be short. Of a walk that begins behind page 1 a short first page may be any page.
-        begun = standing.longest > 0 or ask.number == 1
+        # The last page may be short. Of a walk that begins behind page 1 a short first page may be any page,
+        # unless the server has given as many rows at once as are asked for.
+        begun = standing.longest > 0 or ask.number == 1 or ask.size <= standing.shown
         last = begun and (not facts.exact or ask.offset + facts.rows == facts.total)
         return ask.size if last else facts.rows
     return ask.size
@@ -296,21 +307,21 @@ class Window:
         self._recent: set[str] = set()
         self._older: set[str] = set()
 
-    def unseen(self, ids: Sequence[str]) -> tuple[list[int], int | None]:
-        """Give the positions in `ids` of those that are new (of twins the first), and the first that is not."""
+    def unseen(self, ids: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Give the positions in `ids` of those that are new (of twins the first), and of those that came before."""
         recent, older = self._recent, self._older
         if recent.isdisjoint(ids) and older.isdisjoint(ids) and len(set(ids)) == len(ids):
-            return list(range(len(ids))), None
+            return list(range(len(ids))), []
         here: set[str] = set()
         fresh: list[int] = []
-        first_seen: int | None = None
+        seen: list[int] = []
         for position, identity in enumerate(ids):
             if identity in recent or identity in older:
-                first_seen = position if first_seen is None else first_seen
+                seen.append(position)
             elif identity not in here:
                 here.add(identity)
                 fresh.append(position)
-        return fresh, first_seen
+        return fresh, seen
 
     def add(self, ids: Sequence[str]) -> None:
         """Note that these came; an id that came before counts as come now."""

@@ -11,10 +11,12 @@ import aiohttp
 from yarl import URL
 
 from . import _http
+from ._claims import Claims
 from ._deadline import Deadline
 from ._gate import Gate
 from ._http import Route
 from ._keys import Key, key_headers, secrets
+from .endpoints import KeyPlace
 from .errors import APIStatusError, ConfigurationError
 from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
@@ -134,7 +136,7 @@ class Call:
 
 
 class Session:
-    """What all views of one client share: keys, the gate, pauses, the aiohttp sessions."""
+    """What all views of one client share: keys, the gate, pauses, the aiohttp sessions, what was created."""
 
     def __init__(
         self,
@@ -149,9 +151,14 @@ class Session:
         self.gate = Gate(max_concurrency)
         self.http = _http.Sessions(given)
         self.secrets = secrets((api_key, runs_api_key))
+        self.claims = Claims()
         self.closed = False
+        self.account_level: int | None = None  # executions at once, as far as 429s have told
+        self._api_key = api_key
         pauses: dict[str, Pause] = {}
         self._services: dict[ServiceName, Service] = {}
+        self._bare: dict[ServiceName, Service] = {}
+        self._elsewhere: dict[str, Route] = {}
         for name in SERVICE_NAMES:
             where = hosts.service(name)
             # The runs service is another vendor's: neither key is ever shown to the other one.
@@ -163,17 +170,35 @@ class Session:
                 pauses.setdefault(where.base_url, Pause()),
             )
 
-    def service(self, name: ServiceName) -> Service:
-        """Give the service called `name`, ready to be sent to; a `ConfigurationError` without its key."""
+    def service(self, name: ServiceName, key: KeyPlace = "header") -> Service:
+        """Give the service called `name`, ready to be sent to; a `ConfigurationError` without a key that is needed.
+
+        With `key` other than `"header"` no header of its requests tells a key.
+        """
         if self.closed:
             raise ConfigurationError("the client is closed")
         service = self._services[name]
+        if key == "none":
+            return self._without_key(name)
         if service.key_header is None:
             argument, variable = (
                 ("runs_api_key", "NOXUS_API_KEY") if name == "runs" else ("api_key", "EACHLABS_API_KEY")
             )
             raise ConfigurationError(f"this call needs a key: give {argument} or set {variable}")
-        return service
+        return service if key == "header" else self._without_key(name)
+
+    def key_for_body(self) -> Key:
+        """Give the Each Labs key, for the one call that sends it in its body; a `ConfigurationError` without it."""
+        self.service("api")
+        assert self._api_key is not None
+        return self._api_key
+
+    def _without_key(self, name: ServiceName) -> Service:
+        bare = self._bare.get(name)
+        if bare is None:
+            bare = Service(name, self.hosts.service(name).base_url, None, self._services[name].pause)
+            self._bare[name] = bare
+        return bare
 
     def pause(self, name: ServiceName) -> Pause:
         """Give the pause of the service called `name`."""
@@ -185,14 +210,24 @@ class Session:
             raise ConfigurationError("the client is closed")
         route = service.routes.get(creating)
         if route is None:
-            headers = service.key_header or {}
-            route = self.http.route(service.origin, headers, creating=creating)
+            headers = service.key_header
+            route = self.http.route(service.origin, headers or {}, creating=creating, bare=headers is None)
             service.routes[creating] = route
+        return route
+
+    def route_elsewhere(self, origin: str) -> _http.Route:
+        """Give the way to send to a host that is no service: without a key, each time on a fresh connection."""
+        if self.closed:
+            raise ConfigurationError("the client is closed")
+        route = self._elsewhere.get(origin)
+        if route is None:
+            route = self._elsewhere[origin] = self.http.route(URL(origin), {}, creating=True, bare=True)
         return route
 
     async def close(self) -> None:
         """Refuse further calls and close what is our own."""
         self.closed = True
-        for service in self._services.values():
+        for service in (*self._services.values(), *self._bare.values()):
             service.routes.clear()
+        self._elsewhere.clear()
         await self.http.close()

@@ -66,7 +66,7 @@ class Transport:
         crowd: bool = False,
     ) -> Call:
         """Make the call of an endpoint, with its path already expanded."""
-        service = self.session.service(endpoint.service)
+        service = self.session.service(endpoint.service, endpoint.key)
         return Call(
             service,
             endpoint.method,
@@ -204,14 +204,16 @@ class Transport:
         raise APIConnectionError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
 
     def _redirected(self, call: Call, url: URL, answer: _http.Answer) -> URL:
+        location = answer.headers.get("Location", "")
         try:
-            target = url.join(URL(answer.headers.get("Location", "")))
-            same_origin = target.origin() == call.service.origin and target.raw_user is None
+            target = url.join(URL(location))
+            plain = bool(location) and target.raw_user is None and target.raw_password is None
+            same_origin = plain and target.origin() == call.service.origin
         except ValueError:
             target, same_origin = url, False
         if same_origin and not call.creating and (call.method == "GET" or answer.status in _KEEP_METHOD):
             return target
-        where = "within the origin" if same_origin else "to another origin"
+        where = "within the origin" if same_origin else "to another origin" if location else "to nowhere"
         refused = APIConnectionError(
             f"a redirect {where} was refused (HTTP {answer.status}): the request, and the key, stay here",
             sent=answer.status == 303,

@@ -1,10 +1,24 @@
-"""Owns the ending of tasks, for the rooms that start some; refuses to start any."""
+"""Owns how tasks are waited for and ended together; refuses to know what they do."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all of it at once and give the results in order; the first failure ends the rest and is raised as it is.
+
+    (A `TaskGroup` would wrap it in a group.)
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)
 
 
 async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -14,7 +14,6 @@ vanish before its place; it takes the same care where pages are asked for ahead,
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -26,6 +25,7 @@ from ._paging import (
     Facts,
     Mark,
     PageShape,
+    Standing,
     Verdict,
     Window,
     adjoins,
@@ -111,32 +111,49 @@ class Walk:
         self.standing = standing
         keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
         self._window = Window(keep)
-        self._last: deque[str] = deque(resume.anchors if resume else (), maxlen=ANCHORS)
-        self._window.add(tuple(self._last))
+        self._last = list(resume.anchors) if resume else []  # out, the lowest of them last
+        self._below: list[str] = []  # out too, and perhaps still to be met
+        self._window.add(self._last)
         self._total = resume.total if resume else None  # the last that was exact
         self._mark: Mark | None = None
+        self._passed: frozenset[str] = frozenset()  # the rows of the last page with a new one, and of those since
+        self._held: Bookmark | None = None  # where the lowest row that is out stood, while rows above it are read
+        self._met = True  # the page in hand shows one of those rows
+        self._above = 0  # how many rows of the page in hand stand above it
         self._taken = 0
         self._steps_back = 0  # since the last new row
+        self._lowest = self.standing.place  # the place behind the last page with a new row
+        self._probes = 0
+        self._probe: Standing | None = None  # where to go on if the rows that entered did not do so at the top
         self._search = 0  # for the row that a bookmark names: 1 near by, 2 from the top
 
     # ---- asking
 
     @property
     def taken(self) -> int:
-        """How many pages were taken; an ask is dated by it."""
-        return self._taken
+        """How many pages were taken, and looks elsewhere; an ask is dated by it."""
+        return self._taken + self._probes
 
     def asks(self, ahead: int) -> list[Ask]:
         """Give what to ask for now: the page at the place, and up to `ahead` more behind it."""
         return plan(self._shape, self.standing, ahead, self._most)
 
     def hand_out(self, ids: Sequence[str]) -> None:
-        """Note that these rows were handed out."""
-        self._last.extend(ids[-ANCHORS:])
+        """Note that these rows, all of a page, were handed out."""
+        self._last = [*self._last, *ids[self._above :]][-ANCHORS:]
+        self._above = 0
+        if self._met:
+            self._held = None
 
     def bookmark(self, place: int, ids: Sequence[str] = ()) -> Bookmark:
-        """Give the bookmark of a walk that handed out `ids` besides, the last of them just before `place`."""
-        return Bookmark(self.standing.start, place, (*self._last, *ids)[-ANCHORS:], self._total)
+        """Give the bookmark of a walk that handed out `ids` of a page, the last of them just before `place`.
+
+        It stands at the lowest row that is out: what is above that is out too, or came too late.
+        """
+        if self._held is not None and len(ids) <= self._above:
+            return self._held
+        last = [*self._last, *ids[self._above :]][-ANCHORS:]
+        return Bookmark(self.standing.start, place, (*last, *self._below[-ANCHORS:]), self._total)
 
     # ---- taking
 
@@ -155,33 +172,59 @@ class Walk:
         Raises `PaginationError` where the walk cannot go on, and `DriftError` where the listing moved in a way that
         the drift mode does not accept or cannot mend.
         """
-        fresh, first_seen = self._window.unseen(ids)
+        fresh, seen = self._window.unseen(ids)
+        first_seen = seen[0] if seen else None
         facts = Facts(len(ids), len(fresh), total, exact, stated_size)
         self.stats.longest_page = max(self.stats.longest_page, len(ids))
         if self._begun:
             self._look_for_drift(ask, facts, first_seen)
             if not self._continues(ask, asked_at, ids, facts, first_seen):
                 return None
-        if first_seen is not None and (self._joined or self._resumed):
+        if seen and (self._joined or self._resumed):
             # What stands before a row that was seen was inserted there, or was handed out before a resume.
-            fresh = [position for position in fresh if position > first_seen]
+            fresh = [position for position in fresh if position > seen[-1]]
         elif ask.offset < self.standing.start:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
         facts = evolve(facts, fresh=len(fresh))
+        repeats = not fresh and self._passed.issuperset(ids)
         if self._joined and self._begun:
-            repeats = self._mark is not None and self._mark.ids == frozenset(ids)
             verdict, self.standing = advance_joined(self.standing, ask, facts, repeats=repeats)
         else:
-            verdict, self.standing = advance(self._shape, self.standing, ask, facts)
+            verdict, self.standing = advance(self._shape, self.standing, ask, facts, repeats=repeats)
         if verdict is Verdict.AGAIN:
             return None
+        self._stand(ask, ids, facts, fresh, seen)
         self._accept(ask, ids, facts)
         return Taken(fresh, verdict is Verdict.END)
 
     @property
     def _begun(self) -> bool:
         return self._taken > 0 or self._resumed
+
+    def _stand(self, ask: Ask, ids: Sequence[str], facts: Facts, fresh: list[int], seen: list[int]) -> None:
+        """See to it that a bookmark stands at the lowest row that is out, where this page has rows above it.
+
+        That is so where the page shows the last rows that are out with new ones before them, and where it shows none
+        of them: because it joins further up, or because the walk had to go to the top.
+        """
+        known = [*self._last, *self._below]
+        self._met = True
+        if not known:
+            return
+        before = self._mark or Mark(self.standing.place, self._total, frozenset())
+        met = [position for position in seen if ids[position] in known]
+        if met:
+            lowest = max(known.index(ids[position]) for position in met)
+            self._last, self._below = known[: lowest + 1], known[lowest + 1 :]
+            self._above = sum(position < met[-1] for position in fresh)
+        elif self._held is not None or (self._joined and (seen or ask.offset == 0)):
+            self._above, self._met = len(fresh), False
+        elif seen:
+            self._above = sum(position < seen[-1] for position in fresh)
+            self._met = self._above < len(fresh)
+        if self._above and self._held is None:
+            self._held = Bookmark(self.standing.start, before.end, tuple(known), before.total)
 
     def _accept(self, ask: Ask, ids: Sequence[str], facts: Facts) -> None:
         shared = min(max(0, self._mark.end - ask.offset), facts.rows) if self._mark is not None else 0
@@ -191,10 +234,15 @@ class Walk:
         self._mark = Mark(self.standing.place, facts.total if facts.exact else None, frozenset(ids))
         self._taken += 1
         self._search = 0
-        if facts.exact:
-            self._total = facts.total
+        self._passed = self._mark.ids if facts.fresh else self._passed | self._mark.ids
         if facts.fresh:
             self._steps_back = 0
+        if facts.fresh > self._above:
+            self._lowest = self.standing.place
+        else:
+            self._lowest += _growth(facts, self._total)
+        if facts.exact:
+            self._total = facts.total
         if self._joined and not self.standing.overlap and self._taken == 1:
             self.standing = evolve(self.standing, overlap=1)
 
@@ -207,7 +255,7 @@ class Walk:
             sign = f"the total went from {self._total} to {facts.total}"
         elif first_seen is not None and rows - facts.fresh > shared:
             sign = f"rows that came before came again at offset {ask.offset}"
-        elif self._joined and shared and first_seen != 0:
+        elif self._joined and standing.overlap and first_seen != 0 and not _slipped(ask, facts):
             sign = f"the row before offset {standing.place} is not the one that came last"
         if sign:
             self.stats.drift_seen += 1
@@ -221,19 +269,48 @@ class Walk:
         if self._joined and self.standing.overlap:
             if first_seen is not None:
                 return True
-            if not facts.rows and facts.total is not None and facts.total > ask.offset:
-                return True  # An empty page by mistake, not a gap: it is asked for again.
+            if _slipped(ask, facts):
+                return True  # Not a gap: it is asked for again.
             if self._resumed:
                 return self._seek(ask, facts)
             # From the very top there can be no gap: all that was seen is gone.
             return ask.offset == 0 or self._step_back(ask, facts)
         if self._joined:
             return self._steady(ask, facts)
-        if self._shape.dialect == "page" and first_seen is None and self._by_number(ask, facts):
+        if self._shape.dialect == "page" and first_seen is None:
+            if asked_at < self.taken and _growth(facts, self._total):
+                return False  # It may be older than the page before it: then its total says nothing new.
+            if self._by_number(ask, facts):
+                return False
+        if self._probe is not None and asked_at < self.taken:
+            return False  # It was asked before, for another reason.
+        if not self._resumed and not self._probed(ask, facts, first_seen):
             return False
-        if asked_at < self._taken and self._mark is not None:
+        if asked_at < self.taken and self._mark is not None:
             return adjoins(self._mark, ask, facts, ids)
         return True
+
+    def _probed(self, ask: Ask, facts: Facts, first_seen: int | None) -> bool:
+        """Say whether a page that shares no row may be taken, where pages are not joined.
+
+        If rows entered at the top, the lowest row that is out stands as much further down, and should have been met.
+        Where it stands below the page, so many entered that the page lies above all that was seen. To hand out such
+        rows does no harm now, but a bookmark among them would not know those below: so one look tells whether the
+        lowest row is there, and the walk then goes on behind it.
+        """
+        grown = _growth(facts, self._total)
+        if first_seen is None and facts.rows and grown > 0 and self._lowest + grown > ask.offset:
+            self._probe = self._probe or self.standing
+            self._lowest += grown
+            self._probes += 1
+            self.standing = evolve(self.standing, place=self._lowest - 1)
+        elif self._probe is not None and first_seen is None:
+            self.standing, self._probe = self._probe, None
+        else:
+            self._probe = None
+            return True
+        self._total = facts.total
+        return False
 
     def _by_number(self, ask: Ask, facts: Facts) -> bool:
         """Say whether a page by number, all of whose rows are new, has to be read from another place."""
@@ -241,7 +318,6 @@ class Walk:
         if self._resumed and (not self._taken or grown > 0 or self._search):
             return not self._seek(ask, facts)
         if self._drift == "resync" and grown < 0:
-            self._total = facts.total
             return not self._step_back(ask, facts)
         return False
 
@@ -261,13 +337,15 @@ class Walk:
         if self._steps_back == MAX_STEPS_BACK:
             raise DriftError(f"{MAX_STEPS_BACK} steps back, to offset {self.standing.place}, brought no new row")
         gone = max(-_growth(facts, self._total), 0)
+        if facts.exact:
+            self._total = facts.total
         page = self.standing.size * 2**self._steps_back
         place = self.standing.place
         by = max(gone, page) if self._joined else gone
         self._steps_back += 1
         self.stats.steps_back += 1
         top = min(ask.offset, facts.total) if facts.total is not None else ask.offset
-        self.standing = evolve(self.standing, place=max(0, (top if self._joined else place) - by), barren=0)
+        self.standing = evolve(self.standing, place=max(0, (top if self._joined else place) - by), barren=0, distinct=0)
         return False
 
     def _seek(self, ask: Ask, facts: Facts) -> bool:
@@ -275,7 +353,7 @@ class Walk:
         standing, grown = self.standing, _growth(facts, self._total)
         end = ask.offset + facts.rows
         if self._search == 2:
-            if not facts.rows or (facts.exact and facts.total is not None and facts.total <= end):
+            if end <= standing.place or (facts.exact and facts.total is not None and facts.total <= end):
                 raise DriftError("none of the rows is there any more at which the checkpoint stood")
             place = end
         elif self._search == 1 or ask.offset == 0:
@@ -291,6 +369,11 @@ class Walk:
             self._total = facts.total
         self.standing = evolve(standing, place=place)
         return False
+
+
+def _slipped(ask: Ask, facts: Facts) -> bool:
+    """Whether this is an empty page by mistake: its own total says that there are rows."""
+    return not facts.rows and facts.total is not None and facts.total > ask.offset
 
 
 def _growth(facts: Facts, before: int | None) -> int:

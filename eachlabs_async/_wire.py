@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from urllib.parse import quote, unquote, urlencode
 
 from .errors import APIStatusError, error_class_for
@@ -72,7 +72,7 @@ def query(params: Mapping[str, object]) -> str:
 
 def _parameter(name: str, value: object) -> str | list[str]:
     if isinstance(value, list | tuple):
-        return [_word(name, item) for item in value]
+        return [_word(name, item) for item in cast(Sequence[object], value)]
     return _word(name, value)
 
 
@@ -115,8 +115,8 @@ def strike(text: str, secrets: Collection[str]) -> str:
 @cache
 def _spellings(char: str) -> str:
     code = f"{ord(char):02x}"
-    plain = char if char.isalnum() else rf"\\?{re.escape(char)}"
-    return rf"(?:{plain}|%(?i:{code})|\\u00(?i:{code}))"
+    plain = char if char.isalnum() else rf"\\*{re.escape(char)}"
+    return rf"(?:{plain}|%(?i:{code})|\\+u00(?i:{code}))"
 
 
 def retry_after_s(headers: Headers, now: datetime) -> float | None:
@@ -186,22 +186,22 @@ def _phrase(status: int) -> str:
 def _explanation(text: str) -> tuple[str, str | None, Any]:
     """Find message, code and details in an error body of either vendor; a page of HTML has none."""
     try:
-        body = json.loads(text)
+        read = json.loads(text)
     except (ValueError, RecursionError):
         return "", None, None
-    if not isinstance(body, dict):
+    if not isinstance(read, dict):
         return "", None, None
+    body = cast(dict[str, Any], read)
     inner = body.get("error")
-    source: dict[str, Any] = inner if isinstance(inner, dict) else body
+    source = cast(dict[str, Any], inner) if isinstance(inner, dict) else body
     detail = body.get("detail")
-    message = next(
-        (
-            found
-            for found in (inner, source.get("message"), body.get("error_message"), _validation(detail))
-            if isinstance(found, str) and found
-        ),
-        "",
+    told: tuple[object, ...] = (
+        cast(object, inner),
+        source.get("message"),
+        body.get("error_message"),
+        _validation(detail),
     )
+    message = next((found for found in told if isinstance(found, str) and found), "")
     code = source.get("code")
     details = source.get("details")
     return (
@@ -218,9 +218,10 @@ def _validation(detail: object) -> str | None:
     if not isinstance(detail, list):
         return None
     lines: list[str] = []
-    for item in detail:
+    for item in cast(list[object], detail):
         if isinstance(item, dict):
-            where = item.get("loc")
-            at = ".".join(str(part) for part in where) if isinstance(where, list) else ""
-            lines.append(f"{at}: {item.get('msg')}" if at else str(item.get("msg")))
+            part = cast(dict[str, Any], item)
+            where = part.get("loc")
+            at = ".".join(str(step) for step in cast(list[object], where)) if isinstance(where, list) else ""
+            lines.append(f"{at}: {part.get('msg')}" if at else str(part.get("msg")))
     return "; ".join(lines) or None

@@ -21,15 +21,15 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
-from weakref import ReferenceType, ref
+from typing import Any, Final, Generic, Self, TypeVar, cast
+from weakref import ref
 
 from ._arguments import checked_count
 from ._jobs import Job, Slot
 from ._tasks import end
 from ._wire import segment
 from .errors import AuthenticationError, ConfigurationError, EachLabsError
-from .outcomes import BulkResult, BulkStats, Outcome
+from .outcomes import BulkResult, BulkStats, Outcome, as_key
 
 T = TypeVar("T")
 
@@ -40,7 +40,6 @@ WINDOW: Final = 4
 LOG_EVERY_S: Final = 10.0
 _ENDS_ALL: Final = (AuthenticationError, ConfigurationError)
 """Errors that would be every id's alike."""
-
 
 Known = Mapping[str, T] | Callable[[str], T | None]
 
@@ -78,7 +77,8 @@ class BulkFetch(Generic[T]):
             raise TypeError(f"ids must be an iterable or async iterable of ids, not {type(ids).__name__}")
         if known is not None and not callable(known) and not isinstance(known, Mapping):
             raise TypeError(f"known must be a mapping or a callable, not {type(known).__name__}")
-        self._known: Callable[[str], T | None] | None = known.get if isinstance(known, Mapping) else known
+        look_up = cast(Mapping[str, T], known).get if isinstance(known, Mapping) else known
+        self._known: Callable[[str], T | None] | None = look_up
         self._job = job
         self._concurrency = checked_count("concurrency", concurrency, least=1)
         self._chunk_size = checked_count("chunk_size", chunk_size, least=1)
@@ -86,26 +86,37 @@ class BulkFetch(Generic[T]):
         self._on_progress = on_progress
         least = self._concurrency * self._chunk_size
         self._window = WINDOW * least if window is None else checked_count("window", window, least=least)
+        self._most = self._window - self._chunk_size  # held, at most, while there is room for another chunk
         self._paused = paused
         self._close = close
         self._log_at = 0.0
         self._started = False
-        self._outcomes: ReferenceType[AsyncGenerator[Outcome[T], None]] | None = None
+        self._in_block = False
+        self._outcomes: Callable[[], AsyncGenerator[Outcome[T], None] | None] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._reading = asyncio.Lock()
+        self._stopping = asyncio.Lock()
         self._exhausted = False
         self._read = 0  # ids read from the source
         self._held = 0  # of these, not handed out yet
         self._by_id: dict[str, Slot[T]] = {}
         self._line: deque[Slot[T]] = deque()  # ordered: all that is held, in input order
         self._ready: deque[Slot[T]] = deque()  # unordered: what is finished
+        self._ended = False  # by a failure that was every id's
         self._failure: BaseException | None = None
         self._bell: asyncio.Future[None] | None = None
         self._room: deque[asyncio.Future[None]] = deque()
-        self.stats = BulkStats()
+        self._stats = BulkStats()
 
     def __repr__(self) -> str:
-        return f"<BulkFetch: {self.stats.done} outcomes so far>"
+        return f"<BulkFetch: {self._stats.done} outcomes so far>"
+
+    @property
+    def stats(self) -> BulkStats:
+        """What the fetch did so far; always the same object."""
+        if self._paused is not None:
+            self._stats.paused = self._paused()
+        return self._stats
 
     # ---- ways to run
 
@@ -115,8 +126,8 @@ class BulkFetch(Generic[T]):
             raise RuntimeError("a BulkFetch is run once: make a new one with get_many()")
         self._started = True
         outcomes = self._run()
-        # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._outcomes = ref(outcomes)
+        # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
+        self._outcomes = (lambda: outcomes) if self._in_block else ref(outcomes)
         return outcomes
 
     async def collect(self) -> BulkResult[T]:
@@ -128,13 +139,14 @@ class BulkFetch(Generic[T]):
                     if outcome.error is None:
                         result.values[outcome.id] = outcome.unwrap()
                     else:
-                        result.errors[_as_key(outcome.id)] = outcome.error
+                        result.errors[as_key(outcome.id)] = outcome.error
         except EachLabsError as exc:
             exc.partial = result
             raise
         return result
 
     async def __aenter__(self) -> Self:
+        self._in_block = True
         return self
 
     async def __aexit__(
@@ -144,9 +156,14 @@ class BulkFetch(Generic[T]):
 
     async def aclose(self) -> None:
         """End the fetch now: its requests are cancelled, and gone when this returns."""
+        self._started = True
         outcomes = self._outcomes() if self._outcomes is not None else None
         if outcomes is not None:
-            await outcomes.aclose()
+            if outcomes.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+                # Another task awaits an outcome: it must not take this end for the end of the ids.
+                self._failure = self._failure or RuntimeError("the fetch was closed while an outcome was awaited")
+            else:
+                await outcomes.aclose()
         await self._stop()
 
     # ---- handing out
@@ -160,8 +177,7 @@ class BulkFetch(Generic[T]):
             while True:
                 while (slot := self._next_finished()) is not None:
                     self._let_go(slot)
-                    outcome = slot.outcome
-                    yield outcome
+                    yield slot.outcome
                 if not self._workers:
                     break
                 self._bell = loop.create_future()
@@ -173,8 +189,10 @@ class BulkFetch(Generic[T]):
                     self._let_go(slot)
                     yield slot.outcome
             if self._failure is not None:
-                failure, self._failure = self._failure, None
-                raise failure
+                try:
+                    raise self._failure
+                finally:
+                    self._failure = None
         finally:
             await self._stop()
 
@@ -185,11 +203,11 @@ class BulkFetch(Generic[T]):
 
     def _let_go(self, slot: Slot[T]) -> None:
         """Count an outcome as handed out, and let one more id in."""
-        outcome, stats = slot.outcome, self.stats
+        outcome, stats = slot.outcome, self._stats
         self._held -= 1
         if self._by_id.get(slot.encoded) is slot:
             del self._by_id[slot.encoded]
-        while self._room and self._held < self._window:
+        while self._room and self._held <= self._most:
             waiter = self._room.popleft()
             if not waiter.done():
                 waiter.set_result(None)
@@ -199,21 +217,16 @@ class BulkFetch(Generic[T]):
             stats.failed += 1
             stats.errors[type(outcome.error).__name__] += 1
         if self._on_progress is not None:
-            self._count_paused()
-            self._on_progress(stats)
-
-    def _count_paused(self) -> None:
-        if self._paused is not None:
-            self.stats.paused = self._paused()
+            self._on_progress(self.stats)
 
     # ---- working
 
     async def _work(self) -> None:
         """Read and fetch until there is nothing left; one of `concurrency` workers."""
         loop = asyncio.get_running_loop()
-        stats = self.stats
+        stats = self._stats
         while not self._exhausted:
-            if self._held >= self._window:
+            if self._held > self._most:
                 waiter = loop.create_future()
                 self._room.append(waiter)
                 await waiter
@@ -244,7 +257,6 @@ class BulkFetch(Generic[T]):
     def _tell(self, now: float) -> None:
         """Log how it goes, once a period."""
         if self._log_at:
-            self._count_paused()
             log.info("bulk fetch: %s", self.stats)
         self._log_at = now + LOG_EVERY_S
 
@@ -253,7 +265,7 @@ class BulkFetch(Generic[T]):
         batch: list[Slot[T]] = []
         source = self._source
         assert source is not None
-        while len(batch) < self._chunk_size and (batch or self._held < self._window):
+        while len(batch) < self._chunk_size and self._held < self._window:
             try:
                 identity = next(source)
             except StopIteration:
@@ -273,7 +285,9 @@ class BulkFetch(Generic[T]):
         source = self._async_source
         assert source is not None
         async with self._reading:
-            while not self._exhausted and len(batch) < self._chunk_size and (batch or self._held < self._window):
+            if self._held > self._most:
+                return batch  # Who had the source before filled the window.
+            while not self._exhausted and len(batch) < self._chunk_size and self._held < self._window:
                 try:
                     identity = await anext(source)
                 except StopAsyncIteration:
@@ -319,7 +333,7 @@ class BulkFetch(Generic[T]):
             value = self._known(identity)
             if value is not None and getattr(value, "is_finished", True):
                 slot.outcome.value = value
-                self.stats.known += 1
+                self._stats.known += 1
                 self._finish(slot)
                 return None
         return slot
@@ -345,12 +359,15 @@ class BulkFetch(Generic[T]):
     # ---- ending
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
-        if worker in self._workers:
-            self._workers.remove(worker)
-        if not worker.cancelled() and (failure := worker.exception()) is not None:
+        if worker not in self._workers:
+            return  # `_stop` ended it.
+        self._workers.remove(worker)
+        # Cancelled by others, or by what it awaited: its ids have no outcome, which must not pass for the end.
+        failure = asyncio.CancelledError() if worker.cancelled() else worker.exception()
+        if failure is not None and not self._ended:
             # The first failure ends the fetch: the other workers' requests are given up.
+            self._ended = self._exhausted = True
             self._failure = self._failure or failure
-            self._exhausted = True
             for other in self._workers:
                 other.cancel()
         if self._exhausted:
@@ -363,22 +380,20 @@ class BulkFetch(Generic[T]):
             self._bell.set_result(None)
 
     async def _stop(self) -> None:
-        """End the workers and forget what they held."""
-        workers, self._workers = self._workers, []
+        """End the workers and forget what they held; who comes second waits for the first."""
         self._exhausted = True
-        await end(workers)
-        close, self._close = self._close, None
-        if close is not None:
-            await close()
-        self._line.clear()
-        self._ready.clear()
-        self._by_id.clear()
-
-
-def _as_key(identity: Any) -> Any:
-    """Give the id as a dict key; an id that was no text may not even be hashable."""
-    try:
-        hash(identity)
-    except TypeError:
-        return repr(identity)
-    return identity
+        async with self._stopping:
+            workers, self._workers = self._workers, []
+            try:
+                await end(workers)
+            finally:
+                # An async generator that only we know ends with this; one of the caller's stays as it is.
+                self._source = self._async_source = None
+                self._line.clear()
+                self._ready.clear()
+                self._by_id.clear()
+                if self._bell is not None and not self._bell.done():
+                    self._bell.set_result(None)
+                close, self._close = self._close, None
+                if close is not None:
+                    await close()

@@ -22,9 +22,15 @@ from ._wire import checked_path, query
 from .errors import ConfigurationError
 from .hosts import Hosts, ServiceName, default_hosts
 from .resources.executions import Executions
+from .resources.files import Files
 from .resources.flow_executions import FlowExecutions
+from .resources.models import Models
+from .resources.predictions import Predictions
+from .resources.public_workflows import PublicWorkflows
 from .resources.runs import Runs
+from .resources.webhooks import Webhooks
 from .resources.workflow_executions import WorkflowExecutions
+from .resources.workflows import Workflows
 
 V = TypeVar("V")
 
@@ -45,6 +51,12 @@ class EachLabs:
     workflow_executions: WorkflowExecutions
     flow_executions: FlowExecutions
     runs: Runs
+    workflows: Workflows
+    public_workflows: PublicWorkflows
+    predictions: Predictions
+    models: Models
+    webhooks: Webhooks
+    files: Files
 
     def __init__(
         self,
@@ -89,6 +101,12 @@ class EachLabs:
         self.workflow_executions = WorkflowExecutions(transport)
         self.flow_executions = FlowExecutions(transport)
         self.runs = Runs(transport)
+        self.workflows = Workflows(transport)
+        self.public_workflows = PublicWorkflows(transport)
+        self.predictions = Predictions(transport)
+        self.models = Models(transport)
+        self.webhooks = Webhooks(transport)
+        self.files = Files(transport)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_session"):  # A traceback may show a client whose arguments were refused.

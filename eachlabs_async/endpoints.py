@@ -17,14 +17,17 @@ from .errors import ConfigurationError
 from .hosts import Edition, ServiceName
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
+KeyPlace = Literal["header", "body", "none"]
 
 
 @frozen(kw_only=True)
 class Endpoint:
     """One call of the API.
 
-    `paths` holds the path template of each edition that has the call. `answer` is the record that a success
-    decodes into. `repeatable` is True where sending twice does no harm, so that a failed try may be sent again.
+    `compat` and `unified` are the path template of each edition, None where it lacks the call. `answer` is the record
+    that a success decodes into, None where it has no body. `repeatable` is True where sending twice does no harm, so
+    that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
+    the JSON body and in no header, or not at all, so that a client without a key can make the call.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Endpoint:
     answer: Any
     repeatable: bool = True
     page: PageShape | None = field(default=None)
+    key: KeyPlace = "header"
 
     def path(self, edition: Edition) -> str | None:
         """Give the path template of `edition`, None where that edition lacks the call."""
@@ -121,6 +125,193 @@ GET_RUN: Final = Endpoint(
     answer=records.Run,
 )
 
+LIST_WORKFLOW_RUNS: Final = Endpoint(
+    name="runs.list_for_workflow",
+    service="runs",
+    method="GET",
+    compat="/workflows/{workflow_id}/runs",
+    unified="/workflows/{workflow_id}/runs",
+    answer=records.RunPage,
+    page=PageShape(dialect="page", rows="items", identity="id", total="total", size="size"),
+)
+STOP_RUN: Final = Endpoint(
+    name="runs.stop",
+    service="runs",
+    method="POST",
+    compat="/runs/{run_id}/stop",
+    unified="/runs/{run_id}/stop",
+    answer=records.Run,
+)
+LIST_WORKFLOWS: Final = Endpoint(
+    name="workflows.list",
+    service="workflows",
+    method="GET",
+    compat=None,
+    unified="/workflows",
+    answer=records.WorkflowList,
+    page=PageShape(dialect="offset", rows="workflows", identity="workflow_id", total="total_count"),
+)
+GET_WORKFLOW: Final = Endpoint(
+    name="workflows.get",
+    service="workflows",
+    method="GET",
+    compat="/workflows/{workflow_id}",
+    unified="/workflows/{workflow_id}",
+    answer=records.Workflow,
+)
+CREATE_WORKFLOW: Final = Endpoint(
+    name="workflows.create",
+    service="workflows",
+    method="POST",
+    compat="/workflows",
+    unified="/workflows",
+    answer=records.Workflow,
+    repeatable=False,
+)
+RENAME_WORKFLOW: Final = Endpoint(
+    name="workflows.rename",
+    service="workflows",
+    method="PUT",
+    compat="/workflows/{workflow_id}",
+    unified="/workflows/{workflow_id}",
+    answer=records.Workflow,
+)
+PUT_WORKFLOW_VERSION: Final = Endpoint(
+    name="workflows.put_version",
+    service="workflows",
+    method="PUT",
+    compat="/workflows/{workflow_id}/versions/{version_id}",
+    unified="/workflows/{workflow_id}/versions/{version_id}",
+    answer=records.WorkflowVersion,
+)
+TRIGGER_WORKFLOW: Final = Endpoint(
+    name="workflows.trigger",
+    service="workflows",
+    method="POST",
+    compat="/{workflow_id}/trigger",
+    unified="/workflows/trigger/{workflow_id}/{version_id}",
+    answer=records.TriggeredExecution,
+    repeatable=False,
+)
+BULK_TRIGGER_WORKFLOW: Final = Endpoint(
+    name="workflows.bulk_trigger",
+    service="workflows",
+    method="POST",
+    compat="/{workflow_id}/bulk-trigger",
+    unified="/workflows/bulk-trigger/{workflow_id}/{version_id}",
+    answer=records.BulkTriggered,
+    repeatable=False,
+)
+GET_PUBLIC_WORKFLOW: Final = Endpoint(
+    name="public_workflows.get",
+    service="workflows",
+    method="GET",
+    compat=None,
+    unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}",
+    answer=records.PublicWorkflow,
+    key="none",
+)
+TRIGGER_PUBLIC_WORKFLOW: Final = Endpoint(
+    name="public_workflows.trigger",
+    service="workflows",
+    method="POST",
+    compat=None,
+    unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}/trigger",
+    answer=records.TriggeredExecution,
+    repeatable=False,
+    key="body",
+)
+CREATE_PREDICTION: Final = Endpoint(
+    name="predictions.create",
+    service="api",
+    method="POST",
+    compat="/prediction",
+    unified="/prediction",
+    answer=records.CreatedPrediction,
+    repeatable=False,
+)
+GET_PREDICTION: Final = Endpoint(
+    name="predictions.get",
+    service="api",
+    method="GET",
+    compat="/prediction/{prediction_id}",
+    unified="/prediction/{prediction_id}",
+    answer=records.Prediction,
+)
+CANCEL_PREDICTION: Final = Endpoint(
+    name="predictions.cancel",
+    service="api",
+    method="POST",
+    compat="/prediction/{prediction_id}/cancel",
+    unified="/prediction/{prediction_id}/cancel",
+    answer=records.CancelledPrediction,
+    # What is cancelled stays cancelled: asking twice changes nothing.
+    repeatable=True,
+)
+RUN_PREDICTION: Final = Endpoint(
+    name="predictions.run",
+    service="api",
+    method="POST",
+    compat="/prediction/run",
+    unified="/prediction/run",
+    answer=records.FinishedPrediction,
+    repeatable=False,
+)
+LIST_MODELS: Final = Endpoint(
+    name="models.list",
+    service="api",
+    method="GET",
+    compat="/models",
+    unified="/models",
+    answer=list[records.Model],
+    page=PageShape(dialect="offset", rows="", identity="slug", largest=500),
+    key="none",
+)
+GET_MODEL: Final = Endpoint(
+    name="models.get",
+    service="api",
+    method="GET",
+    compat="/model",
+    unified="/model",
+    answer=records.Model,
+    key="none",
+)
+LIST_WEBHOOKS: Final = Endpoint(
+    name="webhooks.list",
+    service="api",
+    method="GET",
+    compat="/webhooks",
+    unified="/webhooks",
+    answer=records.WebhookList,
+    page=PageShape(dialect="offset", rows="webhooks", identity="key", total="total_count"),
+)
+GET_WEBHOOK: Final = Endpoint(
+    name="webhooks.get",
+    service="api",
+    method="GET",
+    compat="/webhooks/{execution_id}",
+    unified="/webhooks/{execution_id}",
+    answer=records.Webhook,
+)
+PRESIGN_UPLOAD: Final = Endpoint(
+    name="files.presign",
+    service="api",
+    method="POST",
+    compat=None,
+    unified="/upload/presign",
+    answer=records.PresignedUpload,
+    # It makes a place for a file, no file: one that is never used costs nothing and is nowhere listed.
+    repeatable=True,
+)
+DELETE_FILE: Final = Endpoint(
+    name="files.delete",
+    service="api",
+    method="DELETE",
+    compat=None,
+    unified="/files/{file_id}",
+    answer=None,
+)
+
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     LIST_EXECUTIONS,
     LIST_WORKFLOW_EXECUTIONS,
@@ -129,4 +320,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     GET_FLOW_EXECUTIONS,
     LIST_RUNS,
     GET_RUN,
+    LIST_WORKFLOW_RUNS,
+    STOP_RUN,
+    LIST_WORKFLOWS,
+    GET_WORKFLOW,
+    CREATE_WORKFLOW,
+    RENAME_WORKFLOW,
+    PUT_WORKFLOW_VERSION,
+    TRIGGER_WORKFLOW,
+    BULK_TRIGGER_WORKFLOW,
+    GET_PUBLIC_WORKFLOW,
+    TRIGGER_PUBLIC_WORKFLOW,
+    CREATE_PREDICTION,
+    GET_PREDICTION,
+    CANCEL_PREDICTION,
+    RUN_PREDICTION,
+    LIST_MODELS,
+    GET_MODEL,
+    LIST_WEBHOOKS,
+    GET_WEBHOOK,
+    PRESIGN_UPLOAD,
+    DELETE_FILE,
 )

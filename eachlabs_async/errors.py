@@ -19,6 +19,7 @@ __all__ = [
     "ConflictError",
     "DriftError",
     "EachLabsError",
+    "ExecutionFailedError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PaginationError",
@@ -28,6 +29,8 @@ __all__ = [
     "ResponseDecodeError",
     "ServerError",
     "UnprocessableEntityError",
+    "WaitTimeoutError",
+    "WebhookVerificationError",
     "error_class_for",
 ]
 
@@ -196,7 +199,10 @@ class DriftError(PaginationError):
 class OutcomeUnknownError(EachLabsError):
     """A request that creates something was sent and no clear answer came: it may have been carried out.
 
-    It is never sent again by itself. `reason` is the error that hid the outcome.
+    It is never sent again by itself. `reason` is the error that hid the outcome. `lookup` is where to look for what
+    it may have created, as arguments of the listings: `workflow_id` or `model`, and `since` and `until`, RFC 3339,
+    by this machine's clock with 2 seconds to spare (empty where no listing shows it). After a look-up
+    (`reconcile=True`) `candidates` are the ids that it may be: none, or more than one.
     """
 
     def __init__(
@@ -204,12 +210,72 @@ class OutcomeUnknownError(EachLabsError):
         message: str = "",
         *,
         reason: EachLabsError | None = None,
+        lookup: dict[str, str] | None = None,
+        candidates: tuple[str, ...] = (),
         method: str | None = None,
         url: str | None = None,
         attempts: int = 0,
     ) -> None:
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.reason = reason
+        self.lookup = lookup or {}
+        self.candidates = candidates
+
+
+class ExecutionFailedError(EachLabsError):
+    """An execution that was waited for ended, and not well.
+
+    `execution_id` names it and `state` says how it ended (`"failed"` or `"cancelled"`); `error` and `cause` are the
+    service's words, `step` the id of the step that failed; each is None where the service says none. `record` is
+    the execution as it was read last.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        execution_id: str | None = None,
+        state: str = "failed",
+        error: str | None = None,
+        cause: str | None = None,
+        step: str | None = None,
+        record: Any = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.execution_id = execution_id
+        self.state = state
+        self.error = error
+        self.cause = cause
+        self.step = step
+        self.record = record
+
+
+class WaitTimeoutError(EachLabsError, TimeoutError):
+    """An execution did not end within the time that the caller gave; it goes on at the service.
+
+    `execution_id` names it; `record` is the execution as it was read last, None where it never was.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        execution_id: str | None = None,
+        record: Any = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.execution_id = execution_id
+        self.record = record
+
+
+class WebhookVerificationError(EachLabsError):
+    """A request that claims to be a webhook does not carry the secret: it must not be believed."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -38,7 +38,7 @@ class Outcome(Generic[T]):
     def unwrap(self) -> T:
         """Give the value, or raise the error."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # Raised often, or in twins, it would drag all their frames along.
         return self.value  # type: ignore[return-value]  # a value is there wherever no error is
 
 
@@ -46,8 +46,8 @@ class Outcome(Generic[T]):
 class BulkResult(Generic[T]):
     """All outcomes of a bulk fetch, by id: `values` and `errors`."""
 
-    values: dict[str, T] = field(factory=dict)
-    errors: dict[str, Exception] = field(factory=dict)
+    values: dict[str, T] = field(factory=dict[str, T])
+    errors: dict[str, Exception] = field(factory=dict[str, Exception])
 
 
 @define
@@ -66,8 +66,8 @@ class BulkStats:
     known: int = 0
     in_flight: int = 0
     paused: int = 0
-    errors: Counter[str] = field(factory=Counter)
-    _latencies: Counter[int] = field(factory=Counter, repr=False)
+    errors: Counter[str] = field(factory=Counter[str])
+    _latencies: Counter[int] = field(factory=Counter[int], repr=False)
 
     def note_latency(self, elapsed_s: float) -> None:
         """Count one latency, by its step on a logarithmic scale."""
@@ -105,3 +105,32 @@ class BulkStats:
             f"{self.in_flight} in flight, {self.paused} paused, "
             f"p50 {self.p50_s:.3f} s, p90 {self.p90_s:.3f} s, p99 {self.p99_s:.3f} s"
         )
+
+
+@define
+class MapStats:
+    """What a map did so far; the object is kept up to date while it goes on.
+
+    `submitted` counts inputs sent, `done` outcomes handed out, `failed` those of them with an error, `unknown` those
+    whose outcome is unknown, `recovered` executions found again by looking. `running` is how many run now, `level` how
+    many seem to be allowed at once, `refusals` the 429s, `polls` the looks at what runs.
+    """
+
+    submitted: int = 0
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    recovered: int = 0
+    running: int = 0
+    level: int = 0
+    refusals: int = 0
+    polls: int = 0
+
+
+def as_key(identity: Any) -> Any:
+    """Give the id as a dict key; an id that was no text may not even be hashable."""
+    try:
+        hash(identity)
+    except TypeError:
+        return repr(identity)
+    return identity

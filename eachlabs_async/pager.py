@@ -356,7 +356,7 @@ class Pager(Generic[T]):
         )
         body = await self._transport.send(call)
         envelope = await self._transport.read(call, body, self._endpoint.answer)
-        rows: list[T] | None = getattr(envelope, shape.rows)
+        rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:
             total = None

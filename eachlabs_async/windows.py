@@ -16,7 +16,7 @@ from weakref import ReferenceType, ref
 
 from attrs import define, field, frozen
 
-from ._tasks import end
+from ._tasks import end, together
 from .pager import Pager
 
 _MARGIN: Final = timedelta(seconds=1)
@@ -48,7 +48,7 @@ class Window:
 
     since: datetime
     until: datetime
-    filters: dict[str, str] = field(factory=dict)
+    filters: dict[str, str] = field(factory=dict[str, str])
     rows: int | None = None
 
     def holds(self, row: Created) -> bool:
@@ -101,11 +101,7 @@ async def split(
             break
         large = sorted(large, key=_weight, reverse=True)[:budget]
         budget -= len(large)
-        tasks = [asyncio.create_task(_halved(span, count)) for span in large]
-        try:
-            halves = await asyncio.gather(*tasks)
-        finally:
-            await end(tasks)
+        halves = await together(_halved(span, count) for span in large)
         for span, (older, newer) in zip(large, halves, strict=True):
             at = spans.index(span)
             spans[at : at + 1] = [older, newer]

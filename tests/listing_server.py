@@ -103,9 +103,7 @@ def drive(
             out[ask] = listing.answer(ask), out[ask][1]
         answer, asked_at = out.pop(asks[0])
         assert answer is not None
-        taken = walk.take(
-            asks[0], asked_at, answer.ids, answer.total, exact=answer.exact, stated_size=answer.size
-        )
+        taken = walk.take(asks[0], asked_at, answer.ids, answer.total, exact=answer.exact, stated_size=answer.size)
         if taken is None:
             continue
         ended = taken.ended

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import attrs
+import pytest
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import COMPAT, UNIFIED, Hosts, Service
@@ -295,3 +296,8 @@ def client_of(server: RawServer, **options: Any) -> EachLabs:
     """Make a client of this server with both keys."""
     options = {"runs_api_key": "runs-key", "hosts": server.hosts, "retry": QUICK} | options
     return EachLabs("labs-key", **options)
+
+
+def trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let aiohttp trust the certificate of the TLS servers."""
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=TLS_FILE))

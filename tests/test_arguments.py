@@ -14,9 +14,7 @@ from eachlabs_async._arguments import checked_count, checked_text, checked_time,
 
 
 class TestCount:
-    @pytest.mark.parametrize(
-        ("value", "limits"), [(0, {}), (1, {"least": 1}), (100, {"least": 1, "most": 100})]
-    )
+    @pytest.mark.parametrize(("value", "limits"), [(0, {}), (1, {"least": 1}), (100, {"least": 1, "most": 100})])
     def test_a_number_within_its_range_passes(self, value: int, limits: dict[str, int]) -> None:
         """The ends of the range belong to it."""
         assert checked_count("limit", value, **limits) == value
@@ -57,9 +55,7 @@ class TestText:
             (["x"], TypeError, "model must be a str, not list"),
         ],
     )
-    def test_empty_and_other_things_are_refused(
-        self, value: object, error: type[Exception], says: str
-    ) -> None:
+    def test_empty_and_other_things_are_refused(self, value: object, error: type[Exception], says: str) -> None:
         """An empty filter would silently be no filter."""
         with pytest.raises(error, match=says):
             checked_text("model", value)
@@ -105,9 +101,7 @@ class TestWords:
             ([None], TypeError, "not one of NoneType"),
         ],
     )
-    def test_what_the_service_would_refuse_is_refused(
-        self, value: object, error: type[Exception], says: str
-    ) -> None:
+    def test_what_the_service_would_refuse_is_refused(self, value: object, error: type[Exception], says: str) -> None:
         """Empty words, words that are not in the set, and what is no text."""
         with pytest.raises(error, match=says):
             checked_words("status", value, {"success", "error"})

@@ -32,9 +32,12 @@ def test_every_sample_is_read_whole(path: Path) -> None:
     sample = json.loads(path.read_text())
     body = json.dumps(sample["response"]["body"]).encode()
     kind = ANSWERS[sample["endpoint"]]
+    if kind is None:
+        assert sample["response"]["body"] is None
+        return
     record = decode(body, kind)
     assert_alike(body, kind)
-    plain = to_dict(record)
+    plain = [to_dict(row) for row in record] if isinstance(record, list) else to_dict(record)
     assert decode(encode_json(plain), kind) == record
     # What the record leaves out or reads as None (unknown fields, echoes, Go's unset times) is not compared.
     assert_said(plain, sample["response"]["body"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -90,12 +91,12 @@ async def test_many_calls_have_one_timer() -> None:
 
 async def test_a_later_call_is_bounded_after_an_earlier_one_has_ended() -> None:
     """The timer that was set for a call which is long over rings for the oldest that is left."""
-    lane = Lane(0.06)
-    await within(lane, lambda: asyncio.sleep(0.03))
+    lane = Lane(0.4)
+    await within(lane, lambda: asyncio.sleep(0.02))
     began = monotonic()
     with pytest.raises(Passed):
         await within(lane, forever)
-    assert 0.059 < monotonic() - began < 2
+    assert 0.399 < monotonic() - began < 5
 
 
 @pytest.mark.parametrize("first", ["caller", "deadline"])
@@ -123,10 +124,8 @@ async def test_a_cancellation_that_was_there_before_does_not_count() -> None:
     async def cancelled_once() -> int:
         task = asyncio.current_task()
         assert task is not None
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await forever()
-        except asyncio.CancelledError:
-            pass
         assert task.cancelling() == 1
         with pytest.raises(Passed):
             await within(lane, forever)

@@ -57,9 +57,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class TestStatuses:
-    async def test_a_status_has_body_and_headers(
-        self, emulator: Emulator, session: aiohttp.ClientSession
-    ) -> None:
+    async def test_a_status_has_body_and_headers(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
         """Body and headers arrive as scripted, with a request id, and count as an answer."""
         date = datetime(2026, 8, 1, 12, tzinfo=UTC)
         scripted: list[tuple[Fault, int, bytes, str | None]] = [
@@ -86,18 +84,14 @@ class TestStatuses:
         assert emulator.faults.injected == {"status": 6}
 
     @pytest.mark.parametrize("status", [200, 502])
-    async def test_a_proxy_answers_html(
-        self, emulator: Emulator, session: aiohttp.ClientSession, status: int
-    ) -> None:
+    async def test_a_proxy_answers_html(self, emulator: Emulator, session: aiohttp.ClientSession, status: int) -> None:
         """A page of HTML comes with either status."""
         emulator.faults.add(Fault.html(status))
         async with session.get(emulator.url) as answer:
             assert (answer.status, answer.content_type) == (status, "text/html")
             assert b"<html>" in await answer.read()
 
-    async def test_a_redirect_leads_to_another_origin(
-        self, emulator: Emulator, session: aiohttp.ClientSession
-    ) -> None:
+    async def test_a_redirect_leads_to_another_origin(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
         """The other emulator sees what came along, and which key."""
         async with Emulator(1, api_key="another") as elsewhere:
             emulator.faults.add(Fault.redirect(elsewhere.url + "/trap", 307))
@@ -136,12 +130,8 @@ class TestBrokenConnections:
         emulator.faults.clear()
         await caller.good("api", "/executions")
 
-    @pytest.mark.parametrize(
-        ("fault", "some"), [(Fault.stalled_body(), True), (Fault.stalled_answer(), False)]
-    )
-    async def test_a_stall_lasts_until_the_client_leaves(
-        self, emulator: Emulator, fault: Fault, some: bool
-    ) -> None:
+    @pytest.mark.parametrize(("fault", "some"), [(Fault.stalled_body(), True), (Fault.stalled_answer(), False)])
+    async def test_a_stall_lasts_until_the_client_leaves(self, emulator: Emulator, fault: Fault, some: bool) -> None:
         """Nothing more comes, the request stays in flight, and ends when the client goes."""
         emulator.faults.add(fault)
         parts = urlsplit(emulator.hosts.api.base_url)
@@ -199,9 +189,7 @@ class TestShaping:
         assert time.monotonic() - start >= 0.06
 
     @pytest.mark.parametrize("exact", [True, False])
-    async def test_a_capped_total_is_a_lower_bound(
-        self, emulator: Emulator, caller: Caller, exact: bool
-    ) -> None:
+    async def test_a_capped_total_is_a_lower_bound(self, emulator: Emulator, caller: Caller, exact: bool) -> None:
         """The cap shows until the last page that has rows, which is exact where the documentation is
         followed.
         """
@@ -216,9 +204,7 @@ class TestShaping:
         assert (page["total_count"], page["total_capped"]) == (0, False)
 
     @pytest.mark.parametrize("stated", [True, False])
-    async def test_a_clamped_limit_is_stated_or_not(
-        self, emulator: Emulator, caller: Caller, stated: bool
-    ) -> None:
+    async def test_a_clamped_limit_is_stated_or_not(self, emulator: Emulator, caller: Caller, stated: bool) -> None:
         """Pages have no more rows than the clamp; the answer says so or echoes what was asked."""
         emulator.faults.add(Fault.clamped_limit(10, stated=stated))
         said = 10 if stated else 30
@@ -246,9 +232,7 @@ class TestShaping:
         assert await caller.good("runs", "/runs") == {"path": "/noxus/v1/runs", "had": 5}
         assert (await caller.ask("runs", "/runs/none"))[1] == {"detail": "Run not found"}
 
-    async def test_a_concurrency_cap_refuses_what_is_too_much(
-        self, emulator: Emulator, caller: Caller
-    ) -> None:
+    async def test_a_concurrency_cap_refuses_what_is_too_much(self, emulator: Emulator, caller: Caller) -> None:
         """Of ten at once two run and eight are refused; afterwards there is room again."""
         emulator.faults.add(Fault.latency(0.1))
         rule = emulator.faults.add(Fault.concurrency_cap(2, retry_after=1))
@@ -352,9 +336,7 @@ class TestRandom:
         assert [(await caller.ask("runs", "/runs"))[0] for _ in range(4)] == [200] * 4
         assert emulator.faults.injected["latency"] == 4
 
-    @pytest.mark.parametrize(
-        ("rate", "kinds"), [(1.5, DEFAULT_KINDS), (0.5, ()), (0.5, (Fault.concurrency_cap(1),))]
-    )
+    @pytest.mark.parametrize(("rate", "kinds"), [(1.5, DEFAULT_KINDS), (0.5, ()), (0.5, (Fault.concurrency_cap(1),))])
     def test_wrong_dice_are_refused(self, rate: float, kinds: Any) -> None:
         """A rate outside 0..1, no kinds, and a cap (which is no matter of chance) are errors."""
         with pytest.raises(ValueError):

@@ -261,9 +261,7 @@ class TestCommandLine:
                 assert "emulator-runs-key" in banner
                 found = re.search(r"http://127\.0\.0\.1:\d+/compat/api/v1", banner)
                 assert found is not None
-                request = urllib.request.Request(
-                    found[0] + "/executions?limit=1", headers={"X-API-Key": "no"}
-                )
+                request = urllib.request.Request(found[0] + "/executions?limit=1", headers={"X-API-Key": "no"})
                 with pytest.raises(urllib.error.HTTPError) as refused:
                     await asyncio.to_thread(urllib.request.urlopen, request)
                 refused.value.close()

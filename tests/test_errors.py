@@ -25,9 +25,7 @@ def tree(root: type[EachLabsError]) -> list[type[EachLabsError]]:
     return [root, *(one for child in root.__subclasses__() for one in tree(child))]
 
 
-CLASSES = sorted(
-    {one for one in tree(EachLabsError) if one.__module__ == errors.__name__}, key=lambda c: c.__name__
-)
+CLASSES = sorted({one for one in tree(EachLabsError) if one.__module__ == errors.__name__}, key=lambda c: c.__name__)
 
 
 def filled(kind: type[EachLabsError]) -> EachLabsError:

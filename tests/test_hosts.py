@@ -120,9 +120,7 @@ def test_an_unknown_service_is_refused(name: str) -> None:
         (" Unified ", UNIFIED),
     ],
 )
-def test_the_environment_names_the_edition(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, hosts: Hosts
-) -> None:
+def test_the_environment_names_the_edition(monkeypatch: pytest.MonkeyPatch, value: str | None, hosts: Hosts) -> None:
     """Unset and blank mean compat; the word's case does not matter."""
     monkeypatch.delenv("EACHLABS_EDITION", raising=False)
     if value is not None:
@@ -133,9 +131,7 @@ def test_the_environment_names_the_edition(
 def test_another_word_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A typing error must not silently choose an edition."""
     monkeypatch.setenv("EACHLABS_EDITION", "unifed")
-    with pytest.raises(
-        ConfigurationError, match="EACHLABS_EDITION must be 'compat' or 'unified', not 'unifed'"
-    ):
+    with pytest.raises(ConfigurationError, match="EACHLABS_EDITION must be 'compat' or 'unified', not 'unifed'"):
         default_hosts()
 
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
@@ -60,12 +60,18 @@ class TestAnEndpoint:
         assert found["edition"] in (edition, "both")
         assert found["request"]["method"] == endpoint.method
         row = found["response"]["body"]
+        if endpoint.answer is None:
+            assert row is None
+            return
         record = decode(json.dumps(row).encode(), endpoint.answer)
-        assert isinstance(record, endpoint.answer)
+        assert isinstance(record, get_origin(endpoint.answer) or endpoint.answer)
         # What is read is really there: the sample shows rows, and the first row's own id.
         if endpoint.page is not None:
-            rows = getattr(record, endpoint.page.rows)
-            assert getattr(rows[0], endpoint.page.identity) == (row[endpoint.page.rows][0][endpoint.page.identity])
+            rows = getattr(record, endpoint.page.rows) if endpoint.page.rows else record
+            raw = row[endpoint.page.rows] if endpoint.page.rows else row
+            # A webhook's identity is read from several fields where its own is null.
+            own = "execution_id" if endpoint.page.identity == "key" else endpoint.page.identity
+            assert getattr(rows[0], endpoint.page.identity) == raw[0][own]
 
 
 def test_handlers_and_samples_are_of_endpoints_that_exist() -> None:

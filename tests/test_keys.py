@@ -35,9 +35,7 @@ def test_keys_are_stripped_and_blank_is_none(value: object, key: str | None) -> 
     assert taken is None or type(taken) is Key
 
 
-@pytest.mark.parametrize(
-    "value", ["sécret", "sec\nret", "sec\x00ret", "sec\x7fret", "sec\tret", "sec\u2028ret"]
-)
+@pytest.mark.parametrize("value", ["sécret", "sec\nret", "sec\x00ret", "sec\x7fret", "sec\tret", "sec\u2028ret"])
 def test_a_key_that_no_header_can_carry_is_refused(value: str) -> None:
     """The error names the argument and does not show the key."""
     with pytest.raises(ConfigurationError, match="runs_api_key holds a character") as caught:

@@ -17,7 +17,7 @@ from eachlabs_async.emulator import Emulator
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 DEMO = "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python -m eachlabs_async demo"
-TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" ' "&& .venv/bin/python -X dev -m pytest -n auto"
+TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" && .venv/bin/python -X dev -m pytest -n auto'
 
 
 def blocks(language: str) -> list[tuple[int, str]]:
@@ -71,21 +71,38 @@ async def test_the_python_runs(line: int, source: str, emulator: Emulator, capsy
     if "print(" in source and "else:" not in source:
         assert capsys.readouterr().out.strip(), "it prints, but nothing came"
     if "save(" in source:
-        assert len(saved) == (50 if "get_many" in source else 330)
+        wanted = {"get_many": 50, "hydrate": 110}
+        assert len(saved) == next((count for name, count in wanted.items() if name in source), 330)
 
 
-def test_the_names_in_the_table_of_resources_are_those_of_the_methods() -> None:
+def public_calls() -> set[tuple[str, str]]:
+    """Every public method of every resource on the client that gives something to the caller."""
+    hints = inspect.get_annotations(EachLabs)
+    client = EachLabs("key")
+    return {
+        (resource, method)
+        for resource in hints
+        for method, _ in inspect.getmembers(type(getattr(client, resource)), inspect.isfunction)
+        if not method.startswith("_") and method != "fetch_many"
+    }
+
+
+def test_the_table_of_resources_has_every_call_with_its_arguments() -> None:
     rows = re.findall(r"^\| `(\w+)\.(\w+)\(([^)]*)\)`", README, re.MULTILINE)
     client = EachLabs("key")
-    walk = {"max_rows", "look_ahead", "on_progress", "drift", "resume"}
     for resource, method, arguments in rows:
-        signature = inspect.signature(getattr(getattr(client, resource), method))
+        parameters = inspect.signature(getattr(getattr(client, resource), method)).parameters
         told = [word.split("=")[0].strip("* ") for word in arguments.split(",")]
-        assert [word for word in told if word] == list(signature.parameters)
-        for default in re.findall(r"(\w+)=(\d+)", arguments):
-            assert signature.parameters[default[0]].default == int(default[1])
-    assert len(rows) == 9
-    assert walk == set(eachlabs_async.WalkOptions.__annotations__)
+        assert [word for word in told if word] == list(parameters), f"{resource}.{method}"
+        for name, number in re.findall(r"(\w+)=(\d+)", arguments):
+            assert parameters[name].default == int(number)
+    assert {(resource, method) for resource, method, _ in rows} == public_calls()
+
+
+def test_the_options_of_a_walk_are_all_named() -> None:
+    told = re.search(r"^`\*\*walk` is (.*?)\.", README, re.MULTILINE | re.DOTALL)
+    assert told is not None
+    assert set(re.findall(r"`(\w+)`", told[1])) == set(eachlabs_async.WalkOptions.__annotations__)
 
 
 def test_no_path_of_any_machine_is_in_the_text() -> None:

@@ -11,13 +11,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from raw_server import ONCE, TLS_FILE, RawServer, answer, client_of, free_port, hosts_at, html, redirect
+from raw_server import ONCE, RawServer, answer, client_of, free_port, hosts_at, html, redirect, trust
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import (
     APIConnectionError,
-    APIStatusError,
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
@@ -115,7 +114,7 @@ class TestRequest:
         first, second = server.requests
         assert (first.method, first.target, first.body) == ("GET", "/api/a%2Fb/%C3%A9?from=1%2B2", b"")
         assert (second.method, second.target) == ("PUT", "/flows/x")
-        assert second.body.decode() == '{"b":[1.5,"é"]}'
+        assert second.body.decode() == r'{"b":[1.5,"\u00e9"]}'
         assert second.headers["content-type"] == "application/json"
         assert first.headers["user-agent"].startswith("eachlabs-async/")
 
@@ -310,7 +309,6 @@ class TestRedirects:
             "http://h:99999/x",
             "ftp://{here}/x",
             "mailto:x@y",
-            "http:///x",
         ],
     )
     async def test_a_strange_target_is_refused(self, location: str) -> None:
@@ -334,7 +332,7 @@ class TestRedirects:
     async def test_without_a_location_it_is_refused(self) -> None:
         """It leads nowhere, so it is not asked again and again."""
         async with RawServer(then=redirect(None)) as server, client_of(server) as client:
-            with pytest.raises((APIConnectionError, APIStatusError)):
+            with pytest.raises(APIConnectionError, match="a redirect to nowhere was refused"):
                 await client.request("api", "GET", "/x")
         assert len(server.requests) == 1
 
@@ -366,17 +364,11 @@ class TestCertificates:
 
     async def test_a_trusted_certificate_is_fine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Reads and creations work over TLS."""
-        trust_test_certificate(monkeypatch)
+        trust(monkeypatch)
         async with RawServer(tls=True) as server, client_of(server) as client:
             await client.request("api", "GET", "/x")
             await client.request("api", "POST", "/x")
         assert len(server.requests) == 2
-
-
-def trust_test_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ssl
-
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=TLS_FILE))
 
 
 async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixture) -> None:
@@ -394,7 +386,7 @@ async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixt
     async with client_of(server, hosts=hosts_at(f"http://127.0.0.1:{free_port()}"), retry=ONCE) as client:
         with pytest.raises(APIConnectionError):
             await client.request("api", "GET", "/x")
-    (line,) = [one for one in caplog.records if one.name == "eachlabs_async"]
+    (line,) = (one for one in caplog.records if one.name == "eachlabs_async")
     assert "attempt 1: the connection failed" in line.getMessage()
 
 

@@ -95,9 +95,7 @@ def test_resync_gives_every_row_that_stays_exactly_once(
     def move() -> None:
         while chance.random() < rate and len(listing.ids) < 150:
             if chance.random() < 0.5:
-                listing.insert(
-                    chance.randrange(1, 9), chance.choice([0, chance.randrange(len(listing.ids) + 1)])
-                )
+                listing.insert(chance.randrange(1, 9), chance.choice([0, chance.randrange(len(listing.ids) + 1)]))
             elif listing.ids:
                 at = chance.choice([0, chance.randrange(len(listing.ids))])
                 del listing.ids[at : at + chance.randrange(1, 9)]

@@ -35,9 +35,7 @@ class Answered(dict[str, str]):
     """Headers as `_wire` asks for them."""
 
 
-def refused(
-    status: int, body: Any = b"", headers: dict[str, str] | None = None, **more: Any
-) -> APIStatusError:
+def refused(status: int, body: Any = b"", headers: dict[str, str] | None = None, **more: Any) -> APIStatusError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     options: dict[str, Any] = {
         "secrets": (KEY,),
@@ -88,9 +86,7 @@ class TestSegment:
             (b"x", TypeError, "run_id must be a str, not bytes"),
         ],
     )
-    def test_what_cannot_be_an_id_is_refused_by_name(
-        self, value: object, error: type[Exception], says: str
-    ) -> None:
+    def test_what_cannot_be_an_id_is_refused_by_name(self, value: object, error: type[Exception], says: str) -> None:
         """The error names the argument; a lone surrogate's leaves no Unicode error behind it."""
         with pytest.raises(error, match=says) as caught:
             segment("run_id", value)
@@ -126,9 +122,7 @@ class TestExpand:
 
     def test_a_call_that_an_edition_lacks_is_a_configuration_error(self) -> None:
         """The error names the call and the edition."""
-        only = Endpoint(
-            name="x.get", service="api", method="GET", compat=None, unified="/x", answer=GET_RUN.answer
-        )
+        only = Endpoint(name="x.get", service="api", method="GET", compat=None, unified="/x", answer=GET_RUN.answer)
         assert only.template("unified") == "/x"
         with pytest.raises(ConfigurationError, match="x.get is not part of the compat edition"):
             only.template("compat")
@@ -297,9 +291,7 @@ def test_every_status_has_a_class_and_says_something(status: int) -> None:
     assert (type(error) is APIStatusError) == (status not in named and not 500 <= status < 600)
     assert error.message
     assert (error.status, error.method, error.url, error.attempts) == (status, "GET", "https://h/x", 2)
-    assert (error.code, error.details, error.request_id, error.retry_after_s, error.body) == (
-        (None,) * 4 + ("",)
-    )
+    assert (error.code, error.details, error.request_id, error.retry_after_s, error.body) == ((None,) * 4 + ("",))
 
 
 BODIES: list[tuple[Any, str, str | None, Any]] = [
@@ -369,9 +361,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize("echo", ECHOES)
-@pytest.mark.parametrize(
-    "shape", ['{"error": "E"}', '{"details": {"E": ["E"]}, "code": "E"}', '{"detail": "E"}', "E"]
-)
+@pytest.mark.parametrize("shape", ['{"error": "E"}', '{"details": {"E": ["E"]}, "code": "E"}', '{"detail": "E"}', "E"])
 def test_no_text_of_an_error_holds_the_key(echo: str, shape: str) -> None:
     """A key that the server echoes, as it is or escaped for a URL or for JSON, is struck out everywhere."""
     error = refused(

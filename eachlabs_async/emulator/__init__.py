@@ -5,18 +5,26 @@
         emulator.moves.add(Move.insert(3), endpoint="executions.list", after=1)
         client = EachLabs(emulator.api_key, hosts=emulator.hosts, runs_api_key=emulator.runs_api_key)
 
+What is triggered or predicted there runs and ends, by real time or by `emulator.clock.advance(seconds)`, and stands in
+`emulator.submitted`: so a test can say what was executed how often.
+
 It ships with the package, so that people can try the client and test their own code without an account; on a
 command line it is `python -m eachlabs_async.emulator`. It refuses to know the client.
 """
 
 from __future__ import annotations
 
+from .catalogue import NICKNAME
+from .clock import Clock
 from .collection import Collection, Grouped
 from .faults import DEFAULT_KINDS, Fault, Faults, Rule
 from .handlers import HANDLERS
+from .jobs import Submitted
 from .journal import Seen
 from .moves import Move, MoveRule, Moves
-from .server import PREFIXES, Emulator
+from .places import PREFIXES
+from .server import Emulator
+from .storage import StoredFile
 
 __all__ = [
     "Emulator",
@@ -30,6 +38,10 @@ __all__ = [
     "Collection",
     "Grouped",
     "Seen",
+    "Submitted",
+    "StoredFile",
+    "Clock",
+    "NICKNAME",
     "HANDLERS",
     "PREFIXES",
 ]

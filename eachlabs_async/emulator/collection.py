@@ -108,6 +108,19 @@ class Collection:
         self._moved()
         return [row[self._identity] for row in made]
 
+    def add(self, row: Row) -> None:
+        """Add a row that is made already: before the first one that was not created later, so mostly on top."""
+        created = parsed_time(row.get("created_at"))
+        at = 0
+        while created is not None and at < len(self._rows):
+            other = parsed_time(self._rows[at].get("created_at"))
+            if other is None or other <= created:
+                break
+            at += 1
+        self._rows.insert(at, row)
+        self._by_id[row[self._identity]] = row
+        self._moved(new_ids=False)
+
     def remove(self, *which: int | str) -> list[str]:
         """Remove rows by position (as they stand before the call) or by id, and give the ids removed."""
         gone = [self._rows[one] if isinstance(one, int) else self._by_id[one] for one in which]
@@ -229,6 +242,10 @@ class Grouped:
     def change(self, row_id: str, /, **fields: Any) -> None:
         """Overwrite fields of one row, wherever it is; `...` as a value takes the field away."""
         self._holding(row_id).change(row_id, **fields)
+
+    def add_group(self, workflow_id: str, group: Collection) -> None:
+        """Add the collection of a workflow that is new."""
+        self._groups[workflow_id] = group
 
     def group_of(self, row_id: str) -> Collection | None:
         """Give the collection that holds the row, None where none does."""

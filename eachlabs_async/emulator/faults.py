@@ -1,7 +1,9 @@
 """Owns what goes wrong: the kinds of fault, the rules that say when, and the seeded dice.
 
 A fault either takes the place of the answer (a status, a reset, a cut body) or shapes it (latency, a capped
-total). It refuses sockets: what a broken connection takes is in `wire.py`.
+total). One that takes its place strikes before the request is carried out, so that it did nothing, or after it:
+`late=True`, and a cut or stalled answer always, so that what was asked for has been done and the client cannot know.
+It refuses sockets: what a broken connection takes is in `wire.py`.
 """
 
 from __future__ import annotations
@@ -17,29 +19,32 @@ from typing import Any, Final
 from attrs import Factory, define, field, frozen
 
 from ..endpoints import ENDPOINTS
+from .answers import Answer, Clamp, phrase, refusal
 from .collection import encode
-from .handlers import Answer, Clamp, phrase, refusal
-from .journal import UNROUTED, Seen
+from .journal import STORAGE, UNROUTED, Seen
 
 __all__ = ["Fault", "Faults", "Plan", "Rule"]
 
 Edit = Callable[[Any, Seen], Any]
 
-_NAMES: Final = frozenset({endpoint.name for endpoint in ENDPOINTS} | {UNROUTED})
-_ROWS: Final = ("executions", "items")
+_NAMES: Final = frozenset({endpoint.name for endpoint in ENDPOINTS} | {UNROUTED, *STORAGE})
+_ROWS: Final = ("executions", "items", "workflows", "webhooks")
 _BODILESS: Final = (204, 304)
+_EDITED: Final = (200, 201, 202)
 _REMEMBERED_LINES: Final = 100_000
 _HTML: Final = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n"
 
 
 @frozen(kw_only=True)
 class Fault:
-    """One thing that can go wrong; made by the constructors below, given to `Faults.add` or
-    `Faults.random`.
+    """One thing that can go wrong; made by the constructors below, given to `Faults.add` or `Faults.random`.
+
+    `late` says that it strikes when the request has been carried out: its state has changed, and the answer is lost.
     """
 
     kind: str
     breaks: bool = True
+    late: bool = False
     answer: Answer | None = None
     keep: float = 0.5
     seconds: float = 0.0
@@ -58,11 +63,13 @@ class Fault:
         headers: Mapping[str, str] | None = None,
         retry_after: float | str | datetime | None = None,
         content_type: str = "application/json",
+        late: bool = False,
     ) -> Fault:
         """Answer with a status.
 
         `body` is sent as it is (a mapping as JSON), by default an error that names the status. `retry_after`
-        becomes the header: seconds, an aware datetime (sent as an HTTP date), or text as it is.
+        becomes the header: seconds, an aware datetime (sent as an HTTP date), or text as it is. `late` carries
+        the request out first: a 503 after a trigger that was taken on.
         """
         if body is None:
             body = b"" if status in _BODILESS else refusal(status, phrase(status).lower()).body
@@ -75,12 +82,12 @@ class Fault:
             sent["Retry-After"] = format_datetime(retry_after, usegmt=True)
         elif retry_after is not None:
             sent["Retry-After"] = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
-        return cls(kind="status", answer=Answer(status, body, sent, content_type))
+        return cls(kind="status", late=late, answer=Answer(status, body, sent, content_type))
 
     @classmethod
-    def html(cls, status: int = 502) -> Fault:
-        """Answer with a proxy's page of HTML (200 is possible too)."""
-        return cls(kind="html", answer=Answer(status, _HTML, {}, "text/html"))
+    def html(cls, status: int = 502, *, late: bool = False) -> Fault:
+        """Answer with a proxy's page of HTML (200 is possible too); `late` carries the request out first."""
+        return cls(kind="html", late=late, answer=Answer(status, _HTML, {}, "text/html"))
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> Fault:
@@ -88,29 +95,29 @@ class Fault:
         return cls(kind="redirect", answer=Answer(status, b"", {"Location": location}, "text/plain"))
 
     @classmethod
-    def reset(cls) -> Fault:
-        """Reset the connection (RST) before any byte of an answer."""
-        return cls(kind="reset")
+    def reset(cls, *, late: bool = False) -> Fault:
+        """Reset the connection (RST) before any byte of an answer; `late` carries the request out first."""
+        return cls(kind="reset", late=late)
 
     @classmethod
     def cut_headers(cls) -> Fault:
-        """Close the connection in the middle of the answer's headers."""
-        return cls(kind="cut_headers")
+        """Carry the request out, and close the connection in the middle of the answer's headers."""
+        return cls(kind="cut_headers", late=True)
 
     @classmethod
     def cut_body(cls, keep: float = 0.5) -> Fault:
-        """Declare the whole body, send the share `keep` (0..1) of it, and close."""
-        return cls(kind="cut_body", keep=keep)
+        """Carry the request out, declare the whole body, send the share `keep` (0..1) of it, and close."""
+        return cls(kind="cut_body", late=True, keep=keep)
 
     @classmethod
     def stalled_body(cls, keep: float = 0.5) -> Fault:
-        """Declare the whole body, send the share `keep` (0..1) of it, and hold until the client leaves."""
-        return cls(kind="stalled_body", keep=keep)
+        """Carry the request out, send the share `keep` (0..1) of the body, and hold until the client leaves."""
+        return cls(kind="stalled_body", late=True, keep=keep)
 
     @classmethod
-    def stalled_answer(cls) -> Fault:
-        """Send nothing at all, and hold until the client leaves."""
-        return cls(kind="stalled_answer")
+    def stalled_answer(cls, *, late: bool = False) -> Fault:
+        """Send nothing at all, and hold until the client leaves; `late` carries the request out first."""
+        return cls(kind="stalled_answer", late=late)
 
     @classmethod
     def concurrency_cap(cls, most: int, *, retry_after: float | None = None) -> Fault:
@@ -139,8 +146,7 @@ class Fault:
 
     @classmethod
     def capped_total(cls, at: int, *, exact_on_last_page: bool = True) -> Fault:
-        """State at most `at` as the total of the list of executions, and `total_capped: true` where rows go
-        on.
+        """State at most `at` as the total of the list of executions, and `total_capped: true` where rows go on.
 
         As documented, the last page that has rows gives the exact total; `exact_on_last_page=False` caps
         there too.
@@ -166,13 +172,15 @@ class Fault:
         """Write `null` where the rows should be."""
 
         def edited(answer: Any, seen: Seen) -> Any:
+            if isinstance(answer, list):
+                return None
             return {name: None if name in _ROWS else value for name, value in answer.items()}
 
         return cls(kind="null_rows", breaks=False, edits=edited)
 
     @classmethod
     def edit(cls, change: Edit) -> Fault:
-        """Put what `change(answer, request)` gives in place of the decoded JSON of a 200."""
+        """Put what `change(answer, request)` gives in place of the decoded JSON of a success."""
         return cls(kind="edit", breaks=False, edits=change)
 
 
@@ -190,9 +198,7 @@ DEFAULT_KINDS: Final[tuple[Fault, ...]] = (
 
 @define(eq=False)
 class Rule:
-    """When a fault strikes, and how often it has: `matched` requests looked at, `fired` struck, `running`
-    now.
-    """
+    """When a fault strikes, and how often it has: `matched` requests looked at, `fired` struck, `running` now."""
 
     fault: Fault
     endpoints: frozenset[str] | None
@@ -227,12 +233,12 @@ class Plan:
 
     def edited(self, answer: Answer, seen: Seen) -> Answer:
         """Give the answer as the shaping faults leave it."""
-        if answer.status != 200 or not self.edits:
+        if answer.status not in _EDITED or not self.edits:
             return answer
         value = json.loads(answer.body)
         for edit in self.edits:
             value = edit(value, seen)
-        return Answer(200, encode(value), answer.headers)
+        return Answer(answer.status, encode(value), answer.headers)
 
     def done(self) -> None:
         """Count the request out of the rules that cap how many run."""
@@ -255,8 +261,7 @@ class _Dice:
             return None
         line = blake2b(f"{seen.method} {seen.target} ".encode() + seen.body, digest_size=16).digest()
         visits, in_a_row = self.lines.pop(line, (0, 0))
-        # The dice know the line and how often it came, not the order of arrival: so concurrency changes
-        # nothing.
+        # The dice know the line and how often it came, not the order of arrival: so concurrency changes nothing.
         roll = _share(f"{self.seed} {line.hex()} {visits}")
         fault: Fault | None = None
         if roll < self.rate:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from attrs import frozen
 
 from ..hosts import Auth
 
-__all__ = ["Journal", "KeySeen", "Seen", "UNROUTED", "judged_key"]
+__all__ = ["STORAGE", "Journal", "KeySeen", "Seen", "UNROUTED", "judged_key", "key_in_body"]
 
 KeySeen = Literal["none", "right", "wrong", "foreign"]
 
 # The endpoint name of a request to no endpoint, as the target of a redirect is.
 UNROUTED = "unrouted"
+# The names of the requests to the storage service, whose URLs are given by the API: no key belongs in them.
+STORAGE = ("storage.put", "storage.get")
 
 _KEY_HEADERS = ("x-api-key", "authorization")
 
@@ -53,26 +55,43 @@ class Seen:
 
 
 def judged_key(
-    headers: Mapping[str, str], rest: str, *, auth: Auth, expected: str, foreign: str
+    headers: Mapping[str, str], rest: str, *, auth: Auth | None, expected: str, foreign: str
 ) -> tuple[KeySeen, dict[str, str]]:
     """Say what key came, and give the headers (lower-case names) with that word in the key's place.
 
     `foreign` is the other vendor's key: it is looked for in every header and in `rest` (target and body),
-    since wherever it travels it has leaked.
+    since wherever it travels it has leaked. `auth` is None where any key at all is a leak.
     """
     shown = {name.lower(): value for name, value in headers.items()}
-    wanted = ("x-api-key", expected) if auth == "x-api-key" else ("authorization", f"Bearer {expected}")
+    secrets = (foreign,) if auth is not None else (foreign, expected)
+    wanted = ("authorization", f"Bearer {expected}") if auth == "bearer" else ("x-api-key", expected)
     key: KeySeen = "none"
-    if foreign in rest or any(foreign in value for value in shown.values()):
+    if any(secret in text for secret in secrets for text in (rest, *shown.values())):
         key = "foreign"
-    elif shown.get(wanted[0]) == wanted[1]:
+    elif auth is not None and shown.get(wanted[0]) == wanted[1]:
         key = "right"
     elif any(name in shown for name in _KEY_HEADERS):
-        key = "wrong"
+        key = "wrong" if auth is not None else "foreign"
     for name, value in shown.items():
-        if name in _KEY_HEADERS or foreign in value:
+        if name in _KEY_HEADERS or any(secret in value for secret in secrets):
             shown[name] = key
     return key, shown
+
+
+def key_in_body(body: bytes, key: KeySeen, expected: str) -> tuple[KeySeen, bytes]:
+    """Say what key came where it belongs into the body as `api_key`, and give the body without it.
+
+    `key` is what the headers say, which counts only where the body has none.
+    """
+    try:
+        value: Any = json.loads(body)
+    except ValueError:
+        return key, body
+    given = cast("dict[str, Any]", value).get("api_key") if isinstance(value, dict) else None
+    if given is None or key == "foreign":
+        return key, body
+    found: KeySeen = "right" if given == expected else "wrong"
+    return found, json.dumps({**value, "api_key": found}).encode()
 
 
 class Journal:

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, get_args
 
 from attrs import define, frozen
 
-from .collection import Collection, Grouped
+from .collection import Collection
 from .journal import Seen
+from .state import State
 
 __all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
 
@@ -110,18 +111,6 @@ def _chooser(
     return choose
 
 
-class Listings(Protocol):
-    """Where the rows are: what `Moves` needs to know of the emulator's state."""
-
-    @property
-    def executions(self) -> Collection: ...
-    @property
-    def workflow_executions(self) -> Grouped: ...
-    @property
-    def runs(self) -> Collection: ...
-    def workflow_id_of(self, id_or_slug: str) -> str | None: ...
-
-
 @define(eq=False)
 class MoveRule:
     """When a move is made, and how often it was: `matched` requests looked at, `fired` moves made."""
@@ -158,7 +147,7 @@ class Moving:
 class Moves:
     """The moves of one emulator: scripted by `add`, gone with `clear`. `made` counts those made, by kind."""
 
-    def __init__(self, listings: Listings, seed: int) -> None:
+    def __init__(self, listings: State, seed: int) -> None:
         self.made: Counter[str] = Counter()
         self._listings = listings
         self._seed = seed

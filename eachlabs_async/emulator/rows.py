@@ -23,10 +23,12 @@ __all__ = [
     "execution_row",
     "flow_execution_row",
     "made_id",
+    "naive",
     "run_row",
     "workflow_execution_full",
     "workflow_execution_listed",
     "workflow_execution_row",
+    "zulu",
 ]
 
 ERROR_CLASSES: Final = (
@@ -90,13 +92,14 @@ def made_id(seed: int, kind: str, number: int) -> str:
     return str(uuid.UUID(bytes=digest, version=4))
 
 
-def _zulu(time: datetime) -> str:
-    # As Go writes RFC 3339: no fraction where it is nought, and no zeros at its end.
+def zulu(time: datetime) -> str:
+    """Write a time as Go writes RFC 3339: no fraction where it is nought, and no zeros at its end."""
     text = time.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 
-def _naive(time: datetime) -> str:
+def naive(time: datetime) -> str:
+    """Write a time as the runs service does: without a zone."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
@@ -123,9 +126,9 @@ def execution_row(source: Random, mix: Mix, row_id: str, created: datetime, work
         "workflow_execution_id": workflow[1] if workflow else None,
         "execution_cost": round(run_time * 0.0011, 6) if fate == "succeeded" else 0,
         "run_time": run_time if done else 0,
-        "created_at": _zulu(created),
-        "started_at": None if status == "created" else _zulu(started),
-        "completed_at": _zulu(_later(started, run_time)) if done else None,
+        "created_at": zulu(created),
+        "started_at": None if status == "created" else zulu(started),
+        "completed_at": zulu(_later(started, run_time)) if done else None,
         "output": f"https://storage.example.com/{row_id}/image.png" if fate == "succeeded" else None,
         "_error_classification": source.choice(ERROR_CLASSES) if fate == "failed" else None,
     }
@@ -140,10 +143,10 @@ def _steps(source: Random, fate: str, started: datetime, prompt: str) -> tuple[R
         word = words[fate] if last else "completed"
         name = f"step{number}"
         model = source.choice(_MODELS)
-        step: Row = {"step_id": name, "status": word, "started_at": _zulu(time)}
+        step: Row = {"step_id": name, "status": word, "started_at": zulu(time)}
         time = _later(time, source.uniform(0.5, 60.0))
         if word != "running":
-            step["completed_at"] = _zulu(time)
+            step["completed_at"] = zulu(time)
         if word == "completed":
             link = f"https://storage.example.com/{source.getrandbits(48):012x}.png"
             step["output"] = [link, link.replace(".png", "-2.png")] if last else f"Once upon a time, {prompt}"
@@ -177,9 +180,9 @@ def workflow_execution_row(
         "flow_name": workflow["name"],
         "version_id": "v1",
         "status": words[fate],
-        "started_at": _zulu(started),
-        "created_at": _zulu(created),
-        "updated_at": _zulu(ended),
+        "started_at": zulu(started),
+        "created_at": zulu(created),
+        "updated_at": zulu(ended),
         "api_key": "user-456",
         "inputs": {"prompt": prompt, "num_images": 2},
         "step_outputs": steps,
@@ -191,7 +194,7 @@ def workflow_execution_row(
         row["bulk_id"] = bulk_id
     if fate == "unfinished":
         return row
-    row["completed_at"] = _zulu(ended)
+    row["completed_at"] = zulu(ended)
     row["total_cost"] = cost
     row["cost"] = {"total": cost} if source.random() < 0.5 else cost
     if fate == "succeeded":
@@ -243,14 +246,14 @@ def flow_execution_row(source: Random, mix: Mix, row_id: str, created: datetime,
     prompt = source.choice(_PROMPTS)
     started = _later(created, 1)
     done = fate != "unfinished"
-    ended = _zulu(_later(started, source.uniform(1, 60))) if done else source.choice(("", _ZERO_TIME))
+    ended = zulu(_later(started, source.uniform(1, 60))) if done else source.choice(("", _ZERO_TIME))
     output = f"https://storage.example.com/{row_id}.png" if fate == "succeeded" else ""
     step: Row = {
         "step_id": "step1",
         "step_name": "generate",
         "model": source.choice(_MODELS),
         "version": "0.0.1",
-        "started_at": _zulu(started),
+        "started_at": zulu(started),
         "ended_at": ended,
         "status": words[fate],
         "output": output,
@@ -270,10 +273,10 @@ def flow_execution_row(source: Random, mix: Mix, row_id: str, created: datetime,
         "status": words[fate],
         "output": output,
         "output_json": {"image": output} if output else {},
-        "created_at": _zulu(created),
-        "started_at": _zulu(started),
+        "created_at": zulu(created),
+        "started_at": zulu(started),
         "ended_at": ended,
-        "updated_at": ended or _zulu(started),
+        "updated_at": ended or zulu(started),
         "deleted_at": source.choice(("", _ZERO_TIME)),
     }
 
@@ -291,9 +294,9 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         "name": workflow["name"],
         "type": "flow",
         "definition": {"nodes": [{"id": node}], "edges": []},
-        "last_updated_at": _naive(created - timedelta(days=2)),
-        "last_run_at": _naive(created),
-        "created_at": _naive(created - timedelta(days=30)),
+        "last_updated_at": naive(created - timedelta(days=2)),
+        "last_run_at": naive(created),
+        "created_at": naive(created - timedelta(days=30)),
         "deleted_at": None,
         "runs_count": 12,
         "author_name": "Ada",
@@ -310,8 +313,8 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         "status": status,
         "progress": 100 if fate == "succeeded" else round(source.uniform(0, 99), 2),
         "definitions": {},
-        "created_at": _naive(created),
-        "finished_at": _naive(_later(created, source.uniform(1, 300))) if done else None,
+        "created_at": naive(created),
+        "finished_at": naive(_later(created, source.uniform(1, 300))) if done else None,
         "workflow": flow if source.random() < 0.8 else None,
         "source": source.choice(("api", "app", "schedule")),
     }

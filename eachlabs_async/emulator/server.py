@@ -10,39 +10,24 @@ import asyncio
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 from aiohttp import web
 
 from ..endpoints import ENDPOINTS, Endpoint
-from ..hosts import Auth, Edition, Hosts, Service, ServiceName
+from ..hosts import Edition, Hosts
 from . import wire
+from .answers import Answer, Call, refusal
 from .faults import Fault, Faults, Plan
-from .handlers import HANDLERS, Answer, Call, refusal
-from .journal import UNROUTED, Journal, Seen, judged_key
+from .handlers import HANDLERS
+from .journal import STORAGE, UNROUTED, Journal, Seen, judged_key, key_in_body
+from .live import Live, LiveOptions
 from .moves import Moves, Moving
-from .state import State
+from .places import PREFIXES, auth_of, hosts_at
 
-__all__ = ["Emulator", "PREFIXES"]
-
-PREFIXES: Final[Mapping[Edition, Mapping[ServiceName, str]]] = {
-    "compat": {
-        "api": "/compat/api/v1",
-        "workflows": "/compat/workflows/api/v1",
-        "flows": "/flows/api/v1",
-        "runs": "/noxus/v1",
-    },
-    "unified": {
-        "api": "/unified/v1",
-        "workflows": "/unified/v1",
-        "flows": "/flows/api/v1",
-        "runs": "/noxus/v1",
-    },
-}
-"""The path prefix of each service, on the one origin of the emulator."""
+__all__ = ["Emulator"]
 
 _EDITIONS: Final[tuple[Edition, ...]] = ("compat", "unified")
 _LARGEST_BODY: Final = 64 * 2**20
@@ -50,25 +35,37 @@ _LARGEST_BODY: Final = 64 * 2**20
 _SHUTDOWN_S: Final = 0.5
 
 
-def _auth(edition: Edition, service: ServiceName) -> Auth:
-    return "bearer" if edition == "unified" and service in ("api", "workflows") else "x-api-key"
+def _in_body(endpoint: Endpoint | None) -> bool:
+    return endpoint is not None and endpoint.key == "body"
 
 
-class Emulator(State):
+class Emulator(Live):
     """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to
-    order.
+    order, and which carries out what is submitted to it.
 
     `async with Emulator(executions=1000, seed=1) as emulator:` starts it and, however the block ends,
     leaves no task and no socket behind. The same arguments and the same `now` give the same bytes.
 
     `executions` is the number of rows of each kind; `workflow_executions`, `flow_executions` and `runs`
-    (default: as many) count one kind. `workflows` is how many workflows share them. `unfinished`, `failed`
-    and `cancelled` are shares (0..1) of the rows. The rows were created within the `span_days` days before
-    `now` (default: the last midnight, UTC). `hold_unfinished` is how many real seconds the compat edition
-    holds the answer of an unfinished workflow execution for each second of the query's `timeout` (default
-    0: not at all). `max_bulk_ids` is the most ids that one bulk read takes; `bulk_refusal` the status
-    beyond it. `log_size` bounds the log, in requests. `hold_unfinished`, `max_bulk_ids`, `bulk_refusal` and
+    (default: as many) count one kind. `workflows` is how many workflows share them, `models` how many models
+    there are. `unfinished`, `failed` and `cancelled` are shares (0..1) of the rows. The rows were created within
+    the `span_days` days before `now` (default: the last midnight, UTC). `hold_unfinished` is how many real seconds
+    the compat edition holds the answer of an unfinished workflow execution for each second of the query's
+    `timeout` (default 0: not at all). `max_bulk_ids` is the most ids that one bulk read takes; `bulk_refusal` the
+    status beyond it. `log_size` bounds the log, in requests. `hold_unfinished`, `max_bulk_ids`, `bulk_refusal` and
     `poisoned_ids` (id to the status of any bulk read that contains it) can also be set at any time.
+
+    What is triggered or predicted runs for `step_seconds` a step of real time, or of `clock.advance` where
+    `virtual_time`; the clock starts now, or at a given `now`. A share `fail_rate` fails, drawn by the seed. An input
+    can ask for its fate: `seconds` (of the whole), `fail` (true, a step's number or id, or a class of errors),
+    `invalid` (refused, with this reason) and, for a prediction, `uncancellable`. `account_cap` is how many may run
+    at once: what goes beyond is a 429 (with `cap_retry_after` as its `Retry-After`) and creates nothing. A bulk
+    trigger that does not fit is refused as a whole, or with `partial_bulks` takes what fits and fails the rest by
+    name. `balance_low` refuses all of it with a 402. A webhook is told up to three times, `retry_seconds` apart, and
+    once more than it needs with `duplicate_deliveries` (the two are attributes of `deliveries`). A presigned URL
+    lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file, not its size and hash, and
+    `chunked_uploads=False` refuses what declares no length (these three are attributes of `storage`, the last two
+    named `keep` and `chunked`). The others can be set on the emulator at any time.
     """
 
     def __init__(
@@ -80,36 +77,10 @@ class Emulator(State):
         port: int = 0,
         api_key: str = "emulator-key",
         runs_api_key: str = "emulator-runs-key",
-        workflow_executions: int | None = None,
-        flow_executions: int | None = None,
-        runs: int | None = None,
-        workflows: int = 3,
-        unfinished: float = 0.05,
-        failed: float = 0.1,
-        cancelled: float = 0.02,
-        span_days: float = 60.0,
-        now: datetime | None = None,
-        hold_unfinished: float = 0.0,
-        max_bulk_ids: int | None = None,
-        bulk_refusal: int = 413,
         log_size: int = 10_000,
+        **options: Unpack[LiveOptions],
     ) -> None:
-        super().__init__(
-            executions,
-            seed,
-            workflow_executions=workflow_executions,
-            flow_executions=flow_executions,
-            runs=runs,
-            workflows=workflows,
-            unfinished=unfinished,
-            failed=failed,
-            cancelled=cancelled,
-            span_days=span_days,
-            now=now,
-            hold_unfinished=hold_unfinished,
-            max_bulk_ids=max_bulk_ids,
-            bulk_refusal=bulk_refusal,
-        )
+        super().__init__(executions, seed, **options)
         self.api_key = api_key
         self.runs_api_key = runs_api_key
         self.faults = Faults(seed)
@@ -121,7 +92,6 @@ class Emulator(State):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connections: dict[int, tuple[asyncio.BaseTransport, int]] = {}
         self._connections_made = 0
-        self._hosts_made: dict[tuple[str, Edition], Hosts] = {}
 
     # Where it listens
 
@@ -136,22 +106,12 @@ class Emulator(State):
     @property
     def hosts(self) -> Hosts:
         """The hosts of the compat edition, for `EachLabs(hosts=...)`."""
-        return self._hosts("compat")
+        return hosts_at(self.url, "compat")
 
     @property
     def unified_hosts(self) -> Hosts:
         """The hosts of the unified edition, for `EachLabs(hosts=...)`."""
-        return self._hosts("unified")
-
-    def _hosts(self, edition: Edition) -> Hosts:
-        url = self.url
-        # Remembered, since a test may well ask in a loop, and making one checks four URLs.
-        if (url, edition) not in self._hosts_made:
-            services: dict[str, Any] = {
-                name: Service(url + prefix, _auth(edition, name)) for name, prefix in PREFIXES[edition].items()
-            }
-            self._hosts_made[url, edition] = Hosts(edition=edition, **services)
-        return self._hosts_made[url, edition]
+        return hosts_at(self.url, "unified")
 
     # What it saw
 
@@ -172,7 +132,10 @@ class Emulator(State):
 
     @property
     def wrong_keys(self) -> list[Seen]:
-        """The requests that brought one vendor's key to the other's service; empty is the only good value."""
+        """The requests that brought a key where it does not belong: to the other vendor, or with an upload.
+
+        Empty is the only good value.
+        """
         return self._journal.wrong_keys
 
     @property
@@ -220,6 +183,7 @@ class Emulator(State):
             await runner.cleanup()
             raise
         self._runner = runner
+        self.clock.start()
         return self
 
     async def __aexit__(
@@ -228,10 +192,12 @@ class Emulator(State):
         runner, self._runner = self._runner, None
         if runner is None:
             return
+        self.clock.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.deliveries.close()
         await runner.cleanup()
         self._connections.clear()
         # Transports close in a callback: two turns of the loop, and the sockets are gone.
@@ -247,11 +213,13 @@ class Emulator(State):
                 path = PREFIXES[edition][endpoint.service] + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", template)
                 # Flows and runs are the same in both editions: one route serves them.
                 routes.setdefault((endpoint.method, path), self._route(endpoint, edition))
+        for name, method, path in zip(STORAGE, ("PUT", "GET"), ("uploads", "public"), strict=True):
+            routes[(method, f"/storage/{path}/{{name}}")] = self._route(None, "unified", name)
         routes[("*", "/{rest:.*}")] = self._route(None, "compat")
         return [(method, path, handler) for (method, path), handler in routes.items()]
 
     def _route(
-        self, endpoint: Endpoint | None, edition: Edition
+        self, endpoint: Endpoint | None, edition: Edition, name: str = UNROUTED
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def serve(request: web.Request) -> web.StreamResponse:
             task = asyncio.current_task()
@@ -259,7 +227,7 @@ class Emulator(State):
             self._tasks.add(task)
             number = self._journal.arrived()
             try:
-                seen = await self._seen(request, endpoint, edition, number)
+                seen = await self._seen(request, endpoint, edition, number, name)
                 plan = self.faults.plan(seen)
                 moving = self.moves.arrived(seen, request.match_info)
                 try:
@@ -274,9 +242,12 @@ class Emulator(State):
 
     # One request
 
-    async def _seen(self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int) -> Seen:
+    async def _seen(
+        self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int, name: str
+    ) -> Seen:
         at = time.monotonic()
-        body = await request.read() if request.can_read_body else b""
+        # The bytes of an upload are the storage's: the log does not hold them too.
+        body = await request.read() if request.can_read_body and name not in STORAGE else b""
         service = endpoint.service if endpoint is not None else "api"
         own, other = self.api_key, self.runs_api_key
         if service == "runs":
@@ -284,13 +255,15 @@ class Emulator(State):
         key, headers = judged_key(
             request.headers,
             f"{request.raw_path} {body.decode(errors='replace')}",
-            auth=_auth(edition, service),
+            auth=None if name in STORAGE else "x-api-key" if _in_body(endpoint) else auth_of(edition, service),
             expected=own,
             foreign=other,
         )
+        if _in_body(endpoint):
+            key, body = key_in_body(body, key, own)
         seen = Seen(
             number=number,
-            endpoint=endpoint.name if endpoint is not None else UNROUTED,
+            endpoint=endpoint.name if endpoint is not None else name,
             service=service if endpoint is not None else "",
             edition=edition,
             method=request.method,
@@ -331,22 +304,48 @@ class Emulator(State):
             await asyncio.sleep(plan.delay_s)
         moving.at("during")
         fault = plan.breaking
-        if fault is not None and fault.answer is not None:
-            return self._sent(fault.answer, seen)
-        if fault is not None and fault.kind in ("reset", "stalled_answer"):
+        if fault is not None and not fault.late:
             return await self._broken(request, fault, None, seen)
-        if endpoint is None:
-            answer = refusal(404, "route not found")
-        elif seen.key != "right":
-            message = "Invalid API key" if endpoint.service == "runs" else "Invalid or missing API key"
-            answer = refusal(401, message, service=endpoint.service)
+        if endpoint is not None:
+            answer = await self._carried_out(request, endpoint, edition, seen, plan)
+        elif seen.endpoint in STORAGE:
+            answer = await self._stored(request, seen)
         else:
-            call = Call(edition=edition, fields=request.match_info, query=seen.query, body=seen.body, clamp=plan.clamp)
-            answer = plan.edited(await HANDLERS[endpoint.name](self, call), seen)
-            moving.at("after")
+            answer = refusal(404, "route not found")
+        moving.at("after")
         if fault is not None:
             return await self._broken(request, fault, answer, seen)
         return self._sent(answer, seen)
+
+    async def _carried_out(
+        self, request: web.Request, endpoint: Endpoint, edition: Edition, seen: Seen, plan: Plan
+    ) -> Answer:
+        if seen.key != "right" and endpoint.key != "none":
+            message = "Invalid API key" if endpoint.service == "runs" else "Invalid or missing API key"
+            return refusal(401, message, service=endpoint.service)
+        call = Call(
+            edition=edition,
+            fields=request.match_info,
+            query=seen.query,
+            body=seen.body,
+            clamp=plan.clamp,
+            base=self.url + PREFIXES[edition][endpoint.service],
+            origin=self.url,
+        )
+        return plan.edited(await HANDLERS[endpoint.name](self, call), seen)
+
+    async def _stored(self, request: web.Request, seen: Seen) -> Answer:
+        name = request.match_info["name"]
+        if seen.method == "GET":
+            return self.storage.get(name)
+        refused = self.storage.refuses(name, seen.query, seen.headers)
+        if refused is not None:
+            return refused
+        incoming = self.storage.incoming()
+        async for chunk in request.content.iter_any():
+            if not incoming.add(chunk):
+                return self.storage.too_large()
+        return self.storage.put(name, incoming)
 
     def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
         own = {"Content-Type": answer.content_type, "X-Request-Id": f"emulator-{seen.number}"}
@@ -359,12 +358,14 @@ class Emulator(State):
     async def _broken(
         self, request: web.Request, fault: Fault, answer: Answer | None, seen: Seen
     ) -> web.StreamResponse:
+        if fault.answer is not None:
+            return self._sent(fault.answer, seen)
         transport = request.transport
         # A client that leaves cancels the handler, so that whoever comes this far still has a connection.
         assert transport is not None
         if fault.kind == "reset":
             wire.reset(transport)
-        elif answer is None:
+        elif answer is None or fault.kind == "stalled_answer":
             await wire.hold(transport, b"")
         else:
             head = wire.head_of(answer, self._headers(answer, seen))

@@ -6,19 +6,48 @@ for. It refuses HTTP: `handlers.py` answers from here, and `server.py` listens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
 from random import Random
+from typing import Any, TypedDict
 
-from . import rows
+from . import catalogue, rows
 from .collection import Collection, Grouped, Row
 from .rows import Mix, made_id
 
-__all__ = ["State"]
+__all__ = ["RowOptions", "State"]
 
 _BULK = 10
+
+
+def _workflow_executions(make: Callable[[datetime], Row], made: Iterable[Row] = ()) -> Collection:
+    return Collection(
+        "execution_id", make, made, listed=rows.workflow_execution_listed, full=rows.workflow_execution_full
+    )
+
+
+def _flow_executions(make: Callable[[datetime], Row], made: Iterable[Row] = ()) -> Collection:
+    return Collection("execution_id", make, made)
+
+
+class RowOptions(TypedDict, total=False):
+    """What the rows are and what reading them refuses, as keywords of `Emulator`, which explains them."""
+
+    workflow_executions: int | None
+    flow_executions: int | None
+    runs: int | None
+    workflows: int
+    models: int
+    unfinished: float
+    failed: float
+    cancelled: float
+    span_days: float
+    now: datetime | None
+    hold_unfinished: float
+    max_bulk_ids: int | None
+    bulk_refusal: int
 
 
 class State:
@@ -33,6 +62,7 @@ class State:
         flow_executions: int | None = None,
         runs: int | None = None,
         workflows: int = 3,
+        models: int = 60,
         unfinished: float = 0.05,
         failed: float = 0.1,
         cancelled: float = 0.02,
@@ -51,7 +81,7 @@ class State:
             "flow_executions": counted(flow_executions),
             "runs": counted(runs),
         }
-        if min(self._counts.values()) < 0 or workflows < 1:
+        if min(*self._counts.values(), models) < 0 or workflows < 1:
             raise ValueError("counts of rows must be at least 0, and workflows at least 1")
         if now is not None and now.tzinfo is None:
             raise ValueError("now must be an aware datetime")
@@ -72,10 +102,13 @@ class State:
             }
             for number in range(workflows)
         ]
+        # The rows are dealt out to the first workflows alone, whatever is created later.
+        self._dealt = tuple(self._workflows)
+        self._models = models
 
     @property
     def workflow_ids(self) -> list[str]:
-        """The ids of the workflows; executions are dealt out to them in turn."""
+        """The ids of the workflows, created ones last; the first executions are dealt out to the first ones."""
         return [workflow["id"] for workflow in self._workflows]
 
     def bulk_ids(self, workflow_id: str) -> dict[str, list[str]]:
@@ -100,6 +133,47 @@ class State:
         return None
 
     @cached_property
+    def workflows(self) -> Collection:
+        """The workflows with their versions; the first one is public, and `v1` is the version of each."""
+        made = [
+            catalogue.workflow_row(
+                workflow["id"],
+                workflow["slug"],
+                workflow["name"],
+                {"version": "v1", "steps": catalogue.default_steps()},
+                self.now - timedelta(days=90 + number),
+                public=number == 0,
+            )
+            for number, workflow in enumerate(self._dealt)
+        ]
+        return Collection("workflow_id", self._unmade, made, listed=catalogue.workflow_listed)
+
+    @cached_property
+    def models(self) -> Collection:
+        """The models, in the order of their listing."""
+        return Collection("slug", self._unmade, catalogue.model_rows(self._models))
+
+    def add_workflow(self, row: Row) -> None:
+        """Add a workflow that was created, with room for its executions."""
+        workflow_id = row["workflow_id"]
+        self._workflows.append({"id": workflow_id, "slug": row["slug"], "name": row["name"], "group_id": ""})
+        self.workflow_executions.add_group(workflow_id, _workflow_executions(self._unmade))
+        self.flow_executions.add_group(workflow_id, _flow_executions(self._unmade))
+        self.workflows.add(row)
+
+    def rename_workflow(self, workflow_id: str, name: str, slug: str, **more: Any) -> None:
+        """Rename a workflow: the old slug is forgotten, its versions carry the new one."""
+        for workflow in self._workflows:
+            if workflow["id"] == workflow_id:
+                workflow.update(name=name, slug=slug)
+        versions = [{**version, "slug": slug} for version in self.workflows.get(workflow_id)["versions"]]
+        self.workflows.change(workflow_id, name=name, slug=slug, versions=versions, **more)
+
+    @staticmethod
+    def _unmade(created: datetime) -> Row:
+        raise TypeError("these rows are made by requests, not by insert()")
+
+    @cached_property
     def executions(self) -> Collection:
         """The organisation's executions; two in three belong to an execution of a workflow."""
         source = self._source("executions")
@@ -112,7 +186,7 @@ class State:
             if parents and number % 3:
                 parent = number % parents
                 workflow = (
-                    self._workflows[parent % len(self._workflows)]["id"],
+                    self._dealt[parent % len(self._dealt)]["id"],
                     made_id(self.seed, "workflow_executions", parent),
                 )
             return rows.execution_row(source, self._mix, made_id(self.seed, "executions", number), created, workflow)
@@ -128,7 +202,7 @@ class State:
         def maker(workflow: Row) -> Callable[[datetime], Row]:
             def make(created: datetime) -> Row:
                 number = next(numbers)
-                batch = number // (_BULK * len(self._workflows))
+                batch = number // (_BULK * len(self._dealt))
                 # The batch is the workflow's own: one bulk trigger belongs to one workflow.
                 bulk_id = made_id(self.seed, f"bulk/{workflow['id']}", batch) if batch % 3 == 0 else None
                 row_id = made_id(self.seed, "workflow_executions", number)
@@ -136,13 +210,7 @@ class State:
 
             return make
 
-        return self._grouped(
-            "workflow_executions",
-            source,
-            maker,
-            listed=rows.workflow_execution_listed,
-            full=rows.workflow_execution_full,
-        )
+        return self._grouped("workflow_executions", source, maker, _workflow_executions)
 
     @cached_property
     def flow_executions(self) -> Grouped:
@@ -157,7 +225,7 @@ class State:
 
             return make
 
-        return self._grouped("flow_executions", source, maker)
+        return self._grouped("flow_executions", source, maker, _flow_executions)
 
     @cached_property
     def runs(self) -> Collection:
@@ -167,7 +235,7 @@ class State:
 
         def make(created: datetime) -> Row:
             number = next(numbers)
-            workflow = self._workflows[number % len(self._workflows)]
+            workflow = self._dealt[number % len(self._dealt)]
             return rows.run_row(source, self._mix, made_id(self.seed, "runs", number), created, workflow)
 
         return Collection("id", make, map(make, self._times("runs", source)))
@@ -192,18 +260,13 @@ class State:
         kind: str,
         source: Random,
         maker: Callable[[Row], Callable[[datetime], Row]],
-        **views: Callable[[Row], Row],
+        collection: Callable[[Callable[[datetime], Row], list[Row]], Collection],
     ) -> Grouped:
         # Rows are made in the order of their numbers, so that an id's number says which workflow it is of.
-        makers = {workflow["id"]: maker(workflow) for workflow in self._workflows}
+        makers = {workflow["id"]: maker(workflow) for workflow in self._dealt}
         ids = list(makers)
         made: dict[str, list[Row]] = {workflow_id: [] for workflow_id in ids}
         for number, time in enumerate(self._times(kind, source)):
             workflow_id = ids[number % len(ids)]
             made[workflow_id].append(makers[workflow_id](time))
-        return Grouped(
-            {
-                workflow_id: Collection("execution_id", makers[workflow_id], rows=made[workflow_id], **views)
-                for workflow_id in ids
-            }
-        )
+        return Grouped({workflow_id: collection(makers[workflow_id], made[workflow_id]) for workflow_id in ids})

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from .handlers import Answer, phrase
+from .answers import Answer, phrase
 
 __all__ = ["close_after", "head_of", "hold", "reset"]
 

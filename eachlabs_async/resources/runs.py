@@ -10,7 +10,7 @@ from .._arguments import checked_count
 from .._jobs import one_each
 from .._session import Transport
 from ..bulk import BulkFetch, Known
-from ..endpoints import GET_RUN, LIST_RUNS
+from ..endpoints import GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
 from ..outcomes import BulkStats
 from ..pager import Pager, WalkOptions
 from ..records import Run
@@ -40,6 +40,35 @@ class Runs:
         """Get one run (`GET /runs/{run_id}`); `NotFoundError` for an unknown id."""
         path = GET_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
         return await self._transport.get(self._transport.call(GET_RUN, path), Run)
+
+    def list_for_workflow(
+        self, workflow_id: str, *, page: int = 1, size: int = 100, **walk: Unpack[WalkOptions]
+    ) -> Pager[Run]:
+        """Walk the runs of one workflow from page number `page` on (`GET /workflows/{workflow_id}/runs`).
+
+        The arguments and errors are those of `list`.
+        """
+        checked_count("page", page, least=1)
+        checked_count("size", size, least=1, most=100)
+        path = LIST_WORKFLOW_RUNS.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
+        return Pager(
+            self._transport,
+            LIST_WORKFLOW_RUNS,
+            path,
+            {},
+            named={"workflow_id": workflow_id},
+            start=(page - 1) * size,
+            size=size,
+            walk=walk,
+        )
+
+    async def stop(self, run_id: str) -> Run:
+        """Stop one run and give it as it is then (`POST /runs/{run_id}/stop`); `NotFoundError` for an unknown id.
+
+        Asking again does no harm, so a failed try is repeated.
+        """
+        path = STOP_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
+        return await self._transport.get(self._transport.call(STOP_RUN, path), Run)
 
     def get_many(
         self,

@@ -9,12 +9,16 @@ from typing import Any, Unpack
 
 from .._arguments import checked_count
 from .._jobs import one_each
+from .._map_start import wait_for_many
+from .._polling import Poll, hold_s
 from .._session import Transport
+from .._waiting import checked_timeout, until_ended
 from ..bulk import BulkFetch, Known
 from ..endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
-from ..outcomes import BulkStats
+from ..mapping import MapFetch
+from ..outcomes import BulkStats, MapStats
 from ..pager import Pager, WalkOptions
-from ..records import WorkflowExecution, WorkflowExecutionSummary
+from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 
 MAX_WAIT_S = 30
 
@@ -22,9 +26,9 @@ MAX_WAIT_S = 30
 class SummaryPager(Pager[WorkflowExecutionSummary]):
     """A listing of a workflow's executions, which can be turned into the executions themselves."""
 
-    def __init__(self, resource: WorkflowExecutions, *arguments: Any, **named: Any) -> None:
+    def __init__(self, fetch: Callable[..., BulkFetch[WorkflowExecution]], *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._resource = resource
+        self._fetch_all = fetch
 
     def hydrate(
         self,
@@ -41,7 +45,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
         ahead of the outcomes by the window; to go on after a crash, walk again and say with `known` what is there.
         """
         ids = self._ids()
-        return self._resource.fetch_many(
+        return self._fetch_all(
             ids,
             concurrency=concurrency,
             ordered=True,
@@ -84,7 +88,7 @@ class WorkflowExecutions:
         """
         edition = self._transport.session.hosts.edition
         return SummaryPager(
-            self,
+            self._fetch_many,
             self._transport,
             LIST_WORKFLOW_EXECUTIONS,
             LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id),
@@ -114,6 +118,61 @@ class WorkflowExecutions:
         call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query)
         return await self._transport.get(call, WorkflowExecution)
 
+    async def wait(
+        self,
+        execution: str | TriggeredExecution | WorkflowExecution | WorkflowExecutionSummary,
+        *,
+        timeout_s: float = 600.0,
+        poll: Poll = Poll(),  # noqa: B008  # frozen, so one default is as good as many
+        on_update: Callable[[WorkflowExecution], object] | None = None,
+    ) -> WorkflowExecution:
+        """Wait for one execution to succeed, asking after it ever more slowly; gives it.
+
+        `execution` is an id, or what `trigger` gave: that one may take ten seconds to be found. `timeout_s` is the
+        longest wait in seconds, above 0; `poll` the pauses. `on_update` is called with the execution whenever it
+        changed. In the compat edition the service is asked to hold its answer until the execution ends, for up to
+        30 seconds, or, with `on_update`, for as long as the pause.
+
+        Raises `ExecutionFailedError` (with the failed step) where it failed or was cancelled, `WaitTimeoutError` (with
+        the execution as it was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
+        """
+        identity = execution if isinstance(execution, str) else execution.execution_id
+        compat = self._transport.session.hosts.edition == "compat"
+        read_s = self._transport.timeouts.read_s
+
+        async def ask(pause_s: float, left_s: float) -> WorkflowExecution:
+            wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
+            return await self.get(identity, wait_s=wait_s)
+
+        return await until_ended(
+            identity,
+            ask,
+            timeout_s=checked_timeout("timeout_s", timeout_s),
+            poll=poll,
+            on_update=on_update,
+            fresh=isinstance(execution, TriggeredExecution),
+        )
+
+    def wait_many(
+        self,
+        workflow_id: str,
+        ids: Iterable[str] | AsyncIterable[str],
+        *,
+        timeout_s: float | None = None,
+        ordered: bool = False,
+        on_progress: Callable[[MapStats], object] | None = None,
+    ) -> MapFetch[WorkflowExecution]:
+        """Wait for many executions of one workflow: an outcome for each, as they finish or in order (`ordered`).
+
+        They are watched by the workflow's listing, a thousand at once at most, with no more than 15 requests a look,
+        and each is read whole once, when it has finished. One that failed is an outcome with an
+        `ExecutionFailedError`, one that does not exist with a `NotFoundError`. After `timeout_s` seconds (None: no
+        bound) a `WaitTimeoutError` is raised.
+        """
+        return wait_for_many(
+            self._transport, workflow_id, ids, timeout_s=timeout_s, ordered=ordered, on_progress=on_progress
+        )
+
     def get_many(
         self,
         ids: Iterable[str] | AsyncIterable[str],
@@ -136,7 +195,7 @@ class WorkflowExecutions:
         One id's failure is its outcome. What would stop every id alike (`AuthenticationError`,
         `ConfigurationError`) is raised, once, after the finished outcomes.
         """
-        return self.fetch_many(
+        return self._fetch_many(
             ids,
             concurrency=concurrency,
             ordered=ordered,
@@ -146,7 +205,7 @@ class WorkflowExecutions:
             close=None,
         )
 
-    def fetch_many(
+    def _fetch_many(
         self,
         ids: Iterable[str] | AsyncIterable[str],
         *,

@@ -31,6 +31,7 @@ from eachlabs_async import (
     StepOutput,
     Timeouts,
     WalkStats,
+    Window,
     WorkflowExecution,
     WorkflowExecutionSummary,
     to_dict,
@@ -59,7 +60,17 @@ async def listings(client: EachLabs) -> None:
         assert_type(execution.is_finished, bool)
         assert_type(execution.created_at, datetime | None)
         assert_type(execution.execution_cost, float | None)
-    assert_type(client.workflow_executions.list("workflow"), Pager[WorkflowExecutionSummary])
+    summaries = client.workflow_executions.list("workflow")
+    async for summary in summaries:
+        assert_type(summary, WorkflowExecutionSummary)
+    assert_type(summaries.hydrate(), BulkFetch[WorkflowExecution])
+    plain: Pager[WorkflowExecutionSummary] = summaries
+    assert_type(await plain.collect(), list[WorkflowExecutionSummary])
+    assert_type(plain.checkpoint, str)
+    windows = await client.executions.windows("2026-01-01T00:00Z", datetime.now().astimezone(), parts=4)
+    assert_type(windows, list[Window])
+    async for execution in client.executions.walk_windows(windows):
+        assert_type(execution, Execution)
     runs = client.runs.list(page=2, max_rows=10)
     assert_type(runs, Pager[Run])
     assert_type(await runs.first(), Run | None)

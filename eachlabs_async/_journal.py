@@ -1,0 +1,184 @@
+"""Owns the journal of a job: which inputs were sent, as what, and which outcomes were handed out.
+
+The intent to send is on disk before anything is sent, so that a job that is killed at any point knows, when it is
+started again, of every input whether it was sent for certain, perhaps, or not at all. It refuses to send and to
+decide. The store is SQLite: a record torn by a crash is rolled back when the file is opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike, fspath
+from typing import Any, Final, Literal, TypeVar
+
+from attrs import frozen
+
+R = TypeVar("R")
+State = Literal["sending", "running", "failed"]
+VERSION: Final = "1"
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS inputs (
+    number INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL,
+    state TEXT NOT NULL,
+    execution_id TEXT,
+    sent_at REAL NOT NULL,
+    message TEXT,
+    delivered INTEGER NOT NULL DEFAULT 0
+);
+"""
+
+
+@frozen
+class Entry:
+    """What the journal says of one input.
+
+    `sending`: sent perhaps. `running`: sent, as `execution_id`. `failed`: refused for good, with `message`.
+    `sent_at` is the Unix time of the sending; `delivered` tells that its outcome was handed out.
+    """
+
+    number: int
+    digest: str
+    state: State
+    execution_id: str | None
+    sent_at: float
+    message: str | None
+    delivered: bool
+
+
+def digest(value: object) -> str:
+    """Give the fingerprint of an input, the same for the same JSON; a `TypeError` or `ValueError` if it is none."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Journal:
+    """The journal in one file, opened by one job at a time; `binding` says which job it belongs to."""
+
+    def __init__(self, path: str | PathLike[str], binding: str) -> None:
+        self._path = fspath(path)
+        self._binding = binding
+        self._db: sqlite3.Connection | None = None
+        # One thread, so that SQLite's waiting for the disk never holds up the loop and calls keep their order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="eachlabs-journal")
+
+    async def open(self) -> None:
+        """Open or make the file; a `ValueError` if it is another job's, no journal, or in use."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+        """Give what is known of these inputs."""
+        return await self._run(lambda: self._entries(numbers))
+
+    async def claimed(self) -> set[str]:
+        """Give the ids of all executions that belong to an input."""
+        query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
+        return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
+
+    async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
+        """Note that these inputs (number and digest) are about to be sent; it is on disk when this returns."""
+        rows = [(number, fingerprint, now) for number, fingerprint in inputs]
+        await self._write(
+            "INSERT OR REPLACE INTO inputs (number, digest, state, sent_at) VALUES (?, ?, 'sending', ?)", rows
+        )
+
+    async def started(self, started: Sequence[tuple[int, str]]) -> None:
+        """Note as what these inputs (number and execution id) run."""
+        rows = [(identity, number) for number, identity in started]
+        await self._write("UPDATE inputs SET state = 'running', execution_id = ? WHERE number = ?", rows)
+
+    async def failed(self, failed: Sequence[tuple[int, str, str]]) -> None:
+        """Note that these inputs (number, digest and message) were refused for good."""
+        await self._write(
+            "INSERT INTO inputs (number, digest, state, sent_at, message) VALUES (?, ?, 'failed', 0, ?) "
+            "ON CONFLICT (number) DO UPDATE SET state = 'failed', message = excluded.message",
+            failed,
+        )
+
+    async def withdraw(self, numbers: Sequence[int]) -> None:
+        """Forget that these were to be sent: it is certain that they were not carried out."""
+        await self._write("DELETE FROM inputs WHERE number = ?", [(number,) for number in numbers])
+
+    async def delivered(self, number: int) -> None:
+        """Note that the outcome of an input was handed out."""
+        await self._write("UPDATE inputs SET delivered = 1 WHERE number = ?", [(number,)])
+
+    # ---- in the thread
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        assert self._db is not None
+        return self._db
+
+    async def _run(self, work: Callable[[], R]) -> R:
+        # A write that was begun is seen through: cancelling the waiter cannot undo it.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        def write() -> None:
+            with self._connection:
+                self._connection.executemany(statement, rows)
+
+        await self._run(write)
+
+    def _open(self) -> None:
+        problem = ""
+        db: sqlite3.Connection | None = None
+        try:
+            db = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            with db:
+                db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+                problem = self._bind(db)
+        except sqlite3.OperationalError as exc:
+            problem = f"cannot be opened, or another job has it open: {exc}"
+        except sqlite3.DatabaseError as exc:
+            problem = f"is not a journal: {exc}"
+        if problem:
+            if db is not None:
+                db.close()
+            raise ValueError(f"journal {self._path} {problem}")
+        self._db = db
+
+    def _bind(self, db: sqlite3.Connection) -> str:
+        """Bind a new file to this job; say what is wrong with one that is another's."""
+        found = dict(db.execute("SELECT name, value FROM meta").fetchall())
+        if not found:
+            db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", VERSION), ("job", self._binding)])
+            return ""
+        if found.get("version") != VERSION:
+            return f"is of version {found.get('version')}, not {VERSION}"
+        if found.get("job") != self._binding:
+            return f"belongs to another job: {found.get('job')}, not {self._binding}"
+        return ""
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+        marks = ",".join("?" * len(numbers))
+        rows = self._connection.execute(
+            "SELECT number, digest, state, execution_id, sent_at, message, delivered FROM inputs "
+            f"WHERE number IN ({marks})",
+            list(numbers),
+        ).fetchall()
+        return {
+            number: Entry(number, fingerprint, state, identity, sent_at, message, bool(delivered))
+            for number, fingerprint, state, identity, sent_at, message, delivered in rows
+        }

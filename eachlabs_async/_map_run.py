@@ -1,0 +1,177 @@
+"""Owns the state of a map while it runs: where each input is, the cap, the journal, and the waking of who waits.
+
+It refuses to send, to watch and to hand out: senders, the watcher and the map do, over this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from attrs import define
+
+from ._cap import Cap
+from ._inputs import Inputs
+from ._journal import Journal
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+)
+from .outcomes import MapStats, Outcome
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+STOPS_ALL: Final = (
+    AuthenticationError,
+    ConfigurationError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+)
+"""Refusals that every further input would meet: nothing more is sent, what runs is waited for."""
+
+
+class Work(Protocol[T_co]):
+    """What is run: how inputs are sent, watched, read and found again.
+
+    `chunk` is inputs a request, `senders` requests at once.
+    """
+
+    chunk: int
+    senders: int
+
+    def checked(self, value: Any) -> Any:
+        """Give an input as it is sent; a `TypeError` or `ValueError` where it cannot be."""
+        ...
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Send inputs; gives for each, in order, its execution id, or None and why it was refused."""
+        ...
+
+    async def finished(self, ids: Sequence[str]) -> list[str]:
+        """Give those of the running executions that are settled."""
+        ...
+
+    async def fetch(self, identity: str) -> T_co:
+        """Read one execution whole; an `ExecutionFailedError` where it did not succeed."""
+        ...
+
+    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+        """Look for executions of these inputs that were created since (Unix time) and are not `claimed`."""
+        ...
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Cancel what can be cancelled, as well as it goes."""
+        ...
+
+
+@define(eq=False)
+class Item(Generic[T]):
+    """One input in the window."""
+
+    value: Any
+    digest: str
+    outcome: Outcome[T]
+    finished: bool = False
+    began: float = 0.0
+
+
+class Run(Generic[T]):
+    """The shared state of one map."""
+
+    def __init__(
+        self,
+        work: Work[T],
+        inputs: Inputs,
+        cap: Cap,
+        *,
+        window: int,
+        ordered: bool,
+        journal: Journal | None,
+    ) -> None:
+        self.work = work
+        self.inputs = inputs
+        self.cap = cap
+        self.window = window
+        self.ordered = ordered
+        self.journal = journal
+        self.stats = MapStats(level=cap.level)
+        self.failure: BaseException | None = None
+        self.held = 0  # inputs read and not handed out
+        self.line: deque[Item[T]] = deque()  # ordered: all that is held
+        self.ready: deque[Item[T]] = deque()  # unordered: what is finished
+        self.again: deque[list[Item[T]]] = deque()  # to be sent (again), each list together
+        self.running: dict[str, Item[T]] = {}
+        self.claimed: set[str] = set()  # executions that belong to an input
+        self.sending = 0
+        self.senders_left = work.senders
+        self._changed = asyncio.Event()
+
+    def admit(self, number: int, value: Any) -> Item[T]:
+        """Take an input into the window."""
+        item: Item[T] = Item(value, "", Outcome("", number))
+        self.held += 1
+        if self.ordered:
+            self.line.append(item)
+        return item
+
+    def drop(self, item: Item[T]) -> None:
+        """Let an input go whose outcome was handed out before."""
+        self.held -= 1
+        if self.ordered:
+            self.line.remove(item)
+        self.signal()
+
+    def starts(self, item: Item[T], identity: str) -> None:
+        """Note that an input runs, as this execution."""
+        item.outcome.id = identity
+        item.outcome.attempts = 1
+        item.began = time.monotonic()
+        self.claimed.add(identity)
+        self.running[identity] = item
+        self.signal()
+
+    def finish(self, item: Item[T], error: Exception | None) -> None:
+        """Note the end of an input: its outcome can be handed out."""
+        item.outcome.error = error
+        item.finished = True
+        if not self.ordered:
+            self.ready.append(item)
+        self.signal()
+
+    async def fail(self, item: Item[T], error: Exception) -> None:
+        """Note an end without an execution, in the journal too."""
+        if self.journal is not None:
+            await self.journal.failed([(item.outcome.index, item.digest, str(error))])
+        self.finish(item, error)
+
+    def stop_for(self, failure: BaseException) -> None:
+        """Note what ends the whole map; the first of several counts."""
+        self.failure = self.failure or failure
+        self.signal()
+
+    def signal(self) -> None:
+        """Wake all that wait for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def change(self, timeout_s: float | None = None) -> None:
+        """Wait for a change, `timeout_s` seconds at most."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+
+def refused(message: str) -> BadRequestError:
+    """Make the outcome of an input that the service refused among others."""
+    return BadRequestError(f"this input was refused: {message}", status=400)

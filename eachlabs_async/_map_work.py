@@ -1,0 +1,213 @@
+"""Owns what a map does with workflows and with models: sending, watching, reading, finding again.
+
+It refuses to order any of it: `mapping` does, for both alike.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, cast
+
+from ._creating import Span, Where
+from ._polling import why_it_failed
+from ._requests import checked_object
+from ._settled import Look
+from ._tasks import together
+from ._wire import segment
+from .errors import EachLabsError, NotFoundError
+from .records import BulkTriggered, CreatedPrediction, Prediction, WorkflowExecution
+
+R = TypeVar("R", Prediction, WorkflowExecution)
+
+CHUNK: Final = 10
+"""Inputs that one bulk trigger takes at most."""
+SENDERS: Final = 4
+"""Predictions created at once: each takes one input, where a bulk trigger takes ten."""
+
+
+def holds(found: Any, given: Any) -> bool:
+    """Say whether the inputs `found` hold all that was `given`: the service may add what was left out."""
+    if isinstance(given, dict) and isinstance(found, dict):
+        theirs = cast(dict[str, Any], found)
+        parts = cast(dict[str, Any], given).items()
+        return all(name in theirs and holds(theirs[name], value) for name, value in parts)
+    return bool(given == found)
+
+
+def matched(inputs: Sequence[Any], candidates: Sequence[tuple[str, Any]]) -> list[str | None]:
+    """Give each input the id of a candidate with its inputs, each candidate once, in the candidates' order.
+
+    Equal inputs come before those that only hold what was given. Where there are more candidates than equal inputs,
+    nobody can tell which are ours: then none is.
+    """
+    found: list[str | None] = [None] * len(inputs)
+    for fits in (operator.eq, holds):
+        for number, given in enumerate(inputs):
+            alike = [other for other in range(len(inputs)) if found[other] is None and inputs[other] == given]
+            if number not in alike:
+                continue
+            fitting = [name for name, theirs in candidates if name not in found and fits(theirs, given)]
+            if len(fitting) <= len(alike):
+                for other, name in zip(alike, fitting, strict=False):
+                    found[other] = name
+    return found
+
+
+class WorkflowWork:
+    """Inputs of one workflow, sent in bulk triggers of up to ten."""
+
+    chunk = CHUNK
+    senders = 1
+
+    def __init__(
+        self,
+        trigger: Callable[[list[Any]], Awaitable[BulkTriggered]],
+        get: Callable[[str], Awaitable[WorkflowExecution]],
+        look: Look,
+        where: Where,
+    ) -> None:
+        self._trigger = trigger
+        self._get = get
+        self._look = look
+        self._where = where
+
+    def checked(self, value: Any) -> Any:
+        """Give an input as a JSON object."""
+        return checked_object("input", value)
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Send inputs with one bulk trigger."""
+        answer = await self._trigger(inputs)
+        return [(entry.execution_id, entry.message or entry.status) for entry in answer.executions[: len(inputs)]]
+
+    async def finished(self, ids: Sequence[str]) -> list[str]:
+        """Look at the workflow's listing."""
+        return await self._look.settled(ids)
+
+    async def fetch(self, identity: str) -> WorkflowExecution:
+        """Read one execution with its steps."""
+        return succeeded(await self._get(identity))
+
+    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+        """Look through the workflow's newest executions."""
+        return await _found(self._where, inputs, since, claimed)
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Do nothing: the API has no call that cancels an execution of a workflow."""
+
+
+class PredictionWork:
+    """Inputs of one model, a prediction each."""
+
+    chunk = 1
+    senders = SENDERS
+
+    def __init__(
+        self,
+        create: Callable[[Any], Awaitable[CreatedPrediction]],
+        get: Callable[[str], Awaitable[Prediction]],
+        cancel: Callable[[str], Awaitable[object]],
+        where: Where,
+    ) -> None:
+        self._create = create
+        self._get = get
+        self._cancel = cancel
+        self._where = where
+        self._finished: dict[str, Prediction] = {}
+
+    def checked(self, value: Any) -> Any:
+        """Give an input as a JSON object."""
+        return checked_object("input", value)
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Create one prediction."""
+        (given,) = inputs
+        return [((await self._create(given)).id, "")]
+
+    async def finished(self, ids: Sequence[str]) -> list[str]:
+        """Ask for each; a finished one is kept, so that it is read once."""
+        found = await together(self._is_finished(identity) for identity in ids)
+        return [identity for identity, settled in zip(ids, found, strict=True) if settled]
+
+    async def _is_finished(self, identity: str) -> bool:
+        try:
+            prediction = await self._get(identity)
+        except NotFoundError:
+            return True  # Reading it again will say so.
+        if prediction.is_finished:
+            self._finished[identity] = prediction
+        return prediction.is_finished
+
+    async def fetch(self, identity: str) -> Prediction:
+        """Give the finished prediction."""
+        kept = self._finished.pop(identity, None)
+        return succeeded(kept if kept is not None else await self._get(identity))
+
+    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+        """Look through the model's newest executions."""
+        return await _found(self._where, inputs, since, claimed)
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Cancel each, as well as it goes."""
+        await together(self._cancel_one(identity) for identity in ids)
+
+    async def _cancel_one(self, identity: str) -> None:
+        try:
+            await self._cancel(identity)
+        except EachLabsError:
+            return  # Best effort: it may be finished, or the service away.
+
+
+class WaitWork:
+    """Executions that run already: the "inputs" are their ids, and nothing is sent."""
+
+    chunk = 1000
+    senders = 1
+
+    def __init__(
+        self,
+        look: Look,
+        get: Callable[[str], Awaitable[WorkflowExecution]],
+    ) -> None:
+        self._look = look
+        self._get = get
+
+    def checked(self, value: Any) -> Any:
+        """Give an id that can be asked for."""
+        segment("id", value)
+        return value
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Give the ids themselves."""
+        return [(identity, "") for identity in inputs]
+
+    async def finished(self, ids: Sequence[str]) -> list[str]:
+        """Look at the workflow's listing."""
+        return await self._look.settled(ids)
+
+    async def fetch(self, identity: str) -> WorkflowExecution:
+        """Read one execution with its steps."""
+        return succeeded(await self._get(identity))
+
+    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+        """Find nothing: nothing is sent, so nothing can be lost."""
+        return [None] * len(inputs)
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Do nothing: who only waits does not end what he waits for."""
+
+
+async def _found(where: Where, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+    span = Span(datetime.fromtimestamp(since, UTC), datetime.now(UTC))
+    seen = await where.seen(span, claimed)
+    return matched(inputs, [(one.id, one.inputs) for one in reversed(seen)])
+
+
+def succeeded(record: R) -> R:
+    """Give a finished record that succeeded; raise what it failed with otherwise."""
+    failure = why_it_failed(record)
+    if failure is not None:
+        raise failure
+    return record

@@ -1,0 +1,159 @@
+"""Owns what the workflows, their versions and the models look like: one function a kind builds a row.
+
+It refuses to know who asks, or how the rows are listed: only which fields a line of a listing shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, cast
+
+from .collection import Row
+from .rows import zulu
+
+__all__ = [
+    "NICKNAME",
+    "default_steps",
+    "missing_input",
+    "model_rows",
+    "public_version",
+    "slug_of",
+    "version_row",
+    "workflow_listed",
+    "workflow_row",
+]
+
+NICKNAME: Final = "acme"
+"""The nickname of the emulated organisation, in the path of a public workflow."""
+
+_LISTED: Final = (
+    "workflow_id",
+    "slug",
+    "name",
+    "categories",
+    "tags",
+    "status",
+    "trigger_count",
+    "clone_count",
+    "is_public",
+    "production",
+    "node_based",
+    "created_at",
+    "updated_at",
+)
+_ROUTER: Final = "eachlabs-llm-router"
+_NAMED: Final = ("flux-1-1-pro", "nano-banana-pro", "kling-v2-1-master", "veo3-fast", "openai-chatgpt-5", _ROUTER)
+_AT_ONCE: Final = ("openai-chatgpt-5", _ROUTER)
+_OUTPUTS: Final = ("array", "string", "object")
+
+
+def slug_of(name: str) -> str:
+    """Give the slug that a name becomes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "workflow"
+
+
+def default_steps() -> list[Row]:
+    """Give the steps of a workflow whose definition has none."""
+    return [
+        {"step_id": "step1", "type": "model", "model": "openai-chatgpt-5", "version": "0.0.1", "params": {}},
+        {"step_id": "step2", "type": "model", "model": "nano-banana-pro", "version": "0.0.1", "params": {}},
+    ]
+
+
+def version_row(version_id: str, slug: str, definition: Row, created: datetime, *, public: bool = False) -> Row:
+    """Build one version of a workflow."""
+    return {
+        "version_id": version_id,
+        "slug": slug,
+        "published": public,
+        "locked": False,
+        "production": False,
+        "allowed_to_share": False,
+        "trigger_count": 0,
+        "created_at": zulu(created),
+        "updated_at": zulu(created),
+        "status": "active",
+        "visibility": "public" if public else "private",
+        "is_popular": False,
+        "definition": definition,
+    }
+
+
+def workflow_row(workflow_id: str, slug: str, name: str, definition: Row, created: datetime, *, public: bool) -> Row:
+    """Build one workflow with its first version, `v1`."""
+    return {
+        "workflow_id": workflow_id,
+        "slug": slug,
+        "name": name,
+        "description": "",
+        "categories": ["general"],
+        "tags": [],
+        "locked": False,
+        "production": False,
+        "is_public": public,
+        "node_based": False,
+        "latest_version_id": "v1",
+        "status": "active",
+        "trigger_count": 0,
+        "clone_count": 0,
+        "created_at": zulu(created),
+        "updated_at": zulu(created),
+        "versions": [version_row("v1", slug, definition, created, public=public)],
+    }
+
+
+def workflow_listed(row: Row) -> Row:
+    """Show a workflow as the listing does: without its versions."""
+    return {name: row[name] for name in _LISTED if name in row}
+
+
+def public_version(workflow: Row, version: Row) -> Row:
+    """Show a version as the public view does: flat, and without the fields that are empty."""
+    shown: Row = {
+        "workflow_id": workflow["workflow_id"],
+        "version_id": version["version_id"],
+        "slug": workflow["slug"],
+        "name": workflow["name"],
+        "description": workflow["description"],
+        "status": version["status"],
+        "created_at": version["created_at"],
+        "updated_at": version["updated_at"],
+    }
+    for name, value in (("categories", workflow["categories"]), ("definition", version["definition"])):
+        if value:
+            shown[name] = value
+    return shown
+
+
+def model_rows(count: int) -> list[Row]:
+    """Build the models: those that the emulated executions name, then numbered ones up to `count`.
+
+    A model with a true `_at_once` can be run and waited for in one request.
+    """
+    slugs = [*_NAMED, *(f"model-{number}" for number in range(1, count))][:count]
+    return [
+        {
+            "title": slug.replace("-", " ").title(),
+            "slug": slug,
+            "version": "0.0.1",
+            "output_type": _OUTPUTS[number % len(_OUTPUTS)],
+            "request_schema": {
+                "type": "object",
+                "properties": {"prompt": {"type": "string", "maxLength": 500}, "num_images": {"type": "integer"}},
+            },
+            "_at_once": slug in _AT_ONCE,
+        }
+        for number, slug in enumerate(slugs)
+    ]
+
+
+def missing_input(inputs: Row, schema: object) -> str | None:
+    """Say what is wrong with inputs, None where nothing is: a required one is missing, or `invalid` is given."""
+    if inputs.get("invalid"):
+        return f"invalid input: {inputs['invalid']}"
+    required: Any = cast("Row", schema).get("required") if isinstance(schema, dict) else None
+    names = list(cast("Iterable[Any]", required)) if isinstance(required, list) else []
+    missing = [name for name in names if name not in inputs]
+    return f"invalid input: missing required field '{missing[0]}'" if missing else None

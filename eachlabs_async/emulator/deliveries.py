@@ -1,0 +1,136 @@
+"""Owns the webhooks: which end of which execution is told to whom, each attempt, and the trying again.
+
+Only loopback is called: an attempt for any other host is written down as failed. A redirect is not followed. It
+refuses to know what is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from attrs import define
+
+from ..hosts import is_loopback
+from .clock import Clock
+from .collection import Collection, Row
+from .jobs import Hook
+from .rows import zulu
+
+__all__ = ["Deliveries"]
+
+ATTEMPTS: Final = 3
+_TIMEOUT_S: Final = 5.0
+_KEPT_TEXT: Final = 1000
+
+
+@define
+class _Delivery:
+    execution_id: str
+    hook: Hook
+    body: bytes
+    left: int = ATTEMPTS
+
+
+def _listed(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "attempts"}
+
+
+class Deliveries:
+    """The webhooks of one emulator: `rows` lists them, newest first, each with its attempts.
+
+    `retry_seconds` are between the attempts of one, on the emulator's clock. With `duplicates` each that has
+    arrived is sent once more.
+    """
+
+    def __init__(self, clock: Clock, *, retry_seconds: float, duplicates: bool) -> None:
+        self.rows = Collection("execution_id", _unmade, listed=_listed)
+        self.retry_seconds = retry_seconds
+        self.duplicates = duplicates
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def send(self, execution_id: str, hook: Hook, body: bytes, source: str) -> None:
+        """Tell the end of an execution, from now on and as often as it takes."""
+        self.rows.add(
+            {
+                "execution_id": execution_id,
+                "url": hook.url,
+                "request": body.decode(),
+                "headers": {"Content-Type": "application/json"},
+                "source": source,
+                "created_at": zulu(self._clock.now()),
+                "attempts": [],
+            }
+        )
+        self._try(_Delivery(execution_id, hook, body))
+
+    async def close(self) -> None:
+        """End what is under way; attempts that wait for their time stay with the clock."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _try(self, delivery: _Delivery) -> None:
+        delivery.left -= 1
+        task = asyncio.get_running_loop().create_task(self._tried(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tried(self, delivery: _Delivery) -> None:
+        if await self._attempt(delivery):
+            if self.duplicates:
+                await self._attempt(delivery)
+        elif delivery.left:
+            self._clock.after(self.retry_seconds, partial(self._try, delivery))
+
+    async def _attempt(self, delivery: _Delivery) -> bool:
+        number = self._note(delivery, None, {"status": "PENDING", "created_at": zulu(self._clock.now())})
+        try:
+            status, text = await self._post(delivery)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            said = str(error) or type(error).__name__
+            self._note(delivery, number, {"status": "FAILED", "status_code": None, "error_message": said})
+            return False
+        good = 200 <= status < 300
+        word = "SUCCESS" if good else "FAILED"
+        answered = {"status": word, "status_code": status, "response": text[:_KEPT_TEXT], "error_message": None}
+        self._note(delivery, number, answered)
+        return good
+
+    async def _post(self, delivery: _Delivery) -> tuple[int, str]:
+        if not is_loopback(urlsplit(delivery.hook.url).hostname or ""):
+            raise ValueError("the emulator calls loopback alone")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
+        headers = {"Content-Type": "application/json"}
+        if delivery.hook.secret is not None:
+            headers["X-Webhook-Secret"] = delivery.hook.secret
+        url, body = delivery.hook.url, delivery.body
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            return answer.status, await answer.text(errors="replace")
+
+    def _note(self, delivery: _Delivery, number: int | None, attempt: Row) -> int:
+        # A test may have taken the webhook away: it is delivered, and nothing remembers it.
+        if delivery.execution_id not in self.rows:
+            return 0
+        attempts: list[Any] = list(self.rows.get(delivery.execution_id)["attempts"])
+        if number is None:
+            number = len(attempts)
+            attempts.append(attempt)
+        else:
+            attempts[number] |= attempt
+        self.rows.change(delivery.execution_id, attempts=attempts)
+        return number
+
+
+def _unmade(created: object) -> Row:
+    raise TypeError("webhooks come from executions, not from insert()")

@@ -1,0 +1,271 @@
+"""Owns the work that the emulator takes on: submitting, the account's cap, executions that run and end by the clock.
+
+What is created stands in the listings at once and in `submitted` for ever, so that a test can count what was
+executed how often. It refuses HTTP: the handlers ask, and `server.py` listens.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from typing import Any, Final, Literal, Unpack
+
+from . import jobs
+from .answers import Answer, RefusedError, refusal
+from .clock import Clock
+from .collection import Collection, Row, encode
+from .deliveries import Deliveries
+from .jobs import Hook, Job, Submitted
+from .rows import made_id, zulu
+from .state import RowOptions, State
+from .storage import Storage, StoredFile
+
+__all__ = ["AT_THE_CAP", "Live", "LiveOptions"]
+
+AT_THE_CAP: Final = "concurrent execution limit reached"
+"""What a 429 says of the account's cap, and a bulk trigger of the inputs that did not fit."""
+
+
+class LiveOptions(RowOptions, total=False):
+    """What submitted work meets, as further keywords of `Emulator`, which explains them."""
+
+    account_cap: int | None
+    cap_retry_after: float | None
+    partial_bulks: bool
+    balance_low: bool
+    step_seconds: float
+    fail_rate: float
+    virtual_time: bool
+    retry_seconds: float
+    duplicate_deliveries: bool
+    url_lifetime: float
+    keep_uploads: bool
+    chunked_uploads: bool
+
+
+class Live(State):
+    """The rows of all services, and the work in progress; `Emulator` explains the arguments."""
+
+    def __init__(
+        self,
+        executions: int = 1000,
+        seed: int = 1,
+        *,
+        account_cap: int | None = None,
+        cap_retry_after: float | None = None,
+        partial_bulks: bool = False,
+        balance_low: bool = False,
+        step_seconds: float = 0.02,
+        fail_rate: float = 0.0,
+        virtual_time: bool = False,
+        retry_seconds: float = 0.1,
+        duplicate_deliveries: bool = False,
+        url_lifetime: float = 900.0,
+        keep_uploads: bool = True,
+        chunked_uploads: bool = True,
+        **options: Unpack[RowOptions],
+    ) -> None:
+        super().__init__(executions, seed, **options)
+        if not 0 <= fail_rate <= 1:
+            raise ValueError("fail_rate must be 0..1")
+        self.clock = Clock(options.get("now"), virtual=virtual_time)
+        self.account_cap = account_cap
+        self.cap_retry_after = cap_retry_after
+        self.partial_bulks = partial_bulks
+        self.balance_low = balance_low
+        self.step_seconds = step_seconds
+        self.fail_rate = fail_rate
+        self.deliveries = Deliveries(self.clock, retry_seconds=retry_seconds, duplicates=duplicate_deliveries)
+        self.storage = Storage(self.clock, seed, url_lifetime=url_lifetime, keep=keep_uploads, chunked=chunked_uploads)
+        self.submitted: list[Submitted] = []
+        self.max_running = 0
+        self.predictions = Collection("id", self._unmade)
+        self._jobs: dict[str, Job] = {}
+        self._numbers = count()
+
+    # What runs
+
+    @property
+    def running(self) -> int:
+        """How many submitted executions have not ended: what the account's cap counts."""
+        return len(self._jobs)
+
+    @property
+    def files(self) -> dict[str, StoredFile]:
+        """The files that were presigned and not deleted, by id."""
+        return self.storage.files
+
+    @property
+    def webhooks(self) -> Collection:
+        """The webhooks that were told, newest first, each with its attempts."""
+        return self.deliveries.rows
+
+    def new_id(self, kind: str) -> str:
+        """Give the id of something new."""
+        return made_id(self.seed, f"live/{kind}", next(self._numbers))
+
+    def places(self, wanted: int) -> int:
+        """Give how many of the wanted executions may start now; refuses (402, 429) where none may.
+
+        More than one are refused as a whole where not all of them fit, unless `partial_bulks`.
+        """
+        if self.balance_low:
+            raise RefusedError(Answer(402, encode({"error": "insufficient balance", "status": 402})))
+        cap, running = self.account_cap, self.running
+        if cap is None or running + wanted <= cap:
+            return wanted
+        if self.partial_bulks and running < cap:
+            return cap - running
+        details = {"cap": "concurrent_executions", "limit": cap, "running": running, "requested": wanted}
+        headers = {} if self.cap_retry_after is None else {"Retry-After": f"{self.cap_retry_after:g}"}
+        body = {"error": AT_THE_CAP, "status": 429, "code": "CONCURRENCY_LIMIT", "details": details}
+        raise RefusedError(Answer(429, encode(body), headers))
+
+    def _take_on(
+        self,
+        kind: Literal["workflow", "prediction"],
+        target: str,
+        inputs: Row,
+        steps: list[Row],
+        hook: Hook | None,
+        **more: Any,
+    ) -> Job:
+        fails = jobs.throw(self.seed, len(self.submitted), self.fail_rate)
+        submitted = Submitted(
+            id=self.new_id(kind), kind=kind, target=target, inputs=inputs, seconds=self.clock.seconds, **more
+        )
+        job = Job.of(
+            submitted,
+            steps,
+            step_seconds=self.step_seconds,
+            fails=fails,
+            started=self.clock.now(),
+            hook=hook,
+        )
+        self.submitted.append(submitted)
+        self._jobs[submitted.id] = job
+        self.max_running = max(self.max_running, self.running)
+        return job
+
+    # A workflow's execution
+
+    def start_workflow(
+        self, workflow: Row, version: Row, inputs: Row, *, hook: Hook | None = None, bulk_id: str | None = None
+    ) -> str:
+        """Start an execution of a workflow's version and give its id."""
+        defined: list[Row] = version["definition"].get("steps") or [{}]
+        steps = [_step(number, step) for number, step in enumerate(defined)]
+        workflow_id, version_id = workflow["workflow_id"], version["version_id"]
+        job = self._take_on("workflow", workflow_id, inputs, steps, hook, version=version_id, bulk_id=bulk_id)
+        self.workflow_executions[workflow_id].add(jobs.workflow_row(job, workflow["name"]))
+        versions = [
+            {**one, "trigger_count": one["trigger_count"] + (one["version_id"] == version_id)}
+            for one in workflow["versions"]
+        ]
+        self.workflows.change(workflow_id, trigger_count=workflow["trigger_count"] + 1, versions=versions)
+        self._start_step(job, 0, jobs.queued_steps(job))
+        return job.submitted.id
+
+    def _unfinished(self, job: Job) -> Row | None:
+        # A test may take an execution away or end it: then nothing more happens to it.
+        row = self.workflow_executions[job.submitted.target].find(job.submitted.id)
+        if row is not None and row["status"] == "running":
+            return row
+        self._jobs.pop(job.submitted.id)
+        return None
+
+    def _start_step(self, job: Job, number: int, steps: Row) -> None:
+        submitted, now = job.submitted, self.clock.now()
+        child = self.new_id("step")
+        job.children.append(child)
+        model = job.steps[number]["model"]
+        self.executions.add(jobs.execution_row(child, model, now, (submitted.target, submitted.id)))
+        self.executions.change(child, status="starting", started_at=self.executions.get(child)["created_at"])
+        steps = jobs.step_started(job, steps, number, now)
+        self.workflow_executions[submitted.target].change(submitted.id, step_outputs=steps)
+        self.clock.after(job.step_seconds, partial(self._end_step, job, number))
+
+    def _end_step(self, job: Job, number: int) -> None:
+        group, execution_id = self.workflow_executions[job.submitted.target], job.submitted.id
+        row = self._unfinished(job)
+        if row is None:
+            return
+        now = self.clock.now()
+        failed = number == job.failing
+        steps = jobs.step_ended(job, row["step_outputs"], number, now)
+        self._end_execution(
+            job.children[number],
+            "error" if failed else "success",
+            job.step_seconds,
+            None if failed else jobs.output_of(execution_id, number)[0],
+            job.reason if failed else None,
+        )
+        if not failed and number + 1 < len(job.steps):
+            self._start_step(job, number + 1, steps)
+            return
+        self._jobs.pop(execution_id)
+        group.change(execution_id, step_outputs=steps, **jobs.workflow_ended(job, steps, now))
+        if job.hook is not None:
+            ended = group.find(execution_id)
+            assert ended is not None
+            self.deliveries.send(execution_id, job.hook, group.encoded(ended, "full"), "workflows-engine")
+
+    def _end_execution(self, row_id: str, status: str, seconds: float, output: str | None, reason: str | None) -> None:
+        if row_id in self.executions:
+            fields = jobs.execution_ended(status, seconds, self.clock.now(), output, reason)
+            self.executions.change(row_id, **fields)
+
+    # A prediction
+
+    def start_prediction(self, model: str, inputs: Row, base: str, *, hook: Hook | None = None) -> Job:
+        """Start a prediction; `base` is the base URL under which it will be asked for."""
+        job = self._take_on("prediction", model, inputs, [{"model": model}], hook)
+        self.predictions.add(jobs.prediction_row(job, base))
+        self.executions.add(jobs.execution_row(job.submitted.id, model, job.started, None))
+        # A third of the time it waits for a machine; then it runs.
+        self.clock.after(job.step_seconds / 3, partial(self._run_prediction, job))
+        self.clock.after(job.step_seconds, partial(self._end_prediction, job))
+        return job
+
+    def cancel_prediction(self, prediction_id: str) -> None:
+        """Cancel a prediction, where it runs and the model's provider can stop: `uncancellable` inputs cannot."""
+        job = self._jobs.get(prediction_id)
+        if job is None or job.submitted.inputs.get("uncancellable"):
+            return
+        self._jobs.pop(prediction_id)
+        spent = (self.clock.now() - job.started).total_seconds()
+        self._end_execution(prediction_id, "cancelled", spent, None, None)
+        self._change_prediction(prediction_id, status="cancelled")
+
+    def _change_prediction(self, prediction_id: str, **fields: Any) -> None:
+        if prediction_id in self.predictions:
+            self.predictions.change(prediction_id, **fields)
+
+    def _run_prediction(self, job: Job) -> None:
+        prediction_id = job.submitted.id
+        if prediction_id in self._jobs:
+            self._change_prediction(prediction_id, status="processing")
+            if prediction_id in self.executions:
+                self.executions.change(prediction_id, status="starting", started_at=zulu(self.clock.now()))
+
+    def _end_prediction(self, job: Job) -> None:
+        prediction_id = job.submitted.id
+        if self._jobs.pop(prediction_id, None) is None:
+            return
+        fields = jobs.prediction_ended(job)
+        good = job.failing is None
+        self._end_execution(
+            prediction_id,
+            "success" if good else "error",
+            job.step_seconds,
+            fields["output"] if good else None,
+            None if good else job.reason,
+        )
+        self._change_prediction(prediction_id, **fields)
+        if job.hook is not None:
+            body = jobs.prediction_told({"id": prediction_id, **fields})
+            self.deliveries.send(prediction_id, job.hook, body, "api-gateway")
+
+
+def _step(number: int, step: Row) -> Row:
+    return {"step_id": f"step{number + 1}", "model": "openai-chatgpt-5", **step}

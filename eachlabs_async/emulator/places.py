@@ -1,0 +1,44 @@
+"""Owns where each service stands on the emulator's one origin, and how each is told its key.
+
+It refuses to listen there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from ..hosts import Auth, Edition, Hosts, Service, ServiceName
+
+__all__ = ["PREFIXES", "auth_of", "hosts_at"]
+
+PREFIXES: Final[Mapping[Edition, Mapping[ServiceName, str]]] = {
+    "compat": {
+        "api": "/compat/api/v1",
+        "workflows": "/compat/workflows/api/v1",
+        "flows": "/flows/api/v1",
+        "runs": "/noxus/v1",
+    },
+    "unified": {
+        "api": "/unified/v1",
+        "workflows": "/unified/v1",
+        "flows": "/flows/api/v1",
+        "runs": "/noxus/v1",
+    },
+}
+"""The path prefix of each service, on the one origin of the emulator."""
+
+
+def auth_of(edition: Edition, service: ServiceName) -> Auth:
+    """Give how a service is told its key."""
+    return "bearer" if edition == "unified" and service in ("api", "workflows") else "x-api-key"
+
+
+@lru_cache(maxsize=64)
+def hosts_at(url: str, edition: Edition) -> Hosts:
+    """Give the hosts of an edition at an origin; remembered, since a test may well ask in a loop."""
+    services: dict[str, Any] = {
+        name: Service(url + prefix, auth_of(edition, name)) for name, prefix in PREFIXES[edition].items()
+    }
+    return Hosts(edition=edition, **services)

@@ -1,0 +1,167 @@
+"""Owns the uploads: presigned URLs, the PUT that they allow and no other, and the files that came of it.
+
+It answers as the storage service behind does (S3: its errors are XML), and knows no key: a URL is enough, and a key
+that comes along is a leak that `server.py` writes down. It refuses to listen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import mimetypes
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from attrs import define, field
+
+from .answers import Answer
+from .clock import Clock
+from .collection import Row
+from .rows import made_id, zulu
+
+__all__ = ["LARGEST", "Incoming", "Storage", "StoredFile"]
+
+LARGEST: Final = 100_000_000
+"""The most bytes that an upload may have."""
+
+_FILE_ID: Final = "x-amz-meta-file-id"
+_RETENTION_S: Final = (60, 180 * 86400, 365 * 86400)
+
+
+@define(kw_only=True)
+class StoredFile:
+    """A file that was presigned; `uploads` counts the PUTs that arrived whole.
+
+    `data` is None until then, and where the emulator does not keep uploads: `size` and `sha256` are known all the same.
+    """
+
+    id: str
+    content_type: str
+    name: str
+    url_expires_at: datetime
+    expires_at: datetime
+    uploads: int = 0
+    size: int = 0
+    sha256: str = ""
+    data: bytes | None = None
+
+
+@define(kw_only=True)
+class Incoming:
+    """An upload that is coming in; its bytes are kept where the emulator keeps uploads."""
+
+    keep: bool
+    size: int = 0
+    digest: Any = field(factory=hashlib.sha256)
+    chunks: list[bytes] = field(factory=list[bytes])
+
+    def add(self, chunk: bytes) -> bool:
+        """Take some more bytes; False where they are too many."""
+        self.size += len(chunk)
+        self.digest.update(chunk)
+        if self.keep:
+            self.chunks.append(chunk)
+        return self.size <= LARGEST
+
+
+def _refused(status: int, code: str, message: str) -> Answer:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return Answer(status, body.encode(), {}, "application/xml")
+
+
+class Storage:
+    """The files of one emulator: `files` by id, deleted ones left out.
+
+    `url_lifetime` is how many seconds of the clock a presigned URL lives. `keep` says whether the bytes are kept.
+    `chunked` says whether an upload of undeclared length is taken: S3 itself refuses it.
+    """
+
+    def __init__(self, clock: Clock, seed: int, *, url_lifetime: float, keep: bool, chunked: bool) -> None:
+        self.files: dict[str, StoredFile] = {}
+        self.url_lifetime = url_lifetime
+        self.keep = keep
+        self.chunked = chunked
+        self._clock = clock
+        self._seed = seed
+        self._made = 0
+
+    def presign(self, origin: str, content_type: str, retention_s: int | None) -> Row:
+        """Make a place for a file, and give where and how to put it; `retention_s` is how long the file is kept."""
+        file_id = made_id(self._seed, "file", self._made)
+        self._made += 1
+        least, usual, most = _RETENTION_S
+        kept = usual if retention_s is None else min(max(retention_s, least), most)
+        now = self._clock.now()
+        file = StoredFile(
+            id=file_id,
+            content_type=content_type,
+            name=file_id + (mimetypes.guess_extension(content_type.partition(";")[0].strip()) or ""),
+            url_expires_at=now + timedelta(seconds=self.url_lifetime),
+            expires_at=now + timedelta(seconds=kept),
+        )
+        self.files[file_id] = file
+        query = (
+            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires={self.url_lifetime:g}"
+            f"&X-Amz-SignedHeaders=content-type%3Bhost%3B{_FILE_ID}&X-Amz-Signature={self._signature(file)}"
+        )
+        return {
+            "id": file_id,
+            "presigned_url": f"{origin}/storage/uploads/{file.name}?{query}",
+            "public_url": f"{origin}/storage/public/{file.name}",
+            "expires_at": zulu(file.expires_at),
+            "required_headers": {_FILE_ID: file_id},
+        }
+
+    def refuses(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer | None:
+        """Say why a PUT is refused before its body is read, None where it is not; `headers` in lower case."""
+        file = self._named(name)
+        if file is None or not hmac.compare_digest(query.get("X-Amz-Signature", ""), self._signature(file)):
+            return _refused(403, "SignatureDoesNotMatch", "The request signature does not match.")
+        if self._clock.now() > file.url_expires_at:
+            return _refused(403, "AccessDenied", "Request has expired")
+        if headers.get("content-type") != file.content_type or headers.get(_FILE_ID) != file.id:
+            return _refused(403, "SignatureDoesNotMatch", "The signed headers are not those that were sent.")
+        if any(header.startswith("x-amz-") and header != _FILE_ID for header in headers):
+            return _refused(403, "AccessDenied", "There were headers present in the request which were not signed")
+        length = headers.get("content-length")
+        if length is None and not self.chunked:
+            return _refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+        return self.too_large() if int(length or 0) > LARGEST else None
+
+    def too_large(self) -> Answer:
+        """Give the refusal of more bytes than an upload may have."""
+        return _refused(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+
+    def put(self, name: str, came: Incoming) -> Answer:
+        """Take the bytes that came for a name that was not refused when they began to come."""
+        file = self._named(name)
+        if file is None:
+            return _refused(404, "NoSuchKey", "The specified key does not exist.")
+        file.uploads += 1
+        file.size, file.sha256 = came.size, came.digest.hexdigest()
+        file.data = b"".join(came.chunks) if self.keep else None
+        return Answer(200, b"", {"ETag": f'"{file.sha256[:32]}"'}, "application/xml")
+
+    def incoming(self) -> Incoming:
+        """Give what takes an upload's chunks."""
+        return Incoming(keep=self.keep)
+
+    def get(self, name: str) -> Answer:
+        """Give the file that is public under a name."""
+        file = self._named(name)
+        if file is None or file.data is None or self._clock.now() > file.expires_at:
+            return _refused(404, "NoSuchKey", "The specified key does not exist.")
+        return Answer(200, file.data, {}, file.content_type)
+
+    def delete(self, file_id: str) -> None:
+        """Forget a file; nothing happens where there is none."""
+        self.files.pop(file_id, None)
+
+    def _named(self, name: str) -> StoredFile | None:
+        file = self.files.get(name.partition(".")[0])
+        return file if file is not None and file.name == name else None
+
+    def _signature(self, file: StoredFile) -> str:
+        signed = f"{file.id}\n{file.content_type}\n{file.url_expires_at.isoformat()}"
+        return hmac.new(f"emulator/{self._seed}".encode(), signed.encode(), hashlib.sha256).hexdigest()

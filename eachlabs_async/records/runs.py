@@ -1,0 +1,60 @@
+"""Owns what the Noxus service says of runs; refuses to know how it is read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from ._states import Stateful
+
+
+@frozen(kw_only=True)
+class RunWorkflow:
+    """The workflow that a run belongs to, as `GET /runs` nests it; fields not named here are left out."""
+
+    id: str
+    group_id: str | None = None
+    name: str | None = None
+    type: str | None = None
+    definition: dict[str, Any] | None = None
+    last_updated_at: datetime | None = None
+    last_run_at: datetime | None = None
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+    runs_count: int | None = None
+    author_name: str | None = None
+    description: str | None = None
+    saved: bool | None = None
+    error_handler: Any = None
+
+
+@frozen(kw_only=True)
+class Run(Stateful):
+    """One run of a Noxus workflow, a row of `GET /runs` and the answer of `GET /runs/{run_id}`."""
+
+    id: str
+    status: str
+    group_id: str | None = None
+    workflow_id: str | None = None
+    input: dict[str, Any] | None = None
+    output: Any = None
+    node_ids: list[str] | None = None
+    progress: float | None = None
+    progress_details: dict[str, Any] | None = None
+    definitions: dict[str, Any] | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    workflow: RunWorkflow | None = None
+    source: Any = None
+    meta: Any = None
+
+
+@frozen(kw_only=True)
+class RunPage:
+    """A page of `GET /runs`."""
+
+    items: list[Run] | None
+    total: int | None = None
+    size: int | None = None

@@ -1,0 +1,82 @@
+"""Owns what the workflows service says of executions; refuses to know how it is read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from ._states import Stateful
+
+# What a step says of itself differs by its kind and grows without notice, so it stays the mapping that came:
+# a class would have to drop what it does not know.
+StepMetadata: TypeAlias = dict[str, Any]
+
+
+@frozen(kw_only=True)
+class WorkflowExecutionSummary(Stateful):
+    """One run of a workflow in brief, a row of `GET /workflows/{workflow_id}/executions`."""
+
+    execution_id: str
+    status: str
+    flow_id: str | None = None
+    flow_name: str | None = None
+    version_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    api_key: str | None = field(default=None, repr=False)
+    inputs: dict[str, Any] | None = None
+    # An object or an array, and an object or a number: the documentation promises no more.
+    step_results: Any = None
+    output: str | None = None
+    output_json: dict[str, Any] | None = None
+    cost: Any = None
+    dry_run: bool | None = None
+
+
+@frozen(kw_only=True)
+class StepOutput(Stateful):
+    """What one step of a workflow execution did, from `step_outputs` of `GET /executions/{execution_id}`."""
+
+    step_id: str
+    status: str
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    output: Any = None
+    primary: Any = None
+    input: dict[str, Any] | None = None
+    metadata: StepMetadata | None = None
+    error: str | None = None
+    error_cause: str | None = None
+
+
+@frozen(kw_only=True)
+class WorkflowExecution(Stateful):
+    """One run of a workflow in full, from `GET /executions/{execution_id}` (unified: below `/workflows`)."""
+
+    execution_id: str
+    status: str
+    workflow_id: str | None = None
+    version_id: str | None = None
+    bulk_id: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    inputs: dict[str, Any] | None = None
+    step_outputs: dict[str, StepOutput] | None = None
+    output: Any = None
+    workflow_output: dict[str, Any] | None = None
+    error: str | None = None
+    error_cause: str | None = None
+    total_cost: float | None = None
+
+
+@frozen(kw_only=True)
+class WorkflowExecutionList:
+    """A page of `GET /workflows/{workflow_id}/executions`; `offset`, which has two meanings, is left out."""
+
+    executions: list[WorkflowExecutionSummary] | None
+    total_count: int | None = None

@@ -1,0 +1,97 @@
+"""The guess at an account's cap: found from refusals, remembered, probed ever more rarely."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eachlabs_async._cap import PROBE_AFTER, Cap
+from eachlabs_async._map_work import holds, matched
+
+
+@given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
+def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> None:
+    """Whatever the cap and the chunk, the level comes to the cap and is never more than one above it for long."""
+    chance = random.Random(seed)
+    cap = Cap(64, 64)
+    running = 0
+    started = 0
+    for _ in range(4000):
+        if cap.room:
+            count = min(cap.room, chunk)
+            cap.start(count)
+            if running + count <= allowed:
+                running += count
+                started += count
+                cap.accept()
+            else:
+                cap.refuse(count)
+        if running and (not cap.room or chance.random() < 0.5):
+            running -= 1
+            cap.settle()
+    assert min(allowed, 64) - 1 <= cap.level <= allowed + 1
+    assert cap.running == running
+    # A probe that is refused makes the next one rarer.
+    assert cap.refusals < 40 + started / PROBE_AFTER
+
+
+def test_one_more_is_tried_now_and_then() -> None:
+    """After a refusal the level stays, and rises by one when enough have settled without another."""
+    cap = Cap(10, 10)
+    cap.start(4)
+    cap.accept()
+    cap.start(1)
+    cap.refuse(1)
+    assert (cap.level, cap.room) == (4, 0)
+    for _ in range(PROBE_AFTER):
+        cap.settle()
+        cap.start(1)
+    assert (cap.level, cap.room) == (5, 1)
+    cap.withdraw(4)
+    assert cap.running == 0
+    assert cap.room == 4  # all that was proven, at once
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 3, 4, 9, 10, 11, 32, 63])
+def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
+    """From nothing known, the level is at the cap after a handful of refusals, without anything having settled."""
+    cap = Cap(64, 64)
+    while cap.room:
+        count = min(cap.room, 10)
+        cap.start(count)
+        if cap.running <= allowed:
+            cap.accept()
+        else:
+            cap.refuse(count)
+    assert cap.level == cap.running == allowed
+    assert cap.refusals <= 5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "candidates", "wanted"),
+    [
+        ([{"a": 1}], [("x", {"a": 1})], ["x"]),
+        ([{"a": 1}], [("x", {"a": 1, "default": True})], ["x"]),
+        ([{"a": 1}], [("x", {"a": 2})], [None]),
+        ([{"a": 1}, {"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], ["x", "y"]),
+        ([{"a": 1}, {"a": 1}], [("x", {"a": 1})], ["x", None]),
+        ([{"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], [None]),
+        ([{"a": 1}, {"a": 1, "b": 2}], [("x", {"a": 1, "b": 2}), ("y", {"a": 1})], ["y", "x"]),
+        ([{"a": 1}], [("x", None)], [None]),
+    ],
+)
+def test_inputs_are_matched_to_executions(
+    inputs: list[object], candidates: list[tuple[str, object]], wanted: list[str | None]
+) -> None:
+    """Equal inputs first, then those that hold what was given; where there are too many, none is taken for ours."""
+    assert matched(inputs, candidates) == wanted
+
+
+def test_inputs_hold_what_was_given_however_deep() -> None:
+    """What the service added at any depth does no harm; what it changed does."""
+    assert holds({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not holds({"a": {"b": 2}}, {"a": {"b": 1}})
+    assert not holds({"a": [1]}, {"a": [1, 2]})

@@ -1,0 +1,94 @@
+"""The journal of a job: what is on disk when, and what a damaged or foreign file does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eachlabs_async._journal import Entry, Journal, digest
+
+
+async def opened(path: Path, binding: str = "job") -> Journal:
+    journal = Journal(path, binding)
+    await journal.open()
+    return journal
+
+
+async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    """Intents, executions, refusals and deliveries survive the process that wrote them."""
+    path = tmp_path / "job.sqlite"
+    first = await opened(path)
+    await first.intend([(0, "a"), (1, "b"), (2, "c")], 5.0)
+    await first.started([(0, "exec-0")])
+    await first.failed([(1, "b", "no"), (7, "g", "never sent")])
+    await first.withdraw([2])
+    await first.delivered(0)
+    await first.close()
+    second = await opened(path)
+    assert await second.entries([0, 1, 2, 7]) == {
+        0: Entry(0, "a", "running", "exec-0", 5.0, None, True),
+        1: Entry(1, "b", "failed", None, 5.0, "no", False),
+        7: Entry(7, "g", "failed", None, 0.0, "never sent", False),
+    }
+    assert await second.claimed() == {"exec-0"}
+    await second.close()
+
+
+async def test_a_torn_last_record_is_rolled_back(tmp_path: Path) -> None:
+    """A write that a crash cut in the middle is as if it had not begun, and the journal goes on."""
+    path = tmp_path / "job.sqlite"
+    first = await opened(path)
+    await first.intend([(0, "a")], 1.0)
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = len(kept["job.sqlite-wal"])
+    await first.intend([(1, "b")], 2.0)
+    torn = (tmp_path / "job.sqlite-wal").read_bytes()
+    kept["job.sqlite-wal"] = torn[: before + (len(torn) - before) // 2]
+    await first.close()
+    there = tmp_path / "crashed"
+    there.mkdir()
+    for name, content in kept.items():
+        (there / name).write_bytes(content)
+    second = await opened(there / "job.sqlite")
+    assert set(await second.entries([0, 1])) == {0}
+    await second.intend([(1, "b")], 3.0)
+    assert set(await second.entries([0, 1])) == {0, 1}
+    await second.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\x00" + b"\xff" * 4000])
+async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> None:
+    """A foreign or ruined file is a clear error, and it is left as it was."""
+    path = tmp_path / "job.sqlite"
+    path.write_bytes(content)
+    journal = Journal(path, "job")
+    with pytest.raises(ValueError, match="job.sqlite"):
+        await journal.open()
+    await journal.close()
+    assert path.read_bytes() == content
+
+
+async def test_a_journal_belongs_to_one_job(tmp_path: Path) -> None:
+    """Another workflow, version or edition is refused, and so is a second job on the same file."""
+    path = tmp_path / "job.sqlite"
+    first = await opened(path, "workflow a")
+    second = Journal(path, "workflow a")
+    with pytest.raises(ValueError, match="open"):
+        await second.open()
+    await second.close()
+    await first.close()
+    third = Journal(path, "workflow b")
+    with pytest.raises(ValueError, match="another job"):
+        await third.open()
+    await third.close()
+
+
+def test_the_fingerprint_is_of_the_json() -> None:
+    """Equal JSON has one fingerprint whatever the order of its names; what is no JSON has none."""
+    assert digest({"a": 1, "b": [1.5]}) == digest({"b": [1.5], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+    with pytest.raises(ValueError, match="JSON"):
+        digest(float("nan"))
+    with pytest.raises(TypeError):
+        digest(object())
