@@ -21,7 +21,7 @@ class Cap:
     """The level of executions at once that seems to be allowed: `level`, between 1 and `most`.
 
     `running` counts what is under way or on its way, `proven` is the highest count that was accepted, `refusals` counts
-    the 429s.
+    the 429s; `known` tells that the level was found from some, now or earlier.
     """
 
     most: int
@@ -29,6 +29,7 @@ class Cap:
     running: int = 0
     proven: int = 0
     refusals: int = 0
+    known: bool = False
     _step: int = 1_000_000
     _probing: bool = False
     _settled: int = 0
@@ -56,7 +57,7 @@ class Cap:
         """Count executions as settled; after enough of them without a refusal one more is tried than seemed allowed."""
         self.running -= count
         self._settled += count
-        if self.refusals and self._settled >= max(self._probe_after, self.level) and self.level < self.most:
+        if self.known and self._settled >= max(self._probe_after, self.level) and self.level < self.most:
             self._settled = 0
             self.level += 1
             self._step = 1
@@ -67,6 +68,7 @@ class Cap:
         below = max(1, self.running - 1)
         self.running -= count
         self.refusals += 1
+        self.known = True
         self._settled = 0
         if self._probing:
             self._probing = False

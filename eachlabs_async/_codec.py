@@ -247,21 +247,24 @@ def decode_by_authority(body: bytes, kind: type[T]) -> T:
 
 # What msgspec may have read otherwise, as searches that may raise a false alarm but miss nothing: a fraction
 # too long for it, and the characters of a time written as escapes, which would hide one.
-_LONG_FRACTION = re.compile(rb"\.(?=[0-9]{7,}[Zz+-])")  # looking ahead is faster than matching
+_LONG_FRACTION = re.compile(rb'\.(?=[0-9]{7,}[Zz+"-])')  # looking ahead is faster than matching
 _ESCAPED_TIME = re.compile(rb"\\u00(?:2[BbDdEe]|3[0-9]|[57][Aa])")
 
 
-def _times_source(kind: Any, name: str, depth: int) -> list[str]:
-    """Write the lines that collect every time below the variable `name`, which holds a `kind`."""
+def _times_source(kind: Any, name: str, depth: int, put: str = "return None") -> list[str]:
+    """Write the lines that collect every time below `name`, which holds a `kind`; `put` keeps one made UTC."""
     pad = "    " * depth
     origin = _container(kind)
     if isinstance(kind, UnionType):
         options = [option for option in get_args(kind) if option is not type(None)]
         if len(options) == 1:
-            inner = _times_source(options[0], name, depth + 1)
+            inner = _times_source(options[0], name, depth + 1, put)
             return [f"{pad}if {name} is not None:", *inner] if inner else []
     elif kind is datetime:
-        return [f"{pad}if {name}.tzinfo is not UTC: return None", f"{pad}add({name})"]
+        # Times without a zone are UTC (all those of runs): said here, they need not take the slow way.
+        aware = f"{pad}    if {name}.tzinfo is not None: return None"
+        made_utc = f"{pad}    {name} = {name}.replace(tzinfo=UTC); {put}"
+        return [f"{pad}if {name}.tzinfo is not UTC:", aware, made_utc, f"{pad}add({name})"]
     elif origin is list or (origin is dict and get_args(kind)[0] is str):
         each = f"{name}.values()" if origin is dict else name
         inner = _times_source(get_args(kind)[-1], f"{name}_item", depth + 1)
@@ -269,7 +272,8 @@ def _times_source(kind: Any, name: str, depth: int) -> list[str]:
     elif attrs.has(kind):
         lines: list[str] = []
         for field, hint in get_type_hints(kind).items():
-            inner = _times_source(hint, f"{name}_{field}", depth)
+            put = f'put({name}, "{field}", {name}_{field})'
+            inner = _times_source(hint, f"{name}_{field}", depth, put)
             lines += [f"{pad}{name}_{field} = {name}.{field}", *inner] if inner else []
         return lines
     elif kind in (str, int, float, bool, Any):
@@ -278,15 +282,14 @@ def _times_source(kind: Any, name: str, depth: int) -> list[str]:
 
 
 def _times_collector(kind: Any) -> Callable[[Any], list[datetime] | None] | None:
-    """Make a function that gives the times of a `kind`, or None if one is not in UTC; None if it has none.
-
+    """Make a function that gives the times of a `kind`, or None if one has an offset; None if it has none.
     It is written as source, as attrs and cattrs write their methods: closures would cost twice as much a row.
     """
     lines = _times_source(kind, "record", 1)
     if not lines:
         return None
     source = ["def collect(record):", "    times = []", "    add = times.append", *lines, "    return times"]
-    room: dict[str, Any] = {"UTC": UTC}
+    room: dict[str, Any] = {"UTC": UTC, "put": object.__setattr__}  # records are frozen
     exec(compile("\n".join(source), f"<times of {kind}>", "exec"), room)  # only our own field names are in it
     return cast(Callable[[Any], "list[datetime] | None"], room["collect"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, cast
 
@@ -25,23 +26,36 @@ class Inputs:
             raise TypeError(f"{name} must be an iterable or async iterable, not {type(source).__name__}")
         self._count = 0
         self.exhausted = False
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
-    async def read(self, most: int) -> list[tuple[int, Any]]:
-        """Read up to `most` inputs, each with its number."""
-        found: list[tuple[int, Any]] = []
-        while len(found) < most and not self.exhausted:
-            try:
-                value = next(self._sync) if self._sync is not None else await anext(self._of_async())
-            except (StopIteration, StopAsyncIteration):
-                self.exhausted = True
-            except Exception as exc:
-                self.exhausted, self.failure = True, exc
+    async def next(self) -> tuple[int, Any] | None:
+        """Read one input and give it with its number; None where the source has ended or failed."""
+        try:
+            if self._sync is not None:
+                value = next(self._sync)
+            elif self._async is not None:
+                value = await anext(self._async)
             else:
-                found.append((self._count, value))
-                self._count += 1
-        return found
+                return None
+        except (StopIteration, StopAsyncIteration):
+            self.close()
+            return None
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not we were cancelled but what the source awaited: that must not pass for its end.
+            self.failure = exc
+            self.close()
+            return None
+        except Exception as exc:
+            self.failure = exc
+            self.close()
+            return None
+        self._count += 1
+        return self._count - 1, value
 
-    def _of_async(self) -> AsyncIterator[Any]:
-        assert self._async is not None
-        return self._async
+    def close(self) -> None:
+        """Read no more; a generator that nobody else knows ends with this."""
+        self.exhausted = True
+        self._sync = self._async = None

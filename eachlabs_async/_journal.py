@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike, fspath
@@ -19,7 +20,7 @@ from typing import Any, Final, Literal, TypeVar
 from attrs import frozen
 
 R = TypeVar("R")
-State = Literal["sending", "running", "failed"]
+State = Literal["sending", "running", "unknown", "refused"]
 VERSION: Final = "1"
 
 _SCHEMA: Final = """
@@ -40,8 +41,9 @@ CREATE TABLE IF NOT EXISTS inputs (
 class Entry:
     """What the journal says of one input.
 
-    `sending`: sent perhaps. `running`: sent, as `execution_id`. `failed`: refused for good, with `message`.
-    `sent_at` is the Unix time of the sending; `delivered` tells that its outcome was handed out.
+    `sending`: sent perhaps. `running`: sent, as `execution_id`. `unknown`: sent perhaps, looked for and not found, with
+    the error's `message`. `refused`: not carried out, and only kept since its outcome was handed out. `sent_at` is the
+    Unix time of the sending; `delivered` tells that the outcome was handed out.
     """
 
     number: int
@@ -75,8 +77,10 @@ class Journal:
 
     async def close(self) -> None:
         """Close the file."""
-        await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        try:
+            await self._run(self._close)
+        finally:
+            self._thread.shutdown(wait=False)
 
     async def entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
         """Give what is known of these inputs."""
@@ -87,6 +91,11 @@ class Journal:
         query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
         return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
 
+    async def lost(self) -> Counter[str]:
+        """Give how many inputs were sent perhaps, by digest."""
+        query = "SELECT digest, COUNT(*) FROM inputs WHERE state IN ('sending', 'unknown') GROUP BY digest"
+        return Counter(dict(await self._run(lambda: self._connection.execute(query).fetchall())))
+
     async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
         """Note that these inputs (number and digest) are about to be sent; it is on disk when this returns."""
         rows = [(number, fingerprint, now) for number, fingerprint in inputs]
@@ -94,26 +103,37 @@ class Journal:
             "INSERT OR REPLACE INTO inputs (number, digest, state, sent_at) VALUES (?, ?, 'sending', ?)", rows
         )
 
-    async def started(self, started: Sequence[tuple[int, str]]) -> None:
-        """Note as what these inputs (number and execution id) run."""
+    async def answered(self, started: Sequence[tuple[int, str]], refused: Sequence[int] = ()) -> None:
+        """Note as what these inputs (number and execution id) run, and forget those that were refused."""
         rows = [(identity, number) for number, identity in started]
-        await self._write("UPDATE inputs SET state = 'running', execution_id = ? WHERE number = ?", rows)
 
-    async def failed(self, failed: Sequence[tuple[int, str, str]]) -> None:
-        """Note that these inputs (number, digest and message) were refused for good."""
-        await self._write(
-            "INSERT INTO inputs (number, digest, state, sent_at, message) VALUES (?, ?, 'failed', 0, ?) "
-            "ON CONFLICT (number) DO UPDATE SET state = 'failed', message = excluded.message",
-            failed,
-        )
+        def write() -> None:
+            with self._connection as db:
+                db.executemany("UPDATE inputs SET state = 'running', execution_id = ? WHERE number = ?", rows)
+                db.executemany("DELETE FROM inputs WHERE number = ?", [(number,) for number in refused])
+
+        await self._run(write)
+
+    async def unknown(self, numbers: Sequence[int], message: str) -> None:
+        """Note that nobody knows whether these were carried out, and that they were looked for."""
+        rows = [(message, number) for number in numbers]
+        await self._write("UPDATE inputs SET state = 'unknown', message = ? WHERE number = ?", rows)
 
     async def withdraw(self, numbers: Sequence[int]) -> None:
         """Forget that these were to be sent: it is certain that they were not carried out."""
-        await self._write("DELETE FROM inputs WHERE number = ?", [(number,) for number in numbers])
+        await self.answered((), numbers)
 
-    async def delivered(self, number: int) -> None:
-        """Note that the outcome of an input was handed out."""
-        await self._write("UPDATE inputs SET delivered = 1 WHERE number = ?", [(number,)])
+    async def delivered(self, number: int, fingerprint: str) -> None:
+        """Note that the outcome of an input is handed out, also of one that was never sent."""
+        await self._write(
+            "INSERT INTO inputs (number, digest, state, sent_at, delivered) VALUES (?, ?, 'refused', 0, 1) "
+            "ON CONFLICT (number) DO UPDATE SET delivered = 1",
+            [(number, fingerprint)],
+        )
+
+    async def kept(self, number: int) -> None:
+        """Note that the outcome of an input was not handed out after all."""
+        await self._write("UPDATE inputs SET delivered = 0 WHERE number = ?", [(number,)])
 
     # ---- in the thread
 
@@ -123,8 +143,8 @@ class Journal:
         return self._db
 
     async def _run(self, work: Callable[[], R]) -> R:
-        # A write that was begun is seen through: cancelling the waiter cannot undo it.
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        # Seen through, whatever becomes of the waiter: not even what stands behind another write is dropped.
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(work)))
 
     async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         def write() -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from attrs import define
@@ -53,19 +53,31 @@ class Work(Protocol[T_co]):
         ...
 
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
-        """Send inputs; gives for each, in order, its execution id, or None and why it was refused."""
+        """Send inputs; gives for each, in order, its execution id, or None and why it was refused.
+
+        The words are empty where the answer says neither; an answer may also be too short.
+        """
         ...
 
-    async def finished(self, ids: Sequence[str]) -> list[str]:
-        """Give those of the running executions that are settled."""
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Give those of the running executions that are settled; the `fresh` ones may not be found yet."""
         ...
 
     async def fetch(self, identity: str) -> T_co:
         """Read one execution whole; an `ExecutionFailedError` where it did not succeed."""
         ...
 
-    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
-        """Look for executions of these inputs that were created since (Unix time) and are not `claimed`."""
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+    ) -> list[str | None]:
+        """Look for executions of these inputs that were created since (Unix time) and are not `claimed`.
+
+        `lost` counts, by digest, all inputs that may have an execution which nobody claims, these among them.
+        """
+        ...
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Give where to look for what was created since (Unix time), as arguments of a listing."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> None:
@@ -75,7 +87,10 @@ class Work(Protocol[T_co]):
 
 @define(eq=False)
 class Item(Generic[T]):
-    """One input in the window."""
+    """One input in the window.
+
+    `digest` is empty until it is looked at; `began` is when it was read, and then when its execution was started.
+    """
 
     value: Any
     digest: str
@@ -106,22 +121,25 @@ class Run(Generic[T]):
         self.stats = MapStats(level=cap.level)
         self.failure: BaseException | None = None
         self.held = 0  # inputs read and not handed out
+        self.fresh: deque[Item[T]] = deque()  # read and not looked at
         self.line: deque[Item[T]] = deque()  # ordered: all that is held
         self.ready: deque[Item[T]] = deque()  # unordered: what is finished
         self.again: deque[list[Item[T]]] = deque()  # to be sent (again), each list together
-        self.running: dict[str, Item[T]] = {}
+        self.running: dict[str, list[Item[T]]] = {}  # more than one only where the same id is waited for twice
         self.claimed: set[str] = set()  # executions that belong to an input
+        self.lost: Counter[str] = Counter()  # digests of inputs that may have an execution which nobody claims
         self.sending = 0
         self.senders_left = work.senders
         self._changed = asyncio.Event()
 
-    def admit(self, number: int, value: Any) -> Item[T]:
+    def admit(self, number: int, value: Any) -> None:
         """Take an input into the window."""
-        item: Item[T] = Item(value, "", Outcome("", number))
+        item: Item[T] = Item(value, "", Outcome("", number), began=time.monotonic())
         self.held += 1
+        self.fresh.append(item)
         if self.ordered:
             self.line.append(item)
-        return item
+        self.signal()
 
     def drop(self, item: Item[T]) -> None:
         """Let an input go whose outcome was handed out before."""
@@ -136,7 +154,7 @@ class Run(Generic[T]):
         item.outcome.attempts = 1
         item.began = time.monotonic()
         self.claimed.add(identity)
-        self.running[identity] = item
+        self.running.setdefault(identity, []).append(item)
         self.signal()
 
     def finish(self, item: Item[T], error: Exception | None) -> None:
@@ -146,12 +164,6 @@ class Run(Generic[T]):
         if not self.ordered:
             self.ready.append(item)
         self.signal()
-
-    async def fail(self, item: Item[T], error: Exception) -> None:
-        """Note an end without an execution, in the journal too."""
-        if self.journal is not None:
-            await self.journal.failed([(item.outcome.index, item.digest, str(error))])
-        self.finish(item, error)
 
     def stop_for(self, failure: BaseException) -> None:
         """Note what ends the whole map; the first of several counts."""

@@ -1,4 +1,4 @@
-"""Owns the sending of a map's inputs: under the cap, in chunks, each once; refuses to watch what runs.
+"""Owns the reading and sending of a map's inputs: under the cap, in chunks, each once; refuses to watch what runs.
 
 What is certain not to have been carried out is sent again or given up; what may have been is looked for, never sent
 again.
@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Final, Generic, TypeVar
 
@@ -25,31 +26,48 @@ T = TypeVar("T")
 
 LOOKS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Pauses before the look-ups for what may have been carried out: a listing may show it late."""
+GATHER_S: Final = 0.05
+"""How long the first inputs of a chunk wait for the others, in seconds, where the source is slow."""
 _OTHERS_MOST_S: Final = 5.0
 """The longest pause, in seconds, while others fill the account."""
+_AT_THE_CAP: Final = re.compile("concurrent execution", re.IGNORECASE)
+"""Words of an entry of a bulk answer that failed for the cap alone: nothing is wrong with its input."""
 
 
 class Sending(Generic[T]):
-    """What the senders of one map share."""
+    """What the reader and the senders of one map share."""
 
     def __init__(self, run: Run[T]) -> None:
         self.run = run
         self._sends = asyncio.Semaphore(run.work.senders)
         self._looking = asyncio.Lock()
-        self._reading = asyncio.Lock()
         self._not_before = 0.0
         self._refused_in_a_row = 0
+
+    async def read(self) -> None:
+        """Read inputs, a chunk ahead of the sending and a window ahead of the handing out; a task of its own.
+
+        So no sender waits for a slow source while there is something to send.
+        """
+        run = self.run
+        while not run.inputs.exhausted:
+            if len(run.fresh) >= run.work.chunk or run.held >= run.window:
+                await run.change()
+            elif (found := await run.inputs.next()) is not None:
+                run.admit(*found)
+        run.signal()
 
     async def send(self) -> None:
         """Send until nothing is left to send; one of `senders` tasks."""
         run = self.run
         try:
             while (batch := await self._take()) is not None:
-                if not batch:
-                    continue
                 run.sending += 1
                 try:
-                    await self._submit(batch)
+                    if not batch[0].digest:
+                        batch = await self._looked_at(batch)
+                    if batch:
+                        await self._submit(batch)
                 finally:
                     run.sending -= 1
                     run.signal()
@@ -58,95 +76,126 @@ class Sending(Generic[T]):
             run.signal()
 
     async def _take(self) -> list[Item[T]] | None:
-        """Wait until something may be sent and give it; None when nothing is left to send."""
+        """Wait until something may be sent and give it, counted as running; None when nothing is left to send."""
         run, cap = self.run, self.run.cap
         while run.failure is None:
             wait_s = self._not_before - time.monotonic()
-            if run.again or not run.inputs.exhausted:
-                if cap.room and wait_s <= 0 and (run.again or run.held < run.window):
-                    async with self._reading:
-                        if not cap.room:
-                            continue
-                        batch = await self._next_batch(min(cap.room, run.work.chunk))
+            if run.again or run.fresh:
+                most = min(cap.room, run.work.chunk)
+                if wait_s <= 0 and most:
+                    wait_s = self._gathers_s(most)
+                    if wait_s <= 0:
+                        batch = self._next_batch(most)
                         cap.start(len(batch))
-                    return batch
-            elif not run.sending:
+                        return batch
+            elif run.inputs.exhausted and not run.sending:
                 return None
             await run.change(wait_s if wait_s > 0 and cap.room else None)
         return None
 
-    async def _next_batch(self, count: int) -> list[Item[T]]:
+    def _gathers_s(self, most: int) -> float:
+        """Say for how long `most` inputs are worth waiting for: a source may itself wait for an outcome."""
+        run = self.run
+        if run.again or len(run.fresh) >= most or run.inputs.exhausted or run.held >= run.window:
+            return 0.0
+        return run.fresh[0].began + GATHER_S - time.monotonic()
+
+    def _next_batch(self, most: int) -> list[Item[T]]:
         run = self.run
         if run.again:
             batch = run.again.popleft()
-            if len(batch) > count:
-                run.again.appendleft(batch[count:])
-            return batch[:count]
-        fresh: list[Item[T]] = []
-        for number, value in await run.inputs.read(count):
-            item = run.admit(number, value)
+            if len(batch) > most:
+                run.again.appendleft(batch[most:])
+            return batch[:most]
+        batch = [run.fresh.popleft() for _ in range(min(most, len(run.fresh)))]
+        run.signal()
+        return batch
+
+    async def _looked_at(self, items: list[Item[T]]) -> list[Item[T]]:
+        """Check inputs, and take up what the journal knows of them; give those that are to be sent."""
+        run = self.run
+        wrong: list[tuple[Item[T], Exception]] = []
+        good: list[Item[T]] = []
+        for item in items:
             try:
-                item.value = run.work.checked(value)
+                item.value = run.work.checked(item.value)
                 item.digest = digest(item.value)
             except (TypeError, ValueError) as exc:
-                run.finish(item, exc.with_traceback(None))
+                wrong.append((item, exc.with_traceback(None)))
             else:
-                fresh.append(item)
-        if run.inputs.failure is not None:
-            run.stop_for(run.inputs.failure)
-        return await self._not_yet_sent(fresh) if run.journal is not None and fresh else fresh
+                good.append(item)
+        entries: dict[int, Entry] = {}
+        if run.journal is not None:
+            entries = await run.journal.entries([item.outcome.index for item in items])
+        for item, error in wrong:
+            run.cap.withdraw(1)
+            if not self._was_delivered(item, entries):
+                run.finish(item, error)
+        return await self._not_yet_sent(good, entries)
 
-    async def _not_yet_sent(self, items: list[Item[T]]) -> list[Item[T]]:
-        """Take up what the journal knows of these inputs; give those that it does not know."""
-        assert self.run.journal is not None
-        entries = await self.run.journal.entries([item.outcome.index for item in items])
-        unknown: list[tuple[Item[T], Entry]] = []
+    def _was_delivered(self, item: Item[T], entries: dict[int, Entry]) -> bool:
+        entry = entries.get(item.outcome.index)
+        if entry is None:
+            return False
+        if entry.digest != item.digest:
+            raise ValueError(f"input {entry.number} is not the one that the journal knows: it is another job's")
+        if entry.delivered:
+            self.run.drop(item)
+        return entry.delivered
+
+    async def _not_yet_sent(self, items: list[Item[T]], entries: dict[int, Entry]) -> list[Item[T]]:
+        run = self.run
+        sent: list[tuple[Item[T], Entry]] = []
         fresh: list[Item[T]] = []
         for item in items:
+            if self._was_delivered(item, entries):
+                run.cap.withdraw(1)
+                continue
             entry = entries.get(item.outcome.index)
-            if entry is None:
+            if entry is None or entry.state == "refused":
                 fresh.append(item)
-            elif entry.digest != item.digest:
-                raise ValueError(f"input {entry.number} is not the one that the journal knows: it is another job's")
-            elif entry.delivered:
-                self.run.drop(item)
-            elif entry.state == "failed":
-                self.run.finish(item, refused(entry.message or "it was refused"))
+            elif entry.state == "unknown":
+                run.cap.withdraw(1)
+                run.finish(item, OutcomeUnknownError(entry.message or "", lookup=run.work.lookup(entry.sent_at)))
             elif entry.execution_id is not None:
-                self.run.cap.start(1)
-                self.run.starts(item, entry.execution_id)
+                run.starts(item, entry.execution_id)
             else:
-                unknown.append((item, entry))
-        if unknown:
-            since = min(entry.sent_at for _, entry in unknown)
-            self.run.cap.start(len(unknown))
+                sent.append((item, entry))
+        if sent:
+            since = min(entry.sent_at for _, entry in sent)
             reason = OutcomeUnknownError("the job was ended while this input was being sent")
-            await self._look([item for item, _ in unknown], since, reason)
+            await self._look([item for item, _ in sent], since, reason)
         return fresh
 
     async def _submit(self, batch: list[Item[T]]) -> None:
         run, now = self.run, time.time()
+        failure: EachLabsError | None = None
+        doubtful: list[Item[T]] = []
+        reason = OutcomeUnknownError("the answer does not tell what became of this input")
         if run.journal is not None:
             await run.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
         try:
             async with self._sends:
                 results = await run.work.submit([item.value for item in batch])
-                await self._take_results(batch, results)
+                doubtful = await self._take_results(batch, results)
+        except OutcomeUnknownError as exc:
+            doubtful, reason = batch, exc
         except EachLabsError as exc:
             failure = exc
-        else:
-            if len(results) < len(batch):
-                missing = OutcomeUnknownError("the answer tells of fewer executions than there were inputs")
-                await self._look(batch[len(results) :], now, missing)
-            return
-        if isinstance(failure, OutcomeUnknownError):
-            await self._look(batch, now, failure)
-            return
-        # Everything else is a refusal, or was never sent: it is certain that nothing was carried out.
+        if failure is not None:
+            await self._refused(batch, failure)
+        elif doubtful:
+            # Before anything else can happen: who looks for another input must not take an execution of these.
+            run.lost.update(item.digest for item in doubtful)
+            await self._look(doubtful, now, reason)
+
+    async def _refused(self, batch: list[Item[T]], failure: EachLabsError) -> None:
+        """Go on after a refusal, or what was never sent: it is certain that nothing was carried out."""
+        run = self.run
         if run.journal is not None:
             await run.journal.withdraw([item.outcome.index for item in batch])
         if isinstance(failure, RateLimitError):
-            self._refuse(batch, failure)
+            self._refuse(batch, failure.retry_after_s or 0.0)
             return
         self._refused_in_a_row = 0
         run.cap.withdraw(len(batch))
@@ -157,31 +206,41 @@ class Sending(Generic[T]):
             run.again.extend((batch[:middle], batch[middle:]))
         else:
             for item in batch:
-                await run.fail(item, failure)
+                run.finish(item, failure.with_traceback(None))
 
-    async def _take_results(self, batch: list[Item[T]], results: list[tuple[str | None, str]]) -> None:
+    async def _take_results(self, batch: list[Item[T]], results: list[tuple[str | None, str]]) -> list[Item[T]]:
+        """Take up what an answer says; give the inputs of which it says nothing."""
         run = self.run
-        run.cap.accept()
-        self._refused_in_a_row = 0
         answered = list(zip(batch, results, strict=False))
         started = [(item, identity) for item, (identity, _) in answered if identity is not None]
+        failed = [(item, message) for item, (identity, message) in answered if identity is None and message]
+        doubtful = [item for item, (identity, message) in answered if identity is None and not message]
         if run.journal is not None:
-            await run.journal.started([(item.outcome.index, identity) for item, identity in started])
+            await run.journal.answered(
+                [(item.outcome.index, identity) for item, identity in started],
+                [item.outcome.index for item, _ in failed],
+            )
         for item, identity in started:
             run.stats.submitted += 1
             run.starts(item, identity)
-        for item, (name, message) in answered:
-            if name is None:
+        at_the_cap = [item for item, message in failed if _AT_THE_CAP.search(message)]
+        for item, message in failed:
+            if item not in at_the_cap:
                 run.cap.withdraw(1)
-                await run.fail(item, refused(message))
+                run.finish(item, refused(message))
+        if at_the_cap:
+            self._refuse(at_the_cap, 0.0)
+        else:
+            run.cap.accept()
+            self._refused_in_a_row = 0
+        return doubtful + batch[len(results) :]
 
-    def _refuse(self, batch: list[Item[T]], failure: RateLimitError) -> None:
+    def _refuse(self, batch: list[Item[T]], wait_s: float) -> None:
         """The account runs as much as it may: try these again when something has settled, or after a while."""
         cap = self.run.cap
         self.run.again.appendleft(batch)
         cap.refuse(len(batch))
         self._refused_in_a_row += 1
-        wait_s = failure.retry_after_s or 0.0
         if cap.running == 0 and len(batch) == 1:
             # None of ours runs, so nothing of ours can settle: others use the account.
             wait_s = max(wait_s, min(_OTHERS_MOST_S, 0.1 * 2.0 ** min(self._refused_in_a_row, 10)))
@@ -206,23 +265,27 @@ class Sending(Generic[T]):
                 for _ in range(places):
                     self._sends.release()
         run.cap.withdraw(len(left))
+        reason.lookup = run.work.lookup(since)
+        if run.journal is not None:
+            await run.journal.unknown([item.outcome.index for item in left], reason.message)
         for item in left:
-            await run.fail(item, reason)
+            run.finish(item, reason.with_traceback(None))
 
     async def _found(self, items: list[Item[T]], since: float) -> list[Item[T]]:
         """Look once; take up what is found and give the rest."""
         run = self.run
         try:
-            found = await run.work.find([item.value for item in items], since, run.claimed)
+            found = await run.work.find([item.value for item in items], since, run.claimed, run.lost)
         except EachLabsError:
             return items  # The session tried again already; the next look is another try.
         pairs = list(zip(items, found, strict=True))
         matched = [(item, identity) for item, identity in pairs if identity is not None]
         if run.journal is not None:
-            await run.journal.started([(item.outcome.index, identity) for item, identity in matched])
+            await run.journal.answered([(item.outcome.index, identity) for item, identity in matched])
         for item, identity in matched:
             run.stats.submitted += 1
             run.stats.recovered += 1
+            run.lost[item.digest] -= 1
             run.starts(item, identity)
         return [item for item, identity in pairs if identity is None]
 

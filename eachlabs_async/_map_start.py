@@ -72,7 +72,9 @@ def map_workflow(
     async def trigger(chunk: list[Any]) -> BulkTriggered:
         prepared = _requests.bulk_trigger(edition, workflow_id, version_id, chunk, webhook_url, webhook_secret)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
-        return await creating.get(call, BulkTriggered)
+        answer = await creating.get(call, BulkTriggered)
+        transport.session.claims.add(entry.execution_id for entry in answer.executions if entry.execution_id)
+        return answer
 
     async def get(identity: str) -> WorkflowExecution:
         return await transport.get(_one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution)
@@ -105,7 +107,9 @@ def map_model(
     async def create(given: Any) -> CreatedPrediction:
         prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
-        return await creating.get(call, CreatedPrediction)
+        answer = await creating.get(call, CreatedPrediction)
+        transport.session.claims.add([answer.id])
+        return answer
 
     async def get(identity: str) -> Prediction:
         return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
@@ -179,7 +183,7 @@ def _cap(most: int, remembered: int | None) -> Cap:
     if remembered is None:
         return Cap(most, most)
     level = min(most, remembered)
-    return Cap(most, level, proven=level, refusals=1)
+    return Cap(most, level, proven=level, known=True)
 
 
 def _without_waiting(transport: Transport) -> Transport:
@@ -191,8 +195,8 @@ def _without_waiting(transport: Transport) -> Transport:
 def _look(transport: Transport, workflow_id: str) -> Look:
     path = LIST_WORKFLOW_EXECUTIONS.expand(transport.session.hosts.edition, workflow_id=workflow_id)
 
-    def listing(size: int) -> Pager[WorkflowExecutionSummary]:
-        return Pager(transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=0, size=size, walk={})
+    def listing(size: int, start: int) -> Pager[WorkflowExecutionSummary]:
+        return Pager(transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=start, size=size, walk={})
 
     return Look(transport, listing)
 

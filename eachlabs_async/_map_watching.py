@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from ._map_run import STOPS_ALL, Item, Run
 from ._tasks import end
+from ._waiting import GRACE_S
 from .errors import EachLabsError
 
 T = TypeVar("T")
@@ -28,11 +29,12 @@ class Watching(Generic[T]):
     def __init__(self, run: Run[T]) -> None:
         self.run = run
         self._takes_s = 0.0  # how long an execution takes, as a moving mean
+        self._failed_in_a_row = 0
+        self._reading: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
         """Watch until nothing runs and nothing more is sent, and all that finished is read."""
-        run = self.run
-        reading: set[asyncio.Task[None]] = set()
+        run, reading = self.run, self._reading
         try:
             while run.running or run.senders_left:
                 if not run.running:
@@ -40,45 +42,57 @@ class Watching(Generic[T]):
                     continue
                 await asyncio.sleep(self._poll_s())
                 # Read while the next looks are taken: a place that falls free is not to wait for it.
-                for item in await self._look():
-                    reading.add(task := asyncio.create_task(self._complete(item)))
-                    task.add_done_callback(reading.discard)
+                for items in await self._look():
+                    reading.add(task := asyncio.create_task(self._complete(items)))
+                    task.add_done_callback(self._completed)
             if reading:
                 await asyncio.wait(reading)
         finally:
             await end(list(reading))
 
-    async def _look(self) -> list[Item[T]]:
+    async def _look(self) -> list[list[Item[T]]]:
         """Look once; give what has settled."""
-        run = self.run
+        run, now = self.run, time.monotonic()
         run.stats.polls += 1
+        fresh = {identity for identity, items in run.running.items() if now - items[0].began < GRACE_S}
         try:
-            settled = await run.work.finished(list(run.running))
+            settled = await run.work.finished(list(run.running), fresh)
         except STOPS_ALL:
             raise
         except EachLabsError:
+            self._failed_in_a_row += 1
             return []  # The session tried again already; the next look is another try.
+        self._failed_in_a_row = 0
         now = time.monotonic()
         done = [run.running.pop(identity) for identity in settled]
-        for item in done:
-            took = now - item.began
+        for items in done:
+            took = now - items[0].began
             self._takes_s = took if not self._takes_s else 0.8 * self._takes_s + 0.2 * took
-        run.cap.settle(len(done))
+            run.cap.settle(len(items))
         run.signal()
         return done
 
     def _poll_s(self) -> float:
         takes = self._takes_s
         if not takes:
-            takes = time.monotonic() - min(item.began for item in self.run.running.values())
-        wait = min(_POLL_MOST_S, max(_POLL_LEAST_S, takes * _POLL_SHARE))
+            takes = time.monotonic() - min(items[0].began for items in self.run.running.values())
+        failed_s = _POLL_LEAST_S * 2.0 ** min(self._failed_in_a_row, 10) if self._failed_in_a_row else 0.0
+        wait = min(_POLL_MOST_S, max(_POLL_LEAST_S, takes * _POLL_SHARE, failed_s))
         return wait * (0.9 + 0.2 * random.random())
 
-    async def _complete(self, item: Item[T]) -> None:
-        outcome, error = item.outcome, None
+    async def _complete(self, items: list[Item[T]]) -> None:
+        """Read an execution whole, once, for all who wait for it."""
+        value, error = None, None
         try:
-            outcome.value = await self.run.work.fetch(outcome.id)
+            value = await self.run.work.fetch(items[0].outcome.id)
         except EachLabsError as exc:
             error = exc.with_traceback(None)
-        outcome.elapsed_s = time.monotonic() - item.began
-        self.run.finish(item, error)
+        for item in items:
+            item.outcome.value = value
+            item.outcome.elapsed_s = time.monotonic() - item.began
+            self.run.finish(item, error)
+
+    def _completed(self, task: asyncio.Task[None]) -> None:
+        self._reading.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self.run.stop_for(failure)  # An outcome is missing, which must not pass for the end.

@@ -6,18 +6,20 @@ It refuses to order any of it: `mapping` does, for both alike.
 from __future__ import annotations
 
 import operator
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
 
 from ._creating import Span, Where
+from ._journal import digest
+from ._map_run import STOPS_ALL
 from ._polling import why_it_failed
 from ._requests import checked_object
 from ._settled import Look
 from ._tasks import together
 from ._wire import segment
-from .errors import EachLabsError, NotFoundError
-from .records import BulkTriggered, CreatedPrediction, Prediction, WorkflowExecution
+from .errors import EachLabsError, NotFoundError, ResponseDecodeError
+from .records import BulkTriggered, BulkTriggeredExecution, CreatedPrediction, Prediction, State, WorkflowExecution
 
 R = TypeVar("R", Prediction, WorkflowExecution)
 
@@ -25,6 +27,7 @@ CHUNK: Final = 10
 """Inputs that one bulk trigger takes at most."""
 SENDERS: Final = 4
 """Predictions created at once: each takes one input, where a bulk trigger takes ten."""
+NOTHING: Final[Mapping[str, int]] = {}
 
 
 def holds(found: Any, given: Any) -> bool:
@@ -36,20 +39,28 @@ def holds(found: Any, given: Any) -> bool:
     return bool(given == found)
 
 
-def matched(inputs: Sequence[Any], candidates: Sequence[tuple[str, Any]]) -> list[str | None]:
+def matched(
+    inputs: Sequence[Any], candidates: Sequence[tuple[str, Any]], lost: Mapping[str, int] = NOTHING
+) -> list[str | None]:
     """Give each input the id of a candidate with its inputs, each candidate once, in the candidates' order.
 
-    Equal inputs come before those that only hold what was given. Where there are more candidates than equal inputs,
-    nobody can tell which are ours: then none is.
+    Equal inputs come before those that only hold what was given. `lost` counts by digest all inputs that may have a
+    candidate, also such as nobody asks for now: what equals one of them belongs to no other. Where there are more
+    candidates than equal inputs, nobody can tell which are ours: then none is.
     """
     found: list[str | None] = [None] * len(inputs)
+    others = {name: digest(theirs) for name, theirs in candidates}
     for fits in (operator.eq, holds):
         for number, given in enumerate(inputs):
             alike = [other for other in range(len(inputs)) if found[other] is None and inputs[other] == given]
             if number not in alike:
                 continue
-            fitting = [name for name, theirs in candidates if name not in found and fits(theirs, given)]
-            if len(fitting) <= len(alike):
+            fitting = [
+                name
+                for name, theirs in candidates
+                if name not in found and fits(theirs, given) and (fits is operator.eq or others[name] not in lost)
+            ]
+            if len(fitting) <= max(len(alike), lost.get(digest(given), 0)):
                 for other, name in zip(alike, fitting, strict=False):
                     found[other] = name
     return found
@@ -80,19 +91,25 @@ class WorkflowWork:
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
         """Send inputs with one bulk trigger."""
         answer = await self._trigger(inputs)
-        return [(entry.execution_id, entry.message or entry.status) for entry in answer.executions[: len(inputs)]]
+        return [(entry.execution_id, _why_refused(entry)) for entry in answer.executions[: len(inputs)]]
 
-    async def finished(self, ids: Sequence[str]) -> list[str]:
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
         """Look at the workflow's listing."""
-        return await self._look.settled(ids)
+        return await self._look.settled(ids, fresh)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
         return succeeded(await self._get(identity))
 
-    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+    ) -> list[str | None]:
         """Look through the workflow's newest executions."""
-        return await _found(self._where, inputs, since, claimed)
+        return await _found(self._where, inputs, since, claimed, lost)
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Give the arguments of that listing."""
+        return _span(since).lookup(**self._where.arguments)
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Do nothing: the API has no call that cancels an execution of a workflow."""
@@ -126,16 +143,25 @@ class PredictionWork:
         (given,) = inputs
         return [((await self._create(given)).id, "")]
 
-    async def finished(self, ids: Sequence[str]) -> list[str]:
-        """Ask for each; a finished one is kept, so that it is read once."""
-        found = await together(self._is_finished(identity) for identity in ids)
-        return [identity for identity, settled in zip(ids, found, strict=True) if settled]
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Ask for each; a finished one is kept, so that it is read once. An error where none could be asked for."""
+        found = await together(self._is_finished(identity, identity in fresh) for identity in ids)
+        failures = [answer for answer in found if isinstance(answer, EachLabsError)]
+        if len(failures) == len(found):
+            raise failures[0]
+        return [identity for identity, settled in zip(ids, found, strict=True) if settled is True]
 
-    async def _is_finished(self, identity: str) -> bool:
+    async def _is_finished(self, identity: str, fresh: bool) -> bool | EachLabsError:
         try:
             prediction = await self._get(identity)
         except NotFoundError:
-            return True  # Reading it again will say so.
+            return not fresh  # Reading it again will say so.
+        except ResponseDecodeError:
+            return True
+        except STOPS_ALL:
+            raise
+        except EachLabsError as exc:
+            return exc  # The others are not to wait for this one.
         if prediction.is_finished:
             self._finished[identity] = prediction
         return prediction.is_finished
@@ -145,9 +171,15 @@ class PredictionWork:
         kept = self._finished.pop(identity, None)
         return succeeded(kept if kept is not None else await self._get(identity))
 
-    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+    ) -> list[str | None]:
         """Look through the model's newest executions."""
-        return await _found(self._where, inputs, since, claimed)
+        return await _found(self._where, inputs, since, claimed, lost)
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Give the arguments of that listing."""
+        return _span(since).lookup(**self._where.arguments)
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Cancel each, as well as it goes."""
@@ -183,26 +215,44 @@ class WaitWork:
         """Give the ids themselves."""
         return [(identity, "") for identity in inputs]
 
-    async def finished(self, ids: Sequence[str]) -> list[str]:
-        """Look at the workflow's listing."""
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Look at the workflow's listing; who waits for an id knows it, so that none counts as fresh."""
         return await self._look.settled(ids)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
         return succeeded(await self._get(identity))
 
-    async def find(self, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+    ) -> list[str | None]:
         """Find nothing: nothing is sent, so nothing can be lost."""
         return [None] * len(inputs)
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Give nothing, for the same reason."""
+        return {}
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Do nothing: who only waits does not end what he waits for."""
 
 
-async def _found(where: Where, inputs: list[Any], since: float, claimed: set[str]) -> list[str | None]:
-    span = Span(datetime.fromtimestamp(since, UTC), datetime.now(UTC))
-    seen = await where.seen(span, claimed)
-    return matched(inputs, [(one.id, one.inputs) for one in reversed(seen)])
+def _why_refused(entry: BulkTriggeredExecution) -> str:
+    return entry.message or entry.status if entry.state is State.FAILED else ""
+
+
+def _span(since: float) -> Span:
+    return Span(datetime.fromtimestamp(since, UTC), datetime.now(UTC))
+
+
+async def _found(
+    where: Where, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+) -> list[str | None]:
+    claims = where.transport.session.claims
+    seen = await where.seen(_span(since), lambda identity: identity in claimed or identity in claims)
+    found = matched(inputs, [(one.id, one.inputs) for one in reversed(seen)], lost)
+    claims.add(identity for identity in found if identity is not None)
+    return found
 
 
 def succeeded(record: R) -> R:

@@ -132,7 +132,9 @@ def advance(
     if facts.fresh:
         return _progress(shape, standing, ask, facts, max(standing.place, end))
     if facts.rows and ask.offset < standing.place and end <= standing.place and standing.overlap:
-        # The row that neighbours share and nothing more: the end, or a server that gives one row at a time.
+        # The row that neighbours share and nothing more: the end, unless the server gives one row at a time.
+        if facts.rows < min(standing.longest, ask.size) and (facts.total is None or facts.total <= standing.place):
+            return Verdict.END, standing
         return Verdict.AGAIN, evolve(standing, overlap=0, ahead=False)
     if facts.rows == 0 or end <= standing.place:
         return _empty(standing, facts)

@@ -1,18 +1,20 @@
 """Owns the looking at many executions of one workflow at little cost: by its listing, not one by one.
 
 It refuses to wait: one call is one look. New executions stand at the top, so the pages that hold those that still run
-are the first ones; what the budget of a look does not reach is asked for by id, in turn.
+are the first ones; what the budget of a look does not reach is asked for by id, in turn, and where that is too much
+the next look goes on further down.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
+from ._map_run import STOPS_ALL
 from ._session import Transport
 from .endpoints import GET_WORKFLOW_EXECUTION
-from .errors import NotFoundError
+from .errors import EachLabsError, NotFoundError, ResponseDecodeError
 from .pager import Pager
 from .records import WorkflowExecution, WorkflowExecutionSummary
 
@@ -26,28 +28,40 @@ _KEPT_FOR_IDS: Final = 3
 class Look:
     """Repeated looks at the same workflow; it remembers whose turn it is among those that the listing misses."""
 
-    def __init__(self, transport: Transport, make_pager: Callable[[int], Pager[WorkflowExecutionSummary]]) -> None:
+    def __init__(self, transport: Transport, make_pager: Callable[[int, int], Pager[WorkflowExecutionSummary]]) -> None:
         self._transport = transport
         self._make_pager = make_pager
         self._turn: deque[str] = deque()
+        self._place = 0
 
-    async def settled(self, ids: Iterable[str]) -> list[str]:
-        """Give those of `ids` that are finished, or that the service does not know; at most 15 requests."""
+    async def settled(self, ids: Iterable[str], fresh: Collection[str] = ()) -> list[str]:
+        """Give those of `ids` that are finished, or that the service does not know; at most 15 requests.
+
+        The `fresh` ones were created just now: that they are not found says nothing.
+        """
         left = set(ids)
         settled: list[str] = []
         # Few that run are among the first rows, unless others trigger the same workflow.
-        pager = self._make_pager(min(_MOST_ROWS, max(_LEAST_ROWS, 2 * len(left))))
-        async with pager:
-            async for page in pager.pages():
-                for row in page.rows:
-                    if row.execution_id in left:
-                        left.discard(row.execution_id)
-                        if row.is_finished:
-                            settled.append(row.execution_id)
-                if not left or pager.stats.requests >= REQUESTS_A_LOOK - _KEPT_FOR_IDS:
-                    break
+        pager = self._make_pager(min(_MOST_ROWS, max(_LEAST_ROWS, 2 * len(left))), self._place)
+        self._place = 0
+        try:
+            async with pager:
+                async for page in pager.pages():
+                    for row in page.rows:
+                        if row.execution_id in left:
+                            left.discard(row.execution_id)
+                            if row.is_finished:
+                                settled.append(row.execution_id)
+                    if not left:
+                        break
+                    if pager.stats.requests >= REQUESTS_A_LOOK - _KEPT_FOR_IDS:
+                        if len(left) > _KEPT_FOR_IDS:
+                            self._place = page.offset + len(page.rows)
+                        break
+        except ResponseDecodeError:
+            pass  # One row that cannot be read must not hide the others for ever: they are asked for by id.
         for identity in self._next_of(left, REQUESTS_A_LOOK - pager.stats.requests):
-            if await self._is_settled(identity):
+            if await self._is_settled(identity, identity in fresh):
                 settled.append(identity)
         return settled
 
@@ -60,7 +74,7 @@ class Look:
         self._turn = deque([*waiting[most:], *chosen])
         return chosen
 
-    async def _is_settled(self, identity: str) -> bool:
+    async def _is_settled(self, identity: str, fresh: bool) -> bool:
         edition = self._transport.session.hosts.edition
         path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=identity)
         query = "timeout=1" if edition == "compat" else ""
@@ -68,4 +82,10 @@ class Look:
         try:
             return (await self._transport.get(call, WorkflowExecution)).is_finished
         except NotFoundError:
-            return True  # Reading it whole will say so.
+            return not fresh  # Reading it whole will say so.
+        except ResponseDecodeError:
+            return True
+        except STOPS_ALL:
+            raise
+        except EachLabsError:
+            return False  # The others are not to wait for this one.

@@ -11,6 +11,7 @@ import mimetypes
 import os
 import random
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def _is_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview]:
 # ---- where the bytes come from
 
 
-class Source:
+class Source(ABC):
     """The bytes to send. `again` says whether they can be read once more, `started` whether any were read."""
 
     again = True
@@ -59,11 +60,11 @@ class Source:
     def __init__(self) -> None:
         self.started = False
 
+    @abstractmethod
     def chunks(self) -> AsyncGenerator[bytes, None]:
         """Give the bytes from the first on."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most have nothing open
         """Let go of what was opened."""
 
 
@@ -244,18 +245,19 @@ class Upload:
         headers["Content-Type"] = self._content_type
         if self._source.size is not None:
             headers["Content-Length"] = str(self._source.size)
+        stall = asyncio.timeout(None)
         await session.gate.enter(crowd=False)
         try:
             route = session.route_elsewhere(target.origin)
-            async with asyncio.timeout(None) as stall:
+            async with stall:
                 chunks = self._chunks(stall, transport.timeouts.read_s)
                 try:
                     return await _http.put(route, where, headers, chunks, timers)
                 finally:
                     await _ended(chunks)
-        except TimeoutError as exc:
-            if isinstance(exc, EachLabsError):
-                raise
+        except TimeoutError:
+            if not stall.expired():
+                raise  # the connecting, or the source, timed out
             stalled = APITimeoutError(f"the sending stalled for {transport.timeouts.read_s:g} s")
         finally:
             session.gate.leave()

@@ -77,7 +77,7 @@ class BulkFetch(Generic[T]):
             raise TypeError(f"ids must be an iterable or async iterable of ids, not {type(ids).__name__}")
         if known is not None and not callable(known) and not isinstance(known, Mapping):
             raise TypeError(f"known must be a mapping or a callable, not {type(known).__name__}")
-        look_up = cast(Mapping[str, T], known).get if isinstance(known, Mapping) else known
+        look_up = known.get if isinstance(known, Mapping) else known
         self._known: Callable[[str], T | None] | None = look_up
         self._job = job
         self._concurrency = checked_count("concurrency", concurrency, least=1)
@@ -370,12 +370,11 @@ class BulkFetch(Generic[T]):
             self._failure = self._failure or failure
             for other in self._workers:
                 other.cancel()
-        if self._exhausted:
-            # The others may wait for room, which will not come before the consumer does: let them end.
-            while self._room:
-                waiter = self._room.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
+        # There is nothing left to read. The others may wait for room, which only the consumer makes: let them end.
+        while self._room:
+            waiter = self._room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
         if not self._workers and self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 

@@ -1,7 +1,9 @@
 """Owns the running of any number of inputs through a workflow or a model: its tasks, and the handing out.
 
 It refuses to know what is run (`Work` does), where the cap lies (`_cap` guesses), how inputs are sent (`_map_sending`)
-and watched (`_map_watching`). A few senders and one watcher are its only tasks, and the run's own `finally` ends them.
+and watched (`_map_watching`). A reader, a few senders and one watcher are its tasks, and the run's own `finally` ends
+them. With a journal an outcome is handed out once: what is cancelled while it is being written down was not handed out,
+and only a process that dies in that very moment may lose one.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
-from weakref import ReferenceType, ref
+from typing import Any, Generic, Self, TypeVar
+from weakref import ref
 
+from ._journal import Journal
 from ._map_run import Item, Run
 from ._map_sending import Sending
 from ._map_watching import Watching
@@ -43,8 +46,11 @@ class MapFetch(Generic[T]):
         self._remember = remember
         self._timeout_s = timeout_s
         self._started = False
-        self._outcomes: ReferenceType[AsyncGenerator[Outcome[T], None]] | None = None
+        self._in_block = False
+        self._outcomes: Callable[[], AsyncGenerator[Outcome[T], None] | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._reader: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Lock()
         self.stats = run.stats
 
     def __repr__(self) -> str:
@@ -58,8 +64,8 @@ class MapFetch(Generic[T]):
             raise RuntimeError("a map is run once: make a new one with map()")
         self._started = True
         outcomes = self._run()
-        # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._outcomes = ref(outcomes)
+        # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
+        self._outcomes = (lambda: outcomes) if self._in_block else ref(outcomes)
         return outcomes
 
     async def collect(self) -> BulkResult[T]:
@@ -78,6 +84,7 @@ class MapFetch(Generic[T]):
         return result
 
     async def __aenter__(self) -> Self:
+        self._in_block = True
         return self
 
     async def __aexit__(
@@ -87,9 +94,14 @@ class MapFetch(Generic[T]):
 
     async def aclose(self) -> None:
         """End the run now: nothing more is sent, and without a journal what runs is cancelled where it can be."""
+        self._started = True
         outcomes = self._outcomes() if self._outcomes is not None else None
         if outcomes is not None:
-            await outcomes.aclose()
+            if outcomes.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+                # Another task awaits an outcome: it must not take this end for the end of the inputs.
+                self._run_state.stop_for(RuntimeError("the map was closed while an outcome was awaited"))
+            else:
+                await outcomes.aclose()
         await self._stop()
 
     # ---- handing out
@@ -98,29 +110,32 @@ class MapFetch(Generic[T]):
         run, loop = self._run_state, asyncio.get_running_loop()
         ends = None if self._timeout_s is None else loop.time() + self._timeout_s
         try:
-            if run.journal is not None:
-                await run.journal.open()
-                run.claimed = await run.journal.claimed()
+            if (journal := run.journal) is not None:
+                await journal.open()
+                run.claimed, run.lost = await journal.claimed(), await journal.lost()
             sending, watching = Sending(run), Watching(run)
+            self._reader = [asyncio.create_task(sending.read())]
             jobs = [*(sending.send() for _ in range(run.work.senders)), watching.watch()]
             self._tasks = [asyncio.create_task(job) for job in jobs]
-            for task in self._tasks:
+            for task in [*self._reader, *self._tasks]:
                 task.add_done_callback(self._task_done)
             while True:
                 while (item := self._next_finished()) is not None:
-                    if run.journal is not None:
-                        # Before it is handed out: in whatever moment the process dies, no outcome comes twice.
-                        await run.journal.delivered(item.outcome.index)
                     self._count(item.outcome)
+                    if journal is not None:
+                        await _note_delivered(journal, item)
                     yield item.outcome
                 if self._is_over():
                     break
                 if ends is not None and loop.time() >= ends:
                     raise WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
                 await run.change(None if ends is None else ends - loop.time())
-            if run.failure is not None:
-                failure, run.failure = run.failure, None
-                raise failure
+            failure = run.failure or run.inputs.failure
+            if failure is not None:
+                try:
+                    raise failure
+                finally:
+                    run.failure = run.inputs.failure = failure = None
         finally:
             await self._stop()
 
@@ -139,37 +154,66 @@ class MapFetch(Generic[T]):
         return found
 
     def _is_over(self) -> bool:
-        return all(task.done() for task in self._tasks)
+        # Not whether all are done: how one ended is known only when `_task_done` has looked.
+        return not self._tasks
 
     def _count(self, outcome: Outcome[T]) -> None:
-        run, stats = self._run_state, self.stats
+        stats = self.stats
         stats.done += 1
         if outcome.error is not None:
             stats.failed += 1
             stats.unknown += isinstance(outcome.error, OutcomeUnknownError)
-        stats.running, stats.level, stats.refusals = len(run.running), run.cap.level, run.cap.refusals
+        self._take_stock()
         if self._on_progress is not None:
             self._on_progress(stats)
 
+    def _take_stock(self) -> None:
+        run, stats = self._run_state, self.stats
+        stats.running, stats.level, stats.refusals = len(run.running), run.cap.level, run.cap.refusals
+
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        run = self._run_state
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            run.stop_for(failure)
+        if task not in self._tasks and task not in self._reader:
+            return  # `_stop` ended it.
+        # Cancelled by others, or by what it awaited: inputs have no outcome, which must not pass for the end.
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if failure is not None:
+            self._run_state.stop_for(failure)
             for other in self._tasks:
                 other.cancel()
-        run.signal()
+        if task in self._tasks:
+            self._tasks.remove(task)
+        self._run_state.signal()
 
     async def _stop(self) -> None:
+        """End the tasks, cancel what runs and close the journal; who comes second waits for the first."""
         run = self._run_state
-        tasks, self._tasks = self._tasks, []
-        try:
-            await end(tasks)
-            if self._remember is not None and run.cap.refusals:
+        async with self._stopping:
+            tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
+            if self._remember is not None and run.cap.known:
                 self._remember(run.cap.level)
-            running, run.running = list(run.running), {}
-            if running and run.journal is None:
-                await run.work.cancel(running)
-        finally:
-            if run.journal is not None:
+            try:
+                await end(tasks)
+                running, run.running = list(run.running), {}
+                if running and run.journal is None:
+                    await run.work.cancel(running)
+            finally:
+                run.inputs.close()
+                # What nobody was given may not be handed out any more: the journal is closed.
+                for held in (run.fresh, run.line, run.ready, run.again):
+                    held.clear()
+                self._take_stock()
                 journal, run.journal = run.journal, None
-                await journal.close()
+                try:
+                    if journal is not None:
+                        await journal.close()
+                finally:
+                    run.signal()
+
+
+async def _note_delivered(journal: Journal, item: Item[Any]) -> None:
+    """Note that an outcome is handed out, before it is: in whatever moment the process dies, none comes twice."""
+    try:
+        await journal.delivered(item.outcome.index, item.digest)
+    except asyncio.CancelledError:
+        await journal.kept(item.outcome.index)
+        raise

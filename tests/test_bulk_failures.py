@@ -33,6 +33,18 @@ class TestFailures:
             await task
         assert not workers()
 
+    async def test_one_that_waits_for_room_can_be_cancelled_too(self) -> None:
+        """The room that falls free in that very moment goes to another, and the fetch ends all the same."""
+        outcomes = aiter(fetch(echo, numbers(), concurrency=2, window=2))
+        got = [await anext(outcomes)]
+        await turns()
+        for worker in workers():
+            worker.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pour(outcomes, got)
+        assert [outcome.id for outcome in got] == ["0", "1", "2"]
+        assert not workers()
+
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_the_first_failure_is_the_one_that_is_raised(self, ordered: bool) -> None:
         """All that were under way are given up, and what they say then does not matter."""

@@ -67,7 +67,7 @@ class TestChunks:
             got = [outcome async for outcome in many]
             assert_idle(client)
         assert sorted(asked(emulator)) == [5] + [25] * 13
-        assert emulator.max_in_flight == 3
+        assert 2 <= emulator.max_in_flight <= 3
         assert sorted(outcome.index for outcome in got) == list(range(330))
         if ordered:
             assert [outcome.id for outcome in got] == ids

@@ -166,6 +166,7 @@ async def longest_pause_s(busy: Callable[[], Any]) -> float:
     ticker = asyncio.ensure_future(tick())
     try:
         await busy()
+        await asyncio.sleep(0.002)  # What it did in its last moment counts too.
     finally:
         ticker.cancel()
         await asyncio.gather(ticker, return_exceptions=True)

@@ -307,7 +307,7 @@ async def test_a_bulk_that_is_not_whole_is_not_taken() -> None:
         rows.append(row(2, now, bulk_id="c"))
         with pytest.raises(OutcomeUnknownError, match="found 2 candidates"):
             await client.workflows.bulk_trigger("wf", "v1", [{"a": 1}, {"a": 2}], reconcile=True)
-        rows[1:] = [row(2, now, bulk_id="b"), row(3, now, bulk_id=None)]
+        rows[1:] = [row(2, now, bulk_id="b"), row(3, now, bulk_id=None, inputs={"a": 1})]
         found = await client.workflows.bulk_trigger("wf", "v1", [{"a": 2}, {"a": 1}], reconcile=True)
         assert [one.execution_id for one in found.executions] == ["e-2", "e-1"]
         assert json.dumps(to_dict(found))

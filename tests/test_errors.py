@@ -15,10 +15,13 @@ from eachlabs_async.errors import (
     APITimeoutError,
     ConfigurationError,
     EachLabsError,
+    ExecutionFailedError,
     OutcomeUnknownError,
     ResponseDecodeError,
+    WaitTimeoutError,
     error_class_for,
 )
+from eachlabs_async.records import Prediction
 
 
 def tree(root: type[EachLabsError]) -> list[type[EachLabsError]]:
@@ -45,7 +48,12 @@ def filled(kind: type[EachLabsError]) -> EachLabsError:
     if issubclass(kind, ResponseDecodeError):
         values |= {"path": "$.x", "body": "{}"}
     if issubclass(kind, OutcomeUnknownError):
-        values |= {"reason": None}
+        values |= {"reason": None, "lookup": {"model": "m"}, "candidates": ("a", "b")}
+    if issubclass(kind, ExecutionFailedError):
+        values |= {"execution_id": "e", "state": "cancelled", "error": "E", "cause": "C", "step": "s"}
+        values["record"] = Prediction(id="e", status="cancelled")
+    if issubclass(kind, WaitTimeoutError):
+        values |= {"execution_id": "e", "record": Prediction(id="e", status="running")}
     error = kind("what happened", **values)
     error.checkpoint, error.partial = "{}", [1, 2]
     return error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,22 +18,29 @@ async def opened(path: Path, binding: str = "job") -> Journal:
 
 
 async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
-    """Intents, executions, refusals and deliveries survive the process that wrote them."""
+    """Intents, executions, doubts and deliveries survive the process that wrote them."""
     path = tmp_path / "job.sqlite"
     first = await opened(path)
     await first.intend([(0, "a"), (1, "b"), (2, "c")], 5.0)
-    await first.started([(0, "exec-0")])
-    await first.failed([(1, "b", "no"), (7, "g", "never sent")])
-    await first.withdraw([2])
-    await first.delivered(0)
+    await first.answered([(0, "exec-0")], [2])
+    await first.unknown([1], "who knows")
+    await first.intend([(3, "a"), (4, "a"), (5, "d")], 6.0)
+    await first.withdraw([5])
+    await first.delivered(0, "a")
+    await first.delivered(7, "")
+    await first.delivered(4, "a")
+    await first.kept(4)
     await first.close()
     second = await opened(path)
-    assert await second.entries([0, 1, 2, 7]) == {
+    assert await second.entries([0, 1, 2, 3, 4, 5, 7]) == {
         0: Entry(0, "a", "running", "exec-0", 5.0, None, True),
-        1: Entry(1, "b", "failed", None, 5.0, "no", False),
-        7: Entry(7, "g", "failed", None, 0.0, "never sent", False),
+        1: Entry(1, "b", "unknown", None, 5.0, "who knows", False),
+        3: Entry(3, "a", "sending", None, 6.0, None, False),
+        4: Entry(4, "a", "sending", None, 6.0, None, False),
+        7: Entry(7, "", "refused", None, 0.0, None, True),
     }
     assert await second.claimed() == {"exec-0"}
+    assert await second.lost() == {"a": 2, "b": 1}
     await second.close()
 
 
@@ -82,6 +91,36 @@ async def test_a_journal_belongs_to_one_job(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another job"):
         await third.open()
     await third.close()
+
+
+async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path: Path) -> None:
+    """Not even one that stands behind another write is dropped, and closing waits for both."""
+    path = tmp_path / "job.sqlite"
+    journal = await opened(path)
+    writes = [asyncio.create_task(journal.intend([(number, "a")], 1.0)) for number in range(5)]
+    await asyncio.sleep(0)
+    for write in writes:
+        write.cancel()
+    await asyncio.wait(writes)
+    assert all(write.cancelled() for write in writes)
+    await journal.close()
+    again = await opened(path)
+    assert len(await again.entries(range(5))) == 5
+    await again.close()
+
+
+async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    """What a later version wrote is not guessed at."""
+    path = tmp_path / "job.sqlite"
+    await (await opened(path)).close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
+    db.close()
+    journal = Journal(path, "job")
+    with pytest.raises(ValueError, match="version 99"):
+        await journal.open()
+    await journal.close()
 
 
 def test_the_fingerprint_is_of_the_json() -> None:

@@ -19,19 +19,24 @@ PURE = [
     {"_retry", "_paging"},
     {"hosts"},
     {"endpoints"},
-    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes"},
+    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes", "_cap"},
     {"_checkpoint", "_requests"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""
 
 ROWS = [
     *PURE,
-    {"_tasks", "_deadline", "_gate", "_http", "_waiting", "webhooks"},
+    {"_tasks", "_deadline", "_gate", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
     {"_services"},
     {"_session"},
     {"_jobs", "_uploads"},
     {"pager", "bulk"},
     {"windows", "_creating"},
+    {"_map_run"},
+    {"_settled"},
+    {"_map_work", "_map_sending", "_map_watching"},
+    {"mapping"},
+    {"_map_start"},
     {"resources"},
     {"client"},
     {"emulator"},

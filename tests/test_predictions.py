@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -117,9 +118,14 @@ async def test_webhooks_that_were_sent_are_listed() -> None:
             await client.predictions.wait(made, poll=EAGER)
             ids.append(made.id)
         assert [hook.execution_id for hook in await client.webhooks.list(limit=2).collect()] == ids[::-1]
+        async with asyncio.timeout(5):
+            while "FAILED" not in [attempt.status for attempt in (await client.webhooks.get(ids[0])).attempts or []]:
+                await asyncio.sleep(0.005)
         hook = await client.webhooks.get(ids[0])
         assert hook.url == url
-        assert [attempt.status for attempt in hook.attempts or []] == ["FAILED"]
+        assert hook.attempts
+        assert hook.attempts[0].status_code is None
+        assert hook.attempts[0].error_message
         with pytest.raises(NotFoundError):
             await client.webhooks.get("nothing")
         with pytest.raises(ValueError, match="limit must be"):

@@ -67,23 +67,29 @@ def options(*more: str) -> list[str]:
 def test_it_serves_tests_of_pytest_asyncio_in_either_mode(run: pytest.Pytester, mode: str, mark: str) -> None:
     """Two fixtures and a marker are there, and nothing is left open behind them."""
     run.makepyfile(THEIRS.format(mark=mark))
-    result = run.runpytest_subprocess(*options(*LOOPS, "-o", f"asyncio_mode={mode}"))
+    result = run.runpytest_inprocess(*options(*LOOPS, "-o", f"asyncio_mode={mode}"))
+    result.assert_outcomes(passed=3)
+
+
+def test_it_serves_them_in_a_process_of_their_own(run: pytest.Pytester) -> None:
+    """As people run them, with every warning an error."""
+    run.makepyfile(THEIRS.format(mark=""))
+    result = run.runpytest_subprocess(*options(*LOOPS, "-o", "asyncio_mode=auto"))
     result.assert_outcomes(passed=3)
 
 
 def test_it_serves_tests_of_anyio(run: pytest.Pytester) -> None:
     """Without pytest-asyncio its fixtures are plain ones, which anyio's plugin runs."""
-    pytest.importorskip("anyio", reason="anyio is not installed: it is not among the test requirements")
     run.makepyfile(THEIRS.format(mark="@pytest.mark.anyio"))
     run.makeconftest("import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n")
-    result = run.runpytest_subprocess(*options("-p", "no:asyncio"))
+    result = run.runpytest_inprocess(*options("-p", "no:asyncio"))
     result.assert_outcomes(passed=3)
 
 
 def test_a_wrong_marker_is_said_so(run: pytest.Pytester) -> None:
     """A marker without keywords, or with an edition that there is not, is an error that says it."""
     run.makepyfile(WRONG)
-    result = run.runpytest_subprocess(*options(*LOOPS, "-o", "asyncio_mode=auto"))
+    result = run.runpytest_inprocess(*options(*LOOPS, "-o", "asyncio_mode=auto"))
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*takes keywords alone*", "*must be 'compat' or 'unified', not 'other'*"])
 

@@ -48,7 +48,11 @@ async def emulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
 @pytest.mark.parametrize(
     ("line", "source"), blocks("python"), ids=lambda value: f"line {value}" * isinstance(value, int)
 )
-async def test_the_python_runs(line: int, source: str, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_python_runs(
+    line: int, source: str, emulator: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a picture")
     saved: list[Any] = []
     workflow_id = emulator.workflow_ids[0]
     async with EachLabs() as client:
@@ -60,6 +64,8 @@ async def test_the_python_runs(line: int, source: str, emulator: Emulator, capsy
             "ids": emulator.workflow_executions.ids()[:50],
             "flow_ids": emulator.flow_executions[workflow_id].ids(),
             "archive": {},
+            "photo": photo,
+            "journal": tmp_path / "job.sqlite",
             "save": saved.append,
         }
         code = compile(source, f"README.md, line {line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -83,7 +89,7 @@ def public_calls() -> set[tuple[str, str]]:
         (resource, method)
         for resource in hints
         for method, _ in inspect.getmembers(type(getattr(client, resource)), inspect.isfunction)
-        if not method.startswith("_") and method != "fetch_many"
+        if not method.startswith("_")
     }
 
 

@@ -156,5 +156,7 @@ def test_deliveries_of_one_event_have_one_key() -> None:
 
 def test_what_opens_an_upload_stays_out_of_the_repr() -> None:
     """Neither the presigned URL nor the headers of an upload, nor a webhook's headers, are in a repr."""
-    upload = records.PresignedUpload(id="a", presigned_url="https://x/?s3cret", required_headers={"h": "s3cret"})
+    upload = records.PresignedUpload(
+        id="a", public_url="p", presigned_url="https://x/?s3cret", required_headers={"h": "s3cret"}
+    )
     assert "s3cret" not in repr(upload) + repr(records.Webhook(headers={"X-Webhook-Secret": "s3cret"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ async def test_a_triggered_execution_is_waited_for(edition: str) -> None:
             done = await client.workflow_executions.wait(triggered, poll=EAGER, on_update=told.append)
             assert (done.state, told[-1]) == (State.SUCCEEDED, done)
             assert len(told) > 1
-            assert all(one != other for one, other in zip(told, told[1:], strict=False))
+            assert all(one != other for one, other in pairwise(told))
             again = await client.workflow_executions.wait(done.execution_id)
             assert again == done
             triggered = await client.workflows.trigger(workflow, "v1", {"fail": "s1"})
@@ -248,7 +249,7 @@ async def test_polls_slow_down_and_count_from_the_question() -> None:
     async with RawServer(then=script) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=True), retry=QUICK) as client:
             await client.workflow_executions.wait("e", poll=Poll(first_s=0.03, growth=2.0, cap_s=0.12))
-    gaps = [later.at - earlier.at for earlier, later in zip(server.requests, server.requests[1:], strict=False)]
+    gaps = [later.at - earlier.at for earlier, later in pairwise(server.requests)]
     assert gaps[0] < 0.09
     assert gaps[-1] > 0.09
     assert all("timeout" not in target for target in server.targets)

@@ -12,12 +12,20 @@ from raw_server import ONCE, RawServer, answer, client_of, hosts_at
 from eachlabs_async import EachLabs, Poll, State
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     ConflictError,
+    EachLabsError,
     ExecutionFailedError,
     NotFoundError,
     OutcomeUnknownError,
+    PaymentRequiredError,
     PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    UnprocessableEntityError,
 )
 
 STEPS = {"version": "v1", "steps": [{"step_id": "a", "type": "model", "model": "flux-1-1-pro", "params": {}}]}
@@ -167,6 +175,45 @@ async def test_an_accepted_trigger_that_failed_is_an_error() -> None:
             with pytest.raises(OutcomeUnknownError, match=r"\$.execution_id: is missing"):
                 await client.workflows.trigger("wf")
     assert len(server.requests) == 2
+
+
+ROWS: list[tuple[int, type[APIStatusError]]] = [
+    (400, BadRequestError),
+    (401, AuthenticationError),
+    (402, PaymentRequiredError),
+    (403, PermissionDeniedError),
+    (404, NotFoundError),
+    (408, APIStatusError),
+    (409, ConflictError),
+    (413, APIStatusError),
+    (422, UnprocessableEntityError),
+    (429, RateLimitError),
+    (500, ServerError),
+    (502, ServerError),
+    (503, ServerError),
+    (504, ServerError),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), ROWS)
+async def test_every_documented_error_has_its_class(status: int, kind: type[APIStatusError]) -> None:
+    """A status is its class, with what the body says; a trigger that may have been carried out says so instead."""
+    told = {"error": "because", "status": status, "code": "CODE", "details": {"a": 1}}
+    refusal = answer(status, json=told, headers={"Retry-After": "0", "X-Request-Id": "r"})
+    async with RawServer(then=refusal) as server, client_of(server, retry=ONCE) as client:
+        with pytest.raises(kind) as failed:
+            await client.workflows.get("w")
+        error = failed.value
+        assert type(error) is kind
+        assert (error.status, error.message, error.code, error.details) == (status, "because", "CODE", {"a": 1})
+        assert (error.retry_after_s, error.request_id) == (0.0, "r")
+        with pytest.raises(EachLabsError) as refused:
+            await client.workflows.trigger("w")
+        if status == 408 or status >= 500:
+            assert isinstance(refused.value, OutcomeUnknownError)
+            assert type(refused.value.reason) is kind
+        else:
+            assert type(refused.value) is kind
 
 
 # ---- against the emulator

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Final, Literal, Unpack
 
 from . import jobs
-from .answers import Answer, RefusedError, refusal
+from .answers import Answer, RefusedError
 from .clock import Clock
 from .collection import Collection, Row, encode
 from .deliveries import Deliveries

@@ -154,8 +154,9 @@ class Emulator(Live):
         return self._connections_made
 
     def reset_counters(self) -> None:
-        """Empty the log and start all counts anew; faults and rows stay."""
+        """Empty the log and start all counts anew; faults, rows and what was submitted stay."""
         self._journal.reset()
+        self.max_running = self.running
         self._connections_made = 0
         self.faults.injected.clear()
         self.moves.made.clear()

@@ -1,0 +1,180 @@
+"""Holds the text of a checkpoint: short, versioned, bound to its walk, refused with a reason where it does not fit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eachlabs_async import EachLabs
+from eachlabs_async._checkpoint import VERSION, read, write
+from eachlabs_async._walk import ANCHORS, Bookmark
+from eachlabs_async.emulator import Emulator
+
+FILTERS = {"model": "flux", "status": None, "since": None, "until": None}
+STOOD = Bookmark(10, 34, ("a", "b", "c"), 99)
+
+
+def text(**changes: Any) -> str:
+    parts = json.loads(write("executions.list", "compat", FILTERS, STOOD))
+    return json.dumps({name: value for name, value in {**parts, **changes}.items() if value is not ...})
+
+
+@given(
+    st.integers(0, 10**9),
+    st.integers(0, 10**9),
+    st.lists(st.text(), max_size=8),
+    st.none() | st.integers(0),
+    st.dictionaries(st.text(), st.none() | st.text()),
+)
+def test_what_is_written_is_read(
+    start: int, beyond: int, ids: list[str], total: int | None, filters: dict[str, str | None]
+) -> None:
+    """Whatever the ids and the filters hold, a checkpoint gives back the bookmark."""
+    bookmark = Bookmark(start, start + beyond, tuple(ids), total)
+    assert read(write("x", "compat", filters, bookmark), "x", "compat", filters) == (bookmark, filters)
+
+
+def test_the_text_is_short_json_with_a_version() -> None:
+    """It names its endpoint, edition and filters, leaves out what was not given, and stays small."""
+    assert json.loads(text()) == {
+        "v": VERSION,
+        "endpoint": "executions.list",
+        "edition": "compat",
+        "filters": {"model": "flux"},
+        "start": 10,
+        "place": 34,
+        "total": 99,
+        "last": ["a", "b", "c"],
+    }
+    uuids = tuple(f"{number:08}-0000-4000-8000-000000000000" for number in range(2 * ANCHORS))
+    assert len(write("executions.list", "compat", FILTERS, Bookmark(0, 10**6, uuids, 10**6))) < 1000
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "edition", "filters", "differs"),
+    [
+        ("runs.list", "compat", FILTERS, "endpoint is 'runs.list' here, 'executions.list' there"),
+        ("executions.list", "unified", FILTERS, "edition is 'unified' here, 'compat' there"),
+        ("executions.list", "compat", {**FILTERS, "model": "veo"}, "model is 'veo' here, 'flux' there"),
+        ("executions.list", "compat", {**FILTERS, "model": None}, "model is None here, 'flux' there"),
+        ("executions.list", "compat", {**FILTERS, "status": "error"}, "status is 'error' here, None there"),
+        ("executions.list", "compat", {**FILTERS, "until": "2026"}, "until is '2026' here, None there"),
+        ("executions.list", "compat", {}, "model is None here, 'flux' there"),
+    ],
+)
+def test_another_walk_is_refused_with_what_differs(endpoint: str, edition: str, filters: Any, differs: str) -> None:
+    """The error names the difference, both sides of it."""
+    with pytest.raises(ValueError, match="another walk") as caught:
+        read(text(), endpoint, edition, filters)
+    assert differs in str(caught.value)
+
+
+def test_all_that_differs_is_named() -> None:
+    """Not only the first difference."""
+    with pytest.raises(ValueError, match="edition is .*; model is .*; status is "):
+        read(text(), "executions.list", "unified", {"model": "veo", "status": "error"})
+
+
+def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
+    """`since` and `until` may be left out, other filters may not."""
+    found = write("x", "compat", {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}, STOOD)
+    _, filters = read(found, "x", "compat", {"since": None, "until": None})
+    assert filters == {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
+    with pytest.raises(ValueError, match="since is '2025"):
+        read(found, "x", "compat", {"since": "2025-01-01T00:00:00Z", "until": None})
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "version"),
+        ("null", "version"),
+        ('"text"', "version"),
+        ("{}", "version"),
+        (text(v=2), "version 1"),
+        (text(v="1"), "version"),
+        (text(v=...), "version"),
+        (text(start=-1), "damaged"),
+        (text(start=None), "damaged"),
+        (text(start=True), "damaged"),
+        (text(place=9), "damaged"),
+        (text(place="34"), "damaged"),
+        (text(place=34.0), "damaged"),
+        (text(place=...), "damaged"),
+        (text(total=-1), "damaged"),
+        (text(total="99"), "damaged"),
+        (text(last=...), "damaged"),
+        (text(last="abc"), "damaged"),
+        (text(last=["a", 1]), "damaged"),
+        (text(filters=[]), "damaged"),
+        (text(filters=...), "damaged"),
+    ],
+)
+def test_damaged_text_is_refused(damaged: str, said: str) -> None:
+    """A ValueError that says so, whatever the text is."""
+    with pytest.raises(ValueError, match="resume is not a checkpoint") as caught:
+        read(damaged, "executions.list", "compat", FILTERS)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [b"{}", 3, {}, object()])
+def test_what_is_no_text_is_a_type_error(wrong: object) -> None:
+    """Bytes are not text either."""
+    with pytest.raises(TypeError, match="resume must be a checkpoint"):
+        read(wrong, "executions.list", "compat", FILTERS)
+
+
+@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_no_text_is_anything_but_a_value_error(any_text: str) -> None:
+    """Nothing that is not a checkpoint gets through, and nothing crashes."""
+    with pytest.raises(ValueError):
+        read(any_text, "executions.list", "compat", FILTERS)
+
+
+class TestAtTheCall:
+    """What `list(..., resume=...)` makes of it, before anything is sent."""
+
+    async def test_other_limits_and_bounds_are_free(self) -> None:
+        """Limit, look-ahead, drift and max_rows may differ; the start may be left out or be the same."""
+        async with Emulator(50) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+            pager = client.executions.list(limit=10, offset=5, max_rows=12)
+            rows = await pager.collect()
+            for offset in (0, 5):
+                rest = client.executions.list(
+                    limit=7, look_ahead=2, drift="resync", offset=offset, max_rows=9, resume=pager.checkpoint
+                )
+                found = await rest.collect()
+                assert [row.id for row in rows + found] == emulator.executions.ids()[5:26]
+
+    async def test_another_start_filter_or_workflow_is_refused_at_once(self) -> None:
+        """The call itself raises, and says what differs."""
+        async with Emulator(50) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+            checkpoint = client.executions.list(offset=5, status="success").checkpoint
+            with pytest.raises(ValueError, match="status is None here, 'success' there"):
+                client.executions.list(resume=checkpoint)
+            with pytest.raises(ValueError, match="a walk from row 5, not from row 6"):
+                client.executions.list(offset=6, status="success", resume=checkpoint)
+            with pytest.raises(ValueError, match="endpoint"):
+                client.workflow_executions.list("a", resume=checkpoint)
+            checkpoint = client.workflow_executions.list("a").checkpoint
+            with pytest.raises(ValueError, match="workflow_id is 'b' here, 'a' there"):
+                client.workflow_executions.list("b", resume=checkpoint)
+            assert not emulator.requests
+
+    async def test_times_may_be_left_out(self) -> None:
+        """A walk between two times is resumed without saying them again."""
+        async with Emulator(50) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+            rows = list(emulator.executions)
+            since, until = rows[40]["created_at"], rows[10]["created_at"]
+            pager = client.executions.list(since=since, until=until, limit=5, max_rows=12)
+            first = await pager.collect()
+            rest = await client.executions.list(limit=5, resume=pager.checkpoint).collect()
+            assert [row.id for row in first + rest] == emulator.executions.ids()[10:41]
+            assert len({(seen.query["from"], seen.query["to"]) for seen in emulator.log}) == 1

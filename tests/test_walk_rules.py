@@ -1,0 +1,250 @@
+"""Holds the rules of a walk over ids: servers that misbehave, steps back, bookmarks, what the stats say."""
+
+from __future__ import annotations
+
+import pytest
+from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
+
+from eachlabs_async._paging import Ask
+from eachlabs_async._walk import ANCHORS, Bookmark, Walk
+from eachlabs_async.errors import DriftError, PaginationError
+
+
+class Stuck(Listing):
+    """A server that ignores where it is asked to begin: one of `pages`, in turn, for ever."""
+
+    def __init__(self, pages: int, total: int | None) -> None:
+        super().__init__(10 * pages)
+        self.pages, self.total = pages, total
+
+    def answer(self, ask: Ask) -> Answer:
+        first = 10 * (len(self.asked) % self.pages)
+        self.asked.append(ask)
+        return Answer(self.ids[first : first + 10], self.total, self.total is not None, None)
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("total", [None, 1000])
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("drift", ["dedupe", "resync"])
+def test_a_server_that_repeats_itself_is_not_walked_for_ever(
+    drift: str, pages: int, total: int | None, ahead: int
+) -> None:
+    """Page one for ever, or a circle of pages: each row once, then an error, after a few requests."""
+    server = Stuck(pages, total)
+    walk = Walk(OFFSET, start=0, size=10, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    rows: list[str] = []
+
+    def walk_on() -> None:
+        for page in drive(walk, server, ahead=ahead):
+            rows.extend(identity for identity, _ in page)
+
+    with pytest.raises(PaginationError):
+        walk_on()
+    assert len(rows) == len(set(rows))
+    assert len(server.asked) < 40
+
+
+@pytest.mark.parametrize("drift", ["dedupe", "resync"])
+@pytest.mark.parametrize("slips", [{0}, {2}, {2, 3}, {2, 3, 4}])
+def test_empty_pages_by_mistake_are_asked_for_again(drift: str, slips: set[int]) -> None:
+    """Where the total says that there are rows, up to three empty pages in a row end nothing."""
+    listing = Listing(45, slips=frozenset(slips))
+    assert rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing) == listing.ids  # type: ignore[arg-type]
+    assert len(listing.asked) == 5 + len(slips)
+
+
+@pytest.mark.parametrize("drift", ["dedupe", "resync"])
+def test_four_empty_pages_in_a_row_are_an_error(drift: str) -> None:
+    """The fourth time is once too often."""
+    listing = Listing(45, slips=frozenset({2, 3, 4, 5}))
+    with pytest.raises(PaginationError):
+        rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+@pytest.mark.parametrize(("count", "extra"), [(25, 3), (25, 30)])
+def test_pages_longer_than_asked_for_are_taken_whole(drift: str, count: int, extra: int) -> None:
+    """A server may give more than it is asked for."""
+    listing = Listing(count, extra=extra)
+    walk = Walk(OFFSET, start=0, size=10, drift=drift)  # type: ignore[arg-type]
+    assert rows_of(walk, listing) == listing.ids
+    assert walk.stats.longest_page >= min(count, 10 + extra)
+
+
+def test_twins_on_a_page_come_once() -> None:
+    """An id that a page holds twice is one row."""
+    listing = Listing(6)
+    listing.ids[2] = listing.ids[1]
+    walk = Walk(OFFSET, start=0, size=10)
+    assert rows_of(walk, listing) == ["row-0", "row-1", "row-3", "row-4", "row-5"]
+    assert walk.stats.duplicates == 1
+
+
+def test_an_overlap_costs_no_request_below_the_largest_page() -> None:
+    """One row more is asked for, so that a page still brings `limit` rows; at 100 it brings 99."""
+    below, largest = Listing(500), Listing(10_000)
+    rows_of(Walk(OFFSET, start=0, size=50, drift="resync"), below)
+    rows_of(Walk(OFFSET, start=0, size=100, drift="resync"), largest)
+    assert len(below.asked) == 10
+    assert below.asked[1] == Ask(49, 51)
+    assert len(largest.asked) <= 100 * (1 + 1 / 99) + 1
+
+
+def test_resync_steps_back_as_far_as_needed() -> None:
+    """Rows that vanish before the place are seen by the total, and no row is missed."""
+    listing = Listing(100)
+
+    def vanish() -> None:
+        if len(listing.asked) == 5:
+            del listing.ids[3:40]
+
+    walk = Walk(OFFSET, start=0, size=10, drift="resync")
+    rows = rows_of(walk, listing, between=vanish)
+    assert rows == [f"row-{number}" for number in range(100)]
+    assert walk.stats.steps_back == 1
+    assert walk.stats.drift_seen
+
+
+def test_without_a_total_the_steps_back_grow() -> None:
+    """One page, then two, then four, until the row that was last is found."""
+    listing = Listing(100, totals="absent")
+
+    def vanish() -> None:
+        if len(listing.asked) == 8:
+            del listing.ids[:60]
+
+    walk = Walk(OFFSET, start=0, size=10, drift="resync")
+    assert rows_of(walk, listing, between=vanish) == [f"row-{number}" for number in range(100)]
+    assert 1 < walk.stats.steps_back <= 5
+
+
+def test_five_steps_back_without_a_new_row_are_an_error() -> None:
+    """A listing whose every answer is another cannot be put together."""
+    listing = Listing(5000, totals="absent")
+
+    def replace() -> None:
+        if len(listing.asked) > 200:
+            listing.ids = [f"{len(listing.asked)}-{number}" for number in range(5000)]
+
+    with pytest.raises(DriftError, match="5 steps back"):
+        rows_of(Walk(OFFSET, start=0, size=10, drift="resync"), listing, between=replace)
+
+
+@pytest.mark.parametrize(("total", "said"), [("exact", False), ("absent", True)])
+def test_one_row_at_a_time_can_be_joined_by_an_unchanged_total_alone(total: str, said: bool) -> None:
+    """A server that gives one row whatever is asked: resync works while an exact total stands still."""
+    listing = Listing(8, clamp=1, totals=total)
+    walk = Walk(OFFSET, start=0, size=5, drift="resync")
+    if said:
+        with pytest.raises(DriftError, match="one row at a time"):
+            rows_of(walk, listing)
+    else:
+        assert rows_of(walk, listing) == listing.ids
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda ids: ids.insert(0, "new"), "the total went from 40 to 41"),
+        (lambda ids: ids.pop(3), "the total went from 40 to 39"),
+        (lambda ids: ids.insert(0, ids.pop()), "rows that came before came again|is not the one that came last"),
+        (lambda ids: ids.append(ids.pop(2)), "is not the one that came last"),
+    ],
+)
+def test_raise_says_what_moved(change: object, said: str) -> None:
+    """The first sign is an error that tells it."""
+    listing = Listing(40)
+
+    def move() -> None:
+        if len(listing.asked) == 2:
+            change(listing.ids)  # type: ignore[operator]
+
+    with pytest.raises(DriftError, match=said):
+        rows_of(Walk(OFFSET, start=0, size=10, drift="raise"), listing, between=move)
+
+
+def test_dedupe_goes_on_behind_a_flood() -> None:
+    """Where more rows enter than were walked, one look finds the place behind them: none of them is in between."""
+    listing = Listing(40)
+
+    def flood() -> None:
+        if len(listing.asked) == 2:
+            listing.insert(500)
+
+    walk = Walk(OFFSET, start=0, size=10)
+    assert rows_of(walk, listing, between=flood) == [f"row-{number}" for number in range(40)]
+    assert len(listing.asked) == 6
+
+
+def test_dedupe_stays_where_rows_entered_further_down() -> None:
+    """Where the look finds nothing, the walk goes on where it was."""
+    listing = Listing(40)
+
+    def flood() -> None:
+        if len(listing.asked) == 2:
+            listing.insert(30, 35)
+
+    rows = rows_of(Walk(OFFSET, start=0, size=10), listing, between=flood)
+    assert rows == listing.ids
+
+
+class TestABookmark:
+    def test_names_the_last_rows_and_the_place(self) -> None:
+        """The row in hand counts as done, and no more than a few ids are kept."""
+        walk, listing = Walk(OFFSET, start=0, size=10), Listing(40)
+        assert walk.bookmark(0) == Bookmark(0, 0)
+        pages = drive(walk, listing)
+        first = next(pages)
+        ids = [identity for identity, _ in first]
+        assert walk.bookmark(3, ids[:3]) == Bookmark(0, 3, tuple(ids[:3]), 40)
+        next(pages)
+        found = walk.bookmark(13, [*ids, "row-10", "row-11", "row-12"])
+        assert found.anchors[-1] == "row-12"
+        assert len(found.anchors) == ANCHORS
+
+    @pytest.mark.parametrize("shape", [OFFSET, PAGES])
+    @pytest.mark.parametrize("drift", ["dedupe", "resync"])
+    @pytest.mark.parametrize("gone", [0, 1, 7])
+    @pytest.mark.parametrize("entered", [0, 3, 200])
+    def test_finds_its_row_again(self, shape: object, drift: str, gone: int, entered: int) -> None:
+        """Rows entered at the top, and of the ids that it keeps all but one may be gone."""
+        listing = Listing(60, shape)  # type: ignore[arg-type]
+        last = [f"row-{number}" for number in range(17, 25)]
+        bookmark = Bookmark(0, 25, tuple(last), 60)
+        listing.insert(entered)
+        listing.ids = [row for row in listing.ids if row not in last[8 - gone :]]
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        assert rows_of(walk, listing) == [f"row-{number}" for number in range(25, 60)]
+
+    @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
+    @pytest.mark.parametrize("left", [0, 1, 5, 60])
+    def test_of_rows_that_are_all_gone_is_an_error(self, total: str, left: int) -> None:
+        """Where none of the rows is there any more, the walk says so: it can neither lose nor repeat quietly."""
+        listing = Listing(left, totals=total)
+        bookmark = Bookmark(0, 25, ("gone-1", "gone-2"), 60)
+        with pytest.raises(DriftError, match="none of the rows is there any more"):
+            rows_of(Walk(OFFSET, start=0, size=10, resume=bookmark), listing)
+        assert len(listing.asked) < 20
+
+    def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
+        """Without ids there is nothing to find: the walk begins at its start."""
+        listing = Listing(30)
+        assert rows_of(Walk(OFFSET, start=0, size=10, resume=Bookmark(5, 5)), listing) == listing.ids[5:]
+
+    def test_of_a_walk_that_had_ended_gives_nothing_more(self) -> None:
+        """What was done stays done."""
+        listing = Listing(30)
+        bookmark = Bookmark(0, 30, tuple(listing.ids[-3:]), 30)
+        assert rows_of(Walk(OFFSET, start=0, size=10, resume=bookmark), listing) == []
+
+    def test_stays_at_the_lowest_row_while_others_above_are_read(self) -> None:
+        """Rows that entered above what is out never become what a resumed walk looks for."""
+        listing = Listing(30)
+        walk = Walk(OFFSET, start=0, size=10, drift="resync")
+        pages = drive(walk, listing)
+        next(pages)
+        listing.insert(25)
+        page = next(pages)
+        assert page[0][0] == "row-30"
+        assert walk.bookmark(page[0][1], [page[0][0]]).anchors[-1] == "row-9"
