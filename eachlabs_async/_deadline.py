@@ -54,6 +54,12 @@ class Lane:
             self._timer = loop.call_at(deadline.ends, self._ring, loop)
         return deadline
 
+    def extend(self, deadline: Deadline, loop: asyncio.AbstractEventLoop) -> None:
+        """Let a deadline begin anew: it goes to the end of the lane. One that has passed stays as it is."""
+        if self._running.pop(deadline, deadline) is None:
+            deadline.ends = loop.time() + self.length_s
+            self._running[deadline] = None
+
     def leave(self, deadline: Deadline) -> None:
         """End a deadline, passed or not."""
         self._running.pop(deadline, None)

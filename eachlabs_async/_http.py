@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from itertools import count
 from typing import Any, Final
 from urllib.parse import unquote
@@ -49,19 +49,45 @@ class Route:
     with_json: dict[str, Any]
 
 
-async def exchange(route: Route, method: str, url: URL, body: bytes | None, timeouts: aiohttp.ClientTimeout) -> Answer:
-    """Send one request once and read the whole answer; an `APIConnectionError` where none came."""
+async def exchange(
+    route: Route,
+    method: str,
+    url: URL,
+    body: bytes | None,
+    timeouts: aiohttp.ClientTimeout,
+    heard: Callable[[], None],
+) -> Answer:
+    """Send one request once and read the whole answer; an `APIConnectionError` where none came.
+
+    `heard` is called whenever a part of an answer came and more is awaited.
+    """
     response: aiohttp.ClientResponse | None = None
     try:
         if body is None:
             response = await route.session.request(method, url, timeout=timeouts, **route.plain)
         else:
             response = await route.session.request(method, url, data=body, timeout=timeouts, **route.with_json)
-        return Answer(response.status, response.headers, Body(await response.read()))
+        # A small body is there with the headers.
+        content = await (response.read() if response.content.is_eof() else _in_parts(response, heard))
+        return Answer(response.status, response.headers, Body(content))
     except Exception as exc:
         failure = describe(exc)
     response = None  # Its repr shows the answer's headers, and a traceback shows the locals of this frame.
     raise failure
+
+
+async def _in_parts(response: aiohttp.ClientResponse, heard: Callable[[], None]) -> bytes:
+    """Read a body as it comes."""
+    content = response.content
+    parts: list[Body] = []
+    try:
+        while not content.at_eof():
+            heard()
+            parts.append(Body(await content.readany()))
+    except BaseException:
+        response.close()
+        raise
+    return b"".join(parts)
 
 
 async def put(
@@ -178,8 +204,8 @@ class Sessions:
         """Say whether the session was passed in."""
         return self._given is not None
 
-    def timeouts(self, connect_s: float, read_s: float) -> aiohttp.ClientTimeout:
-        """Give aiohttp's own timers for one try.
+    def timeouts(self, connect_s: float, read_s: float | None = None) -> aiohttp.ClientTimeout:
+        """Give aiohttp's own timers for one try; without `read_s` somebody else watches over the silence.
 
         The pool of a session that was passed in may be small, and `connect` would count the wait for it.
         """
@@ -227,8 +253,9 @@ class Sessions:
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(send_once,),
         )
+        # The same as `send_once`, which a session of the caller's needs, at no cost a request. A test counts sends.
+        setattr(session, "_retry_connection", False)  # noqa: B010  # there is no public name for it
         self._own.append(session)
         return session
 

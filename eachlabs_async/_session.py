@@ -13,6 +13,7 @@ import logging
 import random
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import backoff
@@ -40,7 +41,7 @@ T = TypeVar("T")
 log: Final = logging.getLogger("eachlabs_async")
 
 MAX_REDIRECTS: Final = 5
-LARGE_BODY: Final = 512 * 1024
+LARGE_BODY: Final = 64 * 1024
 """Bytes from which on a body is read in a thread."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
@@ -54,7 +55,9 @@ class Transport:
         self.retry = retry
         self.timeouts = timeouts
         self._lane = Lane(timeouts.deadline_s)
-        self._timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
+        # One timer for all that are silent, where aiohttp sets and unsets two for each request.
+        self._silence = Lane(timeouts.read_s)
+        self._timers = session.http.timeouts(timeouts.connect_s)
 
     def call(
         self,
@@ -88,8 +91,8 @@ class Transport:
         """Read the body of a call's success as `kind`; a large one in a thread, so that it cannot hold up the loop.
 
         msgspec reads without letting go of the interpreter, at some 2 ms a MiB: a body of 10 MiB holds up the loop
-        for 20 ms, in a thread or not. What it refuses is read in pure Python, some ten times slower, and that, in
-        a thread, lets the loop run.
+        for 20 ms, in a thread or not. What it refuses is read in pure Python, near a hundred times slower, and
+        that, in a thread, lets the loop run.
         """
         if len(body) < LARGE_BODY:
             return self.decoded(call, body, kind)
@@ -176,7 +179,7 @@ class Transport:
             route = self.session.route(call.service, creating=call.creating)
             call.attempts += 1
             call.in_flight = call.tried = True
-            answer = await _http.exchange(route, call.method, call.url, call.body, self._timers)
+            answer = await self._exchange(call, route, call.url)
             if answer.status in _REDIRECTS:
                 answer = await self._follow(call, route, answer)
             call.in_flight = False
@@ -193,12 +196,28 @@ class Transport:
             return answer.body
         raise self._refused(call, answer)
 
+    async def _exchange(self, call: Call, route: _http.Route, url: URL) -> _http.Answer:
+        """Send and read once, within the read time-out: the longest silence."""
+        loop = asyncio.get_running_loop()
+        silence = self._silence
+        watch = silence.enter(loop)
+        try:
+            return await _http.exchange(
+                route, call.method, url, call.body, self._timers, partial(silence.extend, watch, loop)
+            )
+        except asyncio.CancelledError:
+            if not watch.took_effect():
+                raise
+        finally:
+            silence.leave(watch)
+        raise APITimeoutError(f"no answer within the read time-out of {silence.length_s:g} s")
+
     async def _follow(self, call: Call, route: _http.Route, answer: _http.Answer) -> _http.Answer:
         """Follow redirects within the origin, where following repeats the request as it is; refuse all others."""
         url = call.url
         for _ in range(MAX_REDIRECTS):
             url = self._redirected(call, url, answer)
-            answer = await _http.exchange(route, call.method, url, call.body, self._timers)
+            answer = await self._exchange(call, route, url)
             if answer.status not in _REDIRECTS:
                 return answer
         raise APIConnectionError(f"more than {MAX_REDIRECTS} redirects", retryable=False)

@@ -10,9 +10,8 @@ from attrs import define, field, frozen
 
 T = TypeVar("T")
 
-_STEPS: Final = 20
-"""Steps of the latency scale for each factor e: neighbouring ones are 5 % apart."""
-_LEAST_S: Final = 1e-6
+_STEPS: Final = 64
+"""Steps of the latency scale for each doubling, of which a number's mantissa uses the upper half: 3 % apart at most."""
 
 
 @define(eq=False)
@@ -67,20 +66,23 @@ class BulkStats:
     in_flight: int = 0
     paused: int = 0
     errors: Counter[str] = field(factory=Counter[str])
-    _latencies: Counter[int] = field(factory=Counter[int], repr=False)
+    _latencies: dict[int, int] = field(factory=dict[int, int], repr=False)
 
     def note_latency(self, elapsed_s: float) -> None:
         """Count one latency, by its step on a logarithmic scale."""
-        self._latencies[round(math.log(max(elapsed_s, _LEAST_S)) * _STEPS)] += 1
+        mantissa, exponent = math.frexp(elapsed_s)
+        step = exponent * _STEPS + int(mantissa * _STEPS)
+        self._latencies[step] = self._latencies.get(step, 0) + 1
 
     def latency_s(self, share: float) -> float:
         """Give the latency, in seconds, that `share` (0 to 1) of the ids did not exceed; 0 before the first."""
-        wanted = share * self._latencies.total()
+        wanted = share * sum(self._latencies.values())
         counted = 0
         for step in sorted(self._latencies):
             counted += self._latencies[step]
             if counted >= wanted:
-                return math.exp(step / _STEPS)
+                exponent, mantissa = divmod(step, _STEPS)
+                return math.ldexp((mantissa + 0.5) / _STEPS, exponent)
         return 0.0
 
     @property

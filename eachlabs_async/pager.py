@@ -204,8 +204,7 @@ class Pager(Generic[T]):
         self._look_ahead = 0
         async with aclosing(self._claim(self._pages())) as pages:
             async for page in pages:
-                if page.rows:
-                    return page.rows[0]
+                return page.rows[0]
         return None
 
     async def collect(self, max_rows: int | None = None) -> list[T]:

@@ -6,9 +6,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from eachlabs_async._paging import Ask
+from eachlabs_async._paging import Ask, PageShape
 from eachlabs_async._walk import Walk
-from eachlabs_async._paging import PageShape
 
 OFFSET = PageShape(dialect="offset", rows="rows", identity="id", total="total", capped="capped")
 PAGES = PageShape(dialect="page", rows="rows", identity="id", total="total", size="size")

@@ -197,11 +197,12 @@ class TestWatching:
         """A 404 within the first seconds says nothing."""
 
         def hidden(answer: Any, seen: Seen) -> Any:
-            return {**answer, "executions": []}
+            return {**answer, "executions": []} if rule.fired < 3 else answer
 
         async with stage() as (emulator, client):
-            emulator.faults.add(Fault.edit(hidden), endpoint="workflow_executions.list", times=3)
-            emulator.faults.add(Fault.status(404), endpoint=("predictions.get", "workflow_executions.get"), times=3)
+            gets = ("predictions.get", "workflow_executions.get")
+            rule = emulator.faults.add(Fault.status(404), endpoint=gets, times=3)
+            emulator.faults.add(Fault.edit(hidden), endpoint="workflow_executions.list")
             result = await mapped(emulator, client, kind, numbered(2, seconds=0.1)).collect()
             assert len(result.values) == 2
 

@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, event, settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from listings import KINDS, Reached, ids_of, reached
@@ -79,7 +79,8 @@ class WalkMachine(RuleBasedStateMachine):
         self.by_page = "runs" in kind
         self.there = self.now()
         self.rows: list[str] = []
-        self.inserted = self.removed = self.flooded = False
+        self.inserted = self.removed = False
+        self.flooded = self.elsewhere = self.killed = False
         self.said = ""
         self.ended = False
         self.walk = self.open()
@@ -105,6 +106,10 @@ class WalkMachine(RuleBasedStateMachine):
     def moved(self) -> bool:
         return self.inserted or self.removed
 
+    @property
+    def only_at_the_top(self) -> bool:
+        return not (self.removed or self.elsewhere)
+
     # ---- the listing moves
 
     @rule(count=some)
@@ -119,6 +124,7 @@ class WalkMachine(RuleBasedStateMachine):
     def enter_anywhere(self, count: int, at: int) -> None:
         self.flooded |= count >= len(self.rows)
         self.listing.rows.insert(count, min(at, len(self.listing.rows)), status=STATUS[self.listing.endpoint])
+        self.elsewhere = True
         self.inserted |= bool(self.listing.requests)
         self.note_start()
 
@@ -187,7 +193,7 @@ class WalkMachine(RuleBasedStateMachine):
         checkpoint = self.pager.checkpoint
         self.run(self.pager.aclose())
         self.limit, self.look_ahead = limit, look_ahead
-        self.flooded |= not self.exact  # Without a total such a flood is not seen: see `Walk`.
+        self.killed = True
         self.walk = self.open(checkpoint)
 
     # ---- and is held to its word
@@ -208,7 +214,9 @@ class WalkMachine(RuleBasedStateMachine):
         staying = [row_id for row_id in self.there if row_id in left]
         came = [row_id for row_id in self.rows if row_id in set(staying)]
         event(f"{self.drift}: {self.said[:30] or 'walked to the end'}")
-        if self.drift != "resync" and self.flooded and not self.exact:
+        if self.drift != "resync" and self.killed and self.flooded and not (self.exact and self.only_at_the_top):
+            # More rows entered than were out, and nothing told so: of a walk that does not join its pages, and that
+            # is killed among those rows, the checkpoint cannot know the rows below them.
             return
         assert len(came) == len(set(came)), "a row came twice"
         assert self.said != "no checkpoint"
@@ -216,16 +224,11 @@ class WalkMachine(RuleBasedStateMachine):
             assert self.moved, "a listing at rest cannot be walked"
             if self.said == "moved":
                 assert self.drift == "raise"
-        elif self.drift == "dedupe" and self.removed or self.by_page and self.inserted and self.removed:
+        elif (self.drift == "dedupe" and self.removed) or (self.by_page and self.inserted and self.removed):
             pass
         else:
             assert came == staying, "a row that stayed is missing, or out of order"
 
 
 TestWalks = WalkMachine.TestCase
-TestWalks.settings = settings(
-    settings(),
-    max_examples=max(40, settings().max_examples // 10),
-    stateful_step_count=15,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestWalks.settings = settings(settings(), stateful_step_count=15)

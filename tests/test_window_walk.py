@@ -16,6 +16,7 @@ from eachlabs_async import APIStatusError, Window
 from eachlabs_async.emulator import Fault
 
 SECOND = timedelta(seconds=1)
+TICK = timedelta(microseconds=1)
 
 
 @pytest.fixture
@@ -91,8 +92,12 @@ async def test_windows_walk_in_another_process_as_here(listing: Reached) -> None
 
 
 async def test_no_windows_are_no_rows(listing: Reached) -> None:
-    """An empty list is walked in no time."""
+    """An empty list is walked in no time, and so is a window whose only rows belong to its neighbours."""
     assert [row async for row in listing.client.executions.walk_windows([])] == []
+    newest = datetime.fromisoformat(next(iter(listing.rows))["created_at"])
+    beside = Window(newest - 3 * TICK, newest - 2 * TICK)
+    assert [row async for row in listing.client.executions.walk_windows([beside])] == []
+    assert listing.emulator.log[-1].query["to"] > newest.isoformat()
 
 
 async def test_it_is_walked_once_and_checks_its_arguments(listing: Reached) -> None:
@@ -125,8 +130,13 @@ async def test_leaving_early_leaves_nothing(listing: Reached, ordered: bool) -> 
     gc.collect()
     await until(lambda: not walkers() and listing.emulator.in_flight == 0)
     walk = listing.client.executions.walk_windows(windows, ordered=ordered)
+    rows = aiter(walk)
+    await anext(rows)
     await walk.aclose()
     await walk.aclose()
+    assert not walkers()
+    with pytest.raises(StopAsyncIteration):
+        await anext(rows)
 
 
 @pytest.mark.parametrize("ordered", [True, False])

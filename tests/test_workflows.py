@@ -100,6 +100,8 @@ async def test_a_workflow_is_made_as_its_edition_wants() -> None:
                 await client.workflows.create("N", description="D")
             with pytest.raises(TypeError, match="name must be a str, not NoneType"):
                 await client.workflows.create(None)  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="name must be a str, not NoneType"):
+                await client.workflows.rename("w", None)  # type: ignore[arg-type]
 
 
 async def test_a_version_is_put_as_its_edition_wants() -> None:
