@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Mapping
 from itertools import count
 from typing import Any, Final
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ from attrs import define
 from multidict import CIMultiDict
 from yarl import URL
 
+from ._deadline import Deadline, Lane
 from ._keys import Key
 from ._version import __version__
 from ._wire import Body
@@ -55,11 +56,12 @@ async def exchange(
     url: URL,
     body: bytes | None,
     timeouts: aiohttp.ClientTimeout,
-    heard: Callable[[], None],
+    silence: Lane,
+    watch: Deadline,
 ) -> Answer:
     """Send one request once and read the whole answer; an `APIConnectionError` where none came.
 
-    `heard` is called whenever a part of an answer came and more is awaited.
+    Whenever a part of an answer came and more is awaited, `watch` begins anew in the lane `silence`.
     """
     response: aiohttp.ClientResponse | None = None
     try:
@@ -68,7 +70,7 @@ async def exchange(
         else:
             response = await route.session.request(method, url, data=body, timeout=timeouts, **route.with_json)
         # A small body is there with the headers.
-        content = await (response.read() if response.content.is_eof() else _in_parts(response, heard))
+        content = await (response.read() if response.content.is_eof() else _in_parts(response, silence, watch))
         return Answer(response.status, response.headers, Body(content))
     except Exception as exc:
         failure = describe(exc)
@@ -76,13 +78,13 @@ async def exchange(
     raise failure
 
 
-async def _in_parts(response: aiohttp.ClientResponse, heard: Callable[[], None]) -> bytes:
+async def _in_parts(response: aiohttp.ClientResponse, silence: Lane, watch: Deadline) -> bytes:
     """Read a body as it comes."""
-    content = response.content
+    content, loop = response.content, asyncio.get_running_loop()
     parts: list[Body] = []
     try:
         while not content.at_eof():
-            heard()
+            silence.extend(watch, loop)
             parts.append(Body(await content.readany()))
     except BaseException:
         response.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from ._session import Transport
+from ._session import LARGE_BODY, Transport
 from .endpoints import Endpoint
 from .errors import EachLabsError
 from .outcomes import Outcome
@@ -38,7 +38,11 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
             call = transport.call(endpoint, before + slot.encoded + after, query, crowd=True)
             outcome = slot.outcome
             try:
-                outcome.value = await transport.get(call, kind)
+                body = await transport.send(call)
+                if len(body) < LARGE_BODY:
+                    outcome.value = transport.decoded(call, body, kind)
+                else:
+                    outcome.value = await transport.read(call, body, kind)
             except EachLabsError as exc:
                 outcome.error = exc.with_traceback(None)
             outcome.attempts = call.attempts

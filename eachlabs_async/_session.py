@@ -13,7 +13,6 @@ import logging
 import random
 from collections.abc import Generator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import backoff
@@ -202,9 +201,7 @@ class Transport:
         silence = self._silence
         watch = silence.enter(loop)
         try:
-            return await _http.exchange(
-                route, call.method, url, call.body, self._timers, partial(silence.extend, watch, loop)
-            )
+            return await _http.exchange(route, call.method, url, call.body, self._timers, silence, watch)
         except asyncio.CancelledError:
             if not watch.took_effect():
                 raise

@@ -26,7 +26,8 @@ PURE = [
 
 ROWS = [
     *PURE,
-    {"_tasks", "_deadline", "_gate", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
+    {"_deadline"},
+    {"_tasks", "_gate", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
     {"_services"},
     {"_session"},
     {"_jobs", "_uploads"},
