@@ -14,7 +14,7 @@ from typing import Final
 from ._map_run import STOPS_ALL
 from ._session import Transport
 from .endpoints import GET_WORKFLOW_EXECUTION
-from .errors import EachLabsError, NotFoundError, ResponseDecodeError
+from .errors import EachLabsError, NotFoundError, PaginationError, ResponseDecodeError
 from .pager import Pager
 from .records import WorkflowExecution, WorkflowExecutionSummary
 
@@ -58,8 +58,8 @@ class Look:
                         if len(left) > _KEPT_FOR_IDS:
                             self._place = page.offset + len(page.rows)
                         break
-        except ResponseDecodeError:
-            pass  # One row that cannot be read must not hide the others for ever: they are asked for by id.
+        except (ResponseDecodeError, PaginationError):
+            pass  # A listing that makes no sense must not hide what runs for ever: they are asked for by id.
         for identity in self._next_of(left, REQUESTS_A_LOOK - pager.stats.requests):
             if await self._is_settled(identity, identity in fresh):
                 settled.append(identity)

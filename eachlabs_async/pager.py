@@ -334,9 +334,12 @@ class Pager(Generic[T]):
                 self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
 
     async def _drop(self, asks: list[Ask]) -> None:
-        tasks = [self._ahead.pop(ask)[0] for ask in asks if ask in self._ahead]
+        tasks = [self._ahead[ask][0] for ask in asks if ask in self._ahead]
         if tasks:
+            # They stay listed until they have ended, so that whoever else ends the walk meanwhile waits for them too.
             await end(tasks)
+            for ask in asks:
+                self._ahead.pop(ask, None)
 
     async def _fetch(self, ask: Ask) -> _Read[T]:
         shape = self._shape
