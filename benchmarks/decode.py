@@ -103,7 +103,7 @@ def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], l
 
 async def _table(title: str, body: bytes, kind: Any, *, quick: bool, goal: float | None = None) -> Table:
     readers, absent = _readers(body, kind)
-    times = (20_000 if len(body) < 5_000 else 1_000) // (10 if quick else 1)
+    times = 1_500 if len(body) < 5_000 else 60
 
     def repeated(read: Callable[[], object]) -> Any:
         async def variant() -> None:
@@ -113,7 +113,7 @@ async def _table(title: str, body: bytes, kind: Any, *, quick: bool, goal: float
         return variant
 
     variants = {name: repeated(read) for name, read in readers.items()}
-    spent = await interleave(variants, rounds=3 if quick else 9)
+    spent = await interleave(variants, rounds=5 if quick else 60)
     rows = compare(spent, base="json.loads", units=times) + missing(absent)
     table = Table(title, "body", "json.loads", rows, note=f"{len(body)} bytes")
     if goal is not None:

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Final, TypeAlias
 
 from attrs import asdict, define
@@ -31,12 +31,16 @@ Variant: TypeAlias = Callable[[], Awaitable[object]]
 
 @define
 class Row:
-    """One line of a table: `ratio` is to the table's base, by the time that `by` names."""
+    """One line of a table: `ratio` is to the table's base, by the time that `by` names; half the rounds lie within
+    `low` and `high`.
+    """
 
     name: str
     cpu_us: float | None = None
     wall_us: float | None = None
     ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
     note: str = ""
 
 
@@ -89,7 +93,8 @@ def compare(spent: Mapping[str, list[tuple[float, float]]], *, base: str, units:
     for name, costs in spent.items():
         ratios = [cost[which] / other[which] for cost, other in zip(costs, spent[base], strict=True)]
         cpu, wall = (median(cost[place] for cost in costs) / units * 1e6 for place in (0, 1))
-        rows.append(Row(name, cpu, wall, median(ratios)))
+        low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        rows.append(Row(name, cpu, wall, middle, low, high))
     return rows
 
 

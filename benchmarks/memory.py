@@ -82,7 +82,7 @@ def _case(network: bool, base: str, count: int, ordered: bool) -> Row:
     growth, cpu, wall = heard.recv()
     process.join()
     name = f"{count:,} ids, {'HTTP' if network else 'no network'}, {'ordered' if ordered else 'as they come'}"
-    return Row(name, cpu / count * 1e6, wall / count * 1e6, growth / GOAL_MIB, f"{growth:.1f} MiB")
+    return Row(name, cpu / count * 1e6, wall / count * 1e6, growth / GOAL_MIB, note=f"{growth:.1f} MiB")
 
 
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:

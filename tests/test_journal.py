@@ -109,6 +109,14 @@ async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path
     await again.close()
 
 
+async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A folder that is not there is a clear error too."""
+    journal = Journal(tmp_path / "nowhere" / "job.sqlite", "job")
+    with pytest.raises(ValueError, match="cannot be opened"):
+        await journal.open()
+    await journal.close()
+
+
 async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     """What a later version wrote is not guessed at."""
     path = tmp_path / "job.sqlite"

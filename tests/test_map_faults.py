@@ -233,7 +233,7 @@ class TestWatching:
 
         def hidden(answer: Any, seen: Seen) -> Any:
             rows = [row for row in answer["executions"] if row["execution_id"] != emulator.submitted[0].id]
-            return {**answer, "executions": rows}
+            return {**answer, "executions": rows, "total_count": len(rows)}
 
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.edit(hidden), endpoint="workflow_executions.list")
@@ -248,14 +248,21 @@ class TestWatching:
             assert len(seen) == 4
 
     @both_kinds
-    async def test_one_that_cannot_be_read_is_an_outcome(self, kind: str) -> None:
+    @pytest.mark.parametrize("listed", ["listed", "hidden"])
+    async def test_one_that_cannot_be_read_is_an_outcome(self, kind: str, listed: str) -> None:
         """A record that makes no sense, and a service that fails, are that input's alone."""
 
         def broken(answer: Any, seen: Seen) -> Any:
             ours = emulator.submitted and answer.get("id", answer.get("execution_id")) == emulator.submitted[0].id
             return {**answer, "status": 5} if ours else answer
 
+        def hidden(answer: Any, seen: Seen) -> Any:
+            rows = [row for row in answer["executions"] if row["execution_id"] != emulator.submitted[0].id]
+            return {**answer, "executions": rows, "total_count": len(rows)}
+
         async with stage() as (emulator, client):
+            if listed == "hidden":
+                emulator.faults.add(Fault.edit(hidden), endpoint="workflow_executions.list")
             emulator.faults.add(Fault.edit(broken), endpoint=("predictions.get", "workflow_executions.get"))
             result = await mapped(emulator, client, kind, numbered(3)).collect()
             assert len(result.errors) == 1

@@ -318,7 +318,13 @@ class TestKilled:
 @contextlib.asynccontextmanager
 async def _process(code: str, arguments: list[Any]) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error::ResourceWarning", "-c", code, json.dumps(arguments), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-W",
+        "error::ResourceWarning",
+        "-c",
+        code,
+        json.dumps(arguments),
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         yield process
@@ -326,5 +332,3 @@ async def _process(code: str, arguments: list[Any]) -> AsyncIterator[asyncio.sub
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-

@@ -11,6 +11,7 @@ import pytest
 from map_jobs import EDITIONS, stage, until
 
 from eachlabs_async import ExecutionFailedError, NotFoundError, WaitTimeoutError
+from eachlabs_async._map_work import WaitWork
 from eachlabs_async._settled import REQUESTS_A_LOOK, Look
 from eachlabs_async.emulator import Emulator, Fault
 
@@ -63,10 +64,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     return counted
 
 
-async def passing(emulator: Emulator, seconds: int = 6) -> None:
-    """Let time pass, a second at a time."""
-    for _ in range(seconds):
-        await asyncio.sleep(0.1)
+async def passing(emulator: Emulator, looks: list[Counter[str]], seconds: int = 5) -> None:
+    """Let time pass, a second for each look."""
+    for second in range(seconds):
+        await until(lambda: len(looks) > second)  # noqa: B023  # it is called in this turn
         emulator.clock.advance(1.0)
 
 
@@ -75,7 +76,7 @@ async def test_a_thousand_executions_cost_fifteen_requests_a_look(edition: str, 
     """However many run, a look is cheap; what has ended is read whole, once, and the others go on being watched."""
     async with stage(edition, virtual_time=True) as (emulator, client):
         ids = started(emulator, 1000)
-        time = asyncio.create_task(passing(emulator))
+        time = asyncio.create_task(passing(emulator, looks))
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids)
         found = {outcome.index: outcome async for outcome in run}
         await time
@@ -109,7 +110,7 @@ async def test_a_few_far_down_are_asked_for_by_their_ids(looks: list[Counter[str
     async with stage(virtual_time=True) as (emulator, client):
         ids = started(emulator, 3)
         started(emulator, 1000)
-        time = asyncio.create_task(passing(emulator))
+        time = asyncio.create_task(passing(emulator, looks, 3))
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids)
         assert len([outcome async for outcome in run]) == 3
         await time
@@ -214,6 +215,13 @@ async def test_a_key_that_is_revoked_ends_the_wait() -> None:
         with pytest.raises(Exception, match="403"):
             await run.collect()
         await until(lambda: not emulator.in_flight)
+
+
+async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
+    """So there is nothing to look for, and nowhere."""
+    work = WaitWork(cast("Any", None), cast("Any", None))
+    assert await work.find(["a", "b"], 0.0, set(), {}) == [None, None]
+    assert work.lookup(0.0) == {}
 
 
 def test_it_is_the_turn_of_who_waited_longest() -> None:
