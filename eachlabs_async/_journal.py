@@ -143,8 +143,18 @@ class Journal:
         return self._db
 
     async def _run(self, work: Callable[[], R]) -> R:
-        # Seen through, whatever becomes of the waiter: not even what stands behind another write is dropped.
-        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(work)))
+        # Seen through, whatever becomes of the waiter: who goes on after a cancellation finds it done.
+        doing = asyncio.wrap_future(self._thread.submit(work))
+        cancelled: asyncio.CancelledError | None = None
+        while not doing.done():
+            try:
+                await asyncio.wait([doing])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+        if cancelled is not None:
+            doing.exception()  # Looked at, so that the loop does not report it.
+            raise cancelled
+        return doing.result()
 
     async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         def write() -> None:

@@ -77,8 +77,8 @@ class BulkFetch(Generic[T]):
             raise TypeError(f"ids must be an iterable or async iterable of ids, not {type(ids).__name__}")
         if known is not None and not callable(known) and not isinstance(known, Mapping):
             raise TypeError(f"known must be a mapping or a callable, not {type(known).__name__}")
-        look_up = known.get if isinstance(known, Mapping) else known
-        self._known: Callable[[str], T | None] | None = look_up
+        given: Any = known
+        self._known: Callable[[str], T | None] | None = given.get if isinstance(known, Mapping) else given
         self._job = job
         self._concurrency = checked_count("concurrency", concurrency, least=1)
         self._chunk_size = checked_count("chunk_size", chunk_size, least=1)

@@ -103,7 +103,11 @@ async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path
         write.cancel()
     await asyncio.wait(writes)
     assert all(write.cancelled() for write in writes)
-    await journal.close()
+    closing = asyncio.create_task(journal.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
     again = await opened(path)
     assert len(await again.entries(range(5))) == 5
     await again.close()
