@@ -125,7 +125,7 @@ def _cpu_model() -> str:
 
 def facts() -> dict[str, Any]:
     """Say what was measured with what: versions and the machine."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)

@@ -85,10 +85,10 @@ def _noxus(stack: AsyncExitStack, base: str, rows: int) -> Variant:
 
 
 def _replicate(stack: AsyncExitStack, base: str, rows: int) -> Variant:
-    import replicate
+    from replicate.client import Client
     from replicate.pagination import async_paginate
 
-    sdk = replicate.Client(api_token="key", base_url=base)
+    sdk = Client(api_token="key", base_url=base)
     stack.push_async_callback(sdk._async_client.aclose)  # it has no way of its own to be closed
 
     async def variant() -> None:

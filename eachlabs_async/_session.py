@@ -19,7 +19,7 @@ import backoff
 from yarl import URL
 
 from . import _http
-from ._codec import decode, decode_each, decode_json
+from ._codec import decode, decode_by_authority, decode_each, decode_fast, decode_json
 from ._deadline import Lane
 from ._retry import RetryPolicy, Timeouts, asked_pause_s, leaves_outcome_open, may_send_again
 from ._services import Call, Session
@@ -87,30 +87,39 @@ class Transport:
         return await self.read(call, await self.send(call), kind)
 
     async def read(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Read the body of a call's success as `kind`; a large one in a thread, so that it cannot hold up the loop.
+        """Read the body of a call's success as `kind`; a large one so that it cannot hold up the loop.
 
         msgspec reads without letting go of the interpreter, at some 2 ms a MiB: a body of 10 MiB holds up the loop
-        for 20 ms, in a thread or not. What it refuses is read in pure Python, near a hundred times slower, and
-        that, in a thread, lets the loop run.
+        for 20 ms, and a thread would change nothing. What it refuses is read in pure Python, near a hundred times
+        slower: that is done in a thread, which lets the loop run.
         """
         if len(body) < LARGE_BODY:
             return self.decoded(call, body, kind)
-        return await asyncio.to_thread(self.decoded, call, body, kind)
+        found = decode_fast(body, kind)
+        return found if found is not None else await asyncio.to_thread(self.decoded, call, body, kind, slow=True)
 
-    def decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
+    def decoded(self, call: Call, body: bytes, kind: type[T], *, slow: bool = False) -> T:
         """Read the body of a call's success as `kind`; a `ResponseDecodeError` that names the call."""
         try:
-            return decode(body, kind)
+            return (decode_by_authority if slow else decode)(body, kind)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
         raise self.settled(call, failure)
 
     def decoded_each(
-        self, call: Call, body: bytes, kind: type[Any], *, rows: str, row_kind: type[T], identity: str
+        self,
+        call: Call,
+        body: bytes,
+        kind: type[Any],
+        *,
+        rows: str,
+        row_kind: type[T],
+        identity: str,
+        slow: bool = False,
     ) -> list[tuple[str | None, T | ResponseDecodeError]]:
         """Read a body row by row: each row's id, with the row or the error that is its own alone."""
         try:
-            read = decode_each(body, kind, rows=rows, row_kind=row_kind, identity=identity)
+            read = decode_each(body, kind, rows=rows, row_kind=row_kind, identity=identity, slow=slow)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
         else:

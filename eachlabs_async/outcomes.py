@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 T = TypeVar("T")
 
+_LEAST_S: Final = 1e-6
 _STEPS: Final = 64
 """Steps of the latency scale for each doubling, of which a number's mantissa uses the upper half: 3 % apart at most."""
 
@@ -70,7 +71,7 @@ class BulkStats:
 
     def note_latency(self, elapsed_s: float) -> None:
         """Count one latency, by its step on a logarithmic scale."""
-        mantissa, exponent = math.frexp(elapsed_s)
+        mantissa, exponent = math.frexp(elapsed_s if elapsed_s > _LEAST_S else _LEAST_S)
         step = exponent * _STEPS + int(mantissa * _STEPS)
         self._latencies[step] = self._latencies.get(step, 0) + 1
 

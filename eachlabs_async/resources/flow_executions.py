@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from .._codec import encode_json
+from .._codec import decode_fast, encode_json
 from .._jobs import Job, Slot
 from .._services import Call
 from .._session import Transport
@@ -79,10 +79,10 @@ def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), crowd=True)
         try:
             body = await transport.send(call)
-            if len(body) < LARGE_ANSWER:
+            if len(body) < LARGE_ANSWER or decode_fast(body, FlowExecutionBatch) is not None:
                 rows = _rows(transport, call, body)
             else:
-                rows = await asyncio.to_thread(_rows, transport, call, body)
+                rows = await asyncio.to_thread(_rows, transport, call, body, slow=True)
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -102,10 +102,10 @@ def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
 
 
 def _rows(
-    transport: Transport, call: Call, body: bytes
+    transport: Transport, call: Call, body: bytes, *, slow: bool = False
 ) -> list[tuple[str | None, FlowExecution | ResponseDecodeError]]:
     return transport.decoded_each(
-        call, body, FlowExecutionBatch, rows="executions", row_kind=FlowExecution, identity="execution_id"
+        call, body, FlowExecutionBatch, rows="executions", row_kind=FlowExecution, identity="execution_id", slow=slow
     )
 
 
