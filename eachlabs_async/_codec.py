@@ -1,15 +1,8 @@
-"""Owns bytes to records and back: the one room that knows cattrs and msgspec; refuses to guess at a type.
+"""Owns bytes to records and back: the one room that knows cattrs; refuses to guess at a type.
 
-Two readers, one truth. The authority parses with the standard library and structures with cattrs, whose hooks
-here coerce nothing. Before it, msgspec decodes straight into the same classes, ten times as fast, and its
-answer is used only where it must equal the authority's. What msgspec refuses, the authority decides; what it
-accepts and the authority reads otherwise has to be noticed here:
-
-- UTF-8 that is broken in a field nobody reads, which msgspec skips over;
-- a time without a zone, with an offset, or in year 1 (Go's "unset"), which msgspec takes as it stands;
-- a time with more than six fractional digits, which msgspec rounds and the authority cuts off.
-
-Only at the interpreter's recursion limit the two may part, by a few levels of nesting; beyond it both refuse.
+Two readers, one truth. The authority, here, parses with the standard library and structures with cattrs, whose hooks
+coerce nothing. Before it, msgspec decodes straight into the same classes (`_fast_reader`), and its answer is used only
+where it must equal the authority's. What msgspec refuses, the authority decides.
 """
 
 from __future__ import annotations
@@ -18,25 +11,18 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
-from importlib import import_module
-from types import UnionType
-from typing import Any, Final, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, NoReturn, TypeVar, cast, get_args
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from ._fast_reader import UNSET, container_of, fast_reader
 from .errors import ResponseDecodeError
 
 T = TypeVar("T")
 _Reader = Callable[[Any, Any], Any]
 
-
-try:
-    _msgspec: Any = import_module("msgspec")
-except ImportError:
-    _msgspec = None
 
 _EXCERPT = 300
 _SENSITIVE = re.compile(r'("(?:api_key|source_ip_address|presigned_url|(?i:x-webhook-secret))"\s*:\s*")[^"]*')
@@ -134,7 +120,6 @@ _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):?([0-5][0-9]))?"
 )
-_UNSET: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def _read_time(value: Any, _: Any) -> datetime | None:
@@ -154,7 +139,7 @@ def _read_time(value: Any, _: Any) -> datetime | None:
         time = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):  # no such day or offset; or UTC leaves the years 1 to 9999
         raise _Refused(f"expected a time that exists, not {value[:40]!r}") from None
-    return None if time == _UNSET else time
+    return None if time == UNSET else time
 
 
 # ---- The authority: cattrs walks, and its notes on the way out give the path.
@@ -173,11 +158,6 @@ def _record_reader(kind: Any) -> _Reader:
     return lambda value, _: structure(value, kind) if _is(value, dict) else _refuse("an object", value)
 
 
-def _container(kind: Any) -> Any:
-    origin: Any = get_origin(kind)
-    return origin if origin in (list, dict) else None
-
-
 def _items_reader(kind: Any) -> _Reader:
     item = get_args(kind)[-1]
     read = _CONVERTER.get_structure_hook(item)
@@ -190,7 +170,7 @@ def _items_reader(kind: Any) -> _Reader:
         rows = value if _is(value, dict) else _refuse("an object", value)
         return {key: _read_item(read, row, key, item) for key, row in rows.items()}
 
-    return read_list if _container(kind) is list else read_dict
+    return read_list if container_of(kind) is list else read_dict
 
 
 def _make_converter() -> cattrs.Converter:
@@ -203,7 +183,7 @@ def _make_converter() -> cattrs.Converter:
     # The whole union, because the text "" is a way of writing null. A time is never required.
     converter.register_structure_hook_func(lambda kind: kind == datetime | None, _read_time)
     converter.register_structure_hook_factory(attrs.has, _record_reader)
-    converter.register_structure_hook_factory(lambda kind: _container(kind) is not None, _items_reader)
+    converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _items_reader)
     converter.register_unstructure_hook(datetime, _write_time)
     return converter
 
@@ -243,102 +223,12 @@ def decode_by_authority(body: bytes, kind: type[T]) -> T:
     raise error  # out here, so that it drags no foreign exception along
 
 
-# ---- The fast reader.
-
-# What msgspec may have read otherwise, as searches that may raise a false alarm but miss nothing: a fraction
-# too long for it, and the characters of a time written as escapes, which would hide one.
-_LONG_FRACTION = re.compile(rb'\.(?=[0-9]{7,}[Zz+"-])')  # looking ahead is faster than matching
-_ESCAPED_TIME = re.compile(rb"\\u00(?:2[BbDdEe]|3[0-9]|[57][Aa])")
-
-
-def _times_source(kind: Any, name: str, depth: int, put: str = "return None") -> list[str]:
-    """Write the lines that collect every time below `name`, which holds a `kind`; `put` keeps one made UTC."""
-    pad = "    " * depth
-    origin = _container(kind)
-    if isinstance(kind, UnionType):
-        options = [option for option in get_args(kind) if option is not type(None)]
-        if len(options) == 1:
-            inner = _times_source(options[0], name, depth + 1, put)
-            return [f"{pad}if {name} is not None:", *inner] if inner else []
-    elif kind is datetime:
-        # Times without a zone are UTC (all those of runs): said here, they need not take the slow way.
-        aware = f"{pad}    if {name}.tzinfo is not None: return None"
-        made_utc = f"{pad}    {name} = {name}.replace(tzinfo=UTC); {put}"
-        return [f"{pad}if {name}.tzinfo is not UTC:", aware, made_utc, f"{pad}add({name})"]
-    elif origin is list or (origin is dict and get_args(kind)[0] is str):
-        each = f"{name}.values()" if origin is dict else name
-        inner = _times_source(get_args(kind)[-1], f"{name}_item", depth + 1)
-        return [f"{pad}for {name}_item in {each}:", *inner] if inner else []
-    elif attrs.has(kind):
-        lines: list[str] = []
-        for field, hint in get_type_hints(kind).items():
-            put = f'put({name}, "{field}", {name}_{field})'
-            inner = _times_source(hint, f"{name}_{field}", depth, put)
-            lines += [f"{pad}{name}_{field} = {name}.{field}", *inner] if inner else []
-        return lines
-    elif kind in (str, int, float, bool, Any):
-        return []
-    raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
-
-
-def _times_collector(kind: Any) -> Callable[[Any], list[datetime] | None] | None:
-    """Make a function that gives the times of a `kind`, or None if one has an offset; None if it has none.
-    It is written as source, as attrs and cattrs write their methods: closures would cost twice as much a row.
-    """
-    lines = _times_source(kind, "record", 1)
-    if not lines:
-        return None
-    source = ["def collect(record):", "    times = []", "    add = times.append", *lines, "    return times"]
-    room: dict[str, Any] = {"UTC": UTC, "put": object.__setattr__}  # records are frozen
-    exec(compile("\n".join(source), f"<times of {kind}>", "exec"), room)  # only our own field names are in it
-    return cast(Callable[[Any], "list[datetime] | None"], room["collect"])
-
-
-def _times_are_exact(times: list[datetime], body: bytes, pack: Callable[[Any], bytes]) -> bool:
-    """Say whether UTC `times` surely equal what `body` writes: none in year 1, none rounded."""
-    if b"\\" in body and _ESCAPED_TIME.search(body):
-        return False
-    # MessagePack writes a UTC time in 6 bytes if it is a whole second from 1970 to 2106, else in 10 or more,
-    # and a list's head in 1 or 3 (5 above 65,535 items: then this says no, which is safe). So one call tells
-    # what would cost three times as much to ask of each time: its year, and whether it has a fraction.
-    if len(pack(times)) <= 6 * len(times) + 3:
-        # Whole seconds all: then only a fraction that was rounded up to the next second can hide. The search
-        # for its nines starts from the right, where CPython uses the faster algorithm.
-        return body.rfind(b".999999") < 0 or not _LONG_FRACTION.search(body)
-    return min(times).year != 1 and not _LONG_FRACTION.search(body)
-
-
-@cache
-def _fast_reader(kind: Any) -> Callable[[bytes], Any] | None:
-    """Make the msgspec reader of `kind`: it gives None where the authority has to decide."""
-    if _msgspec is None:
-        return None
-    read = _msgspec.json.Decoder(kind).decode
-    pack = _msgspec.msgpack.Encoder().encode
-    collect = _times_collector(kind)
-
-    def read_fast(body: bytes) -> Any:
-        try:
-            record = read(body)
-            if not body.isascii():
-                body.decode()
-        except Exception:  # whatever it has against the body, the authority is asked next
-            return None
-        if collect is None:
-            return record
-        times = collect(record)
-        return record if times is not None and _times_are_exact(times, body, pack) else None
-
-    return read_fast
-
-
 # ---- What the other rooms use.
 
 
 def decode_fast(body: bytes, kind: type[T]) -> T | None:
     """Read `body` as a `kind` by msgspec; None where the authority has to decide."""
-    fast = _fast_reader(cast(Any, kind))  # to a type checker list[X] is no Hashable
-    return cast("T | None", fast(body)) if fast is not None else None
+    return fast_reader(kind)(body)
 
 
 def decode(body: bytes, kind: type[T]) -> T:

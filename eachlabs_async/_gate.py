@@ -2,7 +2,8 @@
 
 A gate is a semaphore with two queues. Single calls and the crowd of a bulk job or a walk wait apart, and a place
 that falls free goes to a single call first, so that a job of a million ids never keeps one `get` waiting for
-longer than a place takes to fall free. One grant in eight goes to the crowd whatever waits, so that neither starves.
+longer than a place takes to fall free. Where more than one single call waits, one grant in eight goes to the crowd, so
+that neither starves.
 """
 
 from __future__ import annotations
@@ -61,6 +62,6 @@ class Gate:
 
     def _next(self) -> asyncio.Future[None]:
         self._grants += 1
-        if self._crowd and (not self._singles or self._grants % CROWD_SHARE == 0):
+        if self._crowd and (not self._singles or (self._grants % CROWD_SHARE == 0 and len(self._singles) > 1)):
             return self._crowd.popleft()
         return self._singles.popleft()

@@ -1,14 +1,14 @@
 """Owns what is peculiar to aiohttp: its sessions and connectors, proxies, its silent second send, its exceptions.
 
-It refuses policy: one `exchange` sends one request once and gives the whole answer or one `APIConnectionError`,
-raised where no frame or context of aiohttp hangs on to it. Retries, pauses and deadlines are `_session`'s.
+It refuses policy: a `Route` sends one request once, and `describe` makes one `APIConnectionError` of whatever aiohttp
+raised, which nothing of aiohttp hangs on to. Retries, pauses and deadlines are `_session`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Mapping
 from itertools import count
 from typing import Any, Final
 from urllib.parse import unquote
@@ -20,7 +20,6 @@ from attrs import define
 from multidict import CIMultiDict
 from yarl import URL
 
-from ._deadline import Deadline, Lane
 from ._keys import Key
 from ._version import __version__
 from ._wire import Body
@@ -50,44 +49,18 @@ class Route:
     with_json: dict[str, Any]
 
 
-async def exchange(
-    route: Route,
-    method: str,
-    url: URL,
-    body: bytes | None,
-    timeouts: aiohttp.ClientTimeout,
-    silence: Lane,
-    watch: Deadline,
-) -> Answer:
-    """Send one request once and read the whole answer; an `APIConnectionError` where none came.
-
-    Whenever a part of an answer came and more is awaited, `watch` begins anew in the lane `silence`.
-    """
-    response: aiohttp.ClientResponse | None = None
-    try:
-        if body is None:
-            response = await route.session.request(method, url, timeout=timeouts, **route.plain)
-        else:
-            response = await route.session.request(method, url, data=body, timeout=timeouts, **route.with_json)
-        # A small body is there with the headers.
-        content = await (response.read() if response.content.is_eof() else _in_parts(response, silence, watch))
-        return Answer(response.status, response.headers, Body(content))
-    except Exception as exc:
-        failure = describe(exc)
-    response = None  # Its repr shows the answer's headers, and a traceback shows the locals of this frame.
-    raise failure
-
-
-async def _in_parts(response: aiohttp.ClientResponse, silence: Lane, watch: Deadline) -> bytes:
-    """Read a body as it comes."""
-    content, loop = response.content, asyncio.get_running_loop()
+async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], None]) -> bytes:
+    """Read what is left of an answer as it comes; `on_wait` is called whenever more is awaited."""
+    content = response.content
     parts: list[Body] = []
     try:
         while not content.at_eof():
-            silence.extend(watch, loop)
+            on_wait()
             parts.append(Body(await content.readany()))
+        await response.read()  # Nothing is left of the answer, but the request may still be on its way.
     except BaseException:
         response.close()
+        del response, content  # A repr of the answer shows its headers, and a traceback the locals of this frame.
         raise
     return b"".join(parts)
 
@@ -113,6 +86,17 @@ async def put(
         failure = describe(exc)
     response = None
     raise failure
+
+
+class Outgoing(aiohttp.BytesPayload):
+    """The body of a request that creates something; `left` tells whether it has begun to go out."""
+
+    left = False
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        """Write the body, and the headers that wait for it."""
+        self.left = True
+        await super().write_with_length(writer, content_length)
 
 
 class Dropped(aiohttp.ClientError):
@@ -188,6 +172,43 @@ def describe(exc: Exception) -> APIConnectionError | ConfigurationError:
 # ---- sessions
 
 
+def _one_origin(given: int) -> type[aiohttp.ClientRequest]:
+    """Make the class of a session's requests that all go to one origin, most of them with the same `given` headers.
+
+    aiohttp makes the headers and the pool's key anew for each request, a twentieth of its cost; here those of the first
+    one serve. A version of aiohttp that calls these by other names makes them itself, as ever.
+    """
+    made: CIMultiDict[str] | None = None
+    key: Any = None
+
+    class Request(aiohttp.ClientRequest):
+        _alike = False
+
+        def update_headers(self, headers: Any) -> None:
+            self._alike = type(headers) is CIMultiDict and len(headers) == given
+            if self._alike and made is not None:
+                self.headers = made.copy()
+            else:
+                super().update_headers(headers)
+
+        def update_auto_headers(self, skip_auto_headers: Any) -> None:
+            nonlocal made
+            if self._alike and made is not None:
+                return
+            super().update_auto_headers(skip_auto_headers)
+            if self._alike:
+                made = self.headers.copy()
+
+        @property
+        def connection_key(self) -> Any:
+            nonlocal key
+            if key is None:
+                key = super().connection_key
+            return key
+
+    return Request
+
+
 class Sessions:
     """The aiohttp sessions of one client: one that was passed in, used and never closed, or its own.
 
@@ -206,7 +227,7 @@ class Sessions:
         """Say whether the session was passed in."""
         return self._given is not None
 
-    def timeouts(self, connect_s: float, read_s: float | None = None) -> aiohttp.ClientTimeout:
+    def timeouts(self, connect_s: float, read_s: float | None) -> aiohttp.ClientTimeout:
         """Give aiohttp's own timers for one try; without `read_s` somebody else watches over the silence.
 
         The pool of a session that was passed in may be small, and `connect` would count the wait for it.
@@ -215,17 +236,39 @@ class Sessions:
             return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
         return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
 
-    def route(self, origin: URL, headers: Mapping[str, str], *, creating: bool, bare: bool = False) -> Route:
+    def places(self, wanted: int) -> int:
+        """Give how many requests may be in flight: no more than a session that was passed in has connections.
+
+        Who waited in its pool would have passed the gate, and could go out in a pause.
+        """
+        connector = self._given.connector if self._given is not None else None
+        limits = (connector.limit, connector.limit_per_host) if connector is not None else ()
+        return min([wanted, *(limit for limit in limits if limit)])
+
+    def route(
+        self,
+        origin: URL,
+        headers: Mapping[str, str],
+        *,
+        creating: bool,
+        bare: bool = False,
+        foreign: Collection[str] = (),
+    ) -> Route:
         """Make the route for requests to `origin` with these headers; needs a running loop.
 
         A `bare` one carries no default header, no cookie and no middleware of a session that was passed in: they may
-        hold a key.
+        hold a key. No default header with one of the `foreign` keys goes along in any case.
         """
         standing: dict[str, Any] = {"allow_redirects": False}
         if self._given is not None:
             # Its defaults are the caller's: what a request must be sure of is said with each request.
             standing |= {"raise_for_status": False, "auto_decompress": True}
-            session, each = self._beside(self._given) if bare else self._given, dict(headers)
+            session, each = self._given, dict(headers)
+            standing_headers = {
+                name: value for name, value in session.headers.items() if not any(key in value for key in foreign)
+            }
+            if bare or len(standing_headers) < len(session.headers):
+                session = self._beside(session, {} if bare else standing_headers)
             # The caller's own middlewares stay; ours go around them.
             standing["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
             if creating:
@@ -235,7 +278,7 @@ class Sessions:
             through = _proxy_arguments(origin)
             # aiohttp shows a session's own headers to the proxy too: then the key goes with each request.
             each = dict(headers) if through else {}
-            session = self._open({} if through else headers, creating=creating)
+            session = self._open({} if through else headers, creating=creating, alike=not (through or creating or bare))
             standing |= through
         return Route(
             session,
@@ -243,8 +286,11 @@ class Sessions:
             {**standing, "headers": {**each, **_JSON}},
         )
 
-    def _open(self, headers: Mapping[str, str], *, creating: bool) -> aiohttp.ClientSession:
-        """Open a session that sends one service's key, on the connectors that all of them share."""
+    def _open(self, headers: Mapping[str, str], *, creating: bool, alike: bool) -> aiohttp.ClientSession:
+        """Open a session that sends one service's key, on the connectors that all of them share.
+
+        Where all requests are `alike`, it makes their headers once.
+        """
         if creating:
             connector = self._fresh = self._fresh or aiohttp.TCPConnector(limit=0, force_close=True)
         else:
@@ -255,20 +301,21 @@ class Sessions:
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
+            request_class=_one_origin(given=1 + len(headers)) if alike else aiohttp.ClientRequest,
         )
         # The same as `send_once`, which a session of the caller's needs, at no cost a request. A test counts sends.
         setattr(session, "_retry_connection", False)  # noqa: B010  # there is no public name for it
         self._own.append(session)
         return session
 
-    def _beside(self, given: aiohttp.ClientSession) -> aiohttp.ClientSession:
-        """Open a session on the connector of one that was passed in, with its proxy and with none of its headers."""
+    def _beside(self, given: aiohttp.ClientSession, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+        """Open a session on the connector of one that was passed in, with its proxy and other headers."""
         if given.closed:
             raise ConfigurationError("the client's session is closed")
         session = aiohttp.ClientSession(
             connector=given.connector,
             connector_owner=False,
-            headers={hdrs.USER_AGENT: USER_AGENT},
+            headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=given.trust_env,
             proxy=getattr(given, "_default_proxy", None),

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from ._session import LARGE_BODY, Transport
+from yarl import URL
+
+from ._codec import fast_reader
+from ._services import Call
+from ._session import Transport
 from .endpoints import Endpoint
 from .errors import EachLabsError
 from .outcomes import Outcome
@@ -32,17 +36,21 @@ Job = Callable[[list[Slot[T]]], Awaitable[None]]
 def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = "") -> Job[T]:
     """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path."""
     before, after = endpoint.template(transport.session.hosts.edition).split("{" + argument + "}")
+    session, read = transport.session, fast_reader(kind)
+    url: Callable[[str], URL] | None = None
 
     async def fetch(batch: list[Slot[T]]) -> None:
+        nonlocal url
         for slot in batch:
-            call = transport.call(endpoint, before + slot.encoded + after, query, crowd=True)
+            service = session.service(endpoint.service, endpoint.key)
+            if url is None:
+                url = service.urls(query)
+            call = Call(service, endpoint.method, url(before + slot.encoded + after), crowd=True)
             outcome = slot.outcome
             try:
                 body = await transport.send(call)
-                if len(body) < LARGE_BODY:
-                    outcome.value = transport.decoded(call, body, kind)
-                else:
-                    outcome.value = await transport.read(call, body, kind)
+                value = read(body)
+                outcome.value = value if value is not None else await transport.read_by_authority(call, body, kind)
             except EachLabsError as exc:
                 outcome.error = exc.with_traceback(None)
             outcome.attempts = call.attempts

@@ -5,20 +5,28 @@ It refuses to send and to wait: that is the way of a call, which is `_session`'s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import signature
+from typing import Final
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
 
 from . import _http
 from ._claims import Claims
-from ._deadline import Deadline
+from ._deadline import Deadline, Watch
 from ._gate import Gate
-from ._http import Route
+from ._http import Outgoing, Route
 from ._keys import Key, key_headers, secrets
 from .endpoints import KeyPlace
 from .errors import APIStatusError, ConfigurationError
 from .hosts import SERVICE_NAMES, Hosts, ServiceName
+
+KEEPS_QUERY: Final = "keep_query" in signature(URL.with_path).parameters
+"""Whether this yarl can change the path alone; those before 1.18.2 cannot."""
 
 
 class Pause:
@@ -62,12 +70,13 @@ class Pause:
 class Service:
     """One service as a client sees it: where it is, how it is told the key, whether it asked for a pause."""
 
-    __slots__ = ("base", "key_header", "name", "origin", "pause", "prefix", "routes")
+    __slots__ = ("_authority", "_scheme", "base", "key_header", "name", "origin", "pause", "prefix", "routes")
 
     def __init__(self, name: ServiceName, base_url: str, key_header: dict[str, str] | None, pause: Pause):
         self.name = name
         self.base = URL(base_url)
         self.origin = self.base.origin()
+        self._scheme, self._authority = self.base.scheme, self.base.raw_authority
         self.prefix = self.base.raw_path.rstrip("/")
         self.key_header = key_header
         self.pause = pause
@@ -75,15 +84,16 @@ class Service:
 
     def url(self, path: str, query: str = "") -> URL:
         """Give the URL of an encoded path below the base, with an encoded query."""
-        if not query:
-            return self.base.with_path(self.prefix + path, encoded=True)
         return URL.build(
-            scheme=self.base.scheme,
-            authority=self.base.raw_authority,
-            path=self.prefix + path,
-            query_string=query,
-            encoded=True,
+            scheme=self._scheme, authority=self._authority, path=self.prefix + path, query_string=query, encoded=True
         )
+
+    def urls(self, query: str) -> Callable[[str], URL]:
+        """Give the function that makes URLs as `url` does, always with the same query: that costs less."""
+        if not KEEPS_QUERY:
+            return partial(self.url, query=query)
+        template, prefix = self.url("/", query), self.prefix
+        return lambda path: template.with_path(prefix + path, encoded=True, keep_query=True)
 
 
 class Call:
@@ -91,8 +101,8 @@ class Call:
 
     `creating` marks what must not be carried out twice; `crowd` a call of a bulk job or a walk, which queues
     behind single calls. `attempts` counts the tries; `in_flight` is True while one is out, `tried` from
-    then on: an error from before that, such as a pause's cause, is not this request's own. `headers` are those of
-    the success.
+    then on: an error from before that, such as a pause's cause, is not this request's own. `outgoing` is the body of
+    this try, where it matters whether it has begun to leave. `headers` are those of the success.
     """
 
     __slots__ = (
@@ -104,14 +114,13 @@ class Call:
         "headers",
         "in_flight",
         "method",
+        "outgoing",
         "service",
-        "started",
         "tried",
         "url",
     )
 
     deadline: Deadline
-    started: float
     headers: Mapping[str, str]
 
     def __init__(
@@ -132,7 +141,13 @@ class Call:
         self.crowd = crowd
         self.attempts = 0
         self.in_flight = False
+        self.outgoing: Outgoing | None = None
         self.tried = False
+
+    @property
+    def is_out(self) -> bool:
+        """Say whether a try is under way and may have reached the server."""
+        return self.in_flight and (self.outgoing is None or self.outgoing.left)
 
 
 class Session:
@@ -148,13 +163,16 @@ class Session:
         max_concurrency: int,
     ) -> None:
         self.hosts = hosts
-        self.gate = Gate(max_concurrency)
         self.http = _http.Sessions(given)
+        self.gate = Gate(self.http.places(max_concurrency))
+        self.watches: WeakSet[Watch] = WeakSet()  # of all views
+        self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
         self.closed = False
         self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
+        self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
         self._services: dict[ServiceName, Service] = {}
         self._bare: dict[ServiceName, Service] = {}
@@ -211,7 +229,10 @@ class Session:
         route = service.routes.get(creating)
         if route is None:
             headers = service.key_header
-            route = self.http.route(service.origin, headers or {}, creating=creating, bare=headers is None)
+            foreign = [key for name, key in self._keys.items() if (name == "runs") != (service.name == "runs")]
+            route = self.http.route(
+                service.origin, headers or {}, creating=creating, bare=headers is None, foreign=foreign
+            )
             service.routes[creating] = route
         return route
 
@@ -225,8 +246,10 @@ class Session:
         return route
 
     async def close(self) -> None:
-        """Refuse further calls and close what is our own."""
+        """Refuse further calls, interrupt those that run, and close what is our own."""
         self.closed = True
+        for watch in self.watches:
+            watch.close()
         for service in (*self._services.values(), *self._bare.values()):
             service.routes.clear()
         self._elsewhere.clear()

@@ -13,22 +13,25 @@ import logging
 import random
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
+import aiohttp
 import backoff
 from yarl import URL
 
 from . import _http
-from ._codec import decode, decode_by_authority, decode_each, decode_fast, decode_json
-from ._deadline import Lane
+from ._codec import decode_by_authority, decode_each, decode_fast, decode_json
+from ._deadline import NEVER, Watch
 from ._retry import RetryPolicy, Timeouts, asked_pause_s, leaves_outcome_open, may_send_again
 from ._services import Call, Session
-from ._wire import status_error, strike
+from ._wire import Body, status_error, strike
 from .endpoints import Endpoint
 from .errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    ConfigurationError,
     EachLabsError,
     OutcomeUnknownError,
     RateLimitError,
@@ -53,10 +56,15 @@ class Transport:
         self.session = session
         self.retry = retry
         self.timeouts = timeouts
-        self._lane = Lane(timeouts.deadline_s)
-        # One timer for all that are silent, where aiohttp sets and unsets two for each request.
-        self._silence = Lane(timeouts.read_s)
-        self._timers = session.http.timeouts(timeouts.connect_s)
+        # aiohttp sets and unsets two timers a request to watch over the silence, where ours is one for all. It begins
+        # before the connection is there, so it must not serve where that matters: where the pool may be full, where
+        # connecting may take longer, and where it must be known whether a request was sent.
+        ours = not session.http.given and timeouts.read_s >= timeouts.connect_s
+        self._watch = Watch(timeouts.deadline_s, timeouts.read_s if ours else NEVER)
+        self._timers = session.http.timeouts(timeouts.connect_s, None if ours else timeouts.read_s)
+        self._creating_watch = Watch(timeouts.deadline_s, NEVER)
+        self._creating_timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
+        session.watches |= {self._watch, self._creating_watch}
 
     def call(
         self,
@@ -87,21 +95,29 @@ class Transport:
         return await self.read(call, await self.send(call), kind)
 
     async def read(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Read the body of a call's success as `kind`; a large one so that it cannot hold up the loop.
+        """Read the body of a call's success as `kind`."""
+        found = decode_fast(body, kind)
+        if found is not None:
+            return found
+        body = Body(body)
+        return await self.read_by_authority(call, body, kind)
+
+    async def read_by_authority(self, call: Call, body: bytes, kind: type[T]) -> T:
+        """Read what `decode_fast` refused; a large body so that it cannot hold up the loop.
 
         msgspec reads without letting go of the interpreter, at some 2 ms a MiB: a body of 10 MiB holds up the loop
         for 20 ms, and a thread would change nothing. What it refuses is read in pure Python, near a hundred times
         slower: that is done in a thread, which lets the loop run.
         """
         if len(body) < LARGE_BODY:
-            return self.decoded(call, body, kind)
-        found = decode_fast(body, kind)
-        return found if found is not None else await asyncio.to_thread(self.decoded, call, body, kind, slow=True)
+            return self._decoded(call, body, kind)
+        async with self.session.slowly:
+            return await asyncio.to_thread(self._decoded, call, body, kind)
 
-    def decoded(self, call: Call, body: bytes, kind: type[T], *, slow: bool = False) -> T:
-        """Read the body of a call's success as `kind`; a `ResponseDecodeError` that names the call."""
+    def _decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
+        """Read slowly and surely; a `ResponseDecodeError` that names the call."""
         try:
-            return (decode_by_authority if slow else decode)(body, kind)
+            return decode_by_authority(body, kind)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
         raise self.settled(call, failure)
@@ -131,7 +147,7 @@ class Transport:
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and read its success as plain JSON, None where the body is empty."""
-        body = await self.send(call)
+        body = Body(await self.send(call))
         try:
             return decode_json(body)
         except ResponseDecodeError as exc:
@@ -141,25 +157,74 @@ class Transport:
     async def send(self, call: Call) -> bytes:
         """Carry out a call and give the body of its success; every failure is an error of the tree.
 
-        `asyncio.CancelledError` passes through untouched; only a cancellation that is our own deadline's doing
-        becomes an error.
+        It is tried until it succeeds, the policy gives up or the deadline passes. `asyncio.CancelledError` passes
+        through untouched; only a cancellation that is our own deadline's doing becomes an error. The body may hold a
+        key: who raises an error with it at hand wraps it in a `Body` before.
         """
-        deadline = call.deadline = self._lane.enter(asyncio.get_running_loop())
-        call.started = deadline.ends - self._lane.length_s
+        if call.creating:
+            watch, timers = self._creating_watch, self._creating_timers
+        else:
+            watch, timers = self._watch, self._timers
+        deadline = call.deadline = watch.enter(asyncio.get_running_loop())
+        gate, pause, routes = self.session.gate, call.service.pause, call.service.routes
+        url, redirects, fresh = call.url, 0, True
+        response: Any
+        body: bytes | None
+        failure: EachLabsError
         try:
-            try:
-                return await self._attempt(call)
-            except EachLabsError as exc:
-                failure: EachLabsError = exc
-            return await self._attempt_again(call, failure)
+            while True:
+                if fresh and gate.free and not pause.until and not pause.creating_until:
+                    gate.free -= 1
+                else:
+                    await self._enter(call, watch)
+                fresh = False
+                try:
+                    route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
+                    call.attempts += not redirects
+                    call.in_flight = call.tried = True
+                    arguments = route.plain if call.body is None else self._with_body(call, route)
+                    response = await route.session.request(call.method, url, timeout=timers, **arguments)
+                    content = response.content
+                    if content.is_eof() and call.body is None:
+                        body = content.read_nowait()  # A small body is there with the headers.
+                    else:
+                        body = await _http.read_in_parts(response, partial(watch.listen, deadline))
+                    if response.status in _REDIRECTS:
+                        redirects += 1
+                        url = self._redirected(call, url, response, redirects)
+                        continue
+                except asyncio.CancelledError:
+                    if not deadline.took_effect("silence"):
+                        raise
+                    failure = APITimeoutError(f"no answer within the read time-out of {watch.silence_s:g} s")
+                except EachLabsError as exc:
+                    failure = exc
+                except Exception as exc:
+                    failure = _http.describe(exc)
+                else:
+                    if log.isEnabledFor(logging.DEBUG):
+                        self._log_try(call, f"HTTP {response.status}, {len(body)} bytes")
+                    if 200 <= response.status < 300:
+                        call.in_flight = False
+                        call.headers = response.headers
+                        return body
+                    failure = self._refused(call, response, body)
+                finally:
+                    gate.leave()
+                await self._await_next_try(call, failure)
+                url, redirects = call.url, 0
         except asyncio.CancelledError:
-            if not deadline.took_effect():
+            if deadline.took_effect("end"):
+                failure = APITimeoutError(f"the deadline of {watch.length_s:g} s passed", sent=call.is_out)
+            elif deadline.took_effect("closed"):
+                failure = ConfigurationError("the client was closed while the call was under way")
+            else:
                 raise
-            failure = APITimeoutError(f"the deadline of {self.timeouts.deadline_s:g} s passed", sent=call.in_flight)
         except EachLabsError as exc:
             failure = exc
         finally:
-            self._lane.leave(deadline)
+            watch.leave(deadline)
+            response = body = None  # A traceback shows the locals of this frame, and an answer's repr its headers.
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
         try:
             raise self.settled(call, failure)
@@ -168,11 +233,18 @@ class Transport:
 
     # ---- one try
 
-    async def _attempt(self, call: Call) -> bytes:
-        """Send once, as soon as there is a place and no pause; give the body of a success."""
-        gate = self.session.gate
-        pause = call.service.pause
-        call.tried = False
+    def _with_body(self, call: Call, route: _http.Route) -> dict[str, Any]:
+        """Give what a request with a body adds; of one that creates something it is noted when it begins to leave."""
+        data: Any = call.body
+        if call.creating and call.body is not None:
+            data = call.outgoing = _http.Outgoing(call.body)
+        return {**route.with_json, "data": data}
+
+    async def _enter(self, call: Call, watch: Watch) -> None:
+        """Wait for a place, and for the end of a pause."""
+        gate, pause = self.session.gate, call.service.pause
+        loop = asyncio.get_running_loop()
+        call.deadline.silent_until = NEVER
         while True:
             if pause.until or pause.creating_until:
                 await self._sit_out(call)
@@ -180,78 +252,38 @@ class Transport:
                 gate.free -= 1
                 break
             await gate.enter(crowd=call.crowd)
-            if pause.for_call(creating=call.creating)[0] <= asyncio.get_running_loop().time():
+            if pause.for_call(creating=call.creating)[0] <= loop.time():
                 break
             gate.leave()  # A pause began while we queued. No place is held through a pause.
-        try:
-            route = self.session.route(call.service, creating=call.creating)
-            call.attempts += 1
-            call.in_flight = call.tried = True
-            answer = await self._exchange(call, route, call.url)
-            if answer.status in _REDIRECTS:
-                answer = await self._follow(call, route, answer)
-            call.in_flight = False
-        except APIConnectionError as exc:
-            call.in_flight = False
-            self._log_try(call, exc.message)
-            raise
-        finally:
-            gate.leave()
-        if log.isEnabledFor(logging.DEBUG):
-            self._log_try(call, f"HTTP {answer.status}, {len(answer.body)} bytes")
-        if 200 <= answer.status < 300:
-            call.headers = answer.headers
-            return answer.body
-        raise self._refused(call, answer)
+        watch.listen(call.deadline)
 
-    async def _exchange(self, call: Call, route: _http.Route, url: URL) -> _http.Answer:
-        """Send and read once, within the read time-out: the longest silence."""
-        loop = asyncio.get_running_loop()
-        silence = self._silence
-        watch = silence.enter(loop)
-        try:
-            return await _http.exchange(route, call.method, url, call.body, self._timers, silence, watch)
-        except asyncio.CancelledError:
-            if not watch.took_effect():
-                raise
-        finally:
-            silence.leave(watch)
-        raise APITimeoutError(f"no answer within the read time-out of {silence.length_s:g} s")
-
-    async def _follow(self, call: Call, route: _http.Route, answer: _http.Answer) -> _http.Answer:
-        """Follow redirects within the origin, where following repeats the request as it is; refuse all others."""
-        url = call.url
-        for _ in range(MAX_REDIRECTS):
-            url = self._redirected(call, url, answer)
-            answer = await self._exchange(call, route, url)
-            if answer.status not in _REDIRECTS:
-                return answer
-        raise APIConnectionError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
-
-    def _redirected(self, call: Call, url: URL, answer: _http.Answer) -> URL:
-        location = answer.headers.get("Location", "")
+    def _redirected(self, call: Call, url: URL, response: aiohttp.ClientResponse, redirects: int) -> URL:
+        """Give where a redirect leads: within the origin, where following repeats the request as it is."""
+        if redirects > MAX_REDIRECTS:
+            raise APIConnectionError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
+        status, location = response.status, response.headers.get("Location", "")
         try:
             target = url.join(URL(location))
             plain = bool(location) and target.raw_user is None and target.raw_password is None
             same_origin = plain and target.origin() == call.service.origin
         except ValueError:
             target, same_origin = url, False
-        if same_origin and not call.creating and (call.method == "GET" or answer.status in _KEEP_METHOD):
+        if same_origin and not call.creating and (call.method == "GET" or status in _KEEP_METHOD):
             return target
         where = "within the origin" if same_origin else "to another origin" if location else "to nowhere"
         refused = APIConnectionError(
-            f"a redirect {where} was refused (HTTP {answer.status}): the request, and the key, stay here",
-            sent=answer.status == 303,
+            f"a redirect {where} was refused (HTTP {status}): the request, and the key, stay here",
+            sent=status == 303,
             retryable=False,
         )
         raise refused
 
-    def _refused(self, call: Call, answer: _http.Answer) -> APIStatusError:
+    def _refused(self, call: Call, response: aiohttp.ClientResponse, body: bytes) -> APIStatusError:
         """Read an answer that is not a success, and share the pause that it asks for."""
         failure = status_error(
-            answer.status,
-            answer.headers,
-            answer.body,
+            response.status,
+            response.headers,
+            body,
             secrets=self.session.secrets,
             now=datetime.now(UTC),
             method=call.method,
@@ -288,41 +320,42 @@ class Transport:
 
     # ---- further tries
 
-    async def _attempt_again(self, call: Call, failure: EachLabsError) -> bytes:
-        """Go on after the first try failed. backoff counts and sleeps; `RetryPolicy` decides.
+    async def _await_next_try(self, call: Call, failure: EachLabsError) -> None:
+        """Wait until it is time to try again; raises `failure` where there is no further try.
 
-        The first try is made without backoff, which costs a call that succeeds nothing.
+        backoff counts and sleeps; `RetryPolicy` decides. A call that succeeds at once costs it nothing.
         """
-        first: EachLabsError | None = failure
-        pause = call.service.pause
+        if isinstance(failure, APIConnectionError):
+            failure.sent = failure.sent and call.is_out
+            self._log_try(call, failure.message)
+        call.in_flight = False
+        call.deadline.rest()
+        failed = False
 
-        async def attempt() -> bytes:
-            nonlocal first
-            if first is not None:
-                failed, first = first, None
-                raise failed
-            pause.waiting -= 1
-            try:
-                return await self._attempt(call)
-            finally:
-                pause.waiting += 1
+        async def fail_once() -> None:
+            nonlocal failed
+            if not failed:
+                failed = True
+                raise failure
 
         def waits() -> Generator[float, Any, None]:
-            failed: EachLabsError = yield 0.0  # backoff primes its generator and drops the first value
-            while (wait_s := self._wait_s(call, failed)) is not None:
-                failed = yield wait_s
+            yield 0.0  # backoff primes its generator and drops the first value
+            if (wait_s := self._wait_s(call, failure)) is not None:
+                yield wait_s
 
+        pause = call.service.pause
         pause.waiting += 1
         try:
-            return await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(attempt)()
+            await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(fail_once)()
         finally:
             pause.waiting -= 1
+        call.tried = False
 
     def _wait_s(self, call: Call, failure: EachLabsError) -> float | None:
         if not may_send_again(failure, repeatable=not call.creating):
             return None
         now = asyncio.get_running_loop().time()
-        wait_s = self.retry.delay(call.attempts, failure, elapsed_s=now - call.started, jitter=random.random())
+        wait_s = self.retry.delay(call.attempts, failure, elapsed_s=now - call.deadline.began, jitter=random.random())
         if wait_s is None or now + wait_s >= call.deadline.ends:
             return None
         log.info(
@@ -347,7 +380,7 @@ class Transport:
         if isinstance(failure, ResponseDecodeError):
             failure.body = strike(failure.body, keys)
         failure.__traceback__ = failure.__context__ = None
-        if call.creating and call.tried and leaves_outcome_open(failure):
+        if call.creating and call.tried and (leaves_outcome_open(failure) or call.is_out):
             return OutcomeUnknownError(
                 f"the request was sent and may have been carried out: {failure.message}",
                 reason=failure,

@@ -100,8 +100,8 @@ class BulkFetch(Generic[T]):
         self._read = 0  # ids read from the source
         self._held = 0  # of these, not handed out yet
         self._by_id: dict[str, Slot[T]] = {}
-        self._line: deque[Slot[T]] = deque()  # ordered: all that is held, in input order
-        self._ready: deque[Slot[T]] = deque()  # unordered: what is finished
+        self._line: deque[Slot[T]] = deque()  # ordered: what is held and not ready, in input order
+        self._ready: deque[Slot[T]] = deque()  # what can be handed out
         self._ended = False  # by a failure that was every id's
         self._failure: BaseException | None = None
         self._bell: asyncio.Future[None] | None = None
@@ -169,13 +169,14 @@ class BulkFetch(Generic[T]):
     # ---- handing out
 
     async def _run(self) -> AsyncGenerator[Outcome[T], None]:
-        loop = asyncio.get_running_loop()
+        loop, ready = asyncio.get_running_loop(), self._ready
         self._workers = [loop.create_task(self._work()) for _ in range(self._concurrency)]
         for worker in self._workers:
             worker.add_done_callback(self._worker_done)
         try:
             while True:
-                while (slot := self._next_finished()) is not None:
+                while ready:
+                    slot = ready.popleft()
                     self._let_go(slot)
                     yield slot.outcome
                 if not self._workers:
@@ -195,11 +196,6 @@ class BulkFetch(Generic[T]):
                     self._failure = None
         finally:
             await self._stop()
-
-    def _next_finished(self) -> Slot[T] | None:
-        if self._ordered:
-            return self._line.popleft() if self._line and self._line[0].finished else None
-        return self._ready.popleft() if self._ready else None
 
     def _let_go(self, slot: Slot[T]) -> None:
         """Count an outcome as handed out, and let one more id in."""
@@ -342,8 +338,11 @@ class BulkFetch(Generic[T]):
         slot.finished = True
         if not self._ordered:
             self._ready.append(slot)
+        else:
+            while self._line and self._line[0].finished:
+                self._ready.append(self._line.popleft())
         bell = self._bell
-        if bell is not None and not bell.done() and (not self._ordered or self._line[0].finished):
+        if self._ready and bell is not None and not bell.done():
             bell.set_result(None)
         if slot.twins is not None:
             twins, slot.twins = slot.twins, None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import struct
+import sys
+from array import array
 from collections import Counter
 from typing import Any, Final, Generic, TypeVar
 
@@ -11,8 +13,8 @@ from attrs import define, field, frozen
 T = TypeVar("T")
 
 _LEAST_S: Final = 1e-6
-_STEPS: Final = 64
-"""Steps of the latency scale for each doubling, of which a number's mantissa uses the upper half: 3 % apart at most."""
+_FOLD: Final = 512
+_UPPER: Final = 1 if sys.byteorder == "little" else 0
 
 
 @define(eq=False)
@@ -57,7 +59,7 @@ class BulkStats:
     `done` counts outcomes handed out, `failed` those of them with an error and `errors` these by the name of their
     class; `retries` counts further attempts, `known` outcomes that needed none. `in_flight` is how many ids are
     being fetched now, `paused` how many calls to their service wait now because it failed or asked for a pause.
-    `p50_s`, `p90_s` and `p99_s` are latencies an id, in seconds, from its first request to its end, within 5 %.
+    `p50_s`, `p90_s` and `p99_s` are latencies an id, in seconds, from its first request to its end, within 1 %.
     """
 
     done: int = 0
@@ -67,23 +69,34 @@ class BulkStats:
     in_flight: int = 0
     paused: int = 0
     errors: Counter[str] = field(factory=Counter[str])
-    _latencies: dict[int, int] = field(factory=dict[int, int], repr=False)
+    _latencies: Counter[int] = field(factory=Counter[int], repr=False)
+    _recent: list[float] = field(factory=list[float], repr=False)
 
     def note_latency(self, elapsed_s: float) -> None:
-        """Count one latency, by its step on a logarithmic scale."""
-        mantissa, exponent = math.frexp(elapsed_s if elapsed_s > _LEAST_S else _LEAST_S)
-        step = exponent * _STEPS + int(mantissa * _STEPS)
-        self._latencies[step] = self._latencies.get(step, 0) + 1
+        """Take one latency in."""
+        self._recent.append(elapsed_s)
+        if len(self._recent) == _FOLD:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Count the recent latencies by the upper half of their 32 bits: 128 steps for each doubling, in order.
+
+        Many at once, so that a latency costs a fraction of what a logarithm would.
+        """
+        bits = memoryview(array("f", self._recent)).cast("B").cast("H")
+        self._latencies.update(bits[_UPPER::2].tolist())
+        self._recent.clear()
 
     def latency_s(self, share: float) -> float:
         """Give the latency, in seconds, that `share` (0 to 1) of the ids did not exceed; 0 before the first."""
-        wanted = share * sum(self._latencies.values())
+        self._fold()
+        wanted = share * self._latencies.total()
         counted = 0
         for step in sorted(self._latencies):
             counted += self._latencies[step]
             if counted >= wanted:
-                exponent, mantissa = divmod(step, _STEPS)
-                return math.ldexp((mantissa + 0.5) / _STEPS, exponent)
+                (middle,) = struct.unpack("=f", struct.pack("=I", step << 16 | 0x8000))
+                return max(_LEAST_S, float(middle))
         return 0.0
 
     @property

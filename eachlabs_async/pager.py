@@ -24,7 +24,7 @@ from ._session import Transport
 from ._tasks import end
 from ._walk import DRIFT_MODES, Drift, Walk
 from ._walk import WalkStats as WalkStats
-from ._wire import MAX_BODY_TEXT, query
+from ._wire import MAX_BODY_TEXT, Body, query
 from .endpoints import Endpoint
 from .errors import EachLabsError, ResponseDecodeError
 
@@ -356,7 +356,7 @@ class Pager(Generic[T]):
             f"{filters}&{window}" if filters else window,
             crowd=self._look_ahead > 0,
         )
-        body = await self._transport.send(call)
+        body = Body(await self._transport.send(call))
         envelope = await self._transport.read(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
         total: int | None = getattr(envelope, shape.total) if shape.total else None

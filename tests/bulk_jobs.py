@@ -105,11 +105,11 @@ def labs(emulator: Emulator, **options: Any) -> EachLabs:
 
 def assert_idle(client: EachLabs) -> None:
     """No place in the gate is held, nobody waits for one or for a pause, and no deadline runs."""
-    session, lane = client._session, client._transport._lane
+    session, watch = client._session, client._transport._watch
     assert session.gate.free == session.gate.size
     assert not session.gate._crowd
     assert not session.gate._singles
-    assert not lane._running
+    assert not watch._running
     assert session.pause("workflows").waiting == session.pause("flows").waiting == 0
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from eachlabs_async import _codec
+from eachlabs_async import _fast_reader
 from eachlabs_async._codec import decode, decode_by_authority
 from eachlabs_async.errors import ResponseDecodeError
 
-needs_msgspec = pytest.mark.skipif(_codec._msgspec is None, reason="compares msgspec with cattrs")
+needs_msgspec = pytest.mark.skipif(_fast_reader._msgspec is None, reason="compares msgspec with cattrs")
 
 
 def refusal(body: bytes, kind: Any) -> ResponseDecodeError:
@@ -53,5 +53,4 @@ def read(reader: Any, body: bytes, kind: Any) -> Any:
 def assert_alike(body: bytes, kind: Any) -> bool:
     """Hold the readers against each other; say whether the fast one ventured an answer."""
     assert read(decode, body, kind) == read(decode_by_authority, body, kind)
-    fast = _codec._fast_reader(kind)
-    return fast is not None and fast(body) is not None
+    return _fast_reader.fast_reader(kind)(body) is not None

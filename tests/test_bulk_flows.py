@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -233,6 +234,37 @@ class TestAnswers:
         assert results[0] == results[1]
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
         assert {type(one.error) for one in await self.many(lambda ids: 7)} == {ResponseDecodeError}
+
+    async def test_threads_read_one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many large answers come at once: the loop would wait for its turn behind each of them."""
+        reading = most = 0
+        rows = flow_executions._rows
+
+        def slowly(*arguments: Any, **named: Any) -> Any:
+            nonlocal reading, most
+            reading += 1
+            most = max(most, reading)
+            time.sleep(0.01)
+            reading -= 1
+            return rows(*arguments, **named)
+
+        monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
+        monkeypatch.setattr(flow_executions, "_rows", slowly)
+        server = RawServer(then=answering(lambda ids: [row(one, deleted_at="") for one in ids]))
+        async with server, client_of(server) as client:
+            fetch = client.flow_executions.get_many("w", iter("abcdefgh"), chunk_size=1, concurrency=8)
+            result = await fetch.collect()
+        assert set(result.values) == set("abcdefgh")
+        assert most == 1
+
+    async def test_a_large_one_is_decoded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its decoding holds up the loop: it is not done again to find the rows."""
+        again: list[object] = []
+        monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
+        monkeypatch.setattr(flow_executions, "_rows", lambda *arguments, **named: again.append(arguments))
+        got = await self.many(lambda ids: [row("c"), row("b"), row("a")])
+        assert all(one.value.execution_id == one.id for one in got)
+        assert not again
 
 
 @given(

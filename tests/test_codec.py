@@ -14,8 +14,8 @@ import attrs
 import pytest
 from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
-from eachlabs_async import _codec, records
-from eachlabs_async._codec import decode, decode_each, decode_json, encode_json, to_dict
+from eachlabs_async import _codec, _fast_reader, records
+from eachlabs_async._codec import decode, decode_by_authority, decode_each, decode_json, encode_json, to_dict
 from eachlabs_async.endpoints import ENDPOINTS
 from eachlabs_async.errors import ResponseDecodeError
 
@@ -286,35 +286,59 @@ def test_a_type_without_a_rule_is_refused_at_once() -> None:
     """A record with a type that nobody showed to be read alike fails at its first use."""
     for kind in (bytes, int | str, set[str], dict[int, str]):
         with pytest.raises(TypeError, match="no rule"):
-            _codec._times_collector(kind)
+            _fast_reader._times_reader(kind, settle=True)
 
 
 def test_a_kind_without_times_is_read_too() -> None:
     """A record that holds no time needs no second look, and is read by the fast reader where there is one."""
     kind: Any = list[records.FlowParameter]
     body = b'[{"name":"a","value":"2026-01-01T00:00:00.1234567Z"}]'
-    assert assert_alike(body, kind) is (_codec._msgspec is not None)
+    assert assert_alike(body, kind) is (_fast_reader._msgspec is not None)
     assert decode(body, kind)[0].value == "2026-01-01T00:00:00.1234567Z"
     with pytest.raises(ResponseDecodeError, match="UTF-8"):
         decode(b'[{"name":"a","new":"\xff"}]', kind)
 
 
-def test_the_codec_is_whole_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A codec that cannot import msgspec reads a sample to the record that the one with it reads."""
+def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where msgspec cannot be imported it gives None, and the record comes from cattrs all the same."""
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    spec = importlib.util.spec_from_file_location("eachlabs_async._codec_alone", _codec.__file__)
+    spec = importlib.util.spec_from_file_location("eachlabs_async._fast_reader_alone", _fast_reader.__file__)
     assert spec is not None
     assert spec.loader is not None
     alone = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(alone)
     body = execution(created_at='"2026-01-01T00:00:00Z"', run_time="1")
     assert alone._msgspec is None
-    assert alone.decode(body, records.Execution) == decode(body, records.Execution)
+    assert alone.fast_reader(records.Execution)(body) is None
+    monkeypatch.setattr(_codec, "fast_reader", alone.fast_reader)
+    assert decode(body, records.Execution) == decode_by_authority(body, records.Execution)
+
+
+@needs_msgspec
+def test_readers_can_be_made_in_many_threads_at_once() -> None:
+    """msgspec keeps what it learns of a class on it before that is complete: a second thread that used it crashed."""
+    run = """
+import sys, threading
+from eachlabs_async import records
+from eachlabs_async._codec import decode_fast
+sys.setswitchinterval(1e-6)
+body = b'{"executions":[{"execution_id":"e","status":"s","step_results":[{"step_id":"a","status":"s"}]}]}'
+start = threading.Barrier(8)
+def read():
+    start.wait()
+    assert decode_fast(body, records.FlowExecutionBatch).executions[0].step_results[0].step_id == "a"
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_all_this_holds_without_msgspec() -> None:
     """Where msgspec cannot be imported, everything above that does not compare the two passes as well."""
-    if _codec._msgspec is None:
+    if _fast_reader._msgspec is None:
         pytest.skip("this is the run without it")
     run = "import sys; sys.modules['msgspec'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     files = [str(Path(__file__).with_name(name)) for name in ("test_codec.py", "test_codec_times.py")]

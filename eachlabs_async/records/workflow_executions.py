@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from ._fields import MOSTLY_ABSENT
 from ._states import Stateful
 
 # What a step says of itself differs by its kind and grows without notice, so it stays the mapping that came:
@@ -48,10 +49,10 @@ class StepOutput(Stateful):
     completed_at: datetime | None = None
     output: Any = None
     primary: Any = None
-    input: dict[str, Any] | None = None
+    input: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
     metadata: StepMetadata | None = None
-    error: str | None = None
-    error_cause: str | None = None
+    error: str | None = field(default=None, metadata=MOSTLY_ABSENT)
+    error_cause: str | None = field(default=None, metadata=MOSTLY_ABSENT)
 
 
 @frozen(kw_only=True)
@@ -61,16 +62,16 @@ class WorkflowExecution(Stateful):
     execution_id: str
     status: str
     workflow_id: str | None = None
-    version_id: str | None = None
-    bulk_id: str | None = None
+    version_id: str | None = field(default=None, metadata=MOSTLY_ABSENT)
+    bulk_id: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     started_at: datetime | None = None
     completed_at: datetime | None = None
     inputs: dict[str, Any] | None = None
     step_outputs: dict[str, StepOutput] | None = None
     output: Any = None
-    workflow_output: dict[str, Any] | None = None
-    error: str | None = None
-    error_cause: str | None = None
+    workflow_output: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
+    error: str | None = field(default=None, metadata=MOSTLY_ABSENT)
+    error_cause: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     total_cost: float | None = None
 
 

@@ -74,15 +74,21 @@ class FlowExecutions:
 
 
 def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
+    # One thread at a time: each that reads takes its turn at the interpreter, and the loop waits for all of them.
+    in_a_thread = asyncio.Lock()
+
     async def fetch(batch: list[Slot[FlowExecution]]) -> None:
         ids = [slot.outcome.id for slot in batch]
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), crowd=True)
         try:
             body = await transport.send(call)
-            if len(body) < LARGE_ANSWER or decode_fast(body, FlowExecutionBatch) is not None:
+            if len(body) < LARGE_ANSWER:
                 rows = _rows(transport, call, body)
+            elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
+                rows = [(row.execution_id, row) for row in answer.executions or ()]
             else:
-                rows = await asyncio.to_thread(_rows, transport, call, body, slow=True)
+                async with in_a_thread:
+                    rows = await asyncio.to_thread(_rows, transport, call, body, slow=True)
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
