@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 
 def checked_count(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
@@ -83,3 +83,10 @@ def checked_time(name: str, value: object) -> str | None:
 def rfc3339(moment: datetime) -> str:
     """Write a moment in UTC as RFC 3339."""
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def checked_callback(name: str, value: object) -> Any:
+    """Take a callable or None; a `TypeError` that names the argument for anything else."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+    return value

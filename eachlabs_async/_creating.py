@@ -229,7 +229,7 @@ async def create(
         except OutcomeUnknownError as exc:
             unknown = exc
         except ResponseDecodeError as exc:  # from `ids`
-            unknown = cast(OutcomeUnknownError, transport.settled(call, exc))
+            unknown = cast(OutcomeUnknownError, transport.session.settled(call, exc))
         span = Span(since, datetime.now(UTC))
         unknown.lookup = span.lookup(**where.arguments) if where.arguments else {}
         if reconcile:

@@ -55,10 +55,7 @@ class Deadline:
 
 
 class Watch:
-    """The running deadlines of one view, in seconds: `length_s` for a call as a whole, `silence_s` without a byte.
-
-    `silence_s` is `NEVER` where somebody else looks after that.
-    """
+    """The running deadlines of one view, in seconds: `length_s` for a call as a whole, `silence_s` without a byte."""
 
     __slots__ = ("__weakref__", "_rest_s", "_running", "_timer", "length_s", "silence_s")
 
@@ -69,13 +66,13 @@ class Watch:
         self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, loop: asyncio.AbstractEventLoop) -> Deadline:
-        """Start the deadline of a call that the current task makes, and that waits for its peer from now on."""
+    def enter(self, loop: asyncio.AbstractEventLoop, *, listening: bool) -> Deadline:
+        """Start the deadline of a call of the current task; a `listening` one waits for its peer from now on."""
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a call needs a running asyncio task")
         began = loop.time()
-        deadline = Deadline(task, began, began + self.length_s, began + self.silence_s)
+        deadline = Deadline(task, began, began + self.length_s, began + self.silence_s if listening else NEVER)
         self._running.add(deadline)
         if self._timer is None:
             self._set(loop, began, deadline.ends)

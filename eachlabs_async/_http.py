@@ -10,7 +10,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterable, Callable, Collection, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -185,11 +185,11 @@ def _one_origin(given: int) -> type[aiohttp.ClientRequest]:
         _alike = False
 
         def update_headers(self, headers: Any) -> None:
-            self._alike = type(headers) is CIMultiDict and len(headers) == given
+            self._alike = type(headers) is CIMultiDict and len(cast(Any, headers)) == given
             if self._alike and made is not None:
                 self.headers = made.copy()
             else:
-                super().update_headers(headers)
+                super().update_headers(cast(Any, headers))
 
         def update_auto_headers(self, skip_auto_headers: Any) -> None:
             nonlocal made

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from yarl import URL
-
-from ._codec import fast_reader
+from ._fast_reader import fast_reader
 from ._services import Call
 from ._session import Transport
 from .endpoints import Endpoint
@@ -37,7 +35,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
     """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path."""
     before, after = endpoint.template(transport.session.hosts.edition).split("{" + argument + "}")
     session, read = transport.session, fast_reader(kind)
-    url: Callable[[str], URL] | None = None
+    url: Callable[[str], Any] | None = None
 
     async def fetch(batch: list[Slot[T]]) -> None:
         nonlocal url

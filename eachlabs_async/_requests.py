@@ -57,10 +57,15 @@ def checked_object(name: str, value: object) -> dict[str, Any]:
     return found
 
 
-def encoded(name: str, fields: Mapping[str, Any]) -> Body:
-    """Write a body, leaving out what is None; a `TypeError` that names the argument if JSON has no word for it."""
+def encoded_fields(name: str, fields: Mapping[str, Any]) -> Body:
+    """Write a body, leaving out what is None; an error that names the argument if JSON has no word for it."""
+    return encoded(name, {key: value for key, value in fields.items() if value is not None})
+
+
+def encoded(name: str, value: Any) -> Body:
+    """Write a body; a `TypeError` or `ValueError` that names the argument if JSON has no word for it."""
     try:
-        return Body(encode_json({key: value for key, value in fields.items() if value is not None}))
+        return Body(encode_json(value))
     except (TypeError, ValueError) as exc:
         said, kind = str(exc), type(exc)
     raise kind(f"{name} must be what JSON can carry: {said}")
@@ -103,7 +108,7 @@ def _trigger(
         if version_id is None:
             raise ValueError("version_id must be given: the unified edition has no latest version")
         path = endpoint.expand(edition, workflow_id=workflow_id, version_id=version_id)
-    return Prepared(endpoint, path, encoded("inputs", {**fields, **reports}), inputs)
+    return Prepared(endpoint, path, encoded_fields("inputs", {**fields, **reports}), inputs)
 
 
 def trigger(
@@ -153,7 +158,7 @@ def public_trigger(
     path = endpoint.expand(edition, nickname=nickname, slug=slug, version_id=version_id)
     wanted = checked_object("inputs", {} if inputs is None else inputs)
     fields = {"api_key": api_key, "inputs": wanted, **webhook(webhook_url, webhook_secret)}
-    return Prepared(endpoint, path, encoded("inputs", fields), (wanted,))
+    return Prepared(endpoint, path, encoded_fields("inputs", fields), (wanted,))
 
 
 def prediction(
@@ -173,7 +178,7 @@ def prediction(
     if checked_text("version", version) is None and edition == "compat":
         version = COMPAT_MODEL_VERSION
     fields = {"model": model, "version": version, "input": wanted, **webhook(webhook_url, webhook_secret)}
-    return Prepared(endpoint, endpoint.expand(edition), encoded("input", fields), (wanted,))
+    return Prepared(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
 
 
 def run_prediction(edition: Edition, model: str, input: Mapping[str, Any], version: str | None = None) -> Prepared:  # noqa: A002
@@ -197,7 +202,7 @@ def new_workflow(
     elif description is not None:
         raise ValueError("description is part of the compat edition only")
     fields = {"name": name, "description": description, "definition": steps}
-    return Prepared(CREATE_WORKFLOW, CREATE_WORKFLOW.expand(edition), encoded("definition", fields))
+    return Prepared(CREATE_WORKFLOW, CREATE_WORKFLOW.expand(edition), encoded_fields("definition", fields))
 
 
 def version(
@@ -223,4 +228,4 @@ def version(
         if newer:
             raise ValueError(f"{newer[0]} is part of the unified edition only")
         fields["version_id"] = version_id
-    return Prepared(PUT_WORKFLOW_VERSION, path, encoded("definition", fields))
+    return Prepared(PUT_WORKFLOW_VERSION, path, encoded_fields("definition", fields))

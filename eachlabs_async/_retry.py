@@ -43,7 +43,11 @@ def _whole(instance: object, attribute: Any, value: object) -> None:
 
 
 def _statuses(values: Iterable[int]) -> frozenset[int]:
-    return frozenset(values)
+    found = frozenset(values)
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, int):
+            raise TypeError(f"RetryPolicy.statuses must be ints, not {type(one).__name__}")
+    return found
 
 
 @frozen

@@ -21,8 +21,10 @@ from ._deadline import Deadline, Watch
 from ._gate import Gate
 from ._http import Outgoing, Route
 from ._keys import Key, key_headers, secrets
+from ._retry import leaves_outcome_open
+from ._wire import strike
 from .endpoints import KeyPlace
-from .errors import APIStatusError, ConfigurationError
+from .errors import APIStatusError, ConfigurationError, EachLabsError, OutcomeUnknownError, ResponseDecodeError
 from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
 KEEPS_QUERY: Final = "keep_query" in signature(URL.with_path).parameters
@@ -244,6 +246,29 @@ class Session:
         if route is None:
             route = self._elsewhere[origin] = self.http.route(URL(origin), {}, creating=True, bare=True)
         return route
+
+    def settled(self, call: Call, failure: EachLabsError) -> EachLabsError:
+        """Complete an error with what is known of its call; what may have been carried out is said to be so."""
+        keys = self.secrets
+        failure.message = strike(failure.message, keys)
+        failure.args = (failure.message,)
+        failure.method, failure.url, failure.attempts = call.method, self.shown(call), call.attempts
+        if isinstance(failure, ResponseDecodeError):
+            failure.body = strike(failure.body, keys)
+        failure.__traceback__ = failure.__context__ = None
+        if call.creating and call.tried and (leaves_outcome_open(failure) or call.is_out):
+            return OutcomeUnknownError(
+                f"the request was sent and may have been carried out: {failure.message}",
+                reason=failure,
+                method=failure.method,
+                url=failure.url,
+                attempts=failure.attempts,
+            )
+        return failure
+
+    def shown(self, call: Call) -> str:
+        """Give the URL of a call as it may be told."""
+        return strike(str(call.url), self.secrets)
 
     async def close(self) -> None:
         """Refuse further calls, interrupt those that run, and close what is our own."""

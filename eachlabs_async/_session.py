@@ -14,7 +14,7 @@ import random
 from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import aiohttp
 import backoff
@@ -23,7 +23,7 @@ from yarl import URL
 from . import _http
 from ._codec import decode_by_authority, decode_each, decode_fast, decode_json
 from ._deadline import NEVER, Watch
-from ._retry import RetryPolicy, Timeouts, asked_pause_s, leaves_outcome_open, may_send_again
+from ._retry import RetryPolicy, Timeouts, asked_pause_s, may_send_again
 from ._services import Call, Session
 from ._wire import Body, status_error, strike
 from .endpoints import Endpoint
@@ -33,7 +33,6 @@ from .errors import (
     APITimeoutError,
     ConfigurationError,
     EachLabsError,
-    OutcomeUnknownError,
     RateLimitError,
     ResponseDecodeError,
 )
@@ -56,15 +55,14 @@ class Transport:
         self.session = session
         self.retry = retry
         self.timeouts = timeouts
-        # aiohttp sets and unsets two timers a request to watch over the silence, where ours is one for all. It begins
-        # before the connection is there, so it must not serve where that matters: where the pool may be full, where
-        # connecting may take longer, and where it must be known whether a request was sent.
-        ours = not session.http.given and timeouts.read_s >= timeouts.connect_s
-        self._watch = Watch(timeouts.deadline_s, timeouts.read_s if ours else NEVER)
-        self._timers = session.http.timeouts(timeouts.connect_s, None if ours else timeouts.read_s)
-        self._creating_watch = Watch(timeouts.deadline_s, NEVER)
-        self._creating_timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
-        session.watches |= {self._watch, self._creating_watch}
+        self._watch = Watch(timeouts.deadline_s, timeouts.read_s)
+        session.watches.add(self._watch)
+        # To watch over the silence before an answer, aiohttp sets and unsets two timers a request, where ours is one
+        # for all. But ours begins before the connection is there, so aiohttp's has to serve where that matters: where
+        # the pool may be full or connecting take longer, and where it must be known whether a request was sent.
+        self._listens = not session.http.given and timeouts.read_s >= timeouts.connect_s
+        self._timers = session.http.timeouts(timeouts.connect_s, None)
+        self._full_timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
 
     def call(
         self,
@@ -120,7 +118,7 @@ class Transport:
             return decode_by_authority(body, kind)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
-        raise self.settled(call, failure)
+        raise self.session.settled(call, failure)
 
     def decoded_each(
         self,
@@ -141,9 +139,9 @@ class Transport:
         else:
             for _, row in read:
                 if isinstance(row, ResponseDecodeError):
-                    self.settled(call, row)
+                    self.session.settled(call, row)
             return read
-        raise self.settled(call, failure)
+        raise self.session.settled(call, failure)
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and read its success as plain JSON, None where the body is empty."""
@@ -152,7 +150,7 @@ class Transport:
             return decode_json(body)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
-        raise self.settled(call, failure)
+        raise self.session.settled(call, failure)
 
     async def send(self, call: Call) -> bytes:
         """Carry out a call and give the body of its success; every failure is an error of the tree.
@@ -161,22 +159,23 @@ class Transport:
         through untouched; only a cancellation that is our own deadline's doing becomes an error. The body may hold a
         key: who raises an error with it at hand wraps it in a `Body` before.
         """
-        if call.creating:
-            watch, timers = self._creating_watch, self._creating_timers
-        else:
-            watch, timers = self._watch, self._timers
-        deadline = call.deadline = watch.enter(asyncio.get_running_loop())
+        watch, listening = self._watch, self._listens and not call.creating
+        timers = self._timers if listening else self._full_timers
+        deadline = call.deadline = watch.enter(asyncio.get_running_loop(), listening=listening)
         gate, pause, routes = self.session.gate, call.service.pause, call.service.routes
-        url, redirects, fresh = call.url, 0, True
+        url: Any = call.url
+        redirects, fresh = 0, True
         response: Any
-        body: bytes | None
+        body: Any
         failure: EachLabsError
         try:
             while True:
                 if fresh and gate.free and not pause.until and not pause.creating_until:
                     gate.free -= 1
                 else:
-                    await self._enter(call, watch)
+                    await self._enter(call)
+                    if listening:
+                        watch.listen(deadline)
                 fresh = False
                 try:
                     route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
@@ -207,7 +206,7 @@ class Transport:
                     if 200 <= response.status < 300:
                         call.in_flight = False
                         call.headers = response.headers
-                        return body
+                        return cast(bytes, body)
                     failure = self._refused(call, response, body)
                 finally:
                     gate.leave()
@@ -224,10 +223,12 @@ class Transport:
             failure = exc
         finally:
             watch.leave(deadline)
-            response = body = None  # A traceback shows the locals of this frame, and an answer's repr its headers.
+            url = response = body = (
+                None  # A traceback shows the locals of this frame: what an answer says is none of them.
+            )
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
         try:
-            raise self.settled(call, failure)
+            raise self.session.settled(call, failure)
         finally:
             del failure
 
@@ -240,7 +241,7 @@ class Transport:
             data = call.outgoing = _http.Outgoing(call.body)
         return {**route.with_json, "data": data}
 
-    async def _enter(self, call: Call, watch: Watch) -> None:
+    async def _enter(self, call: Call) -> None:
         """Wait for a place, and for the end of a pause."""
         gate, pause = self.session.gate, call.service.pause
         loop = asyncio.get_running_loop()
@@ -255,7 +256,6 @@ class Transport:
             if pause.for_call(creating=call.creating)[0] <= loop.time():
                 break
             gate.leave()  # A pause began while we queued. No place is held through a pause.
-        watch.listen(call.deadline)
 
     def _redirected(self, call: Call, url: URL, response: aiohttp.ClientResponse, redirects: int) -> URL:
         """Give where a redirect leads: within the origin, where following repeats the request as it is."""
@@ -361,7 +361,7 @@ class Transport:
         log.info(
             "%s %s failed on attempt %d (%s: %s): again in %.2f s",
             call.method,
-            self._shown(call),
+            self.session.shown(call),
             call.attempts,
             type(failure).__name__,
             strike(failure.message, self.session.secrets),
@@ -371,33 +371,11 @@ class Transport:
 
     # ---- what is told
 
-    def settled(self, call: Call, failure: EachLabsError) -> EachLabsError:
-        """Complete an error with what is known of its call; what may have been carried out is said to be so."""
-        keys = self.session.secrets
-        failure.message = strike(failure.message, keys)
-        failure.args = (failure.message,)
-        failure.method, failure.url, failure.attempts = call.method, self._shown(call), call.attempts
-        if isinstance(failure, ResponseDecodeError):
-            failure.body = strike(failure.body, keys)
-        failure.__traceback__ = failure.__context__ = None
-        if call.creating and call.tried and (leaves_outcome_open(failure) or call.is_out):
-            return OutcomeUnknownError(
-                f"the request was sent and may have been carried out: {failure.message}",
-                reason=failure,
-                method=failure.method,
-                url=failure.url,
-                attempts=failure.attempts,
-            )
-        return failure
-
-    def _shown(self, call: Call) -> str:
-        return strike(str(call.url), self.session.secrets)
-
     def _log_try(self, call: Call, outcome: str) -> None:
         log.debug(
             "%s %s attempt %d: %s",
             call.method,
-            self._shown(call),
+            self.session.shown(call),
             call.attempts,
             strike(outcome, self.session.secrets),
         )

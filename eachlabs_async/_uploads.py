@@ -20,7 +20,7 @@ from typing import BinaryIO, Final, TypeGuard, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from . import _http
-from ._arguments import checked_count
+from ._arguments import checked_callback, checked_count
 from ._keys import Key
 from ._session import Transport, log
 from ._wire import Body, status_error, strike
@@ -180,7 +180,7 @@ class Upload:
         self._source = source
         self._content_type = content_type
         self._presign = presign
-        self._on_progress = on_progress
+        self._on_progress = checked_callback("on_progress", on_progress)
         self._sent = 0
         self._broken: Exception | None = None  # what the source, or who watches, raised
 

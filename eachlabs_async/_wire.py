@@ -63,6 +63,9 @@ def query(params: Mapping[str, object]) -> str:
     """Encode a query, without the question mark; a None is left out, a list is repeated."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params must be a mapping, not {type(params).__name__}")
+    for name in params:
+        if not isinstance(name, str):
+            raise TypeError(f"params must have names that are str, not {type(name).__name__}")
     pairs = {name: _parameter(name, value) for name, value in params.items() if value is not None}
     try:
         return urlencode(pairs, doseq=True, quote_via=quote)
@@ -82,6 +85,8 @@ def _word(name: str, value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)  # An enum's own `str` would give the name of the member.
     if isinstance(value, int | float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError(f"params[{name!r}] must be finite, not {value}")
         return str(value)
     raise TypeError(f"params[{name!r}] must be a str, a number, a bool or a list, not {type(value).__name__}")
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 from weakref import ref
 
-from ._arguments import checked_count
+from ._arguments import checked_callback, checked_count
 from ._jobs import Job, Slot
 from ._tasks import end
 from ._wire import segment
@@ -83,7 +83,7 @@ class BulkFetch(Generic[T]):
         self._concurrency = checked_count("concurrency", concurrency, least=1)
         self._chunk_size = checked_count("chunk_size", chunk_size, least=1)
         self._ordered = ordered
-        self._on_progress = on_progress
+        self._on_progress = checked_callback("on_progress", on_progress)
         least = self._concurrency * self._chunk_size
         self._window = WINDOW * least if window is None else checked_count("window", window, least=least)
         self._most = self._window - self._chunk_size  # held, at most, while there is room for another chunk

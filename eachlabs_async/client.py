@@ -13,8 +13,8 @@ from typing import Any, Literal, Self, TypeVar
 import aiohttp
 
 from ._arguments import checked_count
-from ._codec import encode_json
 from ._keys import checked_key
+from ._requests import encoded
 from ._retry import RetryPolicy, Timeouts
 from ._services import Call, Session
 from ._session import Transport
@@ -148,14 +148,14 @@ class EachLabs:
         PATCH is taken to create something: it is never sent twice unless the first certainly did nothing, and
         where that cannot be told the error is `OutcomeUnknownError`. An empty body gives None.
         """
-        if method not in _REPEATABLE:
+        if not isinstance(method, str) or method not in _REPEATABLE:
             raise ValueError(f"method must be one of {', '.join(_REPEATABLE)}, not {method!r}")
         self._session.hosts.service(service)
-        encoded = checked_path(path)
+        below = checked_path(path)
         found = query(params) if params else ""
-        body = None if json is None else encode_json(json)
+        body = None if json is None else encoded("json", json)
         where = self._session.service(service)
-        call = Call(where, method, where.url(encoded, found), body=body, creating=not _REPEATABLE[method])
+        call = Call(where, method, where.url(below, found), body=body, creating=not _REPEATABLE[method])
         return await self._transport.get_json(call)
 
     async def close(self) -> None:

@@ -41,6 +41,8 @@ def _checked_base_url(url: object) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ConfigurationError("base_url is not a URL (its host or port cannot be read)") from None
+    if any(char.isspace() or not char.isprintable() for char in url):
+        raise ConfigurationError("base_url must not hold white space")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError("base_url must be an absolute https:// URL")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from weakref import ref
 
+from ._arguments import checked_callback
 from ._journal import Journal
 from ._map_run import Item, Run
 from ._map_sending import Sending
@@ -42,7 +43,7 @@ class MapFetch(Generic[T]):
         timeout_s: float | None = None,
     ) -> None:
         self._run_state = run
-        self._on_progress = on_progress
+        self._on_progress = checked_callback("on_progress", on_progress)
         self._remember = remember
         self._timeout_s = timeout_s
         self._started = False

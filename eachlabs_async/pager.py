@@ -18,7 +18,7 @@ from weakref import ReferenceType, ref
 from attrs import define, field, frozen
 
 from . import _checkpoint
-from ._arguments import checked_count
+from ._arguments import checked_callback, checked_count
 from ._paging import Ask
 from ._session import Transport
 from ._tasks import end
@@ -140,7 +140,7 @@ class Pager(Generic[T]):
         self._named = dict(named or {})
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
-        self._on_progress = walk.get("on_progress")
+        self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
         self._pin = pin
         bookmark = None
         if resume is not None:
@@ -364,7 +364,7 @@ class Pager(Generic[T]):
             total = None
         if rows is None:
             if total != 0:
-                raise self._transport.settled(
+                raise self._transport.session.settled(
                     call,
                     ResponseDecodeError(
                         "expected an array, found null (null rows are an empty page only where the total is 0)",

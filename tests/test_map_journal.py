@@ -82,7 +82,7 @@ class TestCancelledAtAnyPoint:
             while not done:
                 runs += 1
                 job = asyncio.create_task(go(tmp_path / "journal"))
-                await asyncio.wait([job], timeout=chance.uniform(0.0, 0.25))
+                await asyncio.wait([job], timeout=chance.uniform(0.0, 0.1))
                 done = job.done()
                 job.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
