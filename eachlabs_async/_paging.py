@@ -235,9 +235,9 @@ def _agreed_size(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -
     if facts.rows > ask.size:
         return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
     if 0 < facts.rows < ask.size:
-        # The last page may be short. Of a walk that begins behind page 1 a short first page may be any page,
-        # unless the server has given as many rows at once as are asked for.
-        begun = standing.longest > 0 or ask.number == 1 or ask.size <= standing.shown
+        # The last page may be short. A short first page may be any page: behind page 1 unless the server has given as
+        # many rows at once as are asked for, on page 1 where no total tells that those are all.
+        begun = standing.longest > 0 or ask.size <= standing.shown or (ask.number == 1 and facts.exact)
         last = begun and (not facts.exact or ask.offset + facts.rows == facts.total)
         return ask.size if last else facts.rows
     return ask.size

@@ -115,7 +115,8 @@ def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | No
         (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 30), TAKE, 30),  # a clamp that is stated
         (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 100), TAKE, 30),  # one that is not
         (begin(0, 100), Ask(0, 100), Facts(30, 30, 30, True, 100), END, 100),  # the last page is short
-        (begin(0, 100), Ask(0, 100), Facts(30, 30), TAKE, 100),  # and may be, without a total
+        (begin(0, 100), Ask(0, 100), Facts(30, 30), TAKE, 30),  # without a total it may be no last page
+        (at(100, size=100, longest=100), Ask(100, 100), Facts(30, 30), END, 100),  # unless one before it was longer
         (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 90, True, 20), AGAIN, 20),  # shrunk on the way
         (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 50, True, 30), END, 30),
         (begin(0, 20), Ask(0, 20), Facts(50, 50, 90, True, 50), TAKE, 50),  # a server with a least size

@@ -44,7 +44,7 @@ def test_a_listing_at_rest_gives_exactly_its_rows_in_order(
 ) -> None:
     """Whatever the limit, the clamp, the totals, the look-ahead and the start: each row once, in order."""
     if shape is PAGES:
-        total, start = "exact", start // size * size
+        total, start = "exact" if total == "capped" else total, start // size * size
     listing = Listing(count, shape, clamp=clamp, stated=stated, totals=total)  # type: ignore[arg-type]
     walk = Walk(listing.shape, start=start, size=size, ahead=ahead)
     assert rows_of(walk, listing, ahead=ahead, shuffle=chance) == listing.ids[start:]

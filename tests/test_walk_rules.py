@@ -72,6 +72,13 @@ def test_pages_longer_than_asked_for_are_taken_whole(drift: str, count: int, ext
     assert walk.stats.longest_page >= min(count, 10 + extra)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_page_numbers_without_a_total_allow_for_a_clamp(count: int) -> None:
+    """A first page by number that is short ends nothing where no total says that those are all the rows."""
+    listing = Listing(count, PAGES, clamp=2, stated=False, totals="absent")
+    assert rows_of(Walk(PAGES, start=0, size=10), listing) == listing.ids
+
+
 def test_twins_on_a_page_come_once() -> None:
     """An id that a page holds twice is one row."""
     listing = Listing(6)
