@@ -103,11 +103,12 @@ class Walk:
         self._resumed = resume is not None and bool(resume.anchors)
         # Page numbers cannot overlap by one row, so only a walk by offsets can prove that every page joins.
         self._joined = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
+        self._back = 0  # how far before its true place a resumed walk stands, until a page was taken
         standing = begin(start if resume is None else resume.start, size, ahead=ahead > 0)
         if resume is not None:
             # By numbers, the page that holds the last row, so that it can be found again.
-            back = 1 if self._resumed and not self._joined else 0
-            standing = evolve(standing, place=resume.place - back, overlap=int(self._joined))
+            self._back = int(self._resumed and not self._joined)
+            standing = evolve(standing, place=resume.place - self._back, overlap=int(self._joined))
         self.standing = standing
         keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
         self._window = Window(keep)
@@ -187,6 +188,7 @@ class Walk:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
         facts = evolve(facts, fresh=len(fresh))
+        before = self._mark.end if self._mark is not None else self.standing.place + self._back
         repeats = not fresh and self._passed.issuperset(ids)
         if self._joined and self._begun:
             verdict, self.standing = advance_joined(self.standing, ask, facts, repeats=repeats)
@@ -195,7 +197,7 @@ class Walk:
         if verdict is Verdict.AGAIN:
             return None
         self._stand(ask, ids, facts, fresh, seen)
-        self._accept(ask, ids, facts)
+        self._accept(ids, facts, _covered(ask, facts, before))
         return Taken(fresh, verdict is Verdict.END)
 
     @property
@@ -226,13 +228,13 @@ class Walk:
         if self._above and self._held is None:
             self._held = Bookmark(self.standing.start, before.end, tuple(known), before.total)
 
-    def _accept(self, ask: Ask, ids: Sequence[str], facts: Facts) -> None:
-        shared = min(max(0, self._mark.end - ask.offset), facts.rows) if self._mark is not None else 0
+    def _accept(self, ids: Sequence[str], facts: Facts, shared: int) -> None:
         self.stats.duplicates += max(0, facts.rows - facts.fresh - shared)
         self.stats.total, self.stats.total_is_exact = self.standing.total, self.standing.exact
         self._window.add(ids)
         self._mark = Mark(self.standing.place, facts.total if facts.exact else None, frozenset(ids))
         self._taken += 1
+        self._back = 0
         self._search = 0
         self._passed = self._mark.ids if facts.fresh else self._passed | self._mark.ids
         if facts.fresh:
@@ -248,12 +250,12 @@ class Walk:
 
     def _look_for_drift(self, ask: Ask, facts: Facts, first_seen: int | None) -> None:
         """Note how an answer shows that rows came or went since the one before."""
-        standing, rows = self.standing, facts.rows
-        shared = min(max(0, standing.place - ask.offset), rows)  # rows that should be those we have
+        standing = self.standing
+        shared = _covered(ask, facts, standing.place + self._back)  # rows that should be those we have
         sign = ""
         if facts.exact and self._total is not None and facts.total != self._total:
             sign = f"the total went from {self._total} to {facts.total}"
-        elif first_seen is not None and rows - facts.fresh > shared:
+        elif first_seen is not None and facts.rows - facts.fresh > shared:
             sign = f"rows that came before came again at offset {ask.offset}"
         elif self._joined and standing.overlap and first_seen != 0 and not _slipped(ask, facts):
             sign = f"the row before offset {standing.place} is not the one that came last"
@@ -374,6 +376,11 @@ class Walk:
 def _slipped(ask: Ask, facts: Facts) -> bool:
     """Whether this is an empty page by mistake: its own total says that there are rows."""
     return not facts.rows and facts.total is not None and facts.total > ask.offset
+
+
+def _covered(ask: Ask, facts: Facts, place: int) -> int:
+    """How many rows of an answer stand before `place`."""
+    return min(max(0, place - ask.offset), facts.rows)
 
 
 def _growth(facts: Facts, before: int | None) -> int:

@@ -224,6 +224,17 @@ class TestABookmark:
         walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
         assert rows_of(walk, listing) == [f"row-{number}" for number in range(25, 60)]
 
+    @pytest.mark.parametrize("shape", [OFFSET, PAGES])
+    @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+    @pytest.mark.parametrize("place", range(1, 31))
+    def test_into_a_listing_at_rest_shows_no_movement(self, shape: object, drift: str, place: int) -> None:
+        """The rows that are read again to find the place are no sign of movement and no doubles."""
+        listing = Listing(30, shape)  # type: ignore[arg-type]
+        bookmark = Bookmark(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        assert rows_of(walk, listing) == listing.ids[place:]
+        assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
+
     @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
     @pytest.mark.parametrize("left", [0, 1, 5, 60])
     def test_of_rows_that_are_all_gone_is_an_error(self, total: str, left: int) -> None:
