@@ -173,7 +173,9 @@ def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool)
     if facts.exact and facts.total is not None:
         ended = facts.total <= end
     else:
-        ended = (facts.total is None or facts.total <= end) and facts.rows < min(longest, ask.size)
+        # (Of a resumed walk no page may have come yet that an empty one is shorter than.)
+        short = not facts.rows or facts.rows < min(longest, ask.size)
+        ended = (facts.total is None or facts.total <= end) and short
     moved = evolve(
         standing,
         longest=longest,

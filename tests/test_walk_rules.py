@@ -250,11 +250,16 @@ class TestABookmark:
         listing = Listing(30)
         assert rows_of(Walk(OFFSET, start=0, size=10, resume=Bookmark(5, 5)), listing) == listing.ids[5:]
 
-    def test_of_a_walk_that_had_ended_gives_nothing_more(self) -> None:
-        """What was done stays done."""
-        listing = Listing(30)
-        bookmark = Bookmark(0, 30, tuple(listing.ids[-3:]), 30)
-        assert rows_of(Walk(OFFSET, start=0, size=10, resume=bookmark), listing) == []
+    @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
+    @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+    @pytest.mark.parametrize("count", [1, 2, 30])
+    def test_of_a_walk_that_had_ended_gives_nothing_more(self, count: int, drift: str, total: str) -> None:
+        """What was done stays done, and an empty page says so where no total does."""
+        listing = Listing(count, totals=total)
+        bookmark = Bookmark(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        assert rows_of(walk, listing) == []
+        assert len(listing.asked) <= 2
 
     def test_stays_at_the_lowest_row_while_others_above_are_read(self) -> None:
         """Rows that entered above what is out never become what a resumed walk looks for."""
