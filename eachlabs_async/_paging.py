@@ -115,19 +115,11 @@ def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
 def advance(
     shape: PageShape, standing: Standing, ask: Ask, facts: Facts, *, repeats: bool = True
 ) -> tuple[Verdict, Standing]:
-    """Decide what the answer to `ask` means; a `PaginationError` where the walk cannot go on.
+    """Decide what the answer to `ask` means, whose rows `agree` found to be those that were asked for.
 
-    `repeats` is False for a page whose rows came before, but not all of them since the last new row.
+    Raises `PaginationError` where the walk cannot go on. `repeats` is False for a page whose rows came before, but not
+    all of them since the last new row.
     """
-    if shape.dialect == "page":
-        size = _agreed_size(shape, standing, ask, facts)
-        if facts.rows > standing.shown:
-            standing = evolve(standing, shown=facts.rows)
-        if size != ask.size:
-            standing = evolve(standing, size=size)
-            if ask.number > 1:
-                # Which rows these are depends on the size: only of the first page it is known. Ask for them again.
-                return Verdict.AGAIN, _bounded(evolve(standing, barren=standing.barren + 1))
     end = ask.offset + facts.rows
     if facts.fresh:
         return _progress(shape, standing, ask, facts, max(standing.place, end))
@@ -139,6 +131,25 @@ def advance(
     if facts.rows == 0 or end <= standing.place:
         return _empty(standing, facts)
     return _repeated(standing, facts, end, repeats)
+
+
+def agree(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[bool, Standing]:
+    """Settle the size that page numbers count by, and say whether the rows are those that were asked for.
+
+    Which rows a page has depends on the size: where that changes it is known of the first page alone, and that one
+    may end above the place of a resumed walk.
+    """
+    if shape.dialect != "page":
+        return True, standing
+    size = _agreed_size(shape, standing, ask, facts)
+    if facts.rows > standing.shown:
+        standing = evolve(standing, shown=facts.rows)
+    if size == ask.size:
+        return True, standing
+    standing = evolve(standing, size=size)
+    if ask.number == 1 and (not facts.rows or facts.rows > standing.place):
+        return True, standing
+    return False, _bounded(evolve(standing, barren=standing.barren + 1))
 
 
 def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:

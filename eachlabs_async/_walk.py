@@ -31,6 +31,7 @@ from ._paging import (
     adjoins,
     advance,
     advance_joined,
+    agree,
     begin,
     plan,
 )
@@ -177,6 +178,10 @@ class Walk:
         first_seen = seen[0] if seen else None
         facts = Facts(len(ids), len(fresh), total, exact, stated_size)
         self.stats.longest_page = max(self.stats.longest_page, len(ids))
+        # Of rows that are not those that were asked for nothing can be told, movement neither.
+        usable, self.standing = agree(self._shape, self.standing, ask, facts)
+        if not usable:
+            return None
         if self._begun:
             self._look_for_drift(ask, facts, first_seen)
             if not self._continues(ask, asked_at, ids, facts, first_seen):

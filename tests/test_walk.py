@@ -15,6 +15,7 @@ from eachlabs_async._paging import (
     adjoins,
     advance,
     advance_joined,
+    agree,
     begin,
     plan,
 )
@@ -110,30 +111,32 @@ def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | No
 
 
 @pytest.mark.parametrize(
-    ("standing", "ask", "facts", "verdict", "size"),
+    ("standing", "ask", "facts", "usable", "size"),
     [
-        (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 30), TAKE, 30),  # a clamp that is stated
-        (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 100), TAKE, 30),  # one that is not
-        (begin(0, 100), Ask(0, 100), Facts(30, 30, 30, True, 100), END, 100),  # the last page is short
-        (begin(0, 100), Ask(0, 100), Facts(30, 30), TAKE, 30),  # without a total it may be no last page
-        (at(100, size=100, longest=100), Ask(100, 100), Facts(30, 30), END, 100),  # unless one before it was longer
-        (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 90, True, 20), AGAIN, 20),  # shrunk on the way
-        (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 50, True, 30), END, 30),
-        (begin(0, 20), Ask(0, 20), Facts(50, 50, 90, True, 50), TAKE, 50),  # a server with a least size
-        (begin(0, 20), Ask(0, 20), Facts(50, 50, 90, True, 20), TAKE, 50),
-        (begin(0, 20), Ask(0, 20), Facts(500, 500, 900, True), TAKE, 100),  # no more than may be asked for
-        (begin(40, 20), Ask(40, 20), Facts(15, 15, 70, True, 20), AGAIN, 15),  # from the middle: any page may be short
-        (at(40, longest=0, size=15, shown=15), Ask(45, 15), Facts(8, 8, 53, True), END, 15),  # but now it is the last
-        (begin(0, 20), Ask(0, 20), Facts(20, 20, 90, True, 0), TAKE, 20),  # nonsense is passed over
-        (begin(0, 20), Ask(0, 20), Facts(20, 20, 90, True, -5), TAKE, 20),
+        (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 30), True, 30),  # a clamp that is stated
+        (begin(0, 100), Ask(0, 100), Facts(30, 30, 90, True, 100), True, 30),  # one that is not
+        (begin(0, 100), Ask(0, 100), Facts(30, 30, 30, True, 100), True, 100),  # the last page is short
+        (begin(0, 100), Ask(0, 100), Facts(30, 30), True, 30),  # without a total it may be no last page
+        (at(100, size=100, longest=100), Ask(100, 100), Facts(30, 30), True, 100),  # unless one before it was longer
+        (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 90, True, 20), False, 20),  # shrunk on the way
+        (at(30, size=30, longest=30), Ask(30, 30), Facts(20, 20, 50, True, 30), True, 30),
+        (begin(0, 20), Ask(0, 20), Facts(50, 50, 90, True, 50), True, 50),  # a server with a least size
+        (begin(0, 20), Ask(0, 20), Facts(50, 50, 90, True, 20), True, 50),
+        (begin(0, 20), Ask(0, 20), Facts(500, 500, 900, True), True, 100),  # no more than may be asked for
+        (begin(40, 20), Ask(40, 20), Facts(15, 15, 70, True, 20), False, 15),  # from the middle: any page may be short
+        (at(40, longest=0, size=15, shown=15), Ask(45, 15), Facts(8, 8, 53, True), True, 15),  # but now it is the last
+        (at(35, longest=0, size=100), Ask(0, 100), Facts(30, 30, 90, True), False, 30),  # page 1 ends above the place
+        (begin(0, 100), Ask(0, 100), Facts(0, 0, 0, True, 30), True, 30),  # and may be all there is
+        (begin(0, 20), Ask(0, 20), Facts(20, 20, 90, True, 0), True, 20),  # nonsense is passed over
+        (begin(0, 20), Ask(0, 20), Facts(20, 20, 90, True, -5), True, 20),
     ],
 )
 def test_both_sides_agree_on_the_size_of_a_page(
-    standing: Standing, ask: Ask, facts: Facts, verdict: Verdict, size: int
+    standing: Standing, ask: Ask, facts: Facts, usable: bool, size: int
 ) -> None:
     """The smaller size counts where the server gives less, the larger where it gives more."""
-    found, after = advance(PAGES, standing, ask, facts)
-    assert (found, after.size) == (verdict, size)
+    found, after = agree(PAGES, standing, ask, facts)
+    assert (found, after.size) == (usable, size)
 
 
 def test_a_size_that_never_settles_is_an_error() -> None:
@@ -141,10 +144,10 @@ def test_a_size_that_never_settles_is_an_error() -> None:
     standing = begin(200, 20)
     for stated in (19, 18, 17):
         ask = plan(PAGES, standing, 0)[0]
-        verdict, standing = advance(PAGES, standing, ask, Facts(stated, stated, 900, True, stated))
-        assert verdict is AGAIN
+        usable, standing = agree(PAGES, standing, ask, Facts(stated, stated, 900, True, stated))
+        assert not usable
     with pytest.raises(PaginationError):
-        advance(PAGES, standing, plan(PAGES, standing, 0)[0], Facts(16, 16, 900, True, 16))
+        agree(PAGES, standing, plan(PAGES, standing, 0)[0], Facts(16, 16, 900, True, 16))
 
 
 # ---- pages that are known to join

@@ -79,6 +79,18 @@ def test_page_numbers_without_a_total_allow_for_a_clamp(count: int) -> None:
     assert rows_of(Walk(PAGES, start=0, size=10), listing) == listing.ids
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_clamp_that_comes_late_is_no_movement(stated: bool) -> None:
+    """Rows of a page by number that the server counts by another size say nothing about where rows went."""
+    listing = Listing(60, PAGES, stated=stated)
+
+    def clamp() -> None:
+        listing.clamp = 7 if len(listing.asked) > 2 else None
+
+    walk = Walk(PAGES, start=0, size=10, drift="raise")
+    assert rows_of(walk, listing, between=clamp) == listing.ids
+
+
 def test_twins_on_a_page_come_once() -> None:
     """An id that a page holds twice is one row."""
     listing = Listing(6)
@@ -226,10 +238,13 @@ class TestABookmark:
 
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
     @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+    @pytest.mark.parametrize(("clamp", "stated"), [(None, True), (3, True), (3, False)])
     @pytest.mark.parametrize("place", range(1, 31))
-    def test_into_a_listing_at_rest_shows_no_movement(self, shape: object, drift: str, place: int) -> None:
-        """The rows that are read again to find the place are no sign of movement and no doubles."""
-        listing = Listing(30, shape)  # type: ignore[arg-type]
+    def test_into_a_listing_at_rest_shows_no_movement(
+        self, shape: object, drift: str, place: int, clamp: int | None, stated: bool
+    ) -> None:
+        """The rows that are read again to find the place are no sign of movement and no doubles, clamped or not."""
+        listing = Listing(30, shape, clamp=clamp, stated=stated)  # type: ignore[arg-type]
         bookmark = Bookmark(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
         walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
         assert rows_of(walk, listing) == listing.ids[place:]
