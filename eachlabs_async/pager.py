@@ -286,7 +286,9 @@ class Pager(Generic[T]):
                 if ended:
                     await self._drop(list(self._ahead))
                 elif self._look_ahead:
-                    self._ask_ahead(course.asks(self._look_ahead - 1))
+                    following = course.asks(self._look_ahead - 1)
+                    await self._keep(following)
+                    self._ask_ahead(following)
                 if self._on_progress is not None:
                     self._on_progress(stats)
                 if rows:
@@ -313,9 +315,7 @@ class Pager(Generic[T]):
     async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
         """Wait for the answer to the first of `asks`, keeping the others on their way; and when it was asked for."""
         wanted = asks[0]
-        stale = [ask for ask in self._ahead if ask not in asks]
-        if stale:
-            await self._drop(stale)
+        await self._keep(asks)
         self._ask_ahead(asks[1:])
         asked = self._ahead.pop(wanted, None)
         if asked is None:
@@ -332,6 +332,11 @@ class Pager(Generic[T]):
         for ask in asks:
             if ask not in self._ahead:
                 self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
+
+    async def _keep(self, asks: list[Ask]) -> None:
+        """Drop what nobody wants any more before more is asked for: both together would be beyond the look-ahead."""
+        if stale := [ask for ask in self._ahead if ask not in asks]:
+            await self._drop(stale)
 
     async def _drop(self, asks: list[Ask]) -> None:
         tasks = [self._ahead[ask][0] for ask in asks if ask in self._ahead]

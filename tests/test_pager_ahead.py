@@ -45,6 +45,31 @@ async def test_no_more_are_in_flight_than_the_page_in_hand_and_those_ahead(kind:
         assert listing.emulator.max_in_flight <= depth + 1
 
 
+@pytest.mark.parametrize("kind", KINDS[:4])
+async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind: str) -> None:
+    """A clamp that shows only after pages were asked for ahead never makes them more than look_ahead + 1."""
+    async with reached(kind, 60) as listing:
+        listing.emulator.faults.add(Fault.edit(without_total))
+        listing.emulator.faults.add(Fault.clamped_limit(4))
+        listing.emulator.faults.add(Fault.latency(0, jitter=0.01))
+        pager = listing.list(4, look_ahead=6)
+        under_way, most = 0, 0
+        fetch = pager._fetch
+
+        async def counted(ask: Any) -> Any:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                return await fetch(ask)
+            finally:
+                under_way -= 1
+
+        pager._fetch = counted
+        assert ids_of(await pager.collect()) == listing.rows.ids()
+        assert most == 7
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(
     ("kind", "cap"),
