@@ -186,10 +186,12 @@ class Walk:
             self._look_for_drift(ask, facts, first_seen)
             if not self._continues(ask, asked_at, ids, facts, first_seen):
                 return None
-        if seen and (self._joined or self._resumed):
-            # What stands before a row that was seen was inserted there, or was handed out before a resume.
+        above = ask.offset < self.standing.start
+        if seen and (self._joined or self._resumed or above):
+            # What stands before a row that was seen was inserted there, or was handed out before a resume, or stands
+            # before the first that was wanted.
             fresh = [position for position in fresh if position > seen[-1]]
-        elif ask.offset < self.standing.start:
+        elif above and (self._joined or not self._begun):
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
         facts = evolve(facts, fresh=len(fresh))
@@ -322,11 +324,13 @@ class Walk:
     def _by_number(self, ask: Ask, facts: Facts) -> bool:
         """Say whether a page by number, all of whose rows are new, has to be read from another place."""
         grown = _growth(facts, self._total)
-        if self._resumed and (not self._taken or grown > 0 or self._search):
+        fallen = self._drift == "resync" and grown < 0
+        if self._search or (self._resumed and (not self._taken or grown > 0)):
             return not self._seek(ask, facts)
-        if self._drift == "resync" and grown < 0:
-            return not self._step_back(ask, facts)
-        return False
+        if fallen and (self._resumed or self.standing.start):
+            # Further up stand rows that this walk does not know and that must not come: find one that it knows.
+            return not self._seek(ask, facts)
+        return fallen and not self._step_back(ask, facts)
 
     def _steady(self, ask: Ask, facts: Facts) -> bool:
         """Without a shared row, an unchanged exact total is the only proof left that a row comes next."""
@@ -356,12 +360,13 @@ class Walk:
         return False
 
     def _seek(self, ask: Ask, facts: Facts) -> bool:
-        """Look for a row that a bookmark names: where the totals say it went, then from the top on."""
+        """Look for a row that is known, or a bookmark names: where the totals say it went, then from the top on."""
         standing, grown = self.standing, _growth(facts, self._total)
         end = ask.offset + facts.rows
         if self._search == 2:
             if end <= standing.place or (facts.exact and facts.total is not None and facts.total <= end):
-                raise DriftError("none of the rows is there any more at which the checkpoint stood")
+                stood = "checkpoint" if self._resumed else "walk"
+                raise DriftError(f"none of the rows is there any more at which the {stood} stood")
             place = end
         elif self._search == 1 or ask.offset == 0:
             self._search, place = 2, 0 if ask.offset else end
@@ -370,7 +375,7 @@ class Walk:
             behind = 0 if self._joined or not self._taken else 1
             place = standing.place - behind + grown
             if grown <= 0:
-                place = max(0, ask.offset - max(-grown, standing.size))
+                place = max(0, ask.offset - max(behind - grown, standing.size))
         self.stats.steps_back += place < standing.place
         if facts.exact:
             self._total = facts.total

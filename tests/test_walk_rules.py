@@ -125,6 +125,25 @@ def test_resync_steps_back_as_far_as_needed() -> None:
     assert walk.stats.drift_seen
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize(("at", "gone"), [(0, 7), (0, 50), (0, 95), (50, 50), (95, 10), (112, 100), (130, 120)])
+def test_resync_by_page_number_from_the_middle_copes_with_falls_of_the_total(at: int, gone: int, resumed: bool) -> None:
+    """Rows above the start of a walk, or handed out before its resume, never come when it reads again further up."""
+    listing = Listing(300, PAGES)
+    wanted = listing.ids[100:]
+
+    def vanish() -> None:
+        if len(listing.asked) == 2:
+            del listing.ids[at : at + gone]
+
+    bookmark = Bookmark(0, 100, tuple(listing.ids[100 - ANCHORS : 100]), 300) if resumed else None
+    walk = Walk(PAGES, start=0 if resumed else 100, size=10, drift="resync", resume=bookmark)
+    rows = rows_of(walk, listing, between=vanish)
+    left = set(listing.ids)
+    assert len(rows) == len(set(rows))
+    assert [row for row in rows if row in left] == [row for row in wanted if row in left]
+
+
 def test_without_a_total_the_steps_back_grow() -> None:
     """One page, then two, then four, until the row that was last is found."""
     listing = Listing(100, totals="absent")
