@@ -59,7 +59,7 @@ def read(
         and all(isinstance(identity, str) for identity in cast(list[object], last))
         and _is_count(start)
         and _is_count(place)
-        and place >= start
+        and (last or place >= start)  # rows that were out can have moved up past the start
         and (total is None or _is_count(total))
     ):
         raise ValueError("resume is not a checkpoint: a part of it is missing or damaged")

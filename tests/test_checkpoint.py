@@ -104,7 +104,7 @@ def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
         (text(start=-1), "damaged"),
         (text(start=None), "damaged"),
         (text(start=True), "damaged"),
-        (text(place=9), "damaged"),
+        (text(place=9, last=[]), "damaged"),
         (text(place="34"), "damaged"),
         (text(place=34.0), "damaged"),
         (text(place=...), "damaged"),

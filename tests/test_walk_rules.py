@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
 
+from eachlabs_async._checkpoint import read, write
 from eachlabs_async._paging import Ask
 from eachlabs_async._walk import ANCHORS, Bookmark, Walk
 from eachlabs_async.errors import DriftError, PaginationError
@@ -278,6 +279,25 @@ class TestABookmark:
         with pytest.raises(DriftError, match="none of the rows is there any more"):
             rows_of(Walk(OFFSET, start=0, size=10, resume=bookmark), listing)
         assert len(listing.asked) < 20
+
+    @pytest.mark.parametrize("shape", [OFFSET, PAGES])
+    def test_holds_where_rows_moved_up_past_the_start(self, shape: object) -> None:
+        """Rows above the start vanished, and what is out now stands above it: the text is read, the row is found."""
+        listing = Listing(60, shape)  # type: ignore[arg-type]
+        wanted = listing.ids[40:]
+        walk = Walk(listing.shape, start=30, size=10, drift="resync")
+        pages = drive(walk, listing)
+        next(pages)
+        del listing.ids[:25]
+        page = next(pages)
+        page = page or next(pages)
+        out = [identity for identity, _ in page]
+        bookmark = walk.bookmark(page[-1][1], out)
+        assert bookmark.place < bookmark.start
+        found, _ = read(write("x", "compat", {}, bookmark), "x", "compat", {})
+        assert found == bookmark
+        again = Walk(listing.shape, start=0, size=10, drift="resync", resume=found)
+        assert out + rows_of(again, listing) == wanted
 
     def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
         """Without ids there is nothing to find: the walk begins at its start."""
