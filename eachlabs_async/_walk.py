@@ -100,7 +100,8 @@ class Walk:
         self.stats = WalkStats()
         self._shape = shape
         self._drift = drift
-        self._most = most
+        # `most` counts from where the walk goes on, `plan` from where it began.
+        self._most = most if most is None or resume is None else most + resume.place - resume.start
         self._resumed = resume is not None and bool(resume.anchors)
         # Page numbers cannot overlap by one row, so only a walk by offsets can prove that every page joins.
         self._joined = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
@@ -188,8 +189,7 @@ class Walk:
                 return None
         above = ask.offset < self.standing.start
         if seen and (self._joined or self._resumed or above):
-            # What stands before a row that was seen was inserted there, or was handed out before a resume, or stands
-            # before the first that was wanted.
+            # What stands before a row that was seen was inserted there, or is out since before, or was not wanted.
             fresh = [position for position in fresh if position > seen[-1]]
         elif above and (self._joined or not self._begun):
             # Page numbers count whole pages: these rows stand before the first that was wanted.

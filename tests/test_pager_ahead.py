@@ -45,6 +45,18 @@ async def test_no_more_are_in_flight_than_the_page_in_hand_and_those_ahead(kind:
         assert listing.emulator.max_in_flight <= depth + 1
 
 
+@every_kind
+async def test_a_resumed_walk_of_few_rows_asks_ahead_as_well(kind: str) -> None:
+    """`max_rows` counts from where it resumes, for the pages to ask for ahead too."""
+    async with reached(kind, 90) as listing:
+        pager = listing.list(3, max_rows=60)
+        first = ids_of(await pager.collect())
+        rounds = Rounds(listing.client)
+        rest = ids_of(await rounds.run(listing.list(3, max_rows=24, look_ahead=3, resume=pager.checkpoint).collect()))
+        assert first + rest == listing.rows.ids()[:84]
+        assert max(rounds.widths) == 4
+
+
 @pytest.mark.parametrize("kind", KINDS[:4])
 async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind: str) -> None:
     """A clamp that shows only after pages were asked for ahead never makes them more than look_ahead + 1."""
