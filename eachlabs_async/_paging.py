@@ -311,6 +311,11 @@ def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
     return facts.exact and facts.total == mark.total and ask.offset <= mark.end
 
 
+def covered(ask: Ask, facts: Facts, place: int) -> int:
+    """Give how many rows of an answer stand before `place`."""
+    return min(max(0, place - ask.offset), facts.rows)
+
+
 class Window:
     """The ids that came last: at least `keep` of them, at most twice as many; all of them if `keep` is None."""
 

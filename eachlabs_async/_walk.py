@@ -33,6 +33,7 @@ from ._paging import (
     advance_joined,
     agree,
     begin,
+    covered,
     plan,
 )
 from .errors import DriftError
@@ -105,11 +106,11 @@ class Walk:
         self._resumed = resume is not None and bool(resume.anchors)
         # Page numbers cannot overlap by one row, so only a walk by offsets can prove that every page joins.
         self._joined = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
-        self._back = 0  # how far before its true place a resumed walk stands, until a page was taken
+        # How far before its true place a resumed walk stands, until a page was taken: by numbers, the page that holds
+        # the last row, so that it can be found again.
+        self._back = int(self._resumed and not self._joined)
         standing = begin(start if resume is None else resume.start, size, ahead=ahead > 0)
         if resume is not None:
-            # By numbers, the page that holds the last row, so that it can be found again.
-            self._back = int(self._resumed and not self._joined)
             standing = evolve(standing, place=resume.place - self._back, overlap=int(self._joined))
         self.standing = standing
         keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
@@ -191,7 +192,7 @@ class Walk:
         if seen and (self._joined or self._resumed or above):
             # What stands before a row that was seen was inserted there, or is out since before, or was not wanted.
             fresh = [position for position in fresh if position > seen[-1]]
-        elif above and (self._joined or not self._begun):
+        elif above and not self._begun:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
         facts = evolve(facts, fresh=len(fresh))
@@ -204,7 +205,7 @@ class Walk:
         if verdict is Verdict.AGAIN:
             return None
         self._stand(ask, ids, facts, fresh, seen)
-        self._accept(ids, facts, _covered(ask, facts, before))
+        self._accept(ids, facts, covered(ask, facts, before))
         return Taken(fresh, verdict is Verdict.END)
 
     @property
@@ -258,7 +259,7 @@ class Walk:
     def _look_for_drift(self, ask: Ask, facts: Facts, first_seen: int | None) -> None:
         """Note how an answer shows that rows came or went since the one before."""
         standing = self.standing
-        shared = _covered(ask, facts, standing.place + self._back)  # rows that should be those we have
+        shared = covered(ask, facts, standing.place + self._back)  # rows that should be those we have
         sign = ""
         if facts.exact and self._total is not None and facts.total != self._total:
             sign = f"the total went from {self._total} to {facts.total}"
@@ -282,8 +283,9 @@ class Walk:
                 return True  # Not a gap: it is asked for again.
             if self._resumed:
                 return self._seek(ask, facts)
-            # From the very top there can be no gap: all that was seen is gone.
-            return ask.offset == 0 or self._step_back(ask, facts)
+            # From the very top there can be no gap: all that was seen is gone. (A walk that began further down
+            # cannot tell then which rows it was to begin with.)
+            return (ask.offset == 0 and not (self.standing.start and facts.rows)) or self._step_back(ask, facts)
         if self._joined:
             return self._steady(ask, facts)
         if self._shape.dialect == "page" and first_seen is None:
@@ -386,11 +388,6 @@ class Walk:
 def _slipped(ask: Ask, facts: Facts) -> bool:
     """Whether this is an empty page by mistake: its own total says that there are rows."""
     return not facts.rows and facts.total is not None and facts.total > ask.offset
-
-
-def _covered(ask: Ask, facts: Facts, place: int) -> int:
-    """How many rows of an answer stand before `place`."""
-    return min(max(0, place - ask.offset), facts.rows)
 
 
 def _growth(facts: Facts, before: int | None) -> int:

@@ -145,6 +145,19 @@ def test_resync_by_page_number_from_the_middle_copes_with_falls_of_the_total(at:
     assert [row for row in rows if row in left] == [row for row in wanted if row in left]
 
 
+@pytest.mark.parametrize("total", ["exact", "absent"])
+def test_a_walk_from_the_middle_whose_rows_are_all_gone_is_an_error(total: str) -> None:
+    """Nothing tells then where it was to begin: it neither drops rows that moved up nor gives any from above."""
+    listing = Listing(60, totals=total)
+
+    def vanish() -> None:
+        if len(listing.asked) == 1:
+            del listing.ids[:40]
+
+    with pytest.raises(DriftError, match="steps back"):
+        rows_of(Walk(OFFSET, start=20, size=10, drift="resync"), listing, between=vanish)
+
+
 def test_without_a_total_the_steps_back_grow() -> None:
     """One page, then two, then four, until the row that was last is found."""
     listing = Listing(100, totals="absent")
