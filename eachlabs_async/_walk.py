@@ -287,7 +287,7 @@ class Walk:
             # cannot tell then which rows it was to begin with.)
             return (ask.offset == 0 and not (self.standing.start and facts.rows)) or self._step_back(ask, facts)
         if self._joined:
-            return self._steady(ask, facts)
+            return first_seen is not None or self._steady(ask, facts)
         if self._shape.dialect == "page" and first_seen is None:
             if asked_at < self.taken and _growth(facts, self._total):
                 return False  # It may be older than the page before it: then its total says nothing new.
@@ -336,10 +336,11 @@ class Walk:
 
     def _steady(self, ask: Ask, facts: Facts) -> bool:
         """Without a shared row, an unchanged exact total is the only proof left that a row comes next."""
-        if not facts.rows:
+        if not facts.rows or (facts.exact and self._mark is not None and facts.total == self._mark.total):
             return True
-        if facts.exact and self._mark is not None and facts.total == self._mark.total:
-            return True
+        if facts.rows > 1:
+            self.standing = evolve(self.standing, overlap=1)  # It gives more now: then a row can be shared.
+            return False
         raise DriftError(
             f"the server gives one row at a time, and the total is not steady: no page can be joined to the one "
             f"before it at offset {ask.offset}"

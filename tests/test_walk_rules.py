@@ -312,6 +312,24 @@ class TestABookmark:
         again = Walk(listing.shape, start=0, size=10, drift="resync", resume=found)
         assert out + rows_of(again, listing) == wanted
 
+    @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
+    @pytest.mark.parametrize("drift", ["dedupe", "resync"])
+    @pytest.mark.parametrize("count", [1, 2, 30])
+    @pytest.mark.parametrize("entering", [1, 2, 9, 40])
+    def test_of_a_walk_that_had_ended_stands_rows_that_enter_meanwhile(
+        self, entering: int, count: int, drift: str, total: str
+    ) -> None:
+        """The last row alone on a page is no sign of a server that gives one row at a time."""
+        listing = Listing(count, totals=total)
+        bookmark = Bookmark(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
+
+        def enter() -> None:
+            if len(listing.asked) == 1:
+                listing.insert(entering)
+
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        assert rows_of(walk, listing, between=enter) == []
+
     def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
         """Without ids there is nothing to find: the walk begins at its start."""
         listing = Listing(30)
