@@ -281,11 +281,11 @@ class Walk:
                 return True
             if _slipped(ask, facts):
                 return True  # Not a gap: it is asked for again.
-            if self._resumed:
-                return self._seek(ask, facts)
-            # From the very top there can be no gap: all that was seen is gone. (A walk that began further down
-            # cannot tell then which rows it was to begin with.)
-            return (ask.offset == 0 and not (self.standing.start and facts.rows)) or self._step_back(ask, facts)
+            top = ask.offset == 0
+            if self._resumed or self._search or (top and self.standing.start and facts.rows):
+                return self._seek(ask, facts)  # For a walk from the middle the top is no place to begin.
+            # From the very top there can be no gap: all that was seen is gone, or comes further down.
+            return top or self._step_back(ask, facts)
         if self._joined:
             return first_seen is not None or self._steady(ask, facts)
         if self._shape.dialect == "page" and first_seen is None:

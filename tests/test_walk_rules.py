@@ -154,8 +154,23 @@ def test_a_walk_from_the_middle_whose_rows_are_all_gone_is_an_error(total: str) 
         if len(listing.asked) == 1:
             del listing.ids[:40]
 
-    with pytest.raises(DriftError, match="steps back"):
+    with pytest.raises(DriftError, match="none of the rows is there any more"):
         rows_of(Walk(OFFSET, start=20, size=10, drift="resync"), listing, between=vanish)
+
+
+@pytest.mark.parametrize("total", ["exact", "absent"])
+@pytest.mark.parametrize("entering", [5, 60, 600])
+def test_a_walk_from_the_middle_finds_its_rows_below_those_that_entered(entering: int, total: str) -> None:
+    """Where it has stepped back to the top it looks further down for a row that it knows."""
+    listing = Listing(60, totals=total)
+    wanted = listing.ids[20:]
+
+    def enter() -> None:
+        if len(listing.asked) == 2:
+            listing.insert(entering)
+
+    rows = rows_of(Walk(OFFSET, start=20, size=10, drift="resync"), listing, between=enter)
+    assert rows == wanted
 
 
 def test_without_a_total_the_steps_back_grow() -> None:
