@@ -226,7 +226,9 @@ def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tupl
         total=facts.total if facts.total is not None else standing.total,
         exact=facts.exact,
     )
-    if facts.exact and facts.total is not None and standing.start + standing.distinct >= facts.total:
+    # Rows above the start are counted as come, though some may be gone: from there only the listing's end is one.
+    total = facts.total if facts.exact and (not standing.start or (facts.total or 0) <= end) else None
+    if total is not None and standing.start + standing.distinct >= total:
         return Verdict.END, passed
     return Verdict.TAKE, _bounded(passed)
 

@@ -173,6 +173,19 @@ def test_a_walk_from_the_middle_finds_its_rows_below_those_that_entered(entering
     assert rows == wanted
 
 
+@pytest.mark.parametrize("gone", [5, 20, 60, 99])
+def test_rows_that_went_above_the_start_are_not_counted_as_come(gone: int) -> None:
+    """A page of rows that came ends no walk by number from the middle, unless it reaches the total."""
+    listing = Listing(125, PAGES)
+    wanted = listing.ids[100:]
+
+    def vanish() -> None:
+        if len(listing.asked) == 2:
+            del listing.ids[:gone]
+
+    assert rows_of(Walk(PAGES, start=100, size=10, drift="resync"), listing, between=vanish) == wanted
+
+
 def test_without_a_total_the_steps_back_grow() -> None:
     """One page, then two, then four, until the row that was last is found."""
     listing = Listing(100, totals="absent")
