@@ -156,8 +156,8 @@ class Walk:
         """
         if self._held is not None and len(ids) <= self._above:
             return self._held
-        last = [*self._last, *ids[self._above :]][-ANCHORS:]
-        return Bookmark(self.standing.start, place, (*last, *self._below[-ANCHORS:]), self._total)
+        last = [*self._last, *ids[self._above :]][-min(ANCHORS, 2 * ANCHORS - len(self._below)) :]
+        return Bookmark(self.standing.start, place, (*last, *self._below), self._total)
 
     # ---- taking
 
@@ -226,7 +226,8 @@ class Walk:
         met = [position for position in seen if ids[position] in known]
         if met:
             lowest = max(known.index(ids[position]) for position in met)
-            self._last, self._below = known[: lowest + 1], known[lowest + 1 :]
+            # The longer a row is not met, the likelier it is gone: those that were out last come first.
+            self._last, self._below = known[: lowest + 1], known[lowest + 1 :][: ANCHORS + ANCHORS // 2]
             self._above = sum(position < met[-1] for position in fresh)
         elif self._held is not None or (self._joined and (seen or ask.offset == 0)):
             self._above, self._met = len(fresh), False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from listing_server import OFFSET, PAGES, Listing, drive, rows_of
 
@@ -196,6 +196,18 @@ def test_raise_sees_rows_that_enter_at_the_top(
     assert rows == listing.ids
 
 
+@example(  # More rows are out below the place than a bookmark used to name.
+    count=43,
+    size=2,
+    later=2,
+    ahead=0,
+    later_ahead=0,
+    clamp=2,
+    total="capped",
+    chance=random.Random(6),
+    rate=0.46875,
+    stops=[2, 18],
+)
 @given(
     counts,
     sizes,
