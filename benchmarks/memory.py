@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eachlabs_async._jobs import in_batches
 from eachlabs_async.bulk import BulkFetch
 
 from .bulk import WIDTH, client_of
@@ -65,7 +66,7 @@ async def _without_network(_base: str, count: int, ordered: bool) -> tuple[float
         for slot in batch:
             slot.outcome.value = slot.outcome.id
 
-    return await _watched(BulkFetch(job, _ids(count), concurrency=WIDTH, ordered=ordered), count)
+    return await _watched(BulkFetch(in_batches(job), _ids(count), concurrency=WIDTH, ordered=ordered), count)
 
 
 def _child(said: Any, network: bool, base: str, count: int, ordered: bool) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from raw_server import QUICK, answer
 
 from eachlabs_async import EachLabs
-from eachlabs_async._jobs import Job, Slot
+from eachlabs_async._jobs import in_batches
+from eachlabs_async._window import Slot
 from eachlabs_async.bulk import BulkFetch
 from eachlabs_async.emulator import Emulator
 
@@ -46,9 +47,9 @@ class Desk:
             self.open[name].set_result(None)
 
 
-def fetch(job: Job[Any], ids: Any, *, concurrency: int = 4, ordered: bool = False, **options: Any) -> BulkFetch[Any]:
+def fetch(job: Any, ids: Any, *, concurrency: int = 4, ordered: bool = False, **options: Any) -> BulkFetch[Any]:
     """Make a fetch of ids by a job."""
-    return BulkFetch(job, ids, concurrency=concurrency, ordered=ordered, **options)
+    return BulkFetch(in_batches(job), ids, concurrency=concurrency, ordered=ordered, **options)
 
 
 class Reader:
@@ -136,4 +137,4 @@ def numbers() -> Any:
 
 def workers() -> list[Any]:
     """Give the tasks of bulk fetches that run."""
-    return [task for task in asyncio.all_tasks() if "BulkFetch._work" in repr(task.get_coro())]
+    return [task for task in asyncio.all_tasks() if ".work" in repr(task.get_coro())]

@@ -28,7 +28,7 @@ PURE = [
 ROWS = [
     *PURE,
     {"_deadline"},
-    {"_tasks", "_gate", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
+    {"_tasks", "_gate", "_window", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
     {"_services"},
     {"_session"},
     {"_jobs", "_uploads"},

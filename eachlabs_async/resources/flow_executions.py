@@ -6,14 +6,15 @@ It refuses fanning out and retrying. The bulk endpoint only reads, promises no o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 from .._codec import decode_fast, encode_json
-from .._jobs import Job, Slot
+from .._jobs import in_batches
 from .._services import Call
 from .._session import Transport
+from .._window import Slot
 from ..bulk import BulkFetch, Known
 from ..endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
 from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
@@ -61,7 +62,7 @@ class FlowExecutions:
         """
         path = GET_FLOW_EXECUTIONS.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
         return BulkFetch(
-            _in_chunks(self._transport, path),
+            in_batches(_in_chunks(self._transport, path)),
             ids,
             concurrency=concurrency,
             ordered=ordered,
@@ -73,10 +74,7 @@ class FlowExecutions:
         )
 
 
-def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
-    # One thread at a time: each that reads takes its turn at the interpreter, and the loop waits for all of them.
-    in_a_thread = asyncio.Lock()
-
+def _in_chunks(transport: Transport, path: str) -> Callable[[list[Slot[FlowExecution]]], Awaitable[None]]:
     async def fetch(batch: list[Slot[FlowExecution]]) -> None:
         ids = [slot.outcome.id for slot in batch]
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), crowd=True)
@@ -87,7 +85,7 @@ def _in_chunks(transport: Transport, path: str) -> Job[FlowExecution]:
             elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
                 rows = [(row.execution_id, row) for row in answer.executions or ()]
             else:
-                async with in_a_thread:
+                async with transport.session.slowly:
                     rows = await asyncio.to_thread(_rows, transport, call, body, slow=True)
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
