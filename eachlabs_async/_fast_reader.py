@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
@@ -45,73 +45,137 @@ _LONG_FRACTION = re.compile(rb'\.(?=[0-9]{7,}[Zz+"-])')  # looking ahead is fast
 _ESCAPED_TIME = re.compile(rb"\\u00(?:2[BbDdEe]|3[0-9]|[57][Aa])")
 UNSET: Final = datetime(1, 1, 1, tzinfo=UTC)
 """How Go writes a time that is none."""
-_WRITTEN: Final = len('"2026-01-31T12:00:00Z",')
+WHOLE: Final = len('"2026-01-31T12:00:00Z",')
+FRACTIONAL: Final = len('"2026-01-31T12:00:00.250000Z",')
 
 
-def _times_source(
-    kind: Any, name: str, depth: int, settle: bool, put: str = "return None", many: bool = False
-) -> list[str]:
-    """Write the lines that look at every time below `name`, which holds a `kind`.
+_KNOWN: Final[Mapping[str, Any]] = {"UTC": UTC, "UNSET": UNSET, "put": object.__setattr__}  # records are frozen
 
-    Rows can be many, so their times are gathered for one look at all; the others are looked at one by one. To `settle`
-    is to `put` a time without a zone back as UTC, which it is (all those of runs are), and an unset one as None.
-    """
-    pad = "    " * depth
-    origin = container_of(kind)
-    if isinstance(kind, UnionType):
-        options = [option for option in get_args(kind) if option is not type(None)]
-        if len(options) == 1:
-            inner = _times_source(options[0], name, depth + 1, settle, put, many)
-            return [f"{pad}if {name} is not None:", *inner] if inner else []
-    elif kind is datetime:
-        if settle:
-            made_utc = f"{pad}    {name} = {name}.replace(tzinfo=UTC); {put}"
-            made_none = f"{pad}if {name} == UNSET: {name} = None; {put}"
-            return [f"{pad}if {name}.tzinfo is None:", made_utc, made_none, f"{pad}else: add({name})"]
-        if many:
-            return [f"{pad}add({name})"]
-        return [f"{pad}if {name}.tzinfo is not UTC or {name}.microsecond or {name}.year == 1: return None"]
-    elif origin is list or (origin is dict and get_args(kind)[0] is str):
-        each = f"{name}.values()" if origin is dict else name
-        inner = _times_source(get_args(kind)[-1], f"{name}_item", depth + 1, settle, many=many or origin is list)
-        return [f"{pad}for {name}_item in {each}:", *inner] if inner else []
-    elif attrs.has(kind):
-        lines: list[str] = []
-        for field, hint in get_type_hints(kind).items():
-            put = f'put({name}, "{field}", {name}_{field})'
-            inner = _times_source(hint, f"{name}_{field}", depth, settle, put, many)
-            lines += [f"{pad}{name}_{field} = {name}.{field}", *inner] if inner else []
-        return lines
-    elif kind in (str, int, float, bool, Any):
+
+def _optional(kind: Any) -> Any:
+    """Give what a union with None holds besides, None where it holds more than one; any other type as it is."""
+    if not isinstance(kind, UnionType):
+        return kind
+    options = [option for option in get_args(kind) if option is not type(None)]
+    return options[0] if len(options) == 1 else None
+
+
+def _no_rule(kind: Any) -> TypeError:
+    return TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
+
+
+def _columns(kind: Any, value: str, clauses: str = "", depth: int = 0) -> Iterator[str]:
+    """Write an expression for each time in the rows `value`, which hold a `kind`: it gathers it from all of them."""
+    inner, origin = _optional(kind), container_of(_optional(kind))
+    if inner is datetime:
+        yield f"[{value}{clauses}]"
+    elif origin is list or (origin is dict and get_args(inner)[0] is str):
+        each = f"({value} or {{}}).values()" if origin is dict else f"{value} or ()"
+        yield from _columns(get_args(inner)[-1], f"row{depth}", f"{clauses} for row{depth} in {each}", depth + 1)
+    elif attrs.has(inner):
+        there = f"{clauses} if {value} is not None" if inner is not kind else clauses
+        for field, hint in get_type_hints(inner).items():
+            yield from _columns(hint, f"{value}.{field}", there, depth)
+    elif inner not in (str, int, float, bool, Any):
+        raise _no_rule(kind)
+
+
+def _look(kind: Any, name: str, pad: str, columns: list[str]) -> list[str]:
+    """Write the lines that look at every time below `name`, which holds a `kind`; those of rows go to `columns`."""
+    inner, origin = _optional(kind), container_of(_optional(kind))
+    if origin is list:
+        columns += _columns(kind, name)
         return []
-    raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
+    if inner is not kind:
+        lines = _look(inner, name, pad + "    ", columns)
+        return [f"{pad}if {name} is not None:", *lines] if lines else []
+    if inner is datetime:
+        return [f"{pad}if {name}.tzinfo is not UTC or {name}.microsecond or {name}.year == 1: return None"]
+    if origin is dict and get_args(inner)[0] is str:
+        lines = _look(get_args(inner)[-1], f"{name}_item", pad + "    ", columns)
+        return [f"{pad}for {name}_item in {name}.values():", *lines] if lines else []
+    lines = []
+    if attrs.has(inner):
+        for field, hint in get_type_hints(inner).items():
+            before = len(columns)
+            found = _look(hint, f"{name}_{field}", pad, columns)
+            used = found or len(columns) > before
+            lines += [f"{pad}{name}_{field} = {name}.{field}", *found] if used else []
+    elif inner not in (str, int, float, bool, Any):
+        raise _no_rule(kind)
+    return lines
 
 
-def _times_reader(kind: Any, *, settle: bool) -> Callable[[Any], list[datetime] | None] | None:
-    """Make a function that gives the times of a `kind`; None if there can be none.
+def _settle(kind: Any, name: str, pad: str, put: str = "return None") -> list[str]:
+    """Write the lines that `add` every time below `name`, which holds a `kind`.
 
-    To `settle` makes those without a zone UTC and those that are unset None, and gives all that are left. Otherwise
-    only those of rows are given, and None where one of the others is not a whole second in UTC. The function is written
-    as source, as attrs and cattrs write their methods: closures would cost twice as much a row.
+    One without a zone is `put` back as UTC, which it is (all those of runs are), and one that is unset as None.
     """
-    lines = _times_source(kind, "record", 1, settle)
-    if not lines:
+    inner, origin = _optional(kind), container_of(_optional(kind))
+    deeper = pad if inner is kind else pad + "    "
+    lines: list[str] = []
+    if inner is datetime:
+        lines = [
+            f"{deeper}if {name}.tzinfo is None: {name} = {name}.replace(tzinfo=UTC); {put}",
+            f"{deeper}if {name} == UNSET: {name} = None; {put}",
+            f"{deeper}else: add({name})",
+        ]
+    elif origin is not None:
+        found = _settle(get_args(inner)[-1], f"{name}_item", deeper + "    ")
+        each = f"{name}.values()" if origin is dict else name
+        lines = [f"{deeper}for {name}_item in {each}:", *found] if found else []
+    elif attrs.has(inner):
+        for field, hint in get_type_hints(inner).items():
+            found = _settle(hint, f"{name}_{field}", deeper, f'put({name}, "{field}", {name}_{field})')
+            lines += [f"{deeper}{name}_{field} = {name}.{field}", *found] if found else []
+    return [f"{pad}if {name} is not None:", *lines] if lines and inner is not kind else lines
+
+
+def _written(name: str, lines: list[str], known: Mapping[str, Any] = _KNOWN) -> Callable[[Any], Any]:
+    """Make a function of a record out of its lines, as attrs and cattrs make their methods.
+
+    Closures would cost twice as much a row. Only our own field names are in it.
+    """
+    room = dict(known)
+    source = "\n".join(["def function(record):", *lines])
+    exec(compile(source, f"<{name}>", "exec"), room)
+    return cast("Callable[[Any], Any]", room["function"])
+
+
+def _plain_times(kind: Any) -> Callable[[Any], list[list[datetime | None]] | None] | None:
+    """Make the function that looks at the times of a `kind`; None if it has none.
+
+    It gives those of rows, of which there can be many, to be looked at together; None where one of the others is not
+    a whole second in UTC.
+    """
+    columns: list[str] = []
+    lines = _look(kind, "record", "    ", columns)
+    if not lines and not columns:
         return None
-    source = ["def times_of(record):", "    times = []", "    add = times.append", *lines, "    return times"]
-    room: dict[str, Any] = {"UTC": UTC, "UNSET": UNSET, "put": object.__setattr__}  # records are frozen
-    exec(compile("\n".join(source), f"<times of {kind}>", "exec"), room)  # only our own field names are in it
-    return cast(Callable[[Any], "list[datetime] | None"], room["times_of"])
+    return _written(f"times of {kind}", [*lines, f"    return [{', '.join(columns)}]"])
 
 
-def _are_whole_utc(times: list[datetime], write: Callable[[Any], bytes]) -> bool:
-    """Say whether all `times` are UTC, whole seconds and of a year from 1000 on, by how msgspec writes them.
+def _settled_times(kind: Any) -> Callable[[Any], list[datetime | None] | None]:
+    """Make the function that settles the times of a `kind` and gives them."""
+    lines = ["    times = []", "    add = times.append", *_settle(kind, "record", "    "), "    return times"]
+    return _written(f"settled times of {kind}", lines)
 
-    Only then all have the same length and a Z at its end, and one look at every 23rd byte tells what would cost twice
-    as much to ask of each time.
+
+def _written_alike(times: list[datetime | None], write: Callable[[Any], bytes]) -> bool | None:
+    """Say, by how msgspec writes them, whether all `times` are in UTC and of a year from 1000 on.
+
+    True where all are whole seconds, too; False where all have a fraction; None in every other case. Only if they are
+    alike do all have the same length and a Z at its end: then one look at every 23rd byte (or 30th, with microseconds)
+    tells what would cost twice as much to ask of each time.
     """
     text, count = write(times), len(times)
-    alike = len(text) == _WRITTEN * count + 1 and text[_WRITTEN - 2 :: _WRITTEN] == b"Z" * count
-    return alike and b"0" not in text[2::_WRITTEN]
+    width = len(text) // count if count else WHOLE
+    if width in (WHOLE, FRACTIONAL) and len(text) == width * count + 1:
+        alike = text[width - 2 :: width] == b"Z" * count and b"0" not in text[2::width]
+        return width == WHOLE if alike else None
+    if None in times:
+        return _written_alike([time for time in times if time is not None], write)
+    return True if not count else None
 
 
 _MAKING: Final = threading.Lock()
@@ -131,7 +195,7 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
     _prepare_for_absence(kind)
     read = _msgspec.json.Decoder(kind).decode
     write = _msgspec.json.Encoder().encode
-    plain_times, settled_times = _times_reader(kind, settle=False), _times_reader(kind, settle=True)
+    plain_times, settled_times = _plain_times(kind), _settled_times(kind)
 
     def read_fast(body: bytes) -> Any:
         try:
@@ -140,19 +204,23 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
                 body.decode()
         except Exception:  # whatever it has against the body, the authority is asked next
             return None
-        if plain_times is None or settled_times is None:
+        if plain_times is None:
             return record
         if b"\\" in body and _ESCAPED_TIME.search(body):
             return None
-        times = plain_times(record)
-        if times is not None and (not times or _are_whole_utc(times, write)) and body.rfind(b".999999") < 0:
-            # Only a fraction that was rounded up to the next second could hide. The search for its nines starts from
-            # the right, where CPython uses the faster algorithm.
-            return record
+        columns = plain_times(record)
+        if columns is not None:
+            whole = {_written_alike(times, write) for times in columns}
+            if None not in whole:
+                # Among whole seconds only a fraction that was rounded up to the next one can hide. The search for its
+                # nines starts from the right, where CPython uses the faster algorithm.
+                hidden = False in whole or body.rfind(b".999999") >= 0
+                return record if not hidden or not _LONG_FRACTION.search(body) else None
         times = settled_times(record)
         if times is None or _LONG_FRACTION.search(body):
             return None
-        return record if all(one.tzinfo is UTC and one.year != 1 for one in times) else None
+        alike = _written_alike(times, write) is not None
+        return record if alike or all(one and one.tzinfo is UTC and one.year != 1 for one in times) else None
 
     return read_fast
 
@@ -171,10 +239,9 @@ def _prepare_for_absence(kind: Any) -> None:
         _prepare_for_absence(hint)
     names = [field.name for field in attrs.fields(kind) if field.metadata == MOSTLY_ABSENT]
     if names:
-        setters: dict[str, Any] = {f"set_{name}": getattr(kind, name).__set__ for name in names}
-        source = ["def begin(record):", *(f"    set_{name}(record, None)" for name in names)]
-        exec(compile("\n".join(source), f"<absence in {kind}>", "exec"), setters)
-        type.__setattr__(kind, "__attrs_pre_init__", setters["begin"])
+        setters = {f"set_{name}": getattr(kind, name).__set__ for name in names}
+        begin = _written(f"absence in {kind}", [f"    set_{name}(record, None)" for name in names], setters)
+        type.__setattr__(kind, "__attrs_pre_init__", begin)
 
 
 def fast_reader(kind: type[T]) -> Callable[[bytes], T | None]:

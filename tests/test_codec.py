@@ -286,7 +286,7 @@ def test_a_type_without_a_rule_is_refused_at_once() -> None:
     """A record with a type that nobody showed to be read alike fails at its first use."""
     for kind in (bytes, int | str, set[str], dict[int, str]):
         with pytest.raises(TypeError, match="no rule"):
-            _fast_reader._times_reader(kind, settle=True)
+            _fast_reader._plain_times(kind)
 
 
 def test_a_kind_without_times_is_read_too() -> None:
