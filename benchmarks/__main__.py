@@ -8,11 +8,17 @@ import json
 import os
 from pathlib import Path
 
-from . import bulk, decode, memory, walk
+from . import bulk, decode, fairness, memory, walk
 from .measure import Table, cores, facts, pin
 from .server import running
 
-BENCHMARKS = {"decode": decode.measure, "bulk": bulk.measure, "walk": walk.measure, "memory": memory.measure}
+BENCHMARKS = {
+    "decode": decode.measure,
+    "bulk": bulk.measure,
+    "walk": walk.measure,
+    "fairness": fairness.measure,
+    "memory": memory.measure,
+}
 
 
 def _show(table: Table) -> None:
@@ -22,7 +28,7 @@ def _show(table: Table) -> None:
     for row in table.rows:
         numbers = [f"{row.cpu_us:.2f}", f"{row.wall_us:.2f}", f"{row.ratio:.2f}"] if row.ratio is not None else [""] * 3
         cpu, wall, ratio = numbers
-        base = "base" if row.name == table.base else row.note
+        base = row.note or ("base" if row.name == table.base else "")
         print(f"  {row.name:{width}}{cpu:>10}{wall:>10}{ratio:>8}   {base}")
     if table.goal:
         print(f"  goal: {table.goal}: {'met' if table.met else 'MISSED'}")

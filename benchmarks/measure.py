@@ -64,6 +64,14 @@ class Table:
         return asdict(self)
 
 
+async def timed(variant: Variant) -> tuple[float, float]:
+    """Run a variant, with no garbage left by others; give its CPU and wall seconds."""
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    await variant()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
 async def interleave(
     variants: Mapping[str, Variant], *, rounds: int, warm_up: int = 1
 ) -> dict[str, list[tuple[float, float]]]:
@@ -75,10 +83,7 @@ async def interleave(
             gc.collect()
             gc.freeze()  # what stays need not be looked through in every round
         for name, variant in order:
-            gc.collect()
-            cpu, wall = time.process_time(), time.perf_counter()
-            await variant()
-            cost = time.process_time() - cpu, time.perf_counter() - wall
+            cost = await timed(variant)
             if number >= 0:
                 spent[name].append(cost)
         order.reverse()

@@ -2,7 +2,8 @@
 
 It reads the request line and nothing else of a request, so it refuses to be a model of the API (the emulator
 is that): bodies, keys and wrong requests mean nothing to it. The first segment of a path is the scene, such
-as `/latency=20,rows=10000,clamp=100`: milliseconds per answer, rows in every listing, the largest page.
+as `/latency=20,rows=10000,clamp=100,faults=20`: milliseconds per answer, rows in every listing, the largest page, and
+every how many requests for one execution fail.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def _answer(body: bytes, status: str = "200 OK") -> bytes:
 
 _MARK = samples.identity(0)
 _ONE_BEFORE, _ONE_AFTER = _answer(samples.encode(samples.workflow_execution(_MARK))).split(_MARK.encode())
+_FAILED = _answer(b'{"error":"try again"}', "503 Service Unavailable")
 _LOST = _answer(b'{"error":"not found"}', "404 Not Found")
 
 
@@ -106,6 +108,8 @@ class _Server(asyncio.Protocol):
         wait_s = scene["latency"] / 1000
         place = target.find(b"/executions/")
         if place >= 0:  # one execution: too many to keep, so its id is put into the encoded answer
+            if "faults" in scene and _Server.requests % scene["faults"] == 0:
+                return wait_s, _FAILED
             return wait_s, _ONE_BEFORE + target[place + 12 : place + 48] + _ONE_AFTER
         if target.endswith(b"/stats"):
             return 0.0, _answer(samples.encode({"requests": _Server.requests, "cpu_s": time.process_time()}))
@@ -143,7 +147,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
 
     def scene(self, **values: int) -> str:
-        """Give the base URL of a scene: `latency` (ms), `rows`, `clamp`."""
+        """Give the base URL of a scene: `latency` (ms), `rows`, `clamp`, `faults`."""
         return f"{self.url}/" + (",".join(f"{name}={value}" for name, value in values.items()) or "plain")
 
     def spent(self) -> tuple[int, float]:

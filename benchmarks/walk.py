@@ -120,6 +120,7 @@ async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table
         session = await stack.enter_async_context(aiohttp.ClientSession())
         variants = {
             ours: _ours(client, 8, rows),
+            **{f"eachlabs_async, executions, look_ahead={depth}": _ours(client, depth, rows) for depth in (0, 4, 16)},
             "eachlabs_async, runs, look_ahead=8": _rows(lambda: client.runs.list(look_ahead=8), rows),
             BASE: _loop(session, base, rows),
         }
@@ -131,7 +132,10 @@ async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table
                 absent += missing([name])
         spent = await interleave(variants, rounds=rounds)
     title = f"walk: SDKs, {pages} pages of {PAGE_ROWS}, {latency} ms each"
-    return Table(title, "row", ours, compare(spent, base=ours, units=rows, by="wall") + absent, by="wall")
+    found = compare(spent, base=ours, units=rows, by="wall")
+    for row in found:
+        row.note = f"{row.ratio:.1f} times as long" if row.ratio else ""
+    return Table(title, "row", ours, found + absent, by="wall")
 
 
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:

@@ -83,6 +83,7 @@ def _columns(kind: Any, value: str, clauses: str = "", depth: int = 0) -> Iterat
 def _look(kind: Any, name: str, pad: str, columns: list[str]) -> list[str]:
     """Write the lines that look at every time below `name`, which holds a `kind`; those of rows go to `columns`."""
     inner, origin = _optional(kind), container_of(_optional(kind))
+    lines: list[str] = []
     if origin is list:
         columns += _columns(kind, name)
         return []
@@ -94,7 +95,6 @@ def _look(kind: Any, name: str, pad: str, columns: list[str]) -> list[str]:
     if origin is dict and get_args(inner)[0] is str:
         lines = _look(get_args(inner)[-1], f"{name}_item", pad + "    ", columns)
         return [f"{pad}for {name}_item in {name}.values():", *lines] if lines else []
-    lines = []
     if attrs.has(inner):
         for field, hint in get_type_hints(inner).items():
             before = len(columns)
