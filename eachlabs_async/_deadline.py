@@ -46,6 +46,10 @@ class Deadline:
         self.passed = None
         return self._task.uncancel() <= self._cancelling
 
+    def nobody_asked(self) -> bool:
+        """Say, after a `CancelledError`, that neither this deadline nor anybody else cancelled the task."""
+        return self.passed is None and self._task.cancelling() <= self._cancelling
+
     def rest(self) -> None:
         """Wait for the peer no longer; an interruption that somebody swallowed must not mark the task."""
         self.silent_until = NEVER
