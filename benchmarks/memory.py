@@ -23,7 +23,7 @@ from .measure import Row, Table
 from .samples import identity
 from .server import Server
 
-GOAL_MIB = 10.0
+GOAL_MIB = 5.0
 WARM_UP = 20_000
 _STATM = Path("/proc/self/statm")
 

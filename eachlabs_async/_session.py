@@ -226,9 +226,8 @@ class Transport:
             failure = exc
         finally:
             watch.leave(deadline)
-            url = response = body = (
-                None  # A traceback shows the locals of this frame: what an answer says is none of them.
-            )
+            # A traceback shows the locals of this frame, and what the peer says may hold a key.
+            url = response = body = None
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
         try:
             raise self.session.settled(call, failure)
