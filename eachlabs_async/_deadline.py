@@ -35,9 +35,10 @@ class Deadline:
         self.passed: Bound | None = None
 
     def interrupt(self, bound: Bound) -> None:
-        """Cancel what the call awaits."""
+        """Cancel what the call awaits, once: a closing in the same turn takes the place of the bound that did so."""
+        if self.passed is None:
+            self._task.cancel()
         self.passed = bound
-        self._task.cancel()
 
     def took_effect(self, bound: Bound) -> bool:
         """Say, once and after a `CancelledError`, whether that was this bound's doing and nobody else's."""
