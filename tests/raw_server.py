@@ -8,7 +8,7 @@ import json as jsonlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -285,6 +285,31 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """Give the port of a listener whose queue is full, so that a connect to it hangs."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        port: int = listener.getsockname()[1]
+        yield port
+
+
+@contextlib.contextmanager
+def deaf_listener() -> Iterator[int]:
+    """Give the port of a listener that takes connections and never reads from them."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        port: int = listener.getsockname()[1]
+        yield port
 
 
 QUICK = RetryPolicy(base_s=0.002, cap_s=0.01)

@@ -195,3 +195,78 @@ def test_a_call_outside_of_a_task_is_refused() -> None:
             Watch(1, NEVER).enter(loop, listening=False)
     finally:
         loop.close()
+
+
+async def silent(watch: Watch, *, after_s: float = 0.0) -> float:
+    """Wait for a peer that never speaks, from `after_s` on; gives how long that took to be called silence."""
+    loop = asyncio.get_running_loop()
+    deadline = watch.enter(loop, listening=not after_s)
+    began = loop.time()
+    try:
+        if after_s:
+            await asyncio.sleep(after_s)
+            began = loop.time()
+            watch.listen(deadline)
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not deadline.took_effect("silence"):
+            raise
+    finally:
+        watch.leave(deadline)
+    return loop.time() - began
+
+
+@pytest.mark.parametrize(("length_s", "silence_s"), [(0.1, 6.0), (6.0, 0.1), (0.1, NEVER)])
+async def test_a_bound_is_exact_after_others_were_met(length_s: float, silence_s: float) -> None:
+    """Calls that begin once the timer has rung for others are interrupted at their own moment, not at a later one."""
+    watch = Watch(length_s, silence_s)
+    for pause_s in (0.0, 0.0, 0.03, 0.15, 0.0):
+        await asyncio.sleep(pause_s)
+        began = monotonic()
+        if length_s < silence_s:
+            with pytest.raises(Passed):
+                await within(watch, forever)
+        else:
+            await silent(watch)
+        assert 0.099 < monotonic() - began < 1
+    watch.close()
+
+
+async def test_silence_begins_when_one_listens() -> None:
+    """However long after the start that is, and although the timer was set when nobody listened."""
+    watch = Watch(30, 0.1)
+    took = await asyncio.gather(*(silent(watch, after_s=after_s) for after_s in (0.0, 0.02, 0.07, 0.13, 0.22)))
+    assert all(0.099 < one < 1 for one in took), took
+    assert not watch._running
+    watch.close()
+
+
+async def test_whoever_is_heard_is_not_silent() -> None:
+    """Each part of an answer lets the silence begin anew, as long as the whole may take."""
+    watch, loop = Watch(0.4, 0.1), asyncio.get_running_loop()
+    deadline = watch.enter(loop, listening=True)
+    with pytest.raises(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(0.02)
+            watch.listen(deadline)
+    assert deadline.passed == "end"
+    assert 0.399 < loop.time() - deadline.began < 2
+    assert deadline.took_effect("end")
+    watch.leave(deadline)
+    watch.close()
+
+
+async def test_a_silence_that_was_swallowed_leaves_no_mark() -> None:
+    """Who rests waits for nobody: an interruption that is under way is taken back, and none follows."""
+    watch, loop = Watch(30, 0.02), asyncio.get_running_loop()
+    deadline = watch.enter(loop, listening=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    deadline.rest()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0.06)
+    assert deadline.passed is None
+    watch.leave(deadline)
+    watch.close()

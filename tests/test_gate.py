@@ -80,22 +80,46 @@ async def test_a_place_that_falls_free_is_not_overtaken() -> None:
     await late
 
 
-async def test_a_single_call_goes_before_the_crowd() -> None:
-    """However long the crowd's queue is, a single call gets the next place, or the one after it."""
+@pytest.mark.parametrize("before", range(2 * CROWD_SHARE))
+async def test_a_single_call_goes_before_the_crowd(before: int) -> None:
+    """However long the crowd's queue is, and whoever went before, a lone single call gets the very next place."""
     queue = Queue(1)
     await queue.gate.enter(crowd=True)
-    crowd = [queue.start("crowd", crowd=True) for _ in range(1000)]
+    crowd = [queue.start("crowd", crowd=True) for _ in range(100)]
     await turns()
+    for _ in range(before):
+        queue.gate.leave()
+        await turns()
     single = queue.start("single")
     await turns()
     queue.gate.leave()
     await turns()
-    queue.gate.leave()
-    await single
-    assert "single" in queue.order[:2]
-    for _ in crowd:
+    assert single.done()
+    assert queue.order == ["crowd"] * before + ["single"]
+    for _ in range(len(crowd) + 1 - before):
         queue.gate.leave()
     await asyncio.gather(*crowd)
+    assert queue.gate.free == 1
+
+
+@pytest.mark.parametrize("waiting", [2, 3, 10])
+async def test_where_several_single_calls_wait_the_crowd_has_its_share(waiting: int) -> None:
+    """One grant in eight, as long as at least two single calls stand in line; no two of them in a row."""
+    queue = Queue(1)
+    await queue.gate.enter(crowd=False)
+    tasks = [queue.start("crowd", crowd=True) for _ in range(20)]
+    await turns()
+    for _ in range(5 * CROWD_SHARE):
+        while len(queue.gate._singles) < waiting:
+            tasks.append(queue.start("single"))
+            await turns()
+        queue.gate.leave()
+        await turns()
+    assert [n for n, name in enumerate(queue.order, 1) if name == "crowd"] == list(range(8, 41, 8))
+    for _ in range(len(tasks) + 1 - 5 * CROWD_SHARE):
+        queue.gate.leave()
+    await asyncio.gather(*tasks)
+    assert queue.gate.free == 1
 
 
 async def test_one_grant_in_eight_is_the_crowds() -> None:

@@ -17,7 +17,9 @@ from raw_server import (
     close,
     cut_body,
     cut_headers,
+    deaf_listener,
     free_port,
+    full_listener,
     hosts_at,
     html,
     huge_header,
@@ -29,7 +31,7 @@ from raw_server import (
     stall_body,
 )
 
-from eachlabs_async import EachLabs, Timeouts
+from eachlabs_async import EachLabs, RetryPolicy, Timeouts
 from eachlabs_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -199,3 +201,48 @@ async def test_what_repeats_harmlessly_has_no_open_outcome() -> None:
         with pytest.raises(BadRequestError):
             await client.request("api", "PUT", "/x")
     assert len(server.requests) == 16
+
+
+CONNECTING = [Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), Timeouts(connect_s=5, read_s=5, deadline_s=0.15)]
+
+
+@pytest.mark.parametrize("timeouts", CONNECTING, ids=["read first", "as one"])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_a_deadline_while_it_connects_leaves_no_outcome_open(
+    session: aiohttp.ClientSession | None, method: Any, timeouts: Timeouts
+) -> None:
+    """Nothing of it left: a plain time-out that says so, however short the read time-out is."""
+    with full_listener() as port:
+        hosts = hosts_at(f"http://127.0.0.1:{port}")
+        async with EachLabs("k", hosts=hosts, session=session, timeouts=timeouts) as client:
+            with pytest.raises(APITimeoutError, match="the deadline of 0.15 s passed") as caught:
+                await client.request("api", method, "/x", json={"a": 1})
+    assert (caught.value.sent, caught.value.attempts) == (False, 1)
+
+
+async def test_a_deadline_between_failed_connects_leaves_no_outcome_open(session: aiohttp.ClientSession | None) -> None:
+    """Where nobody listens at all: the error of the connects, none of which sent anything."""
+    times, policy = Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), RetryPolicy(max_attempts=1000, base_s=0.02)
+    hosts = hosts_at(f"http://127.0.0.1:{free_port()}")
+    async with EachLabs("k", hosts=hosts, session=session, timeouts=times, retry=policy) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.request("api", "POST", "/x", json={"a": 1})
+    assert not caught.value.sent
+    assert caught.value.attempts > 1
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's, beyond 1 MiB
+@pytest.mark.parametrize("size", [10, 30_000_000])
+@pytest.mark.parametrize("times", [Timeouts(deadline_s=0.15), Timeouts(read_s=0.1, deadline_s=5)])
+async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
+    session: aiohttp.ClientSession | None, size: int, times: Timeouts
+) -> None:
+    """Nobody reads it, so that a large one is stuck half-way: what did leave may be enough for the server."""
+    with deaf_listener() as port:
+        hosts = hosts_at(f"http://127.0.0.1:{port}")
+        async with EachLabs("k", hosts=hosts, session=session, timeouts=times) as client:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await client.request("api", "POST", "/x", json={"a": "x" * size})
+    assert isinstance(caught.value.reason, APITimeoutError)
+    assert caught.value.reason.sent
+    assert caught.value.attempts == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from time import monotonic
 from typing import Any
@@ -22,6 +21,7 @@ from raw_server import (
     cut_body,
     cut_headers,
     free_port,
+    full_listener,
     hosts_at,
     huge_header,
     malformed,
@@ -208,6 +208,18 @@ class TestTimeouts:
                 server.script, server.then = [], answer(json=1)
                 assert await client.with_options(timeouts=Timeouts()).request("api", "GET", "/x") == 1
 
+    async def test_a_deadline_shorter_than_the_read_timeout_is_exact(
+        self, session: aiohttp.ClientSession | None
+    ) -> None:
+        """Also for a call that begins after others were interrupted: each ends at its own deadline."""
+        times = Timeouts(connect_s=1, read_s=6, deadline_s=0.2)
+        async with RawServer(then=stall()) as server, client_of(server, session=session, timeouts=times) as client:
+            for _ in range(3):
+                began = monotonic()
+                with pytest.raises(APITimeoutError, match="the deadline of 0.2 s passed"):
+                    await client.request("api", "GET", "/x")
+                assert 0.199 < monotonic() - began < 1
+
     async def test_a_wait_that_would_outlast_the_deadline_is_not_begun(self) -> None:
         """The call fails at once, with what went wrong instead of a time-out."""
         policy = RetryPolicy(base_s=20)
@@ -245,7 +257,7 @@ class TestTimeouts:
 
     async def test_a_connect_that_hangs_is_a_timeout(self, session: aiohttp.ClientSession | None) -> None:
         """It was not sent, so that what creates is tried again too."""
-        async with full_listener() as port:
+        with full_listener() as port:
             hosts = hosts_at(f"http://127.0.0.1:{port}")
             timeouts, policy = Timeouts(connect_s=0.05), RetryPolicy(max_attempts=2, base_s=0.001)
             async with EachLabs("k", hosts=hosts, session=session, timeouts=timeouts, retry=policy) as client:
@@ -253,22 +265,6 @@ class TestTimeouts:
                     with pytest.raises(APITimeoutError, match="within the connect time-out") as caught:
                         await client.request("api", method, "/x")  # type: ignore[arg-type]
                     assert (caught.value.attempts, caught.value.sent) == (2, False)
-
-
-@contextlib.asynccontextmanager
-async def full_listener() -> AsyncIterator[int]:
-    """A listener whose queue is full, so that a connect to it hangs."""
-    import socket
-
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            one = stack.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 class TestCancellation:

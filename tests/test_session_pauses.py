@@ -9,8 +9,9 @@ from email.utils import format_datetime
 from time import monotonic
 from typing import Any
 
+import aiohttp
 import pytest
-from raw_server import ONCE, Act, RawServer, Seen, answer, client_of, hosts_at
+from raw_server import ONCE, Act, RawServer, Seen, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import RetryPolicy, Timeouts
 from eachlabs_async._services import Pause
@@ -276,3 +277,58 @@ async def test_a_cancelled_wait_leaves_the_pause_to_others() -> None:
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(one, asyncio.CancelledError) for one in results] == [True, True, False]
     assert server.requests[1].at - server.requests[0].at >= PAUSE_S - 0.002
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("passed", [False, True])
+    async def test_a_hop_waits_for_a_pause_that_began_meanwhile(self, passed: bool) -> None:
+        """A redirect is one more request to the service: it is not sent while the service asked for none."""
+        acts = {"/api/a": redirect("/api/c"), "/api/b": held(503), "/api/c": answer(json=7)}
+
+        def script(seen: Seen) -> Act:
+            act = acts[seen.target]
+            return Act(act.sent, delay_s=0.1) if seen.target == "/api/a" else act
+
+        async with RawServer(then=script) as server, aiohttp.ClientSession() as own:
+            async with client_of(server, retry=POLICY, session=own if passed else None) as client:
+                hop = asyncio.ensure_future(client.request("api", "GET", "/a"))
+                await server.seen(1)
+                with pytest.raises(ServerError):
+                    await client.with_options(retry=ONCE).request("api", "GET", "/b")
+                assert await hop == 7
+        assert server.targets == ["/api/a", "/api/b", "/api/c"]
+        assert server.requests[2].at - server.requests[1].at >= PAUSE_S - 0.002
+
+    async def test_a_hop_that_its_deadline_does_not_let_wait_fails_with_the_cause(self) -> None:
+        """As any request does whose deadline lies inside a pause."""
+        script = (Act(redirect("/api/c").sent, delay_s=0.1), held(503, 30))
+        async with RawServer(*script) as server, client_of(server, timeouts=Timeouts(deadline_s=20)) as client:
+            hop = asyncio.ensure_future(client.request("api", "GET", "/a"))
+            await server.seen(1)
+            with pytest.raises(ServerError):
+                await client.with_options(retry=ONCE).request("api", "GET", "/b")
+            async with asyncio.timeout(5):
+                with pytest.raises(ServerError, match="later") as caught:
+                    await hop
+        assert (caught.value.attempts, server.targets) == (1, ["/api/a", "/api/b"])
+
+    async def test_redirects_use_up_no_attempts(self) -> None:
+        """`attempts` counts tries, each with all its hops, and each try may be redirected as often as the first."""
+        hops = [redirect(f"/api/{n}") for n in range(5)]
+        script = [*hops, answer(503), *hops, answer(503), *hops, answer(503)]
+        policy = RetryPolicy(max_attempts=3, base_s=0.001)
+        async with RawServer(*script, then=answer(json=1)) as server, client_of(server, retry=policy) as client:
+            with pytest.raises(ServerError) as caught:
+                await client.request("api", "GET", "/x")
+            assert (caught.value.attempts, len(server.requests)) == (3, 18)
+            server.script = [*hops, answer(503), *hops]
+            assert await client.request("api", "GET", "/x") == 1
+        assert server.targets[::6] == ["/api/x"] * 5
+
+    async def test_a_hop_does_not_shorten_the_wait_between_tries(self) -> None:
+        """The wait after a try grows with the tries, not with their hops."""
+        policy = RetryPolicy(max_attempts=2, base_s=0.05, cap_s=10)
+        async with RawServer(*[redirect("/api/y")] * 5, answer(503), then=answer(json=1)) as server:
+            async with client_of(server, retry=policy) as client:
+                assert await client.request("api", "GET", "/x") == 1
+        assert 0.024 <= server.requests[6].at - server.requests[5].at < 0.5

@@ -175,6 +175,29 @@ async def test_no_key_is_in_a_cancelled_call(kind: Callable[[], Act]) -> None:
                 await session.close()
 
 
+@pytest.mark.parametrize("passed", [False, True])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_no_header_that_echoes_a_key_is_in_a_cancelled_call(method: Any, passed: bool) -> None:
+    """Neither a cancellation while the body stalls nor the closing of the client shows the answer in any frame."""
+    stalled = answer(200, body=f'"{ECHO}"', headers={"X-Echo": ECHO, "Set-Cookie": f"k={KEY}"}, cut=1, end="stall")
+    async with RawServer(then=stalled) as server, aiohttp.ClientSession() as own:
+        for how in ("cancel", "close"):
+            session = own if passed else None
+            client = EachLabs(KEY, runs_api_key=RUNS_KEY, hosts=server.hosts, session=session)
+            task = asyncio.ensure_future(client.request("api", method, "/x", json={}))
+            await asyncio.wait([task], timeout=0.08)
+            if how == "cancel":
+                task.cancel()
+            await client.close()
+            with pytest.raises((asyncio.CancelledError, EachLabsError)) as caught:
+                await task
+            assert isinstance(caught.value, asyncio.CancelledError) == (how == "cancel")
+            told = told_by(caught.value)
+            assert "send" in told
+            assert not given_away(told)
+    assert len(server.requests) == 2
+
+
 async def test_nothing_of_aiohttp_hangs_on_to_an_error() -> None:
     """No context, no cause, and no frame but our own."""
     async with RawServer(then=reset()) as server, client_of(server) as client:
