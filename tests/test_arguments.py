@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_server import RawServer, client_of, hosts_at
 
 from eachlabs_async._arguments import checked_count, checked_text, checked_time, checked_words
 
@@ -158,3 +159,63 @@ class TestTime:
         text = checked_time("since", value)
         assert text is not None
         assert datetime.fromisoformat(text) == value.astimezone(UTC)
+
+
+class TestCallbacks:
+    @pytest.mark.parametrize("value", [5, "x", [print], 0])
+    async def test_what_cannot_be_called_is_no_callback(self, value: Any) -> None:
+        """Refused where it is given, before anything is sent, by every call that takes one."""
+        async with RawServer() as server, client_of(server) as client:
+            calls: list[Callable[[], Any]] = [
+                lambda: client.executions.list(on_progress=value),
+                lambda: client.workflow_executions.list("w", on_progress=value),
+                lambda: client.runs.list(on_progress=value),
+                lambda: client.runs.list_for_workflow("w", on_progress=value),
+                lambda: client.workflow_executions.get_many(["x"], on_progress=value),
+                lambda: client.flow_executions.get_many("w", ["x"], on_progress=value),
+                lambda: client.predictions.get_many(["x"], on_progress=value),
+                lambda: client.runs.get_many(["x"], on_progress=value),
+                lambda: client.workflow_executions.list("w").hydrate(on_progress=value),
+                lambda: client.predictions.map("m", [{}], on_progress=value),
+                lambda: client.workflows.map("w", "v", [{}], on_progress=value),
+            ]
+            for call in calls:
+                with pytest.raises(TypeError, match=f"on_progress must be callable, not {type(value).__name__}"):
+                    call()
+        assert not server.requests
+
+    async def test_an_upload_refuses_it_too(self) -> None:
+        """Before a place for the bytes is asked for."""
+        async with RawServer() as server:
+            async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
+                with pytest.raises(TypeError, match="on_progress must be callable, not int"):
+                    await client.files.upload(b"x", content_type="image/png", on_progress=5)  # type: ignore[arg-type]
+        assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"params": {1: "x"}}, TypeError, "params must have names that are str, not int"),
+        ({"params": {"x": float("nan")}}, ValueError, r"params\['x'\] must be finite, not nan"),
+        ({"params": "a=b"}, TypeError, "params must be a mapping, not str"),
+        ({"json": float("nan")}, ValueError, "json must be what JSON can carry: .*not JSON compliant"),
+        ({"json": {"a": [float("inf")]}}, ValueError, "json must be what JSON can carry"),
+        ({"json": object()}, TypeError, "json must be what JSON can carry: .*object is not JSON serializable"),
+        ({"json": {("a",): 1}}, TypeError, "json must be what JSON can carry: keys must be"),
+        ({"method": ["GET"]}, ValueError, r"method must be one of GET, .*, not \['GET'\]"),
+        ({"method": {}}, ValueError, "method must be one of GET"),
+        ({"method": None}, ValueError, "method must be one of GET"),
+        ({"path": b"/x"}, TypeError, "path must be a str, not bytes"),
+        ({"service": "other"}, ValueError, "service must be one of api, workflows, flows, runs, not 'other'"),
+    ],
+)
+async def test_a_request_that_makes_no_sense_is_refused(
+    arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    """The error names the argument, drags nothing along, and nothing is sent."""
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(error, match=says) as caught:
+            await client.request(**({"service": "api", "method": "PUT", "path": "/x"} | arguments))
+    assert caught.value.__context__ is None
+    assert not server.requests

@@ -79,6 +79,39 @@ def test_ordinary_answers_take_the_fast_way() -> None:
     assert assert_alike(f'{{"execution_id":"a","status":"b",{step}}}'.encode(), records.WorkflowExecution)
 
 
+def minimal(kind: Any, *, nulls: bool) -> bytes:
+    """Write a record with what it requires; the rest is left out or null."""
+    fields: dict[str, Any] = {}
+    for field in attrs.fields(kind):
+        if field.default is not attrs.NOTHING:
+            fields |= {field.name: None} if nulls else {}
+        else:
+            hint = str(field.type)
+            fields[field.name] = [] if "list" in hint else {} if "dict" in hint else 1 if "int" in hint else "x"
+    return json.dumps(fields).encode()
+
+
+RECORDS = sorted({one for one in vars(records).values() if attrs.has(one)}, key=lambda kind: kind.__name__)
+
+
+@needs_msgspec
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+def test_what_is_left_out_is_as_what_is_null(kind: Any) -> None:
+    """To both readers, for every record, alone and in a list: no field that was left out stays empty."""
+    absent, null = minimal(kind, nulls=False), minimal(kind, nulls=True)
+    optional = [field.name for field in attrs.fields(kind) if field.default is None]
+    for body in (absent, null, absent):
+        assert_alike(body, kind)
+        record = decode(body, kind)
+        assert [getattr(record, name) for name in optional] == [None] * len(optional)
+        assert record == decode(null, kind) == decode_by_authority(absent, kind)
+        assert decode(b"[" + body + b"]", list[kind]) == [record]
+        assert repr(record) == repr(decode(null, kind))
+    record = decode(absent, kind)
+    assert attrs.evolve(record) == record
+    assert type(record)(**{field.name: getattr(record, field.name) for field in attrs.fields(kind)}) == record
+
+
 # ---- Refusals.
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from codec_alike import assert_alike, execution, refusal
+from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
 from eachlabs_async import records
-from eachlabs_async._codec import decode
+from eachlabs_async._codec import decode, decode_by_authority
+from eachlabs_async._fast_reader import fast_reader
 
 UTC_TIMES = {
     "2026-01-02T03:04:05Z": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -41,6 +43,87 @@ def test_a_time_is_read_in_utc(text: str) -> None:
     time = decode(body, records.Execution).created_at
     assert time == UTC_TIMES[text]
     assert time is None or time.tzinfo is UTC
+
+
+def holding(text: str, where: str, others: str = "2026-01-02T03:04:05Z") -> tuple[bytes, Any]:
+    """Write an answer with a time in it, among others: alone, in a step of a mapping, in a row, in a row's step."""
+    names = ("created_at", "completed_at", "ended_at")
+    around = "".join(f',"{name}":"{others}"' for name in names)
+
+    def row(name: str, time: str, more: str = "") -> str:
+        return f'{{"{name}":"a","status":"b"{around},"started_at":"{time}"{more}}}'
+
+    if where == "alone":
+        return row("id", text).encode(), records.Execution
+    if where == "step":
+        steps = f',"step_outputs":{{"r":{row("step_id", others)},"s":{row("step_id", text)}}}'
+        return row("execution_id", others, steps).encode(), records.WorkflowExecution
+    if where == "row":
+        rows = ",".join(row("execution_id", time) for time in (others, text, others))
+        return f'{{"executions":[{rows}],"total_count":3}}'.encode(), records.WorkflowExecutionList
+    steps = f',"step_results":[{row("step_id", text)}]'
+    return f'{{"executions":[{row("execution_id", others, steps)}]}}'.encode(), records.FlowExecutionBatch
+
+
+def time_in(record: Any, where: str) -> datetime | None:
+    """Give the time that `holding` put in."""
+    found = {
+        "alone": lambda: record.started_at,
+        "step": lambda: record.step_outputs["s"].started_at,
+        "row": lambda: record.executions[1].started_at,
+        "row's step": lambda: record.executions[0].step_results[0].started_at,
+    }[where]()
+    assert found is None or isinstance(found, datetime)
+    return found
+
+
+WHERE = ("alone", "step", "row", "row's step")
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("others", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("text", UTC_TIMES)
+def test_a_time_is_read_alike_wherever_it_stands(text: str, others: str, where: str) -> None:
+    """Alone, in a mapping of steps or in a list of rows, and whatever the times around it are like."""
+    body, kind = holding(text, where, others)
+    assert_alike(body, kind)
+    assert time_in(decode(body, kind), where) == UTC_TIMES[text]
+
+
+@needs_msgspec
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.5Z",
+        "2026-01-02T03:04:05.123456Z",
+        "2026-01-02T03:04:05.999999Z",
+        "2026-01-02 03:04:05",
+        "2026-01-02T03:04:05+00:00",
+        "0001-01-01T00:00:00Z",
+    ],
+)
+def test_usual_times_are_read_fast(text: str, where: str) -> None:
+    """Among them the one that stands for none: no answer with an unset time is left to the slow way."""
+    body, kind = holding(text, where)
+    assert assert_alike(body, kind)
+    time = time_in(fast_reader(kind)(body), where)
+    assert time == time_in(decode_by_authority(body, kind), where)
+    assert (time is None) == (text == "0001-01-01T00:00:00Z")
+
+
+@needs_msgspec
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    "fraction", ["9999995", "9999999", "99999999999", "9999994", "1234567", "0000001", "000000000"]
+)
+def test_what_was_rounded_is_never_let_through(fraction: str, where: str) -> None:
+    """A fraction too long for msgspec is cut, also where rounding leaves a whole second that shows nothing of it."""
+    body, kind = holding(f"2026-01-02T03:04:05.{fraction}Z", where)
+    assert_alike(body, kind)
+    wanted = datetime(2026, 1, 2, 3, 4, 5, int(fraction[:6]), tzinfo=UTC)
+    assert time_in(decode(body, kind), where) == wanted
 
 
 @pytest.mark.parametrize("cut", ["\\u002e", "\\u002E"])

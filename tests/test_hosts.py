@@ -70,6 +70,12 @@ def test_https_and_loopback_are_let_through(url: str, kept: str) -> None:
         ("https://h:99999", "host or port cannot be read"),
         ("https://h:port", "host or port cannot be read"),
         ("https://[::1", "host or port cannot be read"),
+        ("https://exa mple.com", "must not hold white space"),
+        ("https://example.com/v 1", "must not hold white space"),
+        ("https://example.com\n", "must not hold white space"),
+        (" https://example.com", "must not hold white space"),
+        ("https://exa\u2028mple.com", "must not hold white space"),
+        ("https://example.com/\x00", "must not hold white space"),
     ],
 )
 def test_any_other_base_url_is_refused(url: str, says: str) -> None:

@@ -225,6 +225,13 @@ def test_a_senseless_number_is_refused(kind: Any, name: str, value: object, erro
         kind(**{name: value})
 
 
+@pytest.mark.parametrize("statuses", [{"503"}, "503", [503, None], {True}, [503.0]])
+def test_a_status_that_is_no_number_is_refused(statuses: Any) -> None:
+    """It would silently never be met."""
+    with pytest.raises(TypeError, match="RetryPolicy.statuses must be ints, not"):
+        RetryPolicy(statuses=statuses)
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     """The numbers of the manual are those of the code."""
     assert RetryPolicy() == RetryPolicy(
