@@ -270,3 +270,29 @@ async def test_a_silence_that_was_swallowed_leaves_no_mark() -> None:
     assert deadline.passed is None
     watch.leave(deadline)
     watch.close()
+
+
+async def test_who_takes_long_to_end_is_not_interrupted_again() -> None:
+    """The timer rings for others meanwhile, and leaves alone what it has interrupted already."""
+    watch, loop = Watch(0.03, NEVER), asyncio.get_running_loop()
+
+    async def slow() -> int:
+        deadline = watch.enter(loop, listening=False)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.15)
+        finally:
+            watch.leave(deadline)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    first = asyncio.ensure_future(slow())
+    await asyncio.sleep(0.015)
+    with pytest.raises(Passed):
+        await within(watch, forever)
+    with pytest.raises(Passed):
+        await within(watch, forever)
+    assert await first == 0
+    watch.close()

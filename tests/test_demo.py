@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 
 from eachlabs_async._codec import decode
-from eachlabs_async.cli import demo, main
+from eachlabs_async.cli import demo, main, report, stage
 from eachlabs_async.cli.checks import difference, problems
 from eachlabs_async.cli.report import Line, Progress, Report
 from eachlabs_async.emulator.state import State
@@ -219,6 +219,7 @@ def test_a_difference_inside_steps_is_found() -> None:
     assert (difference(made, row) or "").startswith(f"$.step_outputs.{step}.output")
     row["step_outputs"]["one more"] = {}
     assert difference(made, row) == "$.step_outputs"
+    assert difference({"a": [[1], [2, 3]]}, {"a": [[1], [2]]}) == "$.a.1"
 
 
 def test_doubles_and_gaps_are_told_apart() -> None:
@@ -250,6 +251,51 @@ def test_a_terminal_sees_one_line_rewritten_and_a_file_sees_plain_ones() -> None
         assert ("\r" in text) is stream.isatty()
         assert text.endswith("\n")
         assert text.count("\n") == 2
+
+
+def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the first and the last row, once some time has passed, and not after the last."""
+    monkeypatch.setattr(report, "_PLAIN_EVERY_S", 0)
+    monkeypatch.setattr(report, "_TERMINAL_EVERY_S", 0)
+    for stream in (Terminal(), io.StringIO()):
+        progress = Progress(stream, lambda: 0)
+        progress.begin("rows", 10)
+        progress.update(4)
+        progress.update(10)
+        assert "rows: 4 of 10 rows" in stream.getvalue()
+        assert "rows: 10 of 10 rows" not in stream.getvalue()
+
+
+def test_a_table_without_samples_says_nothing_of_them() -> None:
+    """What was measured in full needs no footnote."""
+    line = Line(title="walk", rows=10, requests=1, retries=0, seconds=1.0, calm_s=1.0, plain_rows=10, plain_s=2.0)
+    text = Report(settings={}, lines=[line], faults={}).as_text()
+    assert "extrapolated" not in text
+    assert "~" not in text
+
+
+async def test_a_stage_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that hears nothing is killed after a moment of grace; one that was never started needs no end."""
+    settings = stage.Settings(executions=1, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0, fault_rate=0)
+    await stage.Stage(settings).__aexit__(None, None, None)
+    monkeypatch.setattr(stage, "_GRACE_S", 0.05)
+    opened = stage.Stage(settings)
+    with pytest.raises(TimeoutError):
+        async with opened:
+            process = opened._process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("rate", [0, 0.1])
+def test_the_stage_does_as_it_is_told(rate: float) -> None:
+    """Trouble is dice and one pause, calm is the latency alone; each answer tells what was counted since the last."""
+    settings = stage.Settings(executions=5, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0.5, fault_rate=rate)
+    emulator = settings.emulator()
+    for command in ("trouble", "calm", "counts"):
+        counts = stage._obeyed(emulator, settings, command)
+        assert counts == {"requests": 0, "faults": {}, "foreign_keys": 0}
 
 
 def test_the_table_says_what_was_extrapolated_and_what_is_off() -> None:

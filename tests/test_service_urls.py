@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +83,15 @@ async def test_both_ways_arrive_as_they_were_made(keeps_query: bool, passed_ids:
     found = [target.removeprefix("/workflows/executions/") for target in server.targets]
     assert [unquote(one.partition("?")[0]) for one in found] == passed_ids
     assert len({one.partition("?")[2] for one in found}) == 1
+
+
+@pytest.mark.parametrize("passed", [False, True])
+async def test_a_way_is_opened_once(passed: bool) -> None:
+    """Whoever asks for it again is given the same; that of creations is another one."""
+    async with RawServer() as server, aiohttp.ClientSession() as own:
+        async with client_of(server, session=own if passed else None) as client:
+            session = client._session
+            where = session.service("api")
+            ways = [session.route(where, creating=creating) for creating in (False, True, False, True)]
+            assert ways[0] is ways[2] is not ways[1] is ways[3]
+            assert session.route_elsewhere(server.url) is session.route_elsewhere(server.url)

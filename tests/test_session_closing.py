@@ -15,6 +15,7 @@ from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, h
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
 from eachlabs_async._deadline import Watch
+from eachlabs_async.endpoints import LIST_EXECUTIONS
 from eachlabs_async.errors import ConfigurationError, OutcomeUnknownError
 
 AT_ONCE_S = 2.0
@@ -92,8 +93,7 @@ async def test_calls_that_queue_at_the_gate_end(session: aiohttp.ClientSession |
         await server.seen(1)
         methods: tuple[Any, ...] = ("GET", "POST", "GET", "PUT")
         others = [asyncio.ensure_future(client.request("api", method, "/x", json={})) for method in methods]
-        await asyncio.sleep(0.01)
-        assert len(client._session.gate._singles) == len(methods)
+        await until(lambda: len(client._session.gate._singles) == len(methods))
         results = await closed(client, first, *others)
     assert_closed(results)
     assert [error.attempts for error in results] == [1, 0, 0, 0, 0]
@@ -107,10 +107,9 @@ async def test_calls_that_sit_out_a_pause_end(session: aiohttp.ClientSession | N
     async with RawServer(then=answer(429, headers=headers)) as server:
         client = client_of(server, session=session, retry=RetryPolicy(base_s=30))
         tasks: list[asyncio.Task[Any]] = []
-        for method in ("GET", "GET", "POST"):
+        for count, method in enumerate(("GET", "GET", "POST"), 1):
             tasks.append(asyncio.ensure_future(client.request("api", method, "/x", json={})))  # type: ignore[arg-type]
-            await server.seen(1)
-            await asyncio.sleep(0.02)
+            await until(lambda count=count: client._session.pause("api").waiting == count)
         results = await closed(client, *tasks)
     assert_closed(results)
     assert [error.attempts for error in results] == ([1, 0, 0] if pause_s else [1, 1, 1])
@@ -189,6 +188,25 @@ async def test_a_walk_ends(session: aiohttp.ClientSession | None, look_ahead: in
     assert type(error) is ConfigurationError
     assert len(error.partial) == 100
     assert error.checkpoint is not None
+
+
+async def test_a_call_that_was_made_before_and_begins_after_is_refused(session: aiohttp.ClientSession | None) -> None:
+    """Nothing is opened for it, whatever was open before; it gives its place back."""
+    async with RawServer() as server:
+        client = client_of(server, session=session)
+        await client.request("api", "GET", "/x")
+        transport = client._transport
+        calls = [transport.call(LIST_EXECUTIONS, "/y", body=body) for body in (None, b"{}")]
+        await client.close()
+        for call in calls:
+            with pytest.raises(ConfigurationError, match="the client is closed") as caught:
+                await transport.send(call)
+            assert caught.value.attempts == 0
+        with pytest.raises(ConfigurationError, match="the client is closed"):
+            client._session.route_elsewhere(server.url)
+        assert_idle(client)
+        transport._watch.close()
+    assert len(server.requests) == 1
 
 
 async def test_calls_of_every_view_end() -> None:
