@@ -104,7 +104,8 @@ class Watch:
     def _set(self, loop: asyncio.AbstractEventLoop, now: float, due: float) -> None:
         # Whoever enters, or begins to listen, later than now is not due before this either.
         due = max(min(due, now + min(self.length_s, self.silence_s)), now + self._rest_s)
-        self._timer = loop.call_at(due, self._ring, loop)
+        if due < NEVER:
+            self._timer = loop.call_at(due, self._ring, loop)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

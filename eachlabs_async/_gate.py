@@ -2,8 +2,8 @@
 
 A gate is a semaphore with two queues. Single calls and the crowd of a bulk job or a walk wait apart, and a place
 that falls free goes to a single call first, so that a job of a million ids never keeps one `get` waiting for
-longer than a place takes to fall free. Where more than one single call waits, one grant in eight goes to the crowd, so
-that neither starves.
+longer than a place takes to fall free. After seven single calls in a row, as a stream of them makes, the crowd has its
+turn, so that neither starves.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CROWD_SHARE: Final = 8
 class Gate:
     """A bound of `size` places; `free` is how many are free now (it may be taken down directly, see `enter`)."""
 
-    __slots__ = ("_crowd", "_grants", "_singles", "free", "size")
+    __slots__ = ("_crowd", "_in_a_row", "_singles", "free", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.free = size
         self._singles: deque[asyncio.Future[None]] = deque()
         self._crowd: deque[asyncio.Future[None]] = deque()
-        self._grants = 0
+        self._in_a_row = 0  # single calls that went before a crowd that waits
 
     async def enter(self, *, crowd: bool) -> None:
         """Take a place, waiting for one if need be.
@@ -61,7 +61,8 @@ class Gate:
         self.free += 1
 
     def _next(self) -> asyncio.Future[None]:
-        self._grants += 1
-        if self._crowd and (not self._singles or (self._grants % CROWD_SHARE == 0 and len(self._singles) > 1)):
+        if self._crowd and (not self._singles or self._in_a_row >= CROWD_SHARE - 1):
+            self._in_a_row = 0
             return self._crowd.popleft()
+        self._in_a_row = self._in_a_row + 1 if self._crowd else 0
         return self._singles.popleft()

@@ -17,7 +17,7 @@ from yarl import URL
 
 from . import _http
 from ._claims import Claims
-from ._deadline import Deadline, Watch
+from ._deadline import NEVER, Deadline, Watch
 from ._gate import Gate
 from ._http import Outgoing, Route
 from ._keys import Key, key_headers, secrets
@@ -168,6 +168,8 @@ class Session:
         self.http = _http.Sessions(given)
         self.gate = Gate(self.http.places(max_concurrency))
         self.watches: WeakSet[Watch] = WeakSet()  # of all views
+        self.uploads = Watch(NEVER, NEVER)  # They have bounds of their own, but end when the client is closed.
+        self.watches.add(self.uploads)
         self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()

@@ -179,9 +179,9 @@ class Transport:
                 fresh = False
                 try:
                     route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
+                    arguments = route.plain if call.body is None else self._with_body(call, route)
                     call.attempts += not redirects
                     call.in_flight = call.tried = True
-                    arguments = route.plain if call.body is None else self._with_body(call, route)
                     response = await route.session.request(call.method, url, timeout=timers, **arguments)
                     content = response.content
                     if content.is_eof() and call.body is None:

@@ -24,7 +24,7 @@ from ._arguments import checked_callback, checked_count
 from ._keys import Key
 from ._session import Transport, log
 from ._wire import Body, status_error, strike
-from .errors import APIConnectionError, APIStatusError, APITimeoutError, EachLabsError
+from .errors import APIConnectionError, APIStatusError, APITimeoutError, ConfigurationError, EachLabsError
 from .hosts import is_loopback
 from .records import PresignedUpload, UploadedFile
 
@@ -185,7 +185,19 @@ class Upload:
         self._broken: Exception | None = None  # what the source, or who watches, raised
 
     async def run(self) -> UploadedFile:
-        """Send the bytes until they have arrived, or the policy gives up."""
+        """Send the bytes until they have arrived, the policy gives up or the client is closed."""
+        watch = self._transport.session.uploads
+        deadline = watch.enter(asyncio.get_running_loop(), listening=False)
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            if not deadline.took_effect("closed"):
+                raise
+        finally:
+            watch.leave(deadline)
+        raise ConfigurationError("the client was closed while the upload was under way")
+
+    async def _run(self) -> UploadedFile:
         loop = asyncio.get_running_loop()
         began = loop.time()
         place, placed = await self._presign(), loop.time()

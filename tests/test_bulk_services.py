@@ -50,8 +50,8 @@ class TestFairness:
                 passed.append(number - before)
             bulk.cancel()
             await asyncio.gather(bulk, return_exceptions=True)
-            # The next place is his, or the one after it: one grant in eight is the crowd's in any case. Where all
-            # four fall free at once they are one round, in any order; behind the crowd he would wait for seven more.
+            # The next place is his. Where all four fall free at once they are one round, in any order; behind the
+            # crowd he would wait for seven more.
             assert max(passed) <= 4
             assert sum(passed) < 3 * len(passed)
             assert_idle(client)

@@ -280,3 +280,22 @@ async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     assert asked == [False, True, False]
     assert [task.cancelling() for task in tasks] == [0, 0]
     assert (watch._running, watch._timer) == (set(), None)
+
+
+@pytest.mark.parametrize("passed", [False, True])
+async def test_an_upload_ends(passed: bool) -> None:
+    """Where the storage is silent and where the source is, in our own session and in one that is not ours to close."""
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async with RawServer(then=stall()) as storage:
+        place = {"id": "f", "presigned_url": f"{storage.url}/put", "public_url": "https://example.com/f"}
+        async with RawServer(then=answer(json=place)) as server, aiohttp.ClientSession() as own:
+            hosts = hosts_at(server.url, unified=True)
+            client = client_of(server, hosts=hosts, session=own if passed else None)
+            tasks = [asyncio.ensure_future(client.files.upload(source, "image/png")) for source in (b"x", slow())]
+            await until(lambda: len(server.requests) == 2 and len(storage.requests) >= 1)
+            for error in await closed(client, *tasks):
+                assert type(error) is ConfigurationError, repr(error)
