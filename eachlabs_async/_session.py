@@ -108,11 +108,11 @@ class Transport:
         and in one at a time, because each takes its turn at the interpreter.
         """
         if len(body) < LARGE_BODY:
-            return self._decoded(call, body, kind)
+            return self.decoded(call, body, kind)
         async with self.session.slowly:
-            return await asyncio.to_thread(self._decoded, call, body, kind)
+            return await asyncio.to_thread(self.decoded, call, body, kind)
 
-    def _decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
+    def decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
         """Read slowly and surely; a `ResponseDecodeError` that names the call."""
         try:
             return decode_by_authority(body, kind)

@@ -39,7 +39,7 @@ class Window(Generic[T]):
     """What is read and not yet handed out: at most `size` ids, in batches of up to `chunk_size`.
 
     `ready` is what can be handed out, `ring` is called when there is something. `exhausted` says that nothing more is
-    read; `failure` is what is to be raised when all that is ready was handed out.
+    read, `closed` that nobody wants what was; `failure` is what is to be raised when all that is ready was handed out.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Window(Generic[T]):
         self.ready: deque[Slot[T]] = deque()
         self.ring: Callable[[], object] = _nobody
         self.exhausted = False
+        self.closed = False
         self.failure: BaseException | None = None
 
     # ---- for workers
@@ -243,7 +244,7 @@ class Window(Generic[T]):
 
     def close(self) -> None:
         """Read no further and forget everything."""
-        self.exhausted = True
+        self.exhausted = self.closed = True
         self.ring = _nobody
         # An async generator that only we know ends with this; one of the caller's stays as it is.
         self._source = self._async_source = None
