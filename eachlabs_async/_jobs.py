@@ -31,7 +31,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
     async def work(window: Window[T]) -> None:
         loop = asyncio.get_running_loop()
         service: Any = None
-        url: Callable[[str], Any] | None = None
+        url: Any = None
         while batch := window.take() or await window.more():
             (slot,) = batch
             if url is None:

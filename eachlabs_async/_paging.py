@@ -332,7 +332,8 @@ class Window:
     def unseen(self, ids: Sequence[str]) -> tuple[list[int], list[int]]:
         """Give the positions in `ids` of those that are new (of twins the first), and of those that came before."""
         recent, older = self._recent, self._older
-        if recent.isdisjoint(ids) and older.isdisjoint(ids) and len(set(ids)) == len(ids):
+        distinct = set(ids)
+        if len(distinct) == len(ids) and recent.isdisjoint(distinct) and older.isdisjoint(distinct):
             return list(range(len(ids))), []
         here: set[str] = set()
         fresh: list[int] = []
