@@ -233,7 +233,7 @@ def decode_fast(body: bytes, kind: type[T]) -> T | None:
 
 def decode(body: bytes, kind: type[T]) -> T:
     """Read `body` as a `kind` (a record or a list of them), or raise a `ResponseDecodeError` saying where."""
-    record = decode_fast(body, kind)
+    record = fast_reader(kind)(body)
     return record if record is not None else decode_by_authority(body, kind)
 
 
