@@ -48,6 +48,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
             except EachLabsError as exc:
                 outcome.error = exc.with_traceback(None)
             outcome.attempts = call.attempts
+            window.landed(batch)
             window.done(batch, loop.time() - call.deadline.began)
 
     return work
@@ -69,6 +70,7 @@ class Reading(Generic[T]):
         self, window: Window[T], batch: list[Slot[T]], call: Call, body: bytes, loop: asyncio.AbstractEventLoop
     ) -> None:
         """Take the body that came for a batch of one."""
+        window.landed(batch)
         if not self._came:
             loop.call_soon(self._read_all, window)
         self._came.append((batch, call, body, loop.time() - call.deadline.began))
@@ -77,17 +79,19 @@ class Reading(Generic[T]):
         came, self._came = self._came, []
         if window.closed:
             return
-        read = self._read
-        for batch, call, body, elapsed_s in came:
-            outcome = batch[0].outcome
-            value = read(body)
-            if value is None:
-                try:
-                    value = self._transport.decoded(call, body, self._kind)
-                except EachLabsError as exc:
-                    outcome.error = exc.with_traceback(None)
-            outcome.value, outcome.attempts = value, call.attempts
-            window.done(batch, elapsed_s)
+        try:
+            for batch, call, body, elapsed_s in came:
+                outcome = batch[0].outcome
+                value = self._read(body)
+                if value is None:
+                    try:
+                        value = self._transport.decoded(call, body, self._kind)
+                    except EachLabsError as exc:
+                        outcome.error = exc.with_traceback(None)
+                outcome.value, outcome.attempts = value, call.attempts
+                window.done(batch, elapsed_s)
+        except Exception as exc:  # nobody awaits this: it must not pass for the end of the ids
+            window.fail(exc)
 
 
 def in_batches(fetch: Callable[[list[Slot[T]]], Awaitable[None]]) -> Job[T]:
@@ -98,6 +102,7 @@ def in_batches(fetch: Callable[[list[Slot[T]]], Awaitable[None]]) -> Job[T]:
         while batch := window.take() or await window.more():
             began = loop.time()
             await fetch(batch)
+            window.landed(batch)
             window.done(batch, loop.time() - began)
 
     return work

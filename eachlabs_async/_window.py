@@ -120,13 +120,16 @@ class Window(Generic[T]):
                 return batch
         return []
 
+    def landed(self, batch: Sequence[Slot[T]]) -> None:
+        """Note that the answers to these are there, whether or not they are read yet: they are in flight no longer."""
+        self._stats.in_flight -= len(batch)
+
     def done(self, batch: Sequence[Slot[T]], elapsed_s: float) -> None:
         """Take ids back whose outcomes are filled in, `elapsed_s` after they were taken.
 
         Raises the error of one that would be every id's alike.
         """
         stats = self._stats
-        stats.in_flight -= len(batch)
         for slot in batch:
             outcome = slot.outcome
             if outcome.error is not None and isinstance(outcome.error, _ENDS_ALL):
