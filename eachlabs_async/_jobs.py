@@ -57,7 +57,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
 class Reading(Generic[T]):
     """Reads the small bodies that came in one turn of the loop together, after all who got one have asked for the next.
 
-    What reads is warm then, and not in the way of what sends: that saves a fifth of the reading.
+    What reads is warm then, and not in the way of what sends.
     """
 
     def __init__(self, transport: Transport, kind: type[T]) -> None:

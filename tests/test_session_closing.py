@@ -282,6 +282,19 @@ async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     assert (watch._running, watch._timer) == (set(), None)
 
 
+async def test_a_session_that_its_owner_closes_in_a_look_up_is_an_error_of_ours() -> None:
+    """aiohttp cancels the look-up, and the task that waits for it: nobody asked for that, so it is no cancellation."""
+    resolver = NoName()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
+        client = EachLabs("k", hosts=hosts_at("https://api.example.test"), session=session, retry=RetryPolicy(base_s=0))
+        task = asyncio.ensure_future(client.request("api", "GET", "/x"))
+        await asyncio.wait_for(resolver.asked.wait(), 5)
+        await session.close()
+        (error,) = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5)
+        assert type(error) is ConfigurationError, repr(error)
+        assert_idle(client)
+
+
 @pytest.mark.parametrize("passed", [False, True])
 async def test_an_upload_ends(passed: bool) -> None:
     """Where the storage is silent and where the source is, in our own session and in one that is not ours to close."""
