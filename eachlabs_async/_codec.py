@@ -17,7 +17,8 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from ._fast_reader import UNSET, container_of, fast_reader
+from ._fast_reader import fast_reader
+from ._record_times import UNSET, container_of
 from .errors import ResponseDecodeError
 
 T = TypeVar("T")

@@ -16,6 +16,7 @@ from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
 from eachlabs_async import _codec, _fast_reader, records
 from eachlabs_async._codec import decode, decode_by_authority, decode_each, decode_json, encode_json, to_dict
+from eachlabs_async._record_times import places
 from eachlabs_async.endpoints import ENDPOINTS
 from eachlabs_async.errors import ResponseDecodeError
 
@@ -319,7 +320,7 @@ def test_a_type_without_a_rule_is_refused_at_once() -> None:
     """A record with a type that nobody showed to be read alike fails at its first use."""
     for kind in (bytes, int | str, set[str], dict[int, str]):
         with pytest.raises(TypeError, match="no rule"):
-            _fast_reader._plain_times(kind)
+            list(places(kind))
 
 
 def test_a_kind_without_times_is_read_too() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async import records
+from eachlabs_async._record_times import UNSET, settled, written_alike
 from eachlabs_async.endpoints import ENDPOINTS
 
 ANSWERS = {endpoint.answer for endpoint in ENDPOINTS if endpoint.answer is not None}
@@ -62,12 +64,16 @@ HOSTILE = [
     b'{"\xff":1}',
     b"5.999999999",
     b"0.12345678",
+    b'"2026-01-01T00:00:00.123456789Z"',
+    b'"0.1234567"',
+    b'{"2026-01-01T00:00:00.1234567Z":1,"2026-01-01T00:00:00.1234568Z":2}',
 ]
 TEXTS = st.builds(
     lambda text, plain: json.dumps(text, ensure_ascii=plain).encode("utf-8", "surrogatepass"),
     st.text(max_size=8),
     st.booleans(),
 )
+KEYS = st.one_of(TEXTS, st.sampled_from([b'"00:00.1234567Z" ', b'"00:00.1234568Z"', b'"00:00.123456Z"']))
 NUMBERS = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)).map(lambda n: repr(n).encode())
 ANYTHING = st.recursive(
     st.one_of(st.sampled_from(HOSTILE), TEXTS, NUMBERS),
@@ -123,7 +129,9 @@ def made_times(draw: st.DrawFn) -> bytes:
     zone = draw(st.sampled_from(["Z", "Z", "Z", "z", "", "+00:00", "-00:00", "+02:00", "-0500", "+14:00", "+25:00"]))
     text = f"{year}-{day}{draw(st.sampled_from('TTTt '))}{clock}{'.' + digits if digits else ''}{zone}"
     escaped = draw(st.sets(st.integers(0, len(text) - 1), max_size=2)) if draw(st.booleans()) else set()
-    return b'"' + "".join(f"\\u{ord(c):04x}" if i in escaped else c for i, c in enumerate(text)).encode() + b'"'
+    written = "".join(f"\\u{ord(c):04x}" if i in escaped else c for i, c in enumerate(text))
+    end = draw(st.sampled_from(['"'] * 9 + ['" ', '"\n', '\\u0000"', '\\u0000Z"']))
+    return f'"{written}{end}'.encode()
 
 
 def documents(kind: Any) -> st.SearchStrategy[bytes]:
@@ -134,8 +142,8 @@ def documents(kind: Any) -> st.SearchStrategy[bytes]:
     if origin is list:
         return st.lists(documents(args[0]), max_size=3).map(lambda rows: b"[" + b",".join(rows) + b"]")
     if origin is dict:
-        pairs = st.tuples(TEXTS, documents(args[1]))
-        return st.lists(pairs, max_size=2).map(lambda rows: b"{" + b",".join(map(b":".join, rows)) + b"}")
+        pairs = st.tuples(KEYS, documents(args[1]))
+        return st.lists(pairs, max_size=3).map(lambda rows: b"{" + b",".join(map(b":".join, rows)) + b"}")
     if attrs.has(kind):
         return objects(kind)
     plain = {
@@ -199,3 +207,36 @@ def test_both_readers_read_the_times_of_rows_and_steps_alike(some: list[list[byt
     ]
     body = b'{"execution_id":"a","status":"b","started_at":%b,"step_outputs":{%b}}' % (some[0][0], b",".join(steps))
     assert_alike(body, records.WorkflowExecution)
+
+
+MOMENTS = [
+    None,
+    datetime(2026, 1, 2, 3, 4, 5),
+    datetime(2026, 1, 2, 3, 4, 5, 250_000),
+    datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    datetime(2026, 1, 2, 3, 4, 5, 250_000, tzinfo=UTC),
+    datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))),
+    datetime(999, 1, 2, 3, 4, 5, tzinfo=UTC),
+    UNSET,
+]
+
+
+@needs_msgspec
+@settings(max_examples=8 * EXAMPLES, deadline=None)
+@given(st.lists(st.sampled_from(MOMENTS), max_size=12))
+@example(  # as long as whole seconds in UTC
+    [
+        None,
+        datetime(2111, 11, 12, 13, 14, 15, 251111),
+        datetime(2111, 11, 12, 13, 14, 15, 251111, timezone(timedelta(hours=2))),
+    ]
+)
+def test_the_look_at_written_times_sees_what_a_look_at_each_would(some: list[datetime | None]) -> None:
+    """None where a time is not in UTC or unset; else whether all are whole seconds, whatever their number and order."""
+    there = [time for time in some if time is not None]
+    plain = all(time.tzinfo is UTC and time != UNSET for time in there)
+    whole = not any(time.microsecond for time in there)
+    encode = importlib.import_module("msgspec").json.encode
+    assert written_alike(some, encode) is (whole if plain else None)
+    wanted = [time and (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC) for time in some]
+    assert settled(some, encode) == [None if time == UNSET else time for time in wanted]

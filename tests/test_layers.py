@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "eachlabs_async"
 PURE = [
     {"errors", "_version"},
     {"records"},
+    {"_record_times"},
     {"_fast_reader"},
     {"_codec"},
     {"_wire"},
