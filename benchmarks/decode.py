@@ -58,6 +58,28 @@ def _pydantic() -> dict[Any, Any]:
         error: str | None = None
         error_cause: str | None = None
 
+    class Run(BaseModel):
+        id: str
+        status: str
+        group_id: str | None = None
+        workflow_id: str | None = None
+        input: dict[str, Any] | None = None
+        output: Any = None
+        node_ids: list[str] | None = None
+        progress: float | None = None
+        progress_details: dict[str, Any] | None = None
+        definitions: dict[str, Any] | None = None
+        created_at: datetime | None = None
+        finished_at: datetime | None = None
+        workflow: Any = None
+        source: Any = None
+        meta: Any = None
+
+    class RunPage(BaseModel):
+        items: list[Run] | None
+        total: int | None = None
+        size: int | None = None
+
     class WorkflowExecution(BaseModel):
         execution_id: str
         status: str
@@ -74,7 +96,11 @@ def _pydantic() -> dict[Any, Any]:
         error_cause: str | None = None
         total_cost: float | None = None
 
-    return {records.ExecutionList: ExecutionList, records.WorkflowExecution: WorkflowExecution}
+    return {
+        records.ExecutionList: ExecutionList,
+        records.RunPage: RunPage,
+        records.WorkflowExecution: WorkflowExecution,
+    }
 
 
 def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], list[str]]:
@@ -124,14 +150,15 @@ async def _table(title: str, body: bytes, kind: Any, *, quick: bool, goal: float
 
 
 async def measure(_server: Server, *, quick: bool, peers: bool) -> list[Table]:
-    page, one = samples.execution_page(), samples.encode(samples.workflow_execution(samples.identity(7)))
+    executions, runs, one = records.ExecutionList, records.RunPage, records.WorkflowExecution
+    bodies = {
+        "page of 100, whole seconds": (samples.execution_page(), executions),
+        "page of 100, milliseconds": (samples.execution_page(".250"), executions),
+        "page of 100, nanoseconds": (samples.execution_page(".123456789"), executions),
+        "page of 100 runs, times without a zone": (samples.run_page(), runs),
+        "one workflow execution": (samples.encode(samples.workflow_execution(samples.identity(7))), one),
+    }
     return [
-        await _table("decode: page of 100, whole seconds", page, records.ExecutionList, quick=quick, goal=GOAL),
-        await _table(
-            "decode: page of 100, milliseconds",
-            samples.execution_page(".250"),
-            records.ExecutionList,
-            quick=quick,
-        ),
-        await _table("decode: one workflow execution", one, records.WorkflowExecution, quick=quick),
+        await _table(f"decode: {name}", body, kind, quick=quick, goal=GOAL if "whole" in name else None)
+        for name, (body, kind) in bodies.items()
     ]

@@ -17,10 +17,10 @@ def identity(number: int) -> str:
     return f"{number & 0xFFFFFFFF:08x}-8621-4d46-8a91-{number:012x}"
 
 
-def _time(number: int, fraction: str = "") -> str:
+def _time(number: int, fraction: str = "", zone: str = "Z") -> str:
     minute, second = divmod(number, 60)
     hour, minute = divmod(minute, 60)
-    return f"2026-01-{1 + hour // 24 % 28:02d}T{hour % 24:02d}:{minute:02d}:{second:02d}{fraction}Z"
+    return f"2026-01-{1 + hour // 24 % 28:02d}T{hour % 24:02d}:{minute:02d}:{second:02d}{fraction}{zone}"
 
 
 def execution(number: int, fraction: str = "") -> dict[str, Any]:
@@ -55,8 +55,8 @@ def run(number: int) -> dict[str, Any]:
         "progress": 100,
         "progress_details": {},
         "definitions": {},
-        "created_at": _time(number),
-        "finished_at": _time(number + 15),
+        "created_at": _time(number, ".123456", zone=""),
+        "finished_at": _time(number + 15, ".5", zone=""),
         "workflow": None,
         "source": "api",
         "meta": None,
@@ -149,3 +149,9 @@ def execution_page(fraction: str = "") -> bytes:
     """Give a whole page of `GET /executions`."""
     rows = [execution(number, fraction) for number in range(PAGE_ROWS)]
     return encode({"executions": rows, "total_count": 10_000, "total_capped": False, "offset": 0, "limit": PAGE_ROWS})
+
+
+def run_page() -> bytes:
+    """Give a whole page of `GET /runs`."""
+    rows = [run(number) for number in range(PAGE_ROWS)]
+    return encode({"items": rows, "total": 10_000, "page": 1, "size": PAGE_ROWS, "pages": 100})
