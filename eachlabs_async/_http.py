@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import hdrs, http_exceptions
+from aiohttp.abc import AbstractStreamWriter
 from attrs import define
 from multidict import CIMultiDict
 from yarl import URL
@@ -88,15 +89,27 @@ async def put(
     raise failure
 
 
-class Outgoing(aiohttp.BytesPayload):
-    """The body of a request that creates something; `left` tells whether it has begun to go out."""
+class Outgoing(aiohttp.Payload):
+    """The body of a request; `left` tells whether it has begun to go out.
 
+    aiohttp's own payload for bytes warns of those over a MiB, which an input with a picture in it soon is.
+    """
+
+    _autoclose = True
     left = False
 
-    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Give the body as text."""
+        return str(self._value, encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body, and the headers that wait for it."""
         self.left = True
-        await super().write_with_length(writer, content_length)
+        await writer.write(self._value)
 
 
 class Dropped(aiohttp.ClientError):

@@ -238,9 +238,9 @@ class Transport:
 
     def _with_body(self, call: Call, route: _http.Route) -> dict[str, Any]:
         """Give what a request with a body adds; of one that creates something it is noted when it begins to leave."""
-        data: Any = call.body
-        if call.creating and call.body is not None:
-            data = call.outgoing = _http.Outgoing(call.body)
+        data = _http.Outgoing(call.body or b"")
+        if call.creating:
+            call.outgoing = data
         return {**route.with_json, "data": data}
 
     async def _enter(self, call: Call) -> None:

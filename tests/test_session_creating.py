@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -231,7 +232,6 @@ async def test_a_deadline_between_failed_connects_leaves_no_outcome_open(session
     assert caught.value.attempts > 1
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")  # aiohttp's, beyond 1 MiB
 @pytest.mark.parametrize("size", [10, 30_000_000])
 @pytest.mark.parametrize("times", [Timeouts(deadline_s=0.15), Timeouts(read_s=0.1, deadline_s=0.3)])
 async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
@@ -246,3 +246,17 @@ async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
     assert isinstance(caught.value.reason, APITimeoutError)
     assert caught.value.reason.sent
     assert caught.value.attempts == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_body_of_any_size_goes_out_whole(session: aiohttp.ClientSession | None, method: Any) -> None:
+    """An input with a picture in it is soon over the MiB at which aiohttp warns of a body, which is an error here."""
+    async with RawServer(answer(503), then=answer()) as server:
+        async with client_of(server, session=session, retry=RetryPolicy(base_s=0.01)) as client:
+            body = {"picture": "x" * 3_000_000}
+            if method == "PUT":
+                await client.request("api", method, "/x", json=body)
+            else:
+                with pytest.raises(OutcomeUnknownError):
+                    await client.request("api", method, "/x", json=body)
+    assert [json.loads(seen.body) for seen in server.requests] == [body] * (2 if method == "PUT" else 1)
