@@ -186,7 +186,26 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, _record_reader)
     converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _items_reader)
     converter.register_unstructure_hook(datetime, _write_time)
+    converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), _copy_json)
     return converter
+
+
+def _copy_json(value: Any) -> Any:
+    # Not by recursion: what could be read must not fail here for its depth.
+    top: list[Any] = [value]
+    todo: list[tuple[Any, Any]] = [(top, 0)]
+    while todo:
+        holder, key = todo.pop()
+        item = holder[key]
+        if _is(item, dict):
+            holder[key] = item = dict(item)
+            todo.extend((item, name) for name in item)
+        elif _is(item, list):
+            holder[key] = item = list(item)
+            todo.extend((item, index) for index in range(len(item)))
+        elif not isinstance(item, str | int | float | None):
+            holder[key] = _CONVERTER.unstructure(item)
+    return top[0]
 
 
 def _write_time(time: datetime) -> str:

@@ -300,6 +300,21 @@ def test_a_record_goes_back_to_plain_json() -> None:
         to_dict({"a": 1})
 
 
+def test_to_dict_goes_as_deep_as_reading_does() -> None:
+    """A value of hundreds of levels comes out whole, and none of them is shared; a time in it is written, too."""
+    depth = 900
+    nested = b"[" * depth + b"]" * depth
+    record = decode(b'{"id":"a","status":"b","output":%b,"input":{"x":%b}}' % (nested, nested), records.Run)
+    plain = to_dict(record)
+    for mine, theirs in ((plain["output"], record.output), (plain["input"]["x"], (record.input or {})["x"])):
+        for _ in range(depth - 1):
+            assert mine is not theirs
+            (mine,), (theirs,) = mine, theirs
+        assert mine == theirs == []
+    record = records.Run(id="a", status="b", output=[{"at": datetime(2026, 1, 2, tzinfo=UTC)}])
+    assert to_dict(record)["output"] == [{"at": "2026-01-02T00:00:00Z"}]
+
+
 def test_only_json_goes_into_a_body() -> None:
     """`encode_json` writes compact ASCII, and refuses NaN, times, bytes, loops and bottomless nesting."""
     assert encode_json({"a": [1, 2.5, None, True, "\u00e9\ud800"]}) == b'{"a":[1,2.5,null,true,"\\u00e9\\ud800"]}'
