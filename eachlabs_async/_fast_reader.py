@@ -5,8 +5,9 @@ reads otherwise is noticed here:
 
 - UTF-8 that is broken in a field nobody reads, which msgspec skips over, is left to the authority;
 - so is a time with escapes in it, which msgspec reads, and up to a NUL only;
-- a time without a zone, with an offset, or in year 1 (Go's "unset"), which msgspec takes as it stands, is put right;
-- so is one with more than six fractional digits, which msgspec rounds and the authority cuts off.
+- a time without a zone, with an offset, or in year 1 (Go's "unset"), which msgspec takes as it stands, is put right,
+  and so is one that is empty (Go's other "unset"), which it refuses;
+- one with more than six fractional digits, which msgspec rounds and the authority cuts off, is read once more.
 
 Only at the interpreter's recursion limit the two may part, by a few levels of nesting; beyond it both refuse.
 """
@@ -22,7 +23,19 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import attrs
 
-from ._record_times import Times, gatherer, looker, places, putter, settled, written, written_alike
+from ._record_times import (
+    UNSET,
+    UNSET_DAY,
+    UNSET_WRITTEN,
+    Times,
+    gatherer,
+    looker,
+    places,
+    putter,
+    settled,
+    written,
+    written_alike,
+)
 from .records._fields import MOSTLY_ABSENT
 
 T = TypeVar("T")
@@ -36,6 +49,10 @@ _LONG_FRACTION = re.compile(rb'(\.[0-9]{6})[0-9]++(?=(?:[Zz]|[+-][0-9]{2}:?[0-9]
 """Where a value, not a key, ends like a time with too many digits; a time that msgspec accepts ends in no other way."""
 _ESCAPED_TIME = re.compile(rb"\\u00(?:00|2[BbDdEe]|3[0-9Aa]|[57][Aa])")
 """What would hide such an end: its characters written as escapes. A NUL ends a time to msgspec, whatever follows."""
+
+_EMPTY: Final = b'_at":""'
+_UNSET: Final = b'_at":' + UNSET_WRITTEN
+"""Go's two ways to write an unset time, in a field that is named like all times are."""
 
 _MAKING: Final = threading.Lock()
 """Held while readers are made: msgspec keeps what it learns of a class on it before it is complete, for all to see."""
@@ -64,9 +81,23 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
             if not body.isascii():
                 body.decode()
         except Exception:  # whatever it has against the body, the authority is asked next
+            return read_empty(body) if _EMPTY in body else None
+        return judge(record, body) if found else record
+
+    def read_empty(body: bytes) -> Any:
+        """Read empty times, which msgspec refuses, as Go's other way to write that they are unset."""
+        body = body.replace(_EMPTY, _UNSET)
+        try:
+            record = read(body)
+            body.decode()
+        except Exception:
             return None
-        if not found:
-            return record
+        # Among free-form values there could be such a field, which is no time and would stay as it is.
+        count = gather(record).count(UNSET)
+        return judge(record, body) if count == body.count(_UNSET) == body.count(UNSET_DAY) else None
+
+    def judge(record: Any, body: bytes) -> Any:
+        """Give what msgspec read if the authority would have read the same, or with its times put right."""
         if b"\\" in body and _ESCAPED_TIME.search(body):
             return None
         if look is not None:

@@ -15,7 +15,8 @@ import attrs
 
 UNSET: Final = datetime(1, 1, 1, tzinfo=UTC)
 """How Go writes a time that is none."""
-_UNSET_WRITTEN: Final = b'"0001-01-01T00:00:00Z"'
+UNSET_WRITTEN: Final = b'"0001-01-01T00:00:00Z"'
+UNSET_DAY: Final = b"0001-01-01"
 _WHOLE: Final = len('"2026-01-31T12:00:00Z",')
 _FRACTIONAL: Final = len('"2026-01-31T12:00:00.250000Z",')
 _NONE: Final = len("null,")
@@ -152,7 +153,7 @@ def written_alike(times: Times, write: Write) -> bool | None:
     if alike and text[width - 2 :: width] == b"Z" * count and b"0" not in text[2::width]:
         return width == _WHOLE
     missing = text.count(b"u")
-    if text.count(b"Z") + missing != count or text.rfind(_UNSET_WRITTEN) >= 0:
+    if text.count(b"Z") + missing != count or text.rfind(UNSET_WRITTEN) >= 0:
         return None
     return len(text) == _WHOLE * (count - missing) + _NONE * missing + 1
 
