@@ -92,6 +92,15 @@ def test_a_clamp_that_comes_late_is_no_movement(stated: bool) -> None:
     assert rows_of(walk, listing, between=clamp) == listing.ids
 
 
+@pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("clamp", [7, 30, 40])
+def test_a_walk_from_a_later_page_begins_at_its_first_row_behind_a_clamp(clamp: int, stated: bool, drift: str) -> None:
+    """Page numbers count by the clamp then, so that the page with the first row that was wanted begins above it."""
+    listing = Listing(500, PAGES, clamp=clamp, stated=stated)
+    assert rows_of(Walk(PAGES, start=200, size=100, drift=drift), listing) == listing.ids[200:]  # type: ignore[arg-type]
+
+
 def test_twins_on_a_page_come_once() -> None:
     """An id that a page holds twice is one row."""
     listing = Listing(6)
