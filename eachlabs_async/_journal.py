@@ -14,8 +14,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import PathLike, fspath
-from typing import Any, Final, Literal, TypeVar
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
 
 from attrs import frozen
 
@@ -61,11 +62,20 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def _checked_path(path: object) -> str:
+    """Check where the file is to be; to SQLite `""` and `":memory:"` are no file, and would not outlast the job."""
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"journal must be a path, not {type(path).__name__}")
+    if path == "":
+        raise ValueError("journal must not be empty")
+    return str(Path(cast("str | PathLike[str]", path)).absolute())  # So ":memory:" is the name of a file.
+
+
 class Journal:
     """The journal in one file, opened by one job at a time; `binding` says which job it belongs to."""
 
     def __init__(self, path: str | PathLike[str], binding: str) -> None:
-        self._path = fspath(path)
+        self._path = _checked_path(path)
         self._binding = binding
         self._db: sqlite3.Connection | None = None
         # One thread, so that SQLite's waiting for the disk never holds up the loop and calls keep their order.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,33 @@ async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be opened"):
         await journal.open()
     await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "says"),
+    [
+        ("", ValueError, "journal must not be empty"),
+        (5, TypeError, "journal must be a path, not int"),
+        (b"job.sqlite", TypeError, "journal must be a path, not bytes"),
+    ],
+)
+def test_what_is_no_path_is_refused(path: Any, error: type[Exception], says: str) -> None:
+    """An empty path, too: SQLite would take it for a file that goes when it is closed."""
+    with pytest.raises(error, match=says):
+        Journal(path, "job")
+
+
+async def test_a_name_that_sqlite_keeps_for_itself_is_a_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was intended outlasts the job whatever the file is called, so that nothing is sent twice."""
+    monkeypatch.chdir(tmp_path)
+    first = await opened(Path(":memory:"))
+    await first.intend([(0, "a")], 1.0)
+    await first.close()
+    second = await opened(Path(":memory:"))
+    assert set(await second.entries([0])) == {0}
+    await second.close()
 
 
 async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
