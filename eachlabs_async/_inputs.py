@@ -15,7 +15,7 @@ class Inputs:
 
     def __init__(self, name: str, source: Iterable[Any] | AsyncIterable[Any]) -> None:
         if isinstance(source, str | bytes | dict):
-            raise TypeError(f"{name} must be an iterable of inputs, not one {type(cast(object, source)).__name__}")
+            raise TypeError(f"{name} must be an iterable of {name}, not one {type(cast(object, source)).__name__}")
         self._sync: Iterator[Any] | None = None
         self._async: AsyncIterator[Any] | None = None
         if isinstance(source, AsyncIterable):
@@ -23,7 +23,7 @@ class Inputs:
         elif isinstance(source, Iterable):
             self._sync = iter(source)
         else:
-            raise TypeError(f"{name} must be an iterable or async iterable, not {type(source).__name__}")
+            raise TypeError(f"{name} must be an iterable or async iterable of {name}, not {type(source).__name__}")
         self._count = 0
         self.exhausted = False
         self.failure: BaseException | None = None

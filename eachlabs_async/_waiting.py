@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from ._arguments import checked_callback
 from ._polling import Poll, why_it_failed
 from .errors import NotFoundError, WaitTimeoutError
 from .records import Prediction, WorkflowExecution
@@ -30,6 +31,14 @@ def checked_timeout(name: str, value: object) -> float:
     return float(value)
 
 
+def identity_of(name: str, job: object, field: str) -> str:
+    """Give the id of what the argument `name` says to wait for: the id itself, or a record with it in a `field`."""
+    identity: object = getattr(job, field, job)
+    if not isinstance(identity, str):
+        raise TypeError(f"{name} must be an id or a record with one, not {type(job).__name__}")
+    return identity
+
+
 async def until_ended(
     identity: str,
     ask: Callable[[float, float], Awaitable[R]],
@@ -44,6 +53,9 @@ async def until_ended(
     `ask` is given the pause that would follow and the seconds that are left. `fresh` says that the job was made just
     now, so that it may take a while to be found. A `WaitTimeoutError` after `timeout_s` seconds.
     """
+    checked_callback("on_update", on_update)
+    if not isinstance(poll, Poll):
+        raise TypeError(f"poll must be a Poll, not {type(poll).__name__}")
     loop = asyncio.get_running_loop()
     began = loop.time()
     last: R | None = None

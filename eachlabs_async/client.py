@@ -152,7 +152,7 @@ class EachLabs:
             raise ValueError(f"method must be one of {', '.join(_REPEATABLE)}, not {method!r}")
         self._session.hosts.service(service)
         below = checked_path(path)
-        found = query(params) if params else ""
+        found = "" if params is None else query(params)
         body = None if json is None else encoded("json", json)
         where = self._session.service(service)
         call = Call(where, method, where.url(below, found), body=body, creating=not _REPEATABLE[method])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -72,14 +72,19 @@ def _checked_edition(_: object, attribute: object, value: object) -> None:
         raise ConfigurationError(f"edition must be 'compat' or 'unified', not {value!r}")
 
 
+def _checked_service(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, Service):
+        raise TypeError(f"{attribute.name} must be a Service, not {type(value).__name__}")
+
+
 @frozen(kw_only=True)
 class Hosts:
     """The four services of one edition; the edition chooses between documented paths where they differ."""
 
-    api: Service
-    workflows: Service
-    flows: Service
-    runs: Service
+    api: Service = field(validator=_checked_service)
+    workflows: Service = field(validator=_checked_service)
+    flows: Service = field(validator=_checked_service)
+    runs: Service = field(validator=_checked_service)
     edition: Edition = field(default="compat", validator=_checked_edition)
 
     def service(self, name: ServiceName) -> Service:

@@ -36,7 +36,12 @@ def parse(headers: Mapping[str, str], body: bytes | str, *, secret: str | None =
     Raises `WebhookVerificationError` where the secret is missing or wrong, `ResponseDecodeError` for a body that is
     none of the two.
     """
-    wanted, given = _checked_secret(secret), Key(_header(headers) or "")
+    secret = wanted = _checked_secret(secret)
+    if not hasattr(headers, "items"):  # Those of Flask and of `http.server` have it, and are no `Mapping`.
+        raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
+    if not isinstance(body, bytes | str):
+        raise TypeError(f"body must be bytes or a str, not {type(body).__name__}")
+    given = Key(_header(headers) or "")
     del secret, headers  # A traceback shows the locals of this frame.
     if wanted is not None and not hmac.compare_digest(_bytes(wanted), _bytes(given)):
         raise WebhookVerificationError(f"the header {SECRET_HEADER} is {'wrong' if given else 'missing'}")
@@ -62,6 +67,8 @@ def aiohttp_handler(
 
     wanted = _checked_secret(secret)
     del secret
+    if not callable(callback):
+        raise TypeError(f"callback must be callable, not {type(callback).__name__}")
     checked_count("max_bytes", max_bytes, least=1)
 
     async def handle(request: web.Request) -> web.Response:

@@ -167,6 +167,9 @@ class WindowWalk(Generic[R]):
         ordered: bool,
     ) -> None:
         chosen = list(windows)
+        for one in chosen:
+            if not isinstance(one, Window):
+                raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
         self._windows = sorted(chosen, key=lambda window: window.since, reverse=True) if ordered else chosen
         self._make_pager = make_pager
         self._concurrency = concurrency

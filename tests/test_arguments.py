@@ -198,6 +198,7 @@ class TestCallbacks:
     [
         ({"params": {1: "x"}}, TypeError, "params must have names that are str, not int"),
         ({"params": {"x": float("nan")}}, ValueError, r"params\['x'\] must be finite, not nan"),
+        ({"params": ""}, TypeError, "params must be a mapping, not str"),
         ({"params": "a=b"}, TypeError, "params must be a mapping, not str"),
         ({"json": float("nan")}, ValueError, "json must be what JSON can carry: .*not JSON compliant"),
         ({"json": {"a": [float("inf")]}}, ValueError, "json must be what JSON can carry"),

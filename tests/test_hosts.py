@@ -108,6 +108,12 @@ def test_evolve_moves_one_service() -> None:
         moved.api = COMPAT.api  # type: ignore[misc]
 
 
+def test_a_service_is_no_url() -> None:
+    """A bare URL in place of a `Service` is refused, and with it the way around the checks of one."""
+    with pytest.raises(TypeError, match="flows must be a Service, not str"):
+        attrs.evolve(COMPAT, flows="http://flows.example.com")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["nope", "edition", "", "__class__", None])
 def test_an_unknown_service_is_refused(name: str) -> None:
     """No other attribute passes for a service."""

@@ -263,3 +263,22 @@ async def test_a_wait_without_end_is_refused(timeout_s: Any, error: type[Excepti
     async with EachLabs("key") as client:
         with pytest.raises(error, match="timeout_s must be"):
             await client.predictions.wait("p", timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("e", {"on_update": 5}), "on_update must be callable, not int"),
+        (("e", {"poll": 5}), "poll must be a Poll, not int"),
+        ((5, {}), "must be an id or a record with one, not int"),
+        ((None, {}), "must be an id or a record with one, not NoneType"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_before_anything_is_sent(arguments: Any, says: str) -> None:
+    """A bad callback is told at once, not when the first answer has come."""
+    waited, options = arguments
+    async with RawServer() as server, client_of(server) as client:
+        for resource in (client.workflow_executions, client.predictions):
+            with pytest.raises(TypeError, match=says):
+                await resource.wait(waited, **options)
+    assert not server.requests

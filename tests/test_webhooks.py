@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+from email.message import Message
 from typing import Any
 
 import aiohttp
@@ -102,6 +103,27 @@ def test_an_empty_secret_is_no_secret(secret: Any, error: type[Exception]) -> No
         webhooks.aiohttp_handler(pytest.fail, secret=secret)
 
 
+@pytest.mark.parametrize(
+    ("headers", "body", "says"),
+    [
+        ([("X-Webhook-Secret", "s3cret")], b"{}", "headers must be a mapping, not list"),
+        ({}, None, "body must be bytes or a str, not NoneType"),
+        ({}, {"exec_id": "p"}, "body must be bytes or a str, not dict"),
+    ],
+)
+def test_what_is_no_delivery_is_refused_by_name(headers: Any, body: Any, says: str) -> None:
+    """Headers and body of another form, such as a body that was parsed already, are a `TypeError`."""
+    with pytest.raises(TypeError, match=says):
+        webhooks.parse(headers, body)
+
+
+def test_headers_need_not_be_a_mapping_by_name() -> None:
+    """Those of the standard library's servers are none, and are read all the same."""
+    headers: Any = Message()
+    headers["X-Webhook-Secret"] = "s3cret"
+    assert webhooks.parse(headers, raw(PREDICTION), secret="s3cret").key == "prediction:p:failed"
+
+
 # ---- the handler
 
 
@@ -164,6 +186,12 @@ async def test_a_callback_that_fails_asks_for_another_delivery(caplog: pytest.Lo
         assert await receiver.post(raw(WORKFLOW)) == 204
     assert len({event.key for event in receiver.events}) == 1
     assert len(receiver.events) == 2
+
+
+def test_a_handler_needs_something_to_call() -> None:
+    """It is told when the handler is made, not when a delivery has come."""
+    with pytest.raises(TypeError, match="callback must be callable, not NoneType"):
+        webhooks.aiohttp_handler(None, secret="s")  # type: ignore[arg-type]
 
 
 def test_a_limit_of_nothing_is_refused() -> None:

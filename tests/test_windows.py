@@ -175,6 +175,12 @@ class TestOverTheWire:
             assert sum(window.rows or 0 for window in windows) >= 1999
             assert max(window.rows or 0 for window in windows) <= 1000
 
+    async def test_only_windows_can_be_walked(self) -> None:
+        """Anything else among them is told at the call."""
+        async with reached(KINDS[0], 5) as listing:
+            with pytest.raises(TypeError, match="windows must hold Window objects, not tuple"):
+                listing.client.executions.walk_windows([(ZERO, ZERO + DAY)])  # type: ignore[list-item]
+
     @pytest.mark.parametrize(
         ("arguments", "kind", "said"),
         [

@@ -16,7 +16,7 @@ from .._jobs import one_each
 from .._map_start import map_model
 from .._polling import Poll
 from .._session import Transport
-from .._waiting import checked_timeout, until_ended
+from .._waiting import checked_timeout, identity_of, until_ended
 from ..bulk import BulkFetch, Known
 from ..endpoints import CANCEL_PREDICTION, GET_PREDICTION
 from ..mapping import MapFetch
@@ -140,7 +140,7 @@ class Predictions:
         Raises `ExecutionFailedError` where it failed or was cancelled, `WaitTimeoutError` (with the prediction as it
         was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
         """
-        identity = prediction if isinstance(prediction, str) else prediction.id
+        identity = identity_of("prediction", prediction, "id")
         return await until_ended(
             identity,
             lambda pause_s, left_s: self.get(identity),

@@ -12,7 +12,7 @@ from .._jobs import one_each
 from .._map_start import wait_for_many
 from .._polling import Poll, hold_s
 from .._session import Transport
-from .._waiting import checked_timeout, until_ended
+from .._waiting import checked_timeout, identity_of, until_ended
 from ..bulk import BulkFetch, Known
 from ..endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
 from ..mapping import MapFetch
@@ -136,7 +136,7 @@ class WorkflowExecutions:
         Raises `ExecutionFailedError` (with the failed step) where it failed or was cancelled, `WaitTimeoutError` (with
         the execution as it was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
         """
-        identity = execution if isinstance(execution, str) else execution.execution_id
+        identity = identity_of("execution", execution, "execution_id")
         compat = self._transport.session.hosts.edition == "compat"
         read_s = self._transport.timeouts.read_s
 
