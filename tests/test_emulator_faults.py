@@ -350,3 +350,20 @@ class TestRandom:
         emulator.faults.random(1.0, (Fault.status(503),), max_in_a_row=1)
         pages = [1, 2, 3, 1]
         assert [(await caller.ask("runs", "/runs", page=page))[0] for page in pages] == [503] * 4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fault.latency(-0.1),
+        lambda: Fault.latency(float("nan")),
+        lambda: Fault.latency(0.1, jitter=-1),
+        lambda: Fault.deep_offset(-1),
+        lambda: Fault.cut_body(1.5),
+        lambda: Fault.stalled_body(-0.5),
+    ],
+)
+def test_times_and_shares_out_of_range_are_refused(make: Callable[[], Fault]) -> None:
+    """A fault that could not strike as it is told is no fault."""
+    with pytest.raises(ValueError, match="must be"):
+        make()

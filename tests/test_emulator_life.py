@@ -141,10 +141,10 @@ class TestDeterminism:
 
     @pytest.mark.parametrize(
         "wrong",
-        [{"runs": -1}, {"workflows": 0}, {"now": datetime(2026, 1, 1)}, {"failed": 1.5}],
+        [{"runs": -1}, {"workflows": 0}, {"now": datetime(2026, 1, 1)}, {"failed": 1.5}, {"port": 70000}],
     )
     def test_wrong_arguments_are_refused(self, wrong: dict[str, Any]) -> None:
-        """Counts, shares and a naive `now` are checked when the emulator is made."""
+        """Counts, shares, the port and a naive `now` are checked when the emulator is made."""
         with pytest.raises(ValueError):
             Emulator(**wrong)
 
@@ -277,8 +277,15 @@ class TestCommandLine:
         """A wrong argument ends with 2, an address that cannot be listened on with 1, each with a
         sentence.
         """
-        assert main(["--faults", "7"]) == 2
-        assert "rate must be 0..1" in capsys.readouterr().err
+        for arguments, said in [
+            (["--faults", "7"], "rate must be 0..1"),
+            (["--latency-ms", "-5"], "'seconds' must be >= 0"),
+            (["--latency-ms", "nan"], "'seconds' must be >= 0"),
+            (["--port", "65536"], "port must be 0..65535, not 65536"),
+            (["--port", "-1"], "port must be 0..65535, not -1"),
+        ]:
+            assert main([*arguments, "--executions", "1"]) == 2
+            assert said in capsys.readouterr().err
         assert main(["--host", "192.0.2.1", "--port", "0", "--executions", "1"]) == 1
         assert "cannot listen on 192.0.2.1" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from email.utils import format_datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field, frozen, validators
 
 from ..endpoints import ENDPOINTS
 from .answers import Answer, Clamp, phrase, refusal
@@ -46,10 +46,10 @@ class Fault:
     breaks: bool = True
     late: bool = False
     answer: Answer | None = None
-    keep: float = 0.5
-    seconds: float = 0.0
-    jitter: float = 0.0
-    seconds_per_1000: float = 0.0
+    keep: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
+    seconds: float = field(default=0.0, validator=validators.ge(0))
+    jitter: float = field(default=0.0, validator=validators.ge(0))
+    seconds_per_1000: float = field(default=0.0, validator=validators.ge(0))
     clamp: Clamp | None = None
     edits: Edit | None = None
     most: int = 0

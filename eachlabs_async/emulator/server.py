@@ -81,6 +81,8 @@ class Emulator(Live):
         **options: Unpack[LiveOptions],
     ) -> None:
         super().__init__(executions, seed, **options)
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be 0..65535, not {port}")
         self.api_key = api_key
         self.runs_api_key = runs_api_key
         self.faults = Faults(seed)
