@@ -50,8 +50,10 @@ if TYPE_CHECKING:
     from .hosts import UNIFIED as UNIFIED
     from .hosts import Hosts as Hosts
     from .hosts import Service as Service
+    from .mapping import MapFetch as MapFetch
     from .outcomes import BulkResult as BulkResult
     from .outcomes import BulkStats as BulkStats
+    from .outcomes import MapStats as MapStats
     from .outcomes import Outcome as Outcome
     from .pager import Page as Page
     from .pager import Pager as Pager
@@ -98,7 +100,8 @@ _ROOMS = {
     "pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
     "windows": ("Window", "WindowWalk"),
     "bulk": ("BulkFetch",),
-    "outcomes": ("BulkResult", "BulkStats", "Outcome"),
+    "mapping": ("MapFetch",),
+    "outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
     "_codec": ("to_dict",),
     "records": (
         "BulkTriggered",

@@ -101,6 +101,21 @@ def test_all_names_each_public_name_once() -> None:
     assert set(errors.__all__) - {"error_class_for"} <= set(names)
 
 
+def test_what_a_call_gives_has_its_name_at_the_root() -> None:
+    """Who writes down the type of what a call gives, or of the stats that a callback takes, finds it in the package."""
+    client = eachlabs_async.EachLabs("key")
+    told = {
+        note
+        for resource in inspect.get_annotations(eachlabs_async.EachLabs)
+        for name, method in inspect.getmembers(getattr(client, resource), inspect.ismethod)
+        if not name.startswith("_")
+        for note in (method.__annotations__["return"], str(method.__annotations__.get("on_progress")))
+    }
+    names = {name for note in told for name in re.findall(r"[A-Z]\w+", note)}
+    # The one listing with a method more is a `Pager` to who writes it down.
+    assert names - {"Callable", "None", "SummaryPager"} <= set(eachlabs_async.__all__)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = eachlabs_async.Nonsense  # type: ignore[attr-defined]  # that is what is tested

@@ -15,6 +15,8 @@ from eachlabs_async import (
     EachLabs,
     ExecutionFailedError,
     FinishedPrediction,
+    MapFetch,
+    MapStats,
     Model,
     OutcomeUnknownError,
     Pager,
@@ -42,6 +44,11 @@ async def chunks() -> AsyncIterator[bytes]:
     yield b""
 
 
+async def ids() -> AsyncIterator[str]:
+    """Give the ids of a stream."""
+    yield ""
+
+
 async def take(event: webhooks.WebhookEvent) -> None:
     """Take an event of either kind."""
     assert_type(event, PredictionWebhook | WorkflowWebhook)
@@ -63,6 +70,13 @@ async def calls(client: EachLabs) -> None:
     assert_type(bulk.executions, list[BulkTriggeredExecution])
     assert_type(bulk.executions[0].execution_id, str | None)
     assert_type(await client.workflow_executions.wait(triggered, timeout_s=1, poll=Poll(first_s=1)), WorkflowExecution)
+    run = client.workflows.map("w", "v", ({"a": number} for number in range(2)))
+    assert_type(run, MapFetch[WorkflowExecution])
+    assert_type(run.stats, MapStats)
+    async for outcome in run:
+        assert_type(outcome.value, WorkflowExecution | None)
+    assert_type(client.predictions.map("m", [{}]), MapFetch[Prediction])
+    assert_type(client.workflow_executions.wait_many("w", ids()), MapFetch[WorkflowExecution])
     assert_type(await client.public_workflows.get("n", "s", "v"), PublicWorkflow)
     assert_type(await client.public_workflows.trigger("n", "s", "v", {}), TriggeredExecution)
     created = await client.predictions.create("m", {})
