@@ -43,7 +43,7 @@ log: Final = logging.getLogger("eachlabs_async")
 
 MAX_REDIRECTS: Final = 5
 LARGE_BODY: Final = 64 * 1024
-"""Bytes from which on a body is read in a thread."""
+"""Bytes from which on a body that msgspec refuses is read in a thread."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
 

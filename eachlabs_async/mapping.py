@@ -31,7 +31,7 @@ class MapFetch(Generic[T]):
 
     `async with run as outcomes: async for outcome in outcomes` ends everything when the block is left; a plain
     `async for` works too, and `await run.collect()` gives all outcomes at once. `Outcome.index` is the input's place,
-    `Outcome.id` the execution's id ("" where none was created).
+    `Outcome.id` the execution's id ("" where none was created). `stats` tells at any time what the run did so far.
     """
 
     def __init__(

@@ -107,7 +107,8 @@ class Pager(Generic[T]):
     """A listing to be walked; making one does no I/O, and it is walked once.
 
     `async for row in pager` gives rows. Use `async with pager as rows:` or `await pager.aclose()` where you may
-    leave the loop early with `look_ahead` on: then nothing is left running when you go on.
+    leave the loop early with `look_ahead` on: then nothing is left running when you go on. `stats` tells at any time
+    what the walk did so far.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class Pager(Generic[T]):
         return self._claim(self._pages())
 
     async def first(self) -> T | None:
-        """Give the first row, None if the listing is empty: one request, with the limit that was given."""
+        """Give the first row, None if the listing is empty: one request, with the limit given; two with `snapshot`."""
         self._look_ahead = 0
         async with aclosing(self._claim(self._pages())) as pages:
             async for page in pages:

@@ -30,9 +30,9 @@ _KEY_HEADERS = ("x-api-key", "authorization")
 class Seen:
     """One request as it arrived.
 
-    `endpoint` is a name of `ENDPOINTS`, or `"unrouted"`; `target` the raw path and query of the request line;
-    `path` and `query` are decoded. `headers` have lower-case names, and `key` in place of a key's value.
-    `at` is in seconds of the monotonic clock; `connection` numbers the TCP connections from 1.
+    `endpoint` is a name of `ENDPOINTS`, `"storage.put"`, `"storage.get"` or `"unrouted"`; `target` is the raw path and
+    query of the request line; `path` and `query` are decoded. `headers` have lower-case names, and `key` in place of a
+    key's value. `at` is in seconds of the monotonic clock; `connection` numbers the TCP connections from 1.
     """
 
     number: int

@@ -119,7 +119,7 @@ class Emulator(Live):
 
     @property
     def requests(self) -> Counter[str]:
-        """How many requests came, by endpoint name (`"unrouted"` for no endpoint)."""
+        """How many requests came, by the name of the endpoint, or as `Seen.endpoint` calls what is none."""
         return self._journal.requests
 
     @property

@@ -25,7 +25,7 @@ HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
 """Refusals of a chunk that one id in it, or the number of them, may have caused."""
 
 LARGE_ANSWER: Final = 32 * 1024
-"""Bytes from which on an answer is read in a thread: its unset times take the slow reading, some 0.2 ms a KiB."""
+"""Bytes from which on an answer that msgspec refuses is read in a thread: some 0.2 ms a KiB."""
 
 
 class FlowExecutions:

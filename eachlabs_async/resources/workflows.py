@@ -174,6 +174,9 @@ class Workflows:
         of the workflow's executions is then searched for one with these inputs that was created during the call, by
         no other call of this client: exactly one is the result, else the error has `candidates`. Other clients
         that send the same inputs at the same moment cannot be told apart.
+
+        Raises `ExecutionFailedError` where the service takes the trigger and refuses the inputs (compat; the unified
+        edition answers with a 400), and the other errors of a call.
         """
         edition = self._transport.session.hosts.edition
         prepared = _requests.trigger(edition, workflow_id, version_id, inputs, webhook_url, webhook_secret)
