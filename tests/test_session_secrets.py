@@ -156,6 +156,16 @@ async def test_a_key_that_a_caller_puts_into_a_url_is_struck_out(caplog: pytest.
     assert not given_away("\n".join(told))
 
 
+async def test_a_key_among_ids_is_struck_out_of_what_is_not_found() -> None:
+    """Of flows in bulk, where the id travels in no URL, the outcome's error does not repeat it either."""
+    async with RawServer(then=answer(json={"executions": []})) as server:
+        async with EachLabs(KEY, runs_api_key=RUNS_KEY, hosts=server.hosts) as client:
+            result = await client.flow_executions.get_many(KEY, [KEY]).collect()
+    error = result.errors[KEY]
+    assert "***" in str(error)
+    assert not given_away(told_by(error))
+
+
 @pytest.mark.parametrize("kind", [stall, stall_body, lambda: answer(503)])
 async def test_no_key_is_in_a_cancelled_call(kind: Callable[[], Act]) -> None:
     """`CancelledError` passes through with aiohttp's frames, which hold the key in masked form alone."""

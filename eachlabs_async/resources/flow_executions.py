@@ -90,7 +90,7 @@ def _in_chunks(transport: Transport, path: str) -> Callable[[list[Slot[FlowExecu
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
-            _hand_out(call, batch, dict(reversed(rows)))
+            _hand_out(transport, call, batch, dict(reversed(rows)))
             return
         for slot in batch:
             slot.outcome.attempts += call.attempts
@@ -114,6 +114,7 @@ def _rows(
 
 
 def _hand_out(
+    transport: Transport,
     call: Call,
     batch: list[Slot[FlowExecution]],
     rows: Mapping[str | None, FlowExecution | ResponseDecodeError],
@@ -128,10 +129,5 @@ def _hand_out(
         if isinstance(row, FlowExecution):
             outcome.value = row
         else:
-            outcome.error = row or NotFoundError(
-                f"the bulk answer has no execution {outcome.id!r}",
-                status=404,
-                method=call.method,
-                url=str(call.url),
-                attempts=call.attempts,
-            )
+            missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
+            outcome.error = row or transport.session.settled(call, missing)
