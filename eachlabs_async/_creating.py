@@ -140,7 +140,7 @@ class Where:
 
     async def _whole(self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]) -> dict[str, Seen]:
         """Read executions in full, those that were not read before; one that is not there yet is left out."""
-        query = "timeout=1" if endpoint is GET_WORKFLOW_EXECUTION and self._compat else ""
+        query = endpoint.soon(self.transport.session.hosts.edition)
         missing = [identity for identity in ids if identity not in self._read]
         read = one_each(self.transport, endpoint, argument, kind, query)
         fetch = BulkFetch(read, missing, concurrency=8, ordered=False)
@@ -150,10 +150,6 @@ class Where:
                     continue
                 self._read[outcome.id] = _seen(outcome.unwrap())
         return {identity: self._read[identity] for identity in ids if identity in self._read}
-
-    @property
-    def _compat(self) -> bool:
-        return self.transport.session.hosts.edition == "compat"
 
 
 def _seen(record: Prediction | WorkflowExecution) -> Seen:

@@ -203,5 +203,4 @@ def _look(transport: Transport, workflow_id: str) -> Look:
 
 def _one(transport: Transport, endpoint: Endpoint, **arguments: str) -> Call:
     edition = transport.session.hosts.edition
-    query = "timeout=1" if endpoint is GET_WORKFLOW_EXECUTION and edition == "compat" else ""
-    return transport.call(endpoint, endpoint.expand(edition, **arguments), query, crowd=True)
+    return transport.call(endpoint, endpoint.expand(edition, **arguments), endpoint.soon(edition), crowd=True)

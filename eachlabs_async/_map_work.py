@@ -8,13 +8,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
-from ._creating import Span, Where
+from ._creating import Span, Where, holds
 from ._journal import digest
 from ._map_run import STOPS_ALL
 from ._polling import why_it_failed
-from ._requests import checked_object
+from ._requests import MAX_BULK_INPUTS, checked_object
 from ._settled import Look
 from ._tasks import together
 from ._wire import segment
@@ -23,20 +23,9 @@ from .records import BulkTriggered, BulkTriggeredExecution, CreatedPrediction, P
 
 R = TypeVar("R", Prediction, WorkflowExecution)
 
-CHUNK: Final = 10
-"""Inputs that one bulk trigger takes at most."""
 SENDERS: Final = 4
 """Predictions created at once: each takes one input, where a bulk trigger takes ten."""
 NOTHING: Final[Mapping[str, int]] = {}
-
-
-def holds(found: Any, given: Any) -> bool:
-    """Say whether the inputs `found` hold all that was `given`: the service may add what was left out."""
-    if isinstance(given, dict) and isinstance(found, dict):
-        theirs = cast(dict[str, Any], found)
-        parts = cast(dict[str, Any], given).items()
-        return all(name in theirs and holds(theirs[name], value) for name, value in parts)
-    return bool(given == found)
 
 
 def matched(
@@ -69,7 +58,7 @@ def matched(
 class WorkflowWork:
     """Inputs of one workflow, sent in bulk triggers of up to ten."""
 
-    chunk = CHUNK
+    chunk = MAX_BULK_INPUTS
     senders = 1
 
     def __init__(

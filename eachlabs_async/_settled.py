@@ -77,7 +77,7 @@ class Look:
     async def _is_settled(self, identity: str, fresh: bool) -> bool:
         edition = self._transport.session.hosts.edition
         path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=identity)
-        query = "timeout=1" if edition == "compat" else ""
+        query = GET_WORKFLOW_EXECUTION.soon(edition)
         call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query, crowd=True)
         try:
             return (await self._transport.get(call, WorkflowExecution)).is_finished

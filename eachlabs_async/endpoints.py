@@ -27,7 +27,8 @@ class Endpoint:
     `compat` and `unified` are the path template of each edition, None where it lacks the call. `answer` is the record
     that a success decodes into, None where it has no body. `repeatable` is True where sending twice does no harm, so
     that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
-    the JSON body and in no header, or not at all, so that a client without a key can make the call.
+    the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
+    query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
     """
 
     name: str
@@ -39,10 +40,15 @@ class Endpoint:
     repeatable: bool = True
     page: PageShape | None = field(default=None)
     key: KeyPlace = "header"
+    least_hold: str = ""
 
     def path(self, edition: Edition) -> str | None:
         """Give the path template of `edition`, None where that edition lacks the call."""
         return self.compat if edition == "compat" else self.unified
+
+    def soon(self, edition: Edition) -> str:
+        """Give the query of a call that is not to be held back; empty where `edition` holds nothing."""
+        return self.least_hold if edition == "compat" else ""
 
     def template(self, edition: Edition) -> str:
         """Give the path template of `edition`; a `ConfigurationError` where that edition lacks the call."""
@@ -88,6 +94,7 @@ GET_WORKFLOW_EXECUTION: Final = Endpoint(
     compat="/executions/{execution_id}",
     unified="/workflows/executions/{execution_id}",
     answer=records.WorkflowExecution,
+    least_hold="timeout=1",
 )
 GET_FLOW_EXECUTION: Final = Endpoint(
     name="flow_executions.get",

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async._cap import PROBE_AFTER, Cap
-from eachlabs_async._map_work import holds, matched
+from eachlabs_async._creating import holds
+from eachlabs_async._map_work import matched
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))

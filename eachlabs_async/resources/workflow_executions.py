@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from .._arguments import checked_count
 from .._jobs import one_each
 from .._map_start import wait_for_many
-from .._polling import Poll, hold_s
+from .._polling import MAX_HOLD_S, Poll, hold_s
 from .._session import Transport
 from .._waiting import checked_timeout, identity_of, until_ended
 from ..bulk import BulkFetch, Known
@@ -19,8 +19,6 @@ from ..mapping import MapFetch
 from ..outcomes import BulkStats, MapStats
 from ..pager import Pager, WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
-
-MAX_WAIT_S = 30
 
 
 class SummaryPager(Pager[WorkflowExecutionSummary]):
@@ -110,7 +108,7 @@ class WorkflowExecutions:
         edition = self._transport.session.hosts.edition
         query = ""
         if wait_s is not None:
-            checked_count("wait_s", wait_s, least=1, most=MAX_WAIT_S)
+            checked_count("wait_s", wait_s, least=1, most=MAX_HOLD_S)
             if edition != "compat":
                 raise ValueError("wait_s is part of the compat edition only")
             query = f"timeout={wait_s}"
@@ -217,7 +215,7 @@ class WorkflowExecutions:
         close: Callable[[], Awaitable[None]] | None,
     ) -> BulkFetch[WorkflowExecution]:
         """Do as `get_many` does, and call `close` when the fetch ends."""
-        query = "timeout=1" if self._transport.session.hosts.edition == "compat" else ""
+        query = GET_WORKFLOW_EXECUTION.soon(self._transport.session.hosts.edition)
         return BulkFetch(
             one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query),
             ids,
