@@ -36,3 +36,33 @@ async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
             task.exception()  # Looked at, so that the loop does not report it: nobody waits for it now.
     if cancelled is not None:
         raise cancelled
+
+
+class Awaited:
+    """What one task awaits, in a task of its own, so that another can end it and the first is told."""
+
+    def __init__(self, told: str) -> None:
+        self._told = told
+        self._task: asyncio.Task[Any] | None = None
+        self._ended = False
+
+    async def result(self, task: asyncio.Task[T]) -> T:
+        """Wait for `task`, which is cancelled with the caller; a RuntimeError where it was ended instead."""
+        caller = asyncio.current_task()
+        asked = caller.cancelling() if caller is not None else 0
+        self._task = task
+        if self._ended:
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            await end([task])
+            if not self._ended or (caller is not None and caller.cancelling() > asked):
+                raise
+        raise RuntimeError(self._told)
+
+    async def end(self) -> None:
+        """End what is awaited, and whatever would be."""
+        self._ended = True
+        if self._task is not None:
+            await end([self._task])

@@ -1,8 +1,8 @@
 """Owns the walking of a listing: asking ahead, keeping order, dropping doubles, cleaning up.
 
 It refuses to decide where a walk stands or ends (`_paging` does) and to retry (`_session` does). No `yield` stands
-inside a task group or a time-out scope; the only tasks are those of pages asked for ahead, and the walk's own
-`finally` ends them.
+inside a task group or a time-out scope; the only tasks are those of single pages, and the walk's own `finally` ends
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import _checkpoint
 from ._arguments import checked_callback, checked_count
 from ._paging import Ask
 from ._session import Transport
-from ._tasks import end
+from ._tasks import Awaited, end
 from ._walk import DRIFT_MODES, Drift, Walk
 from ._walk import WalkStats as WalkStats
 from ._wire import MAX_BODY_TEXT, Body, query
@@ -167,6 +167,7 @@ class Pager(Generic[T]):
         self._walked = False
         # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
         self._walk: ReferenceType[AsyncGenerator[Any, None]] | None = None
+        self._awaited = Awaited("the walk was closed while a row was awaited")
         self._ahead: dict[Ask, tuple[asyncio.Task[_Read[T]], int]] = {}
         self.stats = self._course.stats
 
@@ -232,9 +233,12 @@ class Pager(Generic[T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the walk now: what was asked for ahead is cancelled, and gone when this returns."""
+        """End the walk now: what was asked for is cancelled, and gone when this returns."""
+        self._walked = True
         walk = self._walk() if self._walk is not None else None
-        if walk is not None:
+        if walk is not None and walk.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+            await self._awaited.end()  # Another task awaits a row: it must not take this end for the listing's.
+        elif walk is not None:
             await walk.aclose()
         await self._drop(list(self._ahead))
 
@@ -264,7 +268,7 @@ class Pager(Generic[T]):
         number = 0
         try:
             if self._pin is not None:
-                await self._pin(self._filters)
+                await self._awaited.result(asyncio.ensure_future(self._pin(self._filters)))
             ended = False
             while not ended:
                 asks = course.asks(self._look_ahead)
@@ -315,19 +319,10 @@ class Pager(Generic[T]):
 
     async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
         """Wait for the answer to the first of `asks`, keeping the others on their way; and when it was asked for."""
-        wanted = asks[0]
         await self._keep(asks)
-        self._ask_ahead(asks[1:])
-        asked = self._ahead.pop(wanted, None)
-        if asked is None:
-            asked_at = self._course.taken
-            return await self._fetch(wanted), asked_at
-        task, asked_at = asked
-        try:
-            return await task, asked_at
-        except asyncio.CancelledError:
-            await end([task])
-            raise
+        self._ask_ahead(asks)
+        task, asked_at = self._ahead.pop(asks[0])
+        return await self._awaited.result(task), asked_at
 
     def _ask_ahead(self, asks: list[Ask]) -> None:
         for ask in asks:

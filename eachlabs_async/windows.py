@@ -175,6 +175,7 @@ class WindowWalk(Generic[R]):
         self._concurrency = concurrency
         self._ordered = ordered
         self._walked = False
+        self._closed = False
         self._walk: ReferenceType[AsyncGenerator[R, None]] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._pages: dict[int, deque[list[R]]] = {}
@@ -200,8 +201,12 @@ class WindowWalk(Generic[R]):
 
     async def aclose(self) -> None:
         """End the walk now: what is under way is cancelled, and gone when this returns."""
+        self._walked = True
         walk = self._walk() if self._walk is not None else None
-        if walk is not None:
+        if walk is not None and walk.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+            self._closed = True  # Another task awaits a row: it must not take this end for the last window's.
+            self._changed.set()
+        elif walk is not None:
             await walk.aclose()
         await self._stop()
 
@@ -231,6 +236,8 @@ class WindowWalk(Generic[R]):
                 else:
                     self._changed.clear()
                     await self._changed.wait()
+                if self._closed:
+                    raise RuntimeError("the walk was closed while a row was awaited")
         finally:
             await self._stop()
 

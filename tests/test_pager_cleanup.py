@@ -75,6 +75,57 @@ async def test_aclose_in_the_middle_of_a_page(kind: str) -> None:
 
 
 @every_kind
+@pytest.mark.parametrize("look_ahead", [0, 6])
+@pytest.mark.parametrize("asked", [0, 2])
+async def test_closed_by_another_task_it_tells_who_awaits_a_row(kind: str, look_ahead: int, asked: int) -> None:
+    """The end of the walk must not pass for the end of the listing, and nothing is left when `aclose` returns."""
+    async with reached(kind, 60) as listing:
+        listing.emulator.faults.add(Fault.latency(30), after=asked)
+        pager = listing.list(5, look_ahead=look_ahead)
+        consumer = asyncio.create_task(pager.collect())
+        await until(lambda: listing.requests > asked)
+        await pager.aclose()
+        assert not others()
+        with pytest.raises(RuntimeError, match="the walk was closed while a row was awaited"):
+            await consumer
+        assert listing.requests <= asked + 1 + look_ahead
+        with pytest.raises(RuntimeError, match="walked once"):
+            aiter(pager)
+        await until(lambda: listing.emulator.in_flight == 0)
+
+
+async def test_closed_while_it_pins_a_snapshot_it_tells_so_too() -> None:
+    """The request that finds the server's time is given up like any other."""
+    async with reached("executions.list compat", 10) as listing:
+        listing.emulator.faults.add(Fault.latency(30))
+        pager = listing.list(5, snapshot=True)
+        consumer = asyncio.create_task(pager.collect())
+        await until(lambda: listing.requests == 1)
+        await pager.aclose()
+        with pytest.raises(RuntimeError, match="the walk was closed while a row was awaited"):
+            await consumer
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closed_and_cancelled_at_once_it_is_cancelled(turns: int) -> None:
+    """No cancellation is swallowed for the sake of the closing, whichever comes first."""
+    async with reached("executions.list compat", 10) as listing:
+        listing.emulator.faults.add(Fault.latency(30))
+        pager = listing.list(5)
+        consumer = asyncio.create_task(pager.collect())
+        await until(lambda: listing.requests == 1)
+        closing = asyncio.create_task(pager.aclose())
+        for _ in range(turns % 2):
+            await asyncio.sleep(0)
+        consumer.cancel()
+        if turns < 2:
+            consumer.cancel()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+
+
+@every_kind
 async def test_an_exception_of_the_callers_leaves_nothing(kind: str) -> None:
     """In the loop's body, in on_progress, and where a page cannot be had."""
     async with reached(kind, 60) as listing:

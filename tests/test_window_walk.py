@@ -174,6 +174,27 @@ async def test_cancelled_it_ends_at_once(listing: Reached, ordered: bool) -> Non
     assert not walkers()
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_closed_by_another_task_it_tells_who_awaits_a_row(listing: Reached, ordered: bool) -> None:
+    """The end of the walk must not pass for the end of the last window, and no walker is left."""
+    windows = await split(listing, 4)
+    listing.emulator.faults.add(Fault.latency(30))
+    walk = listing.client.executions.walk_windows(windows, ordered=ordered)
+
+    async def consume() -> None:
+        async for _ in walk:
+            pass
+
+    consumer = asyncio.create_task(consume())
+    await until(lambda: listing.emulator.in_flight > 0)
+    await walk.aclose()
+    assert not walkers()
+    with pytest.raises(RuntimeError, match="the walk was closed while a row was awaited"):
+        await consumer
+    with pytest.raises(RuntimeError, match="walked once"):
+        aiter(walk)
+
+
 async def test_unordered_a_slow_consumer_stops_the_fetching() -> None:
     """What waits in memory is a few pages a window, however many rows there are."""
     async with reached(KINDS[0], 3000) as listing:
