@@ -220,6 +220,7 @@ class WindowWalk(Generic[R]):
                     self._pages[number] = deque()
                     running[number] = task = asyncio.create_task(self._walk_one(number, window))
                     self._tasks[task] = None
+                self._changed.clear()  # Before the look: what comes while a row is out must be seen.
                 # In order only the first may speak: the others wait with what they have.
                 for number in [min(running)] if self._ordered else list(running):
                     pages = self._pages[number]
@@ -234,7 +235,6 @@ class WindowWalk(Generic[R]):
                         task.result()
                         break
                 else:
-                    self._changed.clear()
                     await self._changed.wait()
                 if self._closed:
                     raise RuntimeError("the walk was closed while a row was awaited")

@@ -13,6 +13,7 @@ import pytest
 from listings import KINDS, Reached, ids_of, reached
 
 from eachlabs_async import APIStatusError, Window
+from eachlabs_async._arguments import rfc3339
 from eachlabs_async.emulator import Fault
 
 SECOND = timedelta(seconds=1)
@@ -217,3 +218,20 @@ async def test_the_bound_holds_over_all_windows(listing: Reached) -> None:
     listing.emulator.faults.add(Fault.latency(0.001, jitter=0.005))
     assert len([row async for row in listing.client.executions.walk_windows(windows, concurrency=3)]) == 500
     assert listing.emulator.max_in_flight <= 3
+
+
+async def test_rows_that_come_while_another_window_has_the_word_wait_for_no_request() -> None:
+    """Unordered, what came while the consumer had a row is next, however long the other window's answer takes."""
+    async with reached(KINDS[0], 300) as listing:
+        windows = await split(listing, 2)
+        seams = {rfc3339(window.wider[0]): number for number, window in enumerate(windows)}
+        faults = listing.emulator.faults
+        faults.add(Fault.latency(0.1), when=lambda seen: seams[seen.query["from"]] == 0)
+        faults.add(Fault.latency(30), when=lambda seen: seams[seen.query["from"]] == 1 and seen.query["offset"] != "0")
+        async with listing.client.executions.walk_windows(windows, ordered=False) as rows, asyncio.timeout(5):
+            walk = aiter(rows)
+            first = await anext(walk)
+            assert windows[1].holds(first)
+            await asyncio.sleep(0.4)
+            while not windows[0].holds(await anext(walk)):
+                pass
