@@ -47,6 +47,8 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
                 outcome.value = await transport.read(call, body, kind)
             except EachLabsError as exc:
                 outcome.error = exc.with_traceback(None)
+            finally:
+                body = b""  # A failure of a later id shows the locals of this frame.
             outcome.attempts = call.attempts
             window.landed(batch)
             window.done(batch, loop.time() - call.deadline.began)

@@ -34,7 +34,7 @@ from raw_server import (
 )
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
-from eachlabs_async.errors import APIConnectionError, ConfigurationError, EachLabsError
+from eachlabs_async.errors import APIConnectionError, AuthenticationError, ConfigurationError, EachLabsError
 from eachlabs_async.hosts import Service
 
 KEY = "sk-Secr3t/+=tail"
@@ -206,6 +206,16 @@ async def test_no_header_that_echoes_a_key_is_in_a_cancelled_call(method: Any, p
             assert "send" in told
             assert not given_away(told)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("size", [0, 10_000])
+async def test_no_answer_of_an_earlier_id_is_in_the_error_that_ends_a_bulk_fetch(size: int) -> None:
+    """A worker that fails shows its locals, and what came before the failure may hold a key."""
+    echo = answer(json={"execution_id": "a", "status": "completed", "api_key": KEY, "more": "x" * size})
+    async with RawServer(echo, answer(401)) as server, EachLabs(KEY, hosts=server.hosts) as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await client.workflow_executions.get_many(["a", "b"], concurrency=1).collect()
+    assert not given_away(told_by(caught.value))
 
 
 async def test_nothing_of_aiohttp_hangs_on_to_an_error() -> None:
