@@ -50,7 +50,7 @@ def segment(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if _PLAIN(value):
-        return value
+        return str.__str__(value)  # A template would ask an enum for the name of the member.
     if value in ("", ".", ".."):
         raise ValueError(f"{name} must not be {value!r}" if value else f"{name} must not be empty")
     try:

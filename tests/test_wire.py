@@ -107,6 +107,10 @@ class TestSegment:
         assert url.raw_path == f"/v1/runs/{encoded}"
 
 
+class Word(str, enum.Enum):  # noqa: UP042  # callers on older code have these
+    DONE = "done"
+
+
 class TestExpand:
     def test_each_edition_has_its_path(self) -> None:
         """The template of the edition is filled with encoded arguments."""
@@ -114,6 +118,10 @@ class TestExpand:
         assert GET_WORKFLOW_EXECUTION.expand("unified", execution_id="a") == "/workflows/executions/a"
         path = GET_FLOW_EXECUTION.expand("compat", workflow_id="{execution_id}", execution_id="e")
         assert path == "/%7Bexecution_id%7D/executions/e"
+
+    def test_an_enum_travels_as_its_value(self) -> None:
+        """A member that is a `str` is the id that it holds, not its own name."""
+        assert GET_RUN.expand("compat", run_id=Word.DONE) == "/runs/done"
 
     def test_the_error_names_the_argument(self) -> None:
         """Of two arguments the bad one is named."""
@@ -126,10 +134,6 @@ class TestExpand:
         assert only.template("unified") == "/x"
         with pytest.raises(ConfigurationError, match="x.get is not part of the compat edition"):
             only.template("compat")
-
-
-class Word(str, enum.Enum):  # noqa: UP042  # callers on older code have these
-    DONE = "done"
 
 
 class TestQuery:
