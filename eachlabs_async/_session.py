@@ -296,7 +296,8 @@ class Transport:
         if pause_s and failure.status in self.retry.statuses and pause_s <= self.retry.max_elapsed_s:
             until = asyncio.get_running_loop().time() + pause_s
             creating = call.creating and isinstance(failure, RateLimitError)
-            call.service.pause.ask(until, failure, creating=creating)
+            # A copy: the walk or `collect` that gets this failure puts its own rows and checkpoint on it.
+            call.service.pause.ask(until, copy.copy(failure), creating=creating)
         return failure
 
     async def _sit_out(self, call: Call) -> None:

@@ -198,6 +198,21 @@ async def test_a_deadline_inside_a_pause_fails_at_once_with_its_cause(max_concur
     assert len(server.requests) == 2
 
 
+async def test_the_cause_of_a_pause_brings_nothing_of_the_walk_that_met_it() -> None:
+    """The rows, checkpoint and notes on a failed walk's error are not on the error of a call that the pause stops."""
+    page = answer(json={"executions": [{"id": "a", "status": "success"}], "total_count": 2, "total_capped": False})
+    async with RawServer(page, held(503, 20)) as server:
+        async with client_of(server, timeouts=Timeouts(deadline_s=10), retry=POLICY) as client:
+            with pytest.raises(ServerError) as first:
+                await client.executions.list(limit=1).collect()
+            first.value.add_note("of the walk")
+            with pytest.raises(ServerError) as second:
+                await client.request("api", "GET", "/x")
+    assert len(first.value.partial) == 1
+    assert (second.value.checkpoint, second.value.partial) == (None, None)
+    assert not hasattr(second.value, "__notes__")
+
+
 async def test_a_pause_that_ends_in_time_is_waited_for() -> None:
     """The deadline goes on meanwhile."""
     async with RawServer(held(), then=answer(json=1, end="stall", delay_s=9)) as server:
