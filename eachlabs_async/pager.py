@@ -13,7 +13,7 @@ from contextlib import aclosing
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar
-from weakref import ReferenceType, ref
+from weakref import ref
 
 from attrs import define, field, frozen
 
@@ -165,8 +165,8 @@ class Pager(Generic[T]):
         self._page: _Handing | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._walked = False
-        # Weak: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._walk: ReferenceType[AsyncGenerator[Any, None]] | None = None
+        self._in_block = False
+        self._walk: Callable[[], AsyncGenerator[Any, None] | None] | None = None
         self._awaited = Awaited("the walk was closed while a row was awaited")
         self._ahead: dict[Ask, tuple[asyncio.Task[_Read[T]], int]] = {}
         self.stats = self._course.stats
@@ -225,6 +225,7 @@ class Pager(Generic[T]):
         return rows
 
     async def __aenter__(self) -> Self:
+        self._in_block = True
         return self
 
     async def __aexit__(
@@ -248,7 +249,8 @@ class Pager(Generic[T]):
         if self._walked:
             raise RuntimeError("a Pager is walked once: make a new one with list()")
         self._walked = True
-        self._walk = ref(walk)
+        # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
+        self._walk = (lambda: walk) if self._in_block else ref(walk)
         return walk
 
     async def _rows(self) -> AsyncGenerator[T, None]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Generic, Protocol, Self, TypeVar
-from weakref import ReferenceType, ref
+from weakref import ref
 
 from attrs import define, field, frozen
 
@@ -176,7 +176,8 @@ class WindowWalk(Generic[R]):
         self._ordered = ordered
         self._walked = False
         self._closed = False
-        self._walk: ReferenceType[AsyncGenerator[R, None]] | None = None
+        self._in_block = False
+        self._walk: Callable[[], AsyncGenerator[R, None] | None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._pages: dict[int, deque[list[R]]] = {}
         self._changed = asyncio.Event()
@@ -188,10 +189,11 @@ class WindowWalk(Generic[R]):
             raise RuntimeError("a WindowWalk is walked once: make a new one with walk_windows()")
         self._walked = True
         walk = self._rows()
-        self._walk = ref(walk)
+        self._walk = (lambda: walk) if self._in_block else ref(walk)
         return walk
 
     async def __aenter__(self) -> Self:
+        self._in_block = True
         return self
 
     async def __aexit__(

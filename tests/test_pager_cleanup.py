@@ -46,6 +46,20 @@ async def test_leaving_the_block_leaves_nothing_at_once(kind: str) -> None:
 
 
 @every_kind
+@pytest.mark.parametrize("look_ahead", [0, 2])
+async def test_leaving_the_block_starts_no_task_for_the_clean_up(kind: str, look_ahead: int) -> None:
+    """The block itself closes the walk: nothing of it is left to a task of the loop's in the turns that follow."""
+    async with reached(kind, 60) as listing:
+        before = asyncio.all_tasks()
+        async with listing.list(100, look_ahead=look_ahead) as rows:
+            async for _ in rows:
+                break
+        for _ in range(3):
+            assert not [task for task in asyncio.all_tasks() - before if "athrow" in repr(task)]
+            await asyncio.sleep(0)
+
+
+@every_kind
 async def test_a_bare_break_leaves_nothing_soon(kind: str) -> None:
     """Without a block, the walk ends by itself when the loop is left."""
     async with reached(kind, 60) as listing:

@@ -235,3 +235,15 @@ async def test_rows_that_come_while_another_window_has_the_word_wait_for_no_requ
             await asyncio.sleep(0.4)
             while not windows[0].holds(await anext(walk)):
                 pass
+
+
+async def test_leaving_the_block_starts_no_task_for_the_clean_up(listing: Reached) -> None:
+    """The block itself closes the walk, also where no window is under way any more."""
+    before = asyncio.all_tasks()
+    async with listing.client.executions.walk_windows(await split(listing, 1)) as rows:
+        async for _ in rows:
+            await until(lambda: not walkers())
+            break
+    for _ in range(3):
+        assert not [task for task in asyncio.all_tasks() - before if "athrow" in repr(task)]
+        await asyncio.sleep(0)
