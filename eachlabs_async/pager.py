@@ -149,7 +149,8 @@ class Pager(Generic[T]):
                 resume, endpoint.name, self._edition, self._filters | self._named
             )
             self._filters = {name: self._filters[name] for name in filters}
-            self._pin = None  # What was pinned then stands in the checkpoint.
+            if bookmark.anchors:
+                self._pin = None  # What was pinned then stands in the checkpoint; before the first row it may not.
             if start not in (0, bookmark.start):
                 raise ValueError(f"resume is the checkpoint of a walk from row {bookmark.start}, not from row {start}")
         self._course = Walk(

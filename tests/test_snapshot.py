@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from listings import KINDS, ids_of, reached
 
+from eachlabs_async import APIStatusError
 from eachlabs_async._arguments import rfc3339
 from eachlabs_async.emulator import Fault, Move
 
@@ -88,6 +89,22 @@ async def test_a_resumed_walk_is_not_pinned_again(kind: str) -> None:
             assert ids_of(rows + rest) == there
         assert {seen.query["to"] for seen in listing.emulator.log} == {end}
         assert "1" not in {seen.query["limit"] for seen in listing.emulator.log}
+
+
+@editions
+async def test_a_walk_that_failed_before_it_was_pinned_is_pinned_when_resumed(kind: str) -> None:
+    """Where the request for the time failed its checkpoint has no end, and rows must still not enter."""
+    async with reached(kind, 45) as listing:
+        there = listing.rows.ids()
+        listing.emulator.faults.add(Fault.status(400), times=1)
+        with pytest.raises(APIStatusError) as caught:
+            await listing.list(10, snapshot=True).collect()
+        listing.emulator.reset_counters()
+        listing.emulator.moves.add(fresh_rows(3))
+        pager = listing.list(10, snapshot=True, resume=caught.value.checkpoint)
+        assert ids_of(await pager.collect()) == there
+        assert pager.stats.drift_seen == 0
+        assert all("to" in seen.query for seen in list(listing.emulator.log)[1:])
 
 
 async def test_rows_that_leave_a_filter_still_move_what_is_below() -> None:
