@@ -28,7 +28,15 @@ def checked_text(name: str, value: object) -> str | None:
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} must not be empty")
-    return value
+    return _carried(name, value)
+
+
+def _carried(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+    return text
 
 
 def checked_words(name: str, value: object, allowed: Collection[str] | None = None) -> str | None:
@@ -53,7 +61,7 @@ def checked_words(name: str, value: object, allowed: Collection[str] | None = No
         unknown = next((word for word in checked if word not in allowed), None)
         if unknown is not None:
             raise ValueError(f"{name} must be one of {', '.join(sorted(allowed))}, not {unknown!r}")
-    return ",".join(checked)
+    return _carried(name, ",".join(checked))
 
 
 def checked_moment(name: str, value: object) -> datetime:

@@ -54,10 +54,11 @@ class TestText:
             (7, TypeError, "model must be a str, not int"),
             (b"x", TypeError, "model must be a str, not bytes"),
             (["x"], TypeError, "model must be a str, not list"),
+            ("a\ud800b", ValueError, "model must be text that UTF-8 can carry"),
         ],
     )
     def test_empty_and_other_things_are_refused(self, value: object, error: type[Exception], says: str) -> None:
-        """An empty filter would silently be no filter."""
+        """An empty filter would silently be no filter, and a lone surrogate has no bytes."""
         with pytest.raises(error, match=says):
             checked_text("model", value)
 
@@ -108,8 +109,10 @@ class TestWords:
             checked_words("status", value, {"success", "error"})
 
     def test_an_open_set_takes_any_word(self) -> None:
-        """Without a set nothing is held against it."""
+        """Without a set nothing is held against it, but that it has bytes."""
         assert checked_words("status", ["new", "word"]) == "new,word"
+        with pytest.raises(ValueError, match="status must be text that UTF-8 can carry"):
+            checked_words("status", ["new", "a\ud800b"])
 
 
 class TestTime:
