@@ -267,7 +267,7 @@ class Transport:
         try:
             target = url.join(URL(location))
             plain = bool(location) and target.raw_user is None and target.raw_password is None
-            same_origin = plain and target.origin() == call.service.origin
+            same_origin = plain and _origin(target) == _origin(call.service.origin)
         except ValueError:
             target, same_origin = url, False
         if same_origin and not call.creating and (call.method == "GET" or status in _KEEP_METHOD):
@@ -382,3 +382,8 @@ class Transport:
             call.attempts,
             strike(outcome, self.session.secrets),
         )
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    """Give what makes an origin; a port that is written out may be the one that is meant where none is."""
+    return url.scheme, url.raw_host, url.port

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
-from raw_server import ONCE, RawServer, answer, client_of, hosts_at
+from aiohttp.abc import AbstractResolver, ResolveResult
+from raw_server import ONCE, RawServer, answer, client_of, hosts_at, redirect
 
-from eachlabs_async import EachLabs, RetryPolicy, Timeouts
+from eachlabs_async import EachLabs, RetryPolicy, Service, Timeouts
 
 LIMITS: list[Any] = [{"limit": 2}, {"limit": 0, "limit_per_host": 2}, {"limit": 5, "limit_per_host": 2}]
 PAUSE_S = 0.25
@@ -135,3 +138,30 @@ class TestHeaders:
         assert "authorization" not in server.requests[0].headers
         assert server.requests[1].headers["authorization"] == "Bearer labs-key"
         assert server.connections == 1
+
+
+class OnePort(AbstractResolver):
+    """Finds every host, whatever port is meant, on one port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = ResolveResult(hostname=host, host="127.0.0.1", port=self._port, family=socket.AF_INET, proto=0, flags=0)
+        return [found]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("base", "target"), [("", ":80"), (":80", "")])
+async def test_the_usual_port_is_the_same_origin_written_out_or_not(base: str, target: str) -> None:
+    """A redirect that names the port which the base URL leaves out, or the other way round, is followed."""
+    async with (
+        RawServer(redirect(f"http://api.localhost{target}/y"), answer(json=7)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OnePort(server.port))) as session,
+    ):
+        hosts = attrs.evolve(server.hosts, api=Service(f"http://api.localhost{base}"))
+        async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
+            assert await client.request("api", "GET", "/x") == 7
+    assert server.targets == ["/x", "/y"]
