@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
 
@@ -53,6 +55,28 @@ def test_empty_pages_by_mistake_are_asked_for_again(drift: str, slips: set[int])
     listing = Listing(45, slips=frozenset(slips))
     assert rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing) == listing.ids  # type: ignore[arg-type]
     assert len(listing.asked) == 5 + len(slips)
+
+
+class Stale(Listing):
+    """A server whose third answer is its second one again, by mistake."""
+
+    def answer(self, ask: Ask) -> Answer:
+        found = super().answer(ask)
+        if len(self.asked) == 3:
+            found.ids = self.before
+        self.before = found.ids
+        return found
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("totals", ["exact", "absent"])
+@pytest.mark.parametrize("shape", [OFFSET, PAGES], ids=["offset", "page"])
+@pytest.mark.parametrize("drift", ["dedupe", "resync"])
+def test_a_page_that_comes_twice_by_mistake_costs_no_row(drift: str, shape: Any, totals: str, ahead: int) -> None:
+    """Where nothing says that rows entered, the place of the page that is missing is asked again."""
+    listing = Stale(60, shape, totals=totals)
+    walk = Walk(shape, start=0, size=10, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    assert rows_of(walk, listing, ahead=ahead) == listing.ids
 
 
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
