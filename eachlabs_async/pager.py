@@ -20,13 +20,14 @@ from attrs import define, field, frozen
 from . import _checkpoint
 from ._arguments import checked_callback, checked_count
 from ._paging import Ask
+from ._services import Call
 from ._session import Transport
 from ._tasks import Awaited, end
 from ._walk import DRIFT_MODES, Drift, Walk
 from ._walk import WalkStats as WalkStats
 from ._wire import MAX_BODY_TEXT, Body, query
 from .endpoints import Endpoint
-from .errors import EachLabsError, ResponseDecodeError
+from .errors import EachLabsError, PaginationError, ResponseDecodeError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,6 +87,7 @@ class _Read(Generic[T]):
     exact: bool
     stated_size: int | None
     raw: bytes
+    call: Call
 
 
 @define
@@ -269,6 +271,7 @@ class Pager(Generic[T]):
             return
         course, stats = self._course, self.stats
         number = 0
+        read: _Read[T] | None = None
         try:
             if self._pin is not None:
                 await self._awaited.result(asyncio.ensure_future(self._pin(self._filters)))
@@ -315,6 +318,8 @@ class Pager(Generic[T]):
                 course.hand_out(ids)
                 self._page, self._place = None, place
         except EachLabsError as exc:
+            if isinstance(exc, PaginationError) and read is not None:
+                self._transport.session.settled(read.call, exc)  # Who raised it knows no call.
             exc.checkpoint = self.checkpoint
             raise
         finally:
@@ -384,4 +389,5 @@ class Pager(Generic[T]):
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
+            call,
         )

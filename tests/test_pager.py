@@ -159,6 +159,19 @@ async def test_a_server_that_ignores_where_it_is_asked_to_begin_is_an_error(kind
 
 
 @every_kind
+async def test_an_error_of_the_walk_itself_says_which_answer_it_is_about(kind: str) -> None:
+    """Method, URL and attempts are those of the request whose answer showed it."""
+    async with reached(kind, 45) as listing:
+        listing.emulator.moves.add(Move.insert(2), after=2, times=1)
+        with pytest.raises(DriftError) as caught:
+            await listing.list(10, drift="raise").collect()
+        error = caught.value
+        assert (error.method, error.attempts) == ("GET", 1)
+        assert str(error.url).endswith(list(listing.emulator.log)[-1].target)
+        assert str(error.url) in str(error)
+
+
+@every_kind
 @pytest.mark.parametrize("look_ahead", [0, 3])
 async def test_killed_at_every_request_a_walk_goes_on_from_its_error(kind: str, look_ahead: int) -> None:
     """Whichever request fails, its error carries a checkpoint; with rows entered in between, the rest comes once."""
