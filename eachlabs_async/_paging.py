@@ -150,7 +150,7 @@ def agree(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple
     standing = evolve(standing, size=size)
     if ask.number == 1 and (not facts.rows or facts.rows > standing.place):
         return True, standing
-    return False, _bounded(evolve(standing, barren=standing.barren + 1))
+    return False, _bounded(evolve(standing, barren=standing.barren + 1), facts)
 
 
 def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:
@@ -200,10 +200,10 @@ def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool)
         return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, barren=0)
     if end > standing.place:
         barren = standing.barren + 1 if repeats else 0
-        return Verdict.TAKE, _bounded(evolve(moved, place=end, barren=barren))
+        return Verdict.TAKE, _bounded(evolve(moved, place=end, barren=barren), facts)
     if facts.rows == 1 and ask.size > 1:
         moved = evolve(moved, overlap=0)  # Perhaps the server gives one row at a time: then none can be shared.
-    return Verdict.AGAIN, _bounded(evolve(moved, longest=standing.longest, barren=standing.barren + 1))
+    return Verdict.AGAIN, _bounded(evolve(moved, longest=standing.longest, barren=standing.barren + 1), facts)
 
 
 def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
@@ -216,7 +216,7 @@ def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
     barren = evolve(standing, barren=standing.barren + 1)
     if not more:
         return Verdict.END, barren
-    return Verdict.AGAIN, _bounded(barren)
+    return Verdict.AGAIN, _bounded(barren, facts)
 
 
 def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tuple[Verdict, Standing]:
@@ -235,14 +235,15 @@ def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tupl
     if repeats and not grown and standing.barren == 0:
         # Nothing says that rows entered and pushed these down: one more look tells that from a slip.
         return Verdict.AGAIN, evolve(standing, barren=1)
-    return Verdict.TAKE, _bounded(passed)
+    return Verdict.TAKE, _bounded(passed, facts)
 
 
-def _bounded(standing: Standing) -> Standing:
+def _bounded(standing: Standing, facts: Facts) -> Standing:
     if standing.barren >= MAX_BARREN:
+        total = facts.total if facts.total is not None else standing.total
         raise PaginationError(
             f"{standing.barren} pages in a row brought no new row at offset {standing.place}, although the total "
-            f"is given as {standing.total}: the listing cannot be walked"
+            f"is given as {total}: the listing cannot be walked"
         )
     return standing
 

@@ -84,6 +84,15 @@ def test_the_fourth_page_without_a_new_row_is_an_error(facts: Facts) -> None:
         advance(OFFSET, standing, Ask(standing.place, 10), facts)
 
 
+def test_the_error_says_the_total_of_an_answer_that_never_had_rows() -> None:
+    """A listing that speaks of rows from the first and shows none: the total is the one that it states."""
+    standing = begin(0, 10)
+    for _ in range(3):
+        _, standing = advance(OFFSET, standing, Ask(0, 10), Facts(0, 0, 5, True))
+    with pytest.raises(PaginationError, match="although the total is given as 5"):
+        advance(OFFSET, standing, Ask(0, 10), Facts(0, 0, 5, True))
+
+
 def test_a_new_row_forgives_the_pages_before() -> None:
     """The count of pages without a new row begins anew after one."""
     _, standing = advance(OFFSET, at(10, total=99, exact=True, barren=3), Ask(10, 10), Facts(10, 1, 99, True))
