@@ -74,6 +74,11 @@ class _Span:
         return self.until - self.since >= 2 * _SHORTEST
 
     @property
+    def cost(self) -> int:
+        """How many counts it takes to halve the piece, see `_halved`."""
+        return 2 if self.rows is None else 1
+
+    @property
     def middle(self) -> datetime:
         half = self.since + (self.until - self.since) / 2
         return half.replace(microsecond=0) if self.until - self.since > 4 * _SHORTEST else half
@@ -92,15 +97,17 @@ async def split(
     halved until none is left (or the budget of counts is used up), and joined again to windows.
     """
     spans = [_Span(since, until, await count(since, until))]
-    budget = _COUNTS_PER_PART * parts
+    budget = _COUNTS_PER_PART * parts - 1
     while budget > 0:
         total = _total(spans)
         most = None if total is None else total / (2 * parts)
         large = [span for span in spans if span.divisible and (span.rows is None or (most or 0) < span.rows)]
+        large.sort(key=_weight, reverse=True)
+        while sum(span.cost for span in large) > budget:
+            large.pop()
         if parts == 1 or not large:
             break
-        large = sorted(large, key=_weight, reverse=True)[:budget]
-        budget -= len(large)
+        budget -= sum(span.cost for span in large)
         halves = await together(_halved(span, count) for span in large)
         for span, (older, newer) in zip(large, halves, strict=True):
             at = spans.index(span)
