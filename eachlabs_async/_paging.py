@@ -11,7 +11,7 @@ Rules, in the order in which they are tried:
    bound is reached and the page is shorter than the longest of this walk.
 2. An empty page ends it if no total that was stated exceeds the place. Otherwise the place is asked again.
 3. A page of rows that all came before is passed over, and ends the walk only if all of an exact total were seen. Where
-   no growth of the total explains that it repeats the one before, its place is asked again first.
+   an exact total stands still, so that nothing explains such a page, its place is asked again first.
 4. The fourth page in a row without a new row is an error, as is a fourth that `repeats`: a server that repeats itself
    must not be walked for ever. Pages of rows that came before do not count while each shows others: so a listing
    looks that was pushed down far.
@@ -231,9 +231,9 @@ def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tupl
     total = facts.total if facts.exact and (not standing.start or (facts.total or 0) <= end) else None
     if total is not None and standing.start + standing.distinct >= total:
         return Verdict.END, passed
-    grown = facts.exact and standing.exact and (facts.total or 0) > (standing.total or 0)
-    if repeats and not grown and standing.barren == 0:
-        # Nothing says that rows entered and pushed these down: one more look tells that from a slip.
+    at_rest = facts.exact and standing.exact and facts.total == standing.total
+    if repeats and at_rest and standing.barren == 0:
+        # The counts say that no row entered and pushed these down, and that others are there: a slip, most likely.
         return Verdict.AGAIN, evolve(standing, barren=1)
     return Verdict.TAKE, _bounded(passed, facts)
 

@@ -61,11 +61,11 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Standin
         (at(10, total=15), Ask(10, 10), Facts(0, 0), AGAIN, 10),  # an earlier total spoke of more
         # a page of rows that all came before
         (at(10, distinct=10), Ask(10, 10), Facts(10, 0, 10, True), END, 20),
-        (at(10, distinct=10), Ask(10, 10), Facts(10, 0, 30, True), AGAIN, 10),  # by mistake, perhaps
-        (at(10, distinct=10, barren=1), Ask(10, 10), Facts(10, 0, 30, True), TAKE, 20),
+        (at(10, distinct=10), Ask(10, 10), Facts(10, 0, 30, True), TAKE, 20),
+        (at(10), Ask(10, 10), Facts(10, 0), TAKE, 20),
         (at(10, distinct=10, total=20, exact=True), Ask(10, 10), Facts(10, 0, 30, True), TAKE, 20),  # pushed down
-        (at(10), Ask(10, 10), Facts(10, 0), AGAIN, 10),
-        (at(10, barren=1), Ask(10, 10), Facts(10, 0), TAKE, 20),
+        (at(10, distinct=10, total=30, exact=True), Ask(10, 10), Facts(10, 0, 30, True), AGAIN, 10),  # a slip
+        (at(10, distinct=10, total=30, exact=True, barren=1), Ask(10, 10), Facts(10, 0, 30, True), TAKE, 20),
     ],
 )
 def test_what_an_answer_means(standing: Standing, ask: Ask, facts: Facts, verdict: Verdict, place: int) -> None:
