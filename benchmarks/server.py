@@ -85,6 +85,7 @@ class _Server(asyncio.Protocol):
     made: dict[bytes, tuple[float, bytes]] = {}  # noqa: RUF012  # answers to listings, shared by all connections
 
     def connection_made(self, transport: Any) -> None:
+        self.transport = transport
         self.write = transport.write
         self.later = asyncio.get_running_loop().call_later
         self.rest = b""
@@ -98,9 +99,13 @@ class _Server(asyncio.Protocol):
             target = request[4 : request.index(b" ", 4)]
             wait_s, answer = self.made.get(target) or self.make(target)
             if wait_s:
-                self.later(wait_s, self.write, answer)
+                self.later(wait_s, self.write_late, answer)
             else:
                 self.write(answer)
+
+    def write_late(self, answer: bytes) -> None:
+        if not self.transport.is_closing():  # Who asked may be gone by now.
+            self.write(answer)
 
     def make(self, target: bytes) -> tuple[float, bytes]:
         words = target[1 : target.find(b"/", 1)]

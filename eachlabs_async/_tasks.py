@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -39,30 +39,41 @@ async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 class Awaited:
-    """What one task awaits, in a task of its own, so that another can end it and the first is told."""
+    """What one task awaits, so that another can end it and the first is told."""
 
     def __init__(self, told: str) -> None:
         self._told = told
-        self._task: asyncio.Task[Any] | None = None
         self._ended = False
+        self._caller: asyncio.Task[Any] | None = None
+        self._left: asyncio.Future[None] | None = None
 
-    async def result(self, task: asyncio.Task[T]) -> T:
-        """Wait for `task`, which is cancelled with the caller; a RuntimeError where it was ended instead."""
-        caller = asyncio.current_task()
-        asked = caller.cancelling() if caller is not None else 0
-        self._task = task
+    def check(self) -> None:
+        """Raise the RuntimeError that tells of the end, where it came."""
         if self._ended:
-            task.cancel()
+            raise RuntimeError(self._told)
+
+    async def result(self, work: Awaitable[T]) -> T:
+        """Wait for `work`; a RuntimeError where another task ended that. A cancellation of the caller passes."""
+        caller = self._caller = cast("asyncio.Task[Any]", asyncio.current_task())
+        asked = caller.cancelling()
         try:
-            return await task
+            return await work
         except asyncio.CancelledError:
-            await end([task])
-            if not self._ended or (caller is not None and caller.cancelling() > asked):
+            if self._left is None or caller.cancelling() > asked + 1:
                 raise
+        finally:
+            self._caller = None
+            if self._left is not None:
+                caller.uncancel()
+                if not self._left.done():
+                    self._left.set_result(None)
         raise RuntimeError(self._told)
 
     async def end(self) -> None:
-        """End what is awaited, and whatever would be."""
+        """End what is awaited, and whatever would be; it is gone when this returns."""
         self._ended = True
-        if self._task is not None:
-            await end([self._task])
+        if self._caller is not None and self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
+            self._caller.cancel()
+        if self._left is not None:
+            await asyncio.wait([self._left])

@@ -87,7 +87,8 @@ class _Read(Generic[T]):
     exact: bool
     stated_size: int | None
     raw: bytes
-    call: Call
+    ask: Ask
+    attempts: int
 
 
 @define
@@ -274,7 +275,7 @@ class Pager(Generic[T]):
         read: _Read[T] | None = None
         try:
             if self._pin is not None:
-                await self._awaited.result(asyncio.ensure_future(self._pin(self._filters)))
+                await self._awaited.result(self._pin(self._filters))
             ended = False
             while not ended:
                 asks = course.asks(self._look_ahead)
@@ -319,7 +320,9 @@ class Pager(Generic[T]):
                 self._page, self._place = None, place
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and read is not None:
-                self._transport.session.settled(read.call, exc)  # Who raised it knows no call.
+                call = self._call(read.ask)  # Like the one that was answered, which who raised it did not know.
+                call.attempts = read.attempts
+                self._transport.session.settled(call, exc)
             exc.checkpoint = self.checkpoint
             raise
         finally:
@@ -327,10 +330,16 @@ class Pager(Generic[T]):
 
     async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
         """Wait for the answer to the first of `asks`, keeping the others on their way; and when it was asked for."""
+        self._awaited.check()
         await self._keep(asks)
-        self._ask_ahead(asks)
-        task, asked_at = self._ahead.pop(asks[0])
-        return await self._awaited.result(task), asked_at
+        self._ask_ahead(asks[1:])
+        wanted, asked_at = asks[0], self._course.taken
+        if wanted not in self._ahead:
+            return await self._awaited.result(self._fetch(wanted)), asked_at
+        task, asked_at = self._ahead[wanted]
+        read = await self._awaited.result(task)
+        self._ahead.pop(wanted, None)
+        return read, asked_at
 
     def _ask_ahead(self, asks: list[Ask]) -> None:
         for ask in asks:
@@ -350,21 +359,16 @@ class Pager(Generic[T]):
             for ask in asks:
                 self._ahead.pop(ask, None)
 
+    def _call(self, ask: Ask) -> Call:
+        words, by_offset = self._shape.words, self._shape.dialect == "offset"
+        window = f"limit={ask.size}&offset={ask.offset}" if by_offset else f"page={ask.number}&size={ask.size}"
+        filters = query({words.get(name, name): value for name, value in self._filters.items()})
+        text = f"{filters}&{window}" if filters else window
+        return self._transport.call(self._endpoint, self._path, text, crowd=self._look_ahead > 0)
+
     async def _fetch(self, ask: Ask) -> _Read[T]:
-        shape = self._shape
         self.stats.requests += 1
-        window = (
-            f"limit={ask.size}&offset={ask.offset}"
-            if shape.dialect == "offset"
-            else f"page={ask.number}&size={ask.size}"
-        )
-        filters = query({shape.words.get(name, name): value for name, value in self._filters.items()})
-        call = self._transport.call(
-            self._endpoint,
-            self._path,
-            f"{filters}&{window}" if filters else window,
-            crowd=self._look_ahead > 0,
-        )
+        call, shape = self._call(ask), self._shape
         body = Body(await self._transport.send(call))
         envelope = await self._transport.read(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
@@ -389,5 +393,6 @@ class Pager(Generic[T]):
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
-            call,
+            ask,
+            call.attempts,
         )
