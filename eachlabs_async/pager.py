@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Generic, Self, TypedDict, TypeVar
+from typing import Any, Final, Generic, Self, TypedDict, TypeVar
 from weakref import ref
 
 from attrs import define, field, frozen
@@ -31,6 +31,8 @@ from .errors import EachLabsError, PaginationError, ResponseDecodeError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
 
 
 @frozen(kw_only=True, eq=False)
@@ -265,6 +267,7 @@ class Pager(Generic[T]):
                 for row in page.rows:
                     handing.handed += 1
                     yield row
+                del page, handing  # See `_pages`.
 
     async def _pages(self, *, whole: bool = True) -> AsyncGenerator[Page[T], None]:
         """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
@@ -276,13 +279,14 @@ class Pager(Generic[T]):
         try:
             if self._pin is not None:
                 await self._awaited.result(self._pin(self._filters))
-            ended = False
+            asks, ended = course.asks(self._look_ahead), False
             while not ended:
-                asks = course.asks(self._look_ahead)
                 ask = asks[0]
                 read, asked_at = await self._answer(asks)
                 taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
+                asks = course.asks(self._look_ahead)
                 if taken is None:
+                    await self._keep(asks)
                     continue
                 ended = taken.ended
                 fresh = taken.fresh
@@ -298,9 +302,8 @@ class Pager(Generic[T]):
                 if ended:
                     await self._drop(list(self._ahead))
                 elif self._look_ahead:
-                    following = course.asks(self._look_ahead - 1)
-                    await self._keep(following)
-                    self._ask_ahead(following)
+                    await self._keep(asks[: self._look_ahead])
+                    self._ask_ahead(asks[: self._look_ahead])
                 if self._on_progress is not None:
                     self._on_progress(stats)
                 if rows:
@@ -318,6 +321,9 @@ class Pager(Generic[T]):
                     )
                 course.hand_out(ids)
                 self._page, self._place = None, place
+                # Gone before the next page comes, which then takes this one's place in memory and in the caches.
+                del taken, fresh, rows, ids, handing
+                read = None
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and read is not None:
                 call = self._call(read.ask)  # Like the one that was answered, which who raised it did not know.
@@ -329,9 +335,8 @@ class Pager(Generic[T]):
             await self._drop(list(self._ahead))
 
     async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
-        """Wait for the answer to the first of `asks`, keeping the others on their way; and when it was asked for."""
+        """Wait for the answer to the first of `asks`, with the others on their way; and when it was asked for."""
         self._awaited.check()
-        await self._keep(asks)
         self._ask_ahead(asks[1:])
         wanted, asked_at = asks[0], self._course.taken
         if wanted not in self._ahead:
@@ -377,13 +382,9 @@ class Pager(Generic[T]):
             total = None
         if rows is None:
             if total != 0:
+                text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
                 raise self._transport.session.settled(
-                    call,
-                    ResponseDecodeError(
-                        "expected an array, found null (null rows are an empty page only where the total is 0)",
-                        path=f"$.{shape.rows}",
-                        body=body[:MAX_BODY_TEXT].decode("utf-8", "replace"),
-                    ),
+                    call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
                 )
             rows = []
         return _Read(
