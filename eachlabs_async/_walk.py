@@ -195,7 +195,7 @@ class Walk:
         elif above and not self._begun:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
-        facts = evolve(facts, fresh=len(fresh))
+        facts = facts if facts.fresh == len(fresh) else evolve(facts, fresh=len(fresh))
         before = self._mark.end if self._mark is not None else self.standing.place + self._back
         repeats = not fresh and self._passed.issuperset(ids)
         if self._joined and self._begun:
