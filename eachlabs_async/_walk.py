@@ -129,7 +129,7 @@ class Walk:
         self._lowest = self.standing.place  # the place behind the last page with a new row
         self._probes = 0
         self._probe: Standing | None = None  # where to go on if the rows that entered did not do so at the top
-        self._search = 0  # for the row that a bookmark names: 1 near by, 2 from the top
+        self.search = 0  # for a known row: 1 near by, 2 from the top; answers from before that are too old for it
 
     # ---- asking
 
@@ -244,7 +244,7 @@ class Walk:
         self._mark = Mark(self.standing.place, facts.total if facts.exact else None, frozenset(ids))
         self._taken += 1
         self._back = 0
-        self._search = 0
+        self.search = 0
         self._passed = self._mark.ids if facts.fresh else self._passed | self._mark.ids
         if facts.fresh:
             self._steps_back = 0
@@ -283,7 +283,7 @@ class Walk:
             if _slipped(ask, facts):
                 return True  # Not a gap: it is asked for again.
             top = ask.offset == 0
-            if self._resumed or self._search or (top and self.standing.start and facts.rows):
+            if self._resumed or self.search or (top and self.standing.start and facts.rows):
                 return self._seek(ask, facts)  # For a walk from the middle the top is no place to begin.
             # From the very top there can be no gap: all that was seen is gone, or comes further down.
             return top or self._step_back(ask, facts)
@@ -328,7 +328,7 @@ class Walk:
         """Say whether a page by number, all of whose rows are new, has to be read from another place."""
         grown = _growth(facts, self._total)
         fallen = self._drift == "resync" and grown < 0
-        if self._search or (self._resumed and (not self._taken or grown > 0)):
+        if self.search or (self._resumed and (not self._taken or grown > 0)):
             return not self._seek(ask, facts)
         if fallen and (self._resumed or self.standing.start):
             # Further up stand rows that this walk does not know and that must not come: find one that it knows.
@@ -367,15 +367,15 @@ class Walk:
         """Look for a row that is known, or a bookmark names: where the totals say it went, then from the top on."""
         standing, grown = self.standing, _growth(facts, self._total)
         end = ask.offset + facts.rows
-        if self._search == 2:
+        if self.search == 2:
             if end <= standing.place or (facts.exact and facts.total is not None and facts.total <= end):
                 stood = "checkpoint" if self._resumed else "walk"
                 raise DriftError(f"none of the rows is there any more at which the {stood} stood")
             place = end
-        elif self._search == 1 or ask.offset == 0:
-            self._search, place = 2, 0 if ask.offset else end
+        elif self.search == 1 or ask.offset == 0:
+            self.search, place = 2, 0 if ask.offset else end
         else:
-            self._search = 1
+            self.search = 1
             behind = 0 if self._joined or not self._taken else 1
             place = standing.place - behind + grown
             if grown <= 0:

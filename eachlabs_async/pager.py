@@ -281,12 +281,12 @@ class Pager(Generic[T]):
                 await self._awaited.result(self._pin(self._filters))
             asks, ended = course.asks(self._look_ahead), False
             while not ended:
-                ask = asks[0]
+                ask, search = asks[0], course.search
                 read, asked_at = await self._answer(asks)
                 taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
                 asks = course.asks(self._look_ahead)
                 if taken is None:
-                    await self._keep(asks)
+                    await self._keep(asks if course.search == search else [])
                     continue
                 ended = taken.ended
                 fresh = taken.fresh

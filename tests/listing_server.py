@@ -100,10 +100,11 @@ def drive(
             if between is not None:
                 between()
             out[ask] = listing.answer(ask), out[ask][1]
-        answer, asked_at = out.pop(asks[0])
+        (answer, asked_at), search = out.pop(asks[0]), walk.search
         assert answer is not None
         taken = walk.take(asks[0], asked_at, answer.ids, answer.total, exact=answer.exact, stated_size=answer.size)
         if taken is None:
+            out = out if walk.search == search else {}
             continue
         ended = taken.ended
         ids = [answer.ids[position] for position in taken.fresh]
