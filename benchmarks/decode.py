@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from operator import or_
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+import attrs
 import cattrs
 
 from eachlabs_async import records
@@ -24,83 +27,20 @@ OURS = "eachlabs_async"
 GOAL = 0.60
 
 
-def _pydantic() -> dict[Any, Any]:
-    from pydantic import AwareDatetime, BaseModel
+def _pydantic(kind: Any) -> Any:
+    """Make the pydantic model with the fields of a record, and of those below it."""
+    from pydantic import create_model
 
-    class Execution(BaseModel):
-        id: str
-        status: str
-        model: str | None = None
-        requested_model: str | None = None
-        workflow_id: str | None = None
-        workflow_execution_id: str | None = None
-        execution_cost: float | None = None
-        run_time: float | None = None
-        created_at: AwareDatetime | None = None
-        started_at: AwareDatetime | None = None
-        completed_at: AwareDatetime | None = None
-        output: str | None = None
-
-    class ExecutionList(BaseModel):
-        executions: list[Execution] | None
-        total_count: int | None = None
-        total_capped: bool | None = None
-
-    class StepOutput(BaseModel):
-        step_id: str
-        status: str
-        started_at: AwareDatetime | None = None
-        completed_at: AwareDatetime | None = None
-        output: Any = None
-        primary: Any = None
-        input: dict[str, Any] | None = None
-        metadata: dict[str, Any] | None = None
-        error: str | None = None
-        error_cause: str | None = None
-
-    class Run(BaseModel):
-        id: str
-        status: str
-        group_id: str | None = None
-        workflow_id: str | None = None
-        input: dict[str, Any] | None = None
-        output: Any = None
-        node_ids: list[str] | None = None
-        progress: float | None = None
-        progress_details: dict[str, Any] | None = None
-        definitions: dict[str, Any] | None = None
-        created_at: datetime | None = None
-        finished_at: datetime | None = None
-        workflow: Any = None
-        source: Any = None
-        meta: Any = None
-
-    class RunPage(BaseModel):
-        items: list[Run] | None
-        total: int | None = None
-        size: int | None = None
-
-    class WorkflowExecution(BaseModel):
-        execution_id: str
-        status: str
-        workflow_id: str | None = None
-        version_id: str | None = None
-        bulk_id: str | None = None
-        started_at: AwareDatetime | None = None
-        completed_at: AwareDatetime | None = None
-        inputs: dict[str, Any] | None = None
-        step_outputs: dict[str, StepOutput] | None = None
-        output: Any = None
-        workflow_output: dict[str, Any] | None = None
-        error: str | None = None
-        error_cause: str | None = None
-        total_cost: float | None = None
-
-    return {
-        records.ExecutionList: ExecutionList,
-        records.RunPage: RunPage,
-        records.WorkflowExecution: WorkflowExecution,
+    if args := get_args(kind):
+        inner = [_pydantic(arg) for arg in args]
+        return reduce(or_, inner) if isinstance(kind, UnionType) else get_origin(kind)[tuple(inner)]
+    if not attrs.has(kind):
+        return kind
+    fields: Any = {
+        field.name: (_pydantic(hint), ... if field.default is attrs.NOTHING else field.default)
+        for field, hint in zip(attrs.fields(kind), get_type_hints(kind).values(), strict=True)
     }
+    return create_model(kind.__name__, **fields)
 
 
 def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], list[str]]:
@@ -121,7 +61,7 @@ def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], l
     except ImportError:
         absent += ["orjson, untyped", "orjson + plain cattrs"]
     try:
-        found["pydantic"] = partial(_pydantic()[kind].model_validate_json, body)
+        found["pydantic"] = partial(_pydantic(kind).model_validate_json, body)
     except ImportError:
         absent.append("pydantic")
     return found, absent

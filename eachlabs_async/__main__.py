@@ -6,7 +6,7 @@ import sys
 
 from .cli import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - its test runs it as a process of its own
     try:
         sys.exit(main())
     except KeyboardInterrupt:  # Before a command could take care of it itself.

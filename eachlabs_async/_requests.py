@@ -181,7 +181,7 @@ def prediction(
     return Prepared(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
 
 
-def run_prediction(edition: Edition, model: str, input: Mapping[str, Any], version: str | None = None) -> Prepared:  # noqa: A002
+def run_prediction(edition: Edition, model: str, input: Mapping[str, Any], version: str | None = None) -> Prepared:  # noqa: A002  # the wire's name
     """Prepare a prediction whose end the service waits for."""
     return prediction(edition, model, input, version, endpoint=RUN_PREDICTION)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -36,6 +36,11 @@ async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
             task.exception()  # Looked at, so that the loop does not report it: nobody waits for it now.
     if cancelled is not None:
         raise cancelled
+
+
+def is_running(generator: AsyncGenerator[Any, None]) -> bool:
+    """Say whether some task is within `generator` at this moment, so that no other can close it."""
+    return bool(generator.ag_running)  # type: ignore[attr-defined]  # the abstract class lacks it
 
 
 class Awaited:

@@ -15,7 +15,7 @@ from weakref import ref
 
 from ._arguments import checked_callback, checked_count
 from ._jobs import Job
-from ._tasks import end
+from ._tasks import end, is_running
 from ._window import Known as Known
 from ._window import Slot, Window
 from .errors import EachLabsError
@@ -121,7 +121,7 @@ class BulkFetch(Generic[T]):
         self._started = True
         outcomes = self._outcomes() if self._outcomes is not None else None
         if outcomes is not None:
-            if outcomes.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+            if is_running(outcomes):
                 # Another task awaits an outcome: it must not take this end for the end of the ids.
                 self._window.failure = self._window.failure or RuntimeError(
                     "the fetch was closed while an outcome was awaited"

@@ -66,7 +66,7 @@ class EachLabs:
         runs_api_key: str | None = None,
         session: aiohttp.ClientSession | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen, so one default is as good as many
-        timeouts: Timeouts = Timeouts(),  # noqa: B008
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # as the policy
         max_concurrency: int = 64,
     ) -> None:
         # First of all the keys go where no traceback's locals show them, also where they are refused.

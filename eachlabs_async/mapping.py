@@ -19,7 +19,7 @@ from ._journal import Journal
 from ._map_run import Item, Run
 from ._map_sending import Sending
 from ._map_watching import Watching
-from ._tasks import end
+from ._tasks import end, is_running
 from .errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from .outcomes import BulkResult, MapStats, Outcome
 
@@ -98,7 +98,7 @@ class MapFetch(Generic[T]):
         self._started = True
         outcomes = self._outcomes() if self._outcomes is not None else None
         if outcomes is not None:
-            if outcomes.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+            if is_running(outcomes):
                 # Another task awaits an outcome: it must not take this end for the end of the inputs.
                 self._run_state.stop_for(RuntimeError("the map was closed while an outcome was awaited"))
             else:

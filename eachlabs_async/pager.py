@@ -22,7 +22,7 @@ from ._arguments import checked_callback, checked_count
 from ._paging import Ask
 from ._services import Call
 from ._session import Transport
-from ._tasks import Awaited, end
+from ._tasks import Awaited, end, is_running
 from ._walk import DRIFT_MODES, Drift, Walk
 from ._walk import WalkStats as WalkStats
 from ._wire import MAX_BODY_TEXT, Body, query
@@ -243,7 +243,7 @@ class Pager(Generic[T]):
         """End the walk now: what was asked for is cancelled, and gone when this returns."""
         self._walked = True
         walk = self._walk() if self._walk is not None else None
-        if walk is not None and walk.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+        if walk is not None and is_running(walk):
             await self._awaited.end()  # Another task awaits a row: it must not take this end for the listing's.
         elif walk is not None:
             await walk.aclose()

@@ -16,7 +16,7 @@ from weakref import ref
 
 from attrs import define, field, frozen
 
-from ._tasks import end, together
+from ._tasks import end, is_running, together
 from .pager import Pager
 
 _MARGIN: Final = timedelta(seconds=1)
@@ -212,7 +212,7 @@ class WindowWalk(Generic[R]):
         """End the walk now: what is under way is cancelled, and gone when this returns."""
         self._walked = True
         walk = self._walk() if self._walk is not None else None
-        if walk is not None and walk.ag_running:  # type: ignore[attr-defined]  # the abstract class lacks it
+        if walk is not None and is_running(walk):
             self._closed = True  # Another task awaits a row: it must not take this end for the last window's.
             self._changed.set()
         elif walk is not None:

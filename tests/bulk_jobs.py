@@ -116,7 +116,7 @@ def assert_idle(client: EachLabs) -> None:
 
 def other_tasks() -> set[asyncio.Task[Any]]:
     """Give the tasks besides the one that asks."""
-    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 def own_id(seen: Any) -> str:

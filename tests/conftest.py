@@ -11,12 +11,23 @@ import inspect
 import os
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("quick"), max_examples=5000)
 settings.load_profile(os.environ.get("EACHLABS_TEST_PROFILE", "quick"))
+
+
+@pytest.fixture(params=["own", "passed"])
+async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
+    """Give the session to pass to a client: none, or one of the test's own."""
+    if request.param == "own":
+        yield None
+        return
+    async with aiohttp.ClientSession() as opened:
+        yield opened
 
 
 @pytest.fixture

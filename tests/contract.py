@@ -126,7 +126,7 @@ def complaints(exchange: Exchange) -> tuple[str | None, dict[str, str]]:
     """Give the specification that knows the request (None where none does) and what it says against either side."""
     seen = exchange.seen
     files = FILES.get((seen.edition, seen.service), ())
-    prefix = PREFIXES[seen.edition][seen.service] if files else ""  # type: ignore[index]  # words of the log
+    prefix = PREFIXES[seen.edition][seen.service] if files else ""
     for name in files:
         origin, base = BASES[name]
         path = base + urlsplit(seen.target).path.removeprefix(prefix)

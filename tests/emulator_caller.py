@@ -27,7 +27,7 @@ class Caller:
         **query: Any,
     ) -> tuple[int, Any]:
         hosts = self.emulator.hosts if edition == "compat" else self.emulator.unified_hosts
-        host = hosts.service(service)  # type: ignore[arg-type]
+        host = hosts.service(service)
         key = self.emulator.runs_api_key if service == "runs" else self.emulator.api_key
         headers = {"X-API-Key": key} if host.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
         if keyless:

@@ -192,7 +192,7 @@ class TestCallbacks:
         async with RawServer() as server:
             async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
                 with pytest.raises(TypeError, match="on_progress must be callable, not int"):
-                    await client.files.upload(b"x", content_type="image/png", on_progress=5)  # type: ignore[arg-type]
+                    await client.files.upload(b"x", content_type="image/png", on_progress=5)
         assert not server.requests
 
 

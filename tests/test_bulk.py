@@ -304,7 +304,7 @@ class TestStats:
         async with labs(emulator) as client:
             have = await client.workflow_executions.get(ids[0])
             many = client.workflow_executions.get_many(
-                [*ids, "x", "y", 7],  # type: ignore[list-item]
+                [*ids, "x", "y", 7],
                 concurrency=4,
                 known={ids[0]: have},
                 on_progress=on_progress,

@@ -167,7 +167,7 @@ class TestScopes:
         """Nothing of the fetch belongs to the task that began it."""
         async with fetch(echo, map(str, range(20)), ordered=True) as many:
             outcomes = aiter(many)
-            got = [(await asyncio.create_task(anext(outcomes))).id for _ in range(20)]  # type: ignore[arg-type]
+            got = [(await asyncio.create_task(anext(outcomes))).id for _ in range(20)]
             assert got == [str(n) for n in range(20)]
             with pytest.raises(StopAsyncIteration):
                 await anext(outcomes)

@@ -284,7 +284,7 @@ class Flaky(AbstractResolver):
         if self.broken:
             raise OSError("Temporary failure in name resolution")
         found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-        return [found]  # type: ignore[list-item]
+        return [found]
 
     async def close(self) -> None:
         pass

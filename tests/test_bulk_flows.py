@@ -108,7 +108,7 @@ class TestRefusals:
             many = client.flow_executions.get_many("workflow-1", ids, chunk_size=16, ordered=True)
             got = [outcome async for outcome in many]
         assert [outcome.id for outcome in got if not outcome.ok] == [ids[5]]
-        assert got[5].error.status == status  # type: ignore[union-attr]
+        assert got[5].error.status == status
         # 16 and 8 are refused, then 4, then 2, then the one.
         assert asked(emulator) == [16, 8, 4, 4, 2, 1, 1, 2, 8]
         assert [outcome.attempts for outcome in got] == [3] * 4 + [5, 5] + [4] * 2 + [2] * 8

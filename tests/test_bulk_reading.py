@@ -76,7 +76,7 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
             break
         assert window.closed
         reading = _jobs.Reading(client.workflow_executions._transport, WorkflowExecution)
-        reading._came.append(([], None, b"", 0.0))  # type: ignore[arg-type]
+        reading._came.append(([], None, b"", 0.0))
         reading._read_all(window)
         assert not reading._came
         assert not window.ready

@@ -174,7 +174,7 @@ async def test_the_sdk_and_the_emulator_keep_to_the_specifications(
     fresh, met = unknown(emulator.exchanges)
     assert not fresh, "\n".join(fresh)
     answered = {one.seen.endpoint for one in emulator.exchanges if one.status < 300}
-    assert {one.name for one in ENDPOINTS if one.path(edition)} <= answered  # type: ignore[arg-type]
+    assert {one.name for one in ENDPOINTS if one.path(edition)} <= answered
     stale = [one for one in KNOWN if one.edition == edition and one not in met and "status" not in one.words]
     assert not stale, "nothing needs these any more"
 

@@ -99,7 +99,7 @@ async def test_what_was_not_carried_out_is_not_found(edition: str) -> None:
         assert (unknown.value.candidates, unknown.value.attempts) == ((), 1)
         with pytest.raises(OutcomeUnknownError) as unknown:
             await client.predictions.create(model_of(emulator), {"prompt": "mine"}, reconcile=True)
-        assert await client.executions.list(**unknown.value.lookup).collect() == []  # type: ignore[arg-type]
+        assert await client.executions.list(**unknown.value.lookup).collect() == []
         assert not emulator.submitted
 
 

@@ -12,7 +12,7 @@ import pytest
 from eachlabs_async._deadline import NEVER, Deadline, Watch
 
 
-class Passed(Exception):  # noqa: N818
+class Passed(Exception):  # noqa: N818  # it is no error, it passes
     """What stands for `APITimeoutError` here."""
 
 
@@ -78,11 +78,11 @@ async def test_calls_fall_due_in_the_order_in_which_they_began() -> None:
 async def test_many_calls_have_one_timer() -> None:
     """The loop holds a single handle for a thousand calls, and none once all have ended and it has rung."""
     loop = asyncio.get_running_loop()
-    watch, before = Watch(0.1, NEVER), len(loop._scheduled)  # type: ignore[attr-defined]
+    watch, before = Watch(0.1, NEVER), len(loop._scheduled)
     tasks = [asyncio.ensure_future(within(watch, forever)) for _ in range(1000)]
     await asyncio.sleep(0)
     assert len(watch._running) == 1000
-    assert len(loop._scheduled) - before == 1  # type: ignore[attr-defined]
+    assert len(loop._scheduled) - before == 1
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(one, Passed) for one in results)
     assert not watch._running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -107,6 +108,25 @@ def test_the_demo_exits_with_1_where_ids_are_not_found(
     report = report_of(capsys)
     assert report["ok"] is False
     assert any("HTTP 404" in problem for problem in report["problems"])
+
+
+def test_the_demo_exits_with_1_where_a_key_went_to_the_other_vendor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows alone do not make a run right: what the emulator saw of keys counts too."""
+    ask = stage.Stage.ask
+
+    async def asked(self: stage.Stage, command: str) -> dict[str, Any]:
+        return {**await ask(self, command), "foreign_keys": 1}
+
+    monkeypatch.setattr(stage.Stage, "ask", asked)
+    assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
+    assert any("requests took one vendor's key to the other" in problem for problem in report_of(capsys)["problems"])
+
+
+def test_the_module_that_python_m_runs_does_nothing_when_imported() -> None:
+    """Tools that import every module start no command."""
+    assert importlib.import_module("eachlabs_async.__main__").main is main
 
 
 def test_the_demo_exits_with_1_where_its_emulator_does_not_start(

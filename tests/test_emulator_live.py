@@ -267,7 +267,7 @@ class TestTheAccount:
         with pytest.raises(ValueError, match="fail_rate"):
             Emulator(1, fail_rate=2)
         with pytest.raises(TypeError):
-            Emulator(1, nonsense=1)  # type: ignore[call-arg]  # that is what is tested
+            Emulator(1, nonsense=1)
 
 
 async def lost(fault: Fault) -> Emulator:

@@ -105,7 +105,7 @@ class TestARule:
     async def test_chooses_its_moment(self, emulator: Emulator, caller: Caller) -> None:
         """Before and during it the answer shows the move, after it not; an answer that is taken away has no after."""
         for when, more in (("before", 1), ("during", 2), ("after", 2)):
-            emulator.moves.add(Move.insert(), when=when, times=1)  # type: ignore[arg-type]  # words of a loop
+            emulator.moves.add(Move.insert(), when=when, times=1)
             assert len(await ids(caller)) == ROWS + more
         assert len(emulator.runs) == ROWS + 3
         rule = emulator.moves.add(Move.insert(), when="after")

@@ -93,7 +93,7 @@ async def test_bytes_a_path_and_a_stream_arrive(tmp_path: Path) -> None:
                 stored = emulator.files[done.id]
                 assert stored.data == (DATA if done.size else b"")
                 assert done.content_type == stored.content_type == content_type
-                assert done.expires_at == stored.expires_at.replace(microsecond=done.expires_at.microsecond)  # type: ignore[union-attr]
+                assert done.expires_at == stored.expires_at.replace(microsecond=done.expires_at.microsecond)
                 assert done.public_url.startswith(emulator.url)
             await client.files.delete(done.id)
             await client.files.delete(done.id)

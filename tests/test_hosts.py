@@ -88,15 +88,15 @@ def test_any_other_base_url_is_refused(url: str, says: str) -> None:
 def test_only_text_is_a_base_url() -> None:
     """Anything else is a `TypeError` that names the argument."""
     with pytest.raises(TypeError, match="base_url must be a str, not int"):
-        Service(7)  # type: ignore[arg-type]
+        Service(7)
 
 
 def test_styles_and_editions_are_closed_sets() -> None:
     """Another word is a `ConfigurationError` that gives the right ones."""
     with pytest.raises(ConfigurationError, match="auth must be 'x-api-key' or 'bearer', not 'basic'"):
-        Service("https://h", "basic")  # type: ignore[arg-type]
+        Service("https://h", "basic")
     with pytest.raises(ConfigurationError, match="edition must be 'compat' or 'unified', not 'new'"):
-        attrs.evolve(COMPAT, edition="new")  # type: ignore[arg-type]
+        attrs.evolve(COMPAT, edition="new")
 
 
 def test_evolve_moves_one_service() -> None:
@@ -105,20 +105,20 @@ def test_evolve_moves_one_service() -> None:
     assert moved.api.base_url == "http://localhost:1"
     assert moved.runs is COMPAT.runs
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        moved.api = COMPAT.api  # type: ignore[misc]
+        moved.api = COMPAT.api
 
 
 def test_a_service_is_no_url() -> None:
     """A bare URL in place of a `Service` is refused, and with it the way around the checks of one."""
     with pytest.raises(TypeError, match="flows must be a Service, not str"):
-        attrs.evolve(COMPAT, flows="http://flows.example.com")  # type: ignore[arg-type]
+        attrs.evolve(COMPAT, flows="http://flows.example.com")
 
 
 @pytest.mark.parametrize("name", ["nope", "edition", "", "__class__", None])
 def test_an_unknown_service_is_refused(name: str) -> None:
     """No other attribute passes for a service."""
     with pytest.raises(ValueError, match="service must be one of api, workflows, flows, runs"):
-        COMPAT.service(name)  # type: ignore[arg-type]
+        COMPAT.service(name)
 
 
 @pytest.mark.parametrize(

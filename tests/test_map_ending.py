@@ -99,7 +99,7 @@ class TestLeaving:
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(404), endpoint="predictions.cancel", times=2)
             async with mapped(emulator, client, "prediction", numbered(4, seconds=LONG, uncancellable=True)) as run:
-                task = asyncio.create_task(anext(aiter(run)))  # type: ignore[arg-type]
+                task = asyncio.create_task(anext(aiter(run)))
                 await until(lambda: len(emulator.submitted) == 4)
                 await asyncio.sleep(0.05)
                 task.cancel()

@@ -270,7 +270,7 @@ async def test_arguments_are_checked_at_the_call() -> None:
                 listing.list(**wrong)
         for wrong in ({"max_rows": 1.5}, {"look_ahead": "1"}, {"nonsense": 1}, {"resume": 1}):
             with pytest.raises(TypeError, match=next(iter(wrong))):
-                listing.list(**wrong)  # type: ignore[arg-type]
+                listing.list(**wrong)
         with pytest.raises(ValueError, match="max_rows"):
             await listing.list().collect(max_rows=-1)
         assert not listing.requests

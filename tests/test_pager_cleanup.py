@@ -28,7 +28,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def others() -> set[asyncio.Task[Any]]:
     """The tasks of the walk: all but the test's own and the emulator's."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    return {task for task in tasks if "_fetch" in repr(task) or "_walk_one" in repr(task)}  # type: ignore[misc]
+    return {task for task in tasks if "_fetch" in repr(task) or "_walk_one" in repr(task)}
 
 
 @every_kind

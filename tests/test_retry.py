@@ -91,7 +91,7 @@ class TestDelay:
 
     def test_the_statuses_are_the_policys(self) -> None:
         """A policy of one's own decides, given as any iterable."""
-        policy = RetryPolicy(statuses=[418])  # type: ignore[arg-type]
+        policy = RetryPolicy(statuses=[418])
         assert policy.statuses == frozenset({418})
         assert policy.delay(1, status(418), elapsed_s=0, jitter=0) is not None
         assert policy.delay(1, status(503), elapsed_s=0, jitter=0) is None

@@ -205,7 +205,7 @@ class TestSessions:
         async with RawServer() as server:
             async with client_of(server) as client:
                 for service in SERVICES:
-                    await client.request(service, "GET", "/x")  # type: ignore[arg-type]
+                    await client.request(service, "GET", "/x")
                 await client.request("api", "POST", "/x")
                 assert server.open_connections >= 1
             async with asyncio.timeout(5):
@@ -216,7 +216,7 @@ class TestSessions:
         """Reads share one connection to one origin."""
         async with RawServer() as server, client_of(server) as client:
             for service in SERVICES * 3:
-                await client.request(service, "GET", "/x")  # type: ignore[arg-type]
+                await client.request(service, "GET", "/x")
         assert server.connections == 1
 
     async def test_a_closed_client_refuses_calls(self) -> None:
@@ -244,7 +244,7 @@ class TestSessions:
                 await session.close()
                 for method in ("GET", "POST"):
                     with pytest.raises(ConfigurationError, match="session is closed"):
-                        await client.request("api", method, "/x")  # type: ignore[arg-type]
+                        await client.request("api", method, "/x")
         assert not server.requests
 
     async def test_a_view_shares_everything_but_its_options(self) -> None:
@@ -260,7 +260,7 @@ class TestSessions:
             assert len(server.requests) == 1 + RetryPolicy().max_attempts
             assert server.connections == 1
             with pytest.raises(TypeError, match="retry must be a RetryPolicy"):
-                client.with_options(retry=3)  # type: ignore[arg-type]
+                client.with_options(retry=3)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ class TestCertificates:
         async with RawServer(tls=True) as server, client_of(server) as client:
             for method in ("GET", "POST"):
                 with pytest.raises(APIConnectionError, match="[Cc]ertificate") as caught:
-                    await client.request("api", method, "/x")  # type: ignore[arg-type]
+                    await client.request("api", method, "/x")
                 error = caught.value
                 assert (error.attempts, error.sent, error.retryable) == (1, False, False)
             assert server.connections <= 2

@@ -22,15 +22,6 @@ AT_ONCE_S = 2.0
 """Far below every time-out here, and far above what a slow machine needs."""
 
 
-@pytest.fixture(params=["own", "passed"])
-async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
-    if request.param == "own":
-        yield None
-        return
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
 async def closed(client: EachLabs, *tasks: asyncio.Task[Any]) -> list[Any]:
     """Close a client, and give what its calls came to; they end at once, and nothing of them is left."""
     began = monotonic()
@@ -108,7 +99,7 @@ async def test_calls_that_sit_out_a_pause_end(session: aiohttp.ClientSession | N
         client = client_of(server, session=session, retry=RetryPolicy(base_s=30))
         tasks: list[asyncio.Task[Any]] = []
         for count, method in enumerate(("GET", "GET", "POST"), 1):
-            tasks.append(asyncio.ensure_future(client.request("api", method, "/x", json={})))  # type: ignore[arg-type]
+            tasks.append(asyncio.ensure_future(client.request("api", method, "/x", json={})))
             await until(lambda count=count: client._session.pause("api").waiting == count)
         results = await closed(client, *tasks)
     assert_closed(results)

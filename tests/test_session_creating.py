@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
@@ -44,17 +44,10 @@ from eachlabs_async.errors import (
     ServerError,
 )
 
+Failure = TypeVar("Failure", bound=Exception)
+
 SHORT = Timeouts(read_s=0.05)
 BY_DEADLINE = Timeouts(deadline_s=0.1)
-
-
-@pytest.fixture(params=["own", "passed"])
-async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
-    if request.param == "own":
-        yield None
-        return
-    async with aiohttp.ClientSession() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
@@ -152,7 +145,7 @@ async def test_every_creation_has_a_connection_of_its_own(session: aiohttp.Clien
     """Never one that was used before, and none that is used again; reads keep theirs."""
     async with RawServer(then=answer(json=1)) as server, client_of(server, session=session) as client:
         for method in ("GET", "POST", "GET", "POST", "GET", "PATCH", "GET"):
-            await client.request("api", method, "/x")  # type: ignore[arg-type]
+            await client.request("api", method, "/x")
         by_method: dict[str, list[int]] = {}
         for seen in server.requests:
             by_method.setdefault(seen.method, []).append(seen.connection)
@@ -197,11 +190,27 @@ async def test_what_repeats_harmlessly_has_no_open_outcome() -> None:
     async with RawServer(then=answer(500)) as server, client_of(server) as client:
         for method in ("GET", "PUT", "DELETE"):
             with pytest.raises(ServerError):
-                await client.request("api", method, "/x")  # type: ignore[arg-type]
+                await client.request("api", method, "/x")
         server.then = answer(400)
         with pytest.raises(BadRequestError):
             await client.request("api", "PUT", "/x")
     assert len(server.requests) == 16
+
+
+async def failure_of_creating(
+    url: str,
+    wanted: type[Failure],
+    session: aiohttp.ClientSession | None,
+    *,
+    method: Any = "POST",
+    size: int = 1,
+    **options: Any,
+) -> Failure:
+    """Create something at `url`, which must fail so, with a body of that size."""
+    async with EachLabs("k", hosts=hosts_at(url), session=session, **options) as client:
+        with pytest.raises(wanted) as caught:
+            await client.request("api", method, "/x", json={"a": "x" * size})
+    return caught.value
 
 
 CONNECTING = [Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), Timeouts(connect_s=5, read_s=5, deadline_s=0.15)]
@@ -214,22 +223,19 @@ async def test_a_deadline_while_it_connects_leaves_no_outcome_open(
 ) -> None:
     """Nothing of it left: a plain time-out that says so, however short the read time-out is."""
     with full_listener() as port:
-        hosts = hosts_at(f"http://127.0.0.1:{port}")
-        async with EachLabs("k", hosts=hosts, session=session, timeouts=timeouts) as client:
-            with pytest.raises(APITimeoutError, match="the deadline of 0.15 s passed") as caught:
-                await client.request("api", method, "/x", json={"a": 1})
-    assert (caught.value.sent, caught.value.attempts) == (False, 1)
+        url = f"http://127.0.0.1:{port}"
+        error = await failure_of_creating(url, APITimeoutError, session, method=method, timeouts=timeouts)
+    assert "the deadline of 0.15 s passed" in str(error)
+    assert (error.sent, error.attempts) == (False, 1)
 
 
 async def test_a_deadline_between_failed_connects_leaves_no_outcome_open(session: aiohttp.ClientSession | None) -> None:
     """Where nobody listens at all: the error of the connects, none of which sent anything."""
     times, policy = Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), RetryPolicy(max_attempts=1000, base_s=0.02)
-    hosts = hosts_at(f"http://127.0.0.1:{free_port()}")
-    async with EachLabs("k", hosts=hosts, session=session, timeouts=times, retry=policy) as client:
-        with pytest.raises(APIConnectionError) as caught:
-            await client.request("api", "POST", "/x", json={"a": 1})
-    assert not caught.value.sent
-    assert caught.value.attempts > 1
+    url = f"http://127.0.0.1:{free_port()}"
+    error = await failure_of_creating(url, APIConnectionError, session, timeouts=times, retry=policy)
+    assert not error.sent
+    assert error.attempts > 1
 
 
 @pytest.mark.parametrize("size", [10, 30_000_000])
@@ -239,13 +245,11 @@ async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
 ) -> None:
     """Nobody reads it, so that a large one is stuck half-way: what did leave may be enough for the server."""
     with deaf_listener() as port:
-        hosts = hosts_at(f"http://127.0.0.1:{port}")
-        async with EachLabs("k", hosts=hosts, session=session, timeouts=times) as client:
-            with pytest.raises(OutcomeUnknownError) as caught:
-                await client.request("api", "POST", "/x", json={"a": "x" * size})
-    assert isinstance(caught.value.reason, APITimeoutError)
-    assert caught.value.reason.sent
-    assert caught.value.attempts == 1
+        url = f"http://127.0.0.1:{port}"
+        error = await failure_of_creating(url, OutcomeUnknownError, session, size=size, timeouts=times)
+    assert isinstance(error.reason, APITimeoutError)
+    assert error.reason.sent
+    assert error.attempts == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -55,15 +55,6 @@ BREAKS: dict[str, Callable[[], Act]] = {
     "bad_gzip": lambda: answer(body=b"no gzip", headers={"Content-Encoding": "gzip"}),
 }
 SHORT = Timeouts(connect_s=5, read_s=0.05, deadline_s=10)
-
-
-@pytest.fixture(params=["own", "passed"])
-async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
-    if request.param == "own":
-        yield None
-        return
-    async with aiohttp.ClientSession() as opened:
-        yield opened
 
 
 Options = dict[str, Any]
@@ -154,7 +145,7 @@ class TestAttempts:
         async with EachLabs("k", hosts=hosts_at(f"http://127.0.0.1:{free_port()}"), retry=QUICK, session=session) as c:
             for method in ("GET", "POST"):
                 with pytest.raises(APIConnectionError, match="the connection failed") as caught:
-                    await c.request("api", method, "/x")  # type: ignore[arg-type]
+                    await c.request("api", method, "/x")
                 assert (caught.value.attempts, caught.value.sent, type(caught.value)) == (5, False, APIConnectionError)
 
     async def test_a_host_that_does_not_exist(self) -> None:
@@ -241,7 +232,7 @@ class TestTimeouts:
                 for error in errors:
                     assert isinstance(error, APITimeoutError)
                     assert error.sent == bool(error.attempts)
-                assert 2 <= len(server.requests) <= sum(error.attempts for error in errors)  # type: ignore[union-attr]
+                assert 2 <= len(server.requests) <= sum(error.attempts for error in errors)
                 server.then, patient = answer(json=1), client.with_options(timeouts=Timeouts())
                 assert await asyncio.gather(*(patient.request("api", "GET", "/x") for _ in range(12))) == [1] * 12
 
@@ -263,7 +254,7 @@ class TestTimeouts:
             async with EachLabs("k", hosts=hosts, session=session, timeouts=timeouts, retry=policy) as client:
                 for method in ("GET", "POST"):
                     with pytest.raises(APITimeoutError, match="within the connect time-out") as caught:
-                        await client.request("api", method, "/x")  # type: ignore[arg-type]
+                        await client.request("api", method, "/x")
                     assert (caught.value.attempts, caught.value.sent) == (2, False)
 
 

@@ -41,7 +41,7 @@ async def test_every_request_alike_has_the_same_headers(unified: bool) -> None:
         async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
             for method in ("GET", "GET", "PUT", "GET", "PUT", "PUT", "GET", "DELETE", "GET"):
                 body = {"a": 1} if method == "PUT" else None
-                await client.request("api", method, "/x", json=body)  # type: ignore[arg-type]
+                await client.request("api", method, "/x", json=body)
     encodings = {seen.headers["accept-encoding"] for seen in server.requests}
     assert len(encodings) == 1
     assert "gzip" in encodings.pop()
@@ -93,7 +93,7 @@ async def test_services_on_other_ports_get_their_own_host_and_key(passed: bool) 
             for method in ("GET", "PUT", "GET", "PUT"):
                 for service in ("api", "runs", "flows"):
                     body = {} if method == "PUT" else None
-                    await client.request(service, method, "/x", json=body)  # type: ignore[arg-type]
+                    await client.request(service, method, "/x", json=body)
     keys = {
         one.port: {"authorization": "Bearer labs-key"},
         two.port: {"x-api-key": "runs-key"},

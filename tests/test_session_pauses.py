@@ -97,7 +97,7 @@ async def test_other_services_go_on_and_no_place_is_held(max_concurrency: int) -
             await asyncio.sleep(0.02)
             async with asyncio.timeout(5):
                 for service in ("workflows", "flows", "runs"):
-                    await client.request(service, "GET", "/x")  # type: ignore[arg-type]
+                    await client.request(service, "GET", "/x")
             for task in paused:
                 task.cancel()
             await asyncio.gather(*paused, return_exceptions=True)
@@ -185,7 +185,7 @@ async def test_a_deadline_inside_a_pause_fails_at_once_with_its_cause(max_concur
                 await client.request("api", "GET", "/first")
             for method in ("GET", "POST"):
                 with pytest.raises(ServerError, match="later") as caught:
-                    await client.request("api", method, "/second")  # type: ignore[arg-type]
+                    await client.request("api", method, "/second")
                 assert caught.value is not first.value
                 assert (caught.value.attempts, caught.value.method) == (0, method)
                 assert caught.value.url == f"{server.url}/api/second"

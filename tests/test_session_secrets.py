@@ -299,7 +299,7 @@ class TestProxies:
             async with EachLabs(KEY, hosts=far_hosts(), retry=QUICK) as client:
                 for method in ("GET", "POST"):
                     with pytest.raises(APIConnectionError) as caught:
-                        await client.request("api", method, "/x")  # type: ignore[arg-type]
+                        await client.request("api", method, "/x")
                     assert (caught.value.sent, caught.value.attempts) == (False, 5)
                     assert "pa55word" not in told_by(caught.value)
         assert len(proxy.requests) == 10

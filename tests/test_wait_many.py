@@ -46,7 +46,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
                 counted[-1]["pages"] += 1
                 return await fetch(ask)
 
-            pager._fetch = fetching  # type: ignore[method-assign]
+            pager._fetch = fetching
             return pager
 
         self._make_pager = making

@@ -26,7 +26,7 @@ TAKE, END, AGAIN = Verdict.TAKE, Verdict.END, Verdict.AGAIN
 
 def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Standing:
     """A walk that began at the top and stands at `place`, all rows before it seen."""
-    return Standing(**{"start": 0, "place": place, "size": size, "longest": longest, "distinct": place, **more})  # type: ignore[arg-type]
+    return Standing(**{"start": 0, "place": place, "size": size, "longest": longest, "distinct": place, **more})
 
 
 # ---- the end by what an answer says

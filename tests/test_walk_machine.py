@@ -100,7 +100,7 @@ class WalkMachine(RuleBasedStateMachine):
         self.pager = self.listing.list(
             self.limit, look_ahead=self.look_ahead, drift=self.drift, resume=resume, **self.filters
         )
-        return aiter(self.pager)  # type: ignore[return-value]
+        return aiter(self.pager)
 
     @property
     def moved(self) -> bool:

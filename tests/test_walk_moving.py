@@ -72,7 +72,7 @@ def walked(
     bookmark = walk.bookmark(walk.standing.place)
     if stop == 0:
         return rows, bookmark, False
-    for page in drive(walk, listing, **options):  # type: ignore[arg-type]
+    for page in drive(walk, listing, **options):
         for at, (identity, place) in enumerate(page):
             rows.append(identity)
             bookmark = walk.bookmark(place, [row for row, _ in page[: at + 1]])
@@ -86,7 +86,7 @@ def test_dedupe_loses_nothing_to_inserts_anywhere(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, rate: float
 ) -> None:
     """Rows that enter at any position make no row come twice and none be missed."""
-    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     move = Mover(listing, chance, rate, "insert")
     try:
         rows = rows_of(
@@ -110,7 +110,7 @@ def test_dedupe_gives_no_row_twice_whatever_moves(
     rate: float,
 ) -> None:
     """Where rows vanish some can be missed, but none comes twice, and rows keep their order."""
-    listing = Listing(count, shape, clamp=clamp, totals="exact" if shape is PAGES else total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, clamp=clamp, totals="exact" if shape is PAGES else total)
     move = Mover(listing, chance, rate)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead)
     rows: list[str] = []
@@ -175,7 +175,7 @@ def test_raise_sees_rows_that_enter_at_the_top(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, entering: int
 ) -> None:
     """Rows that enter before the last page is asked for are a DriftError, never a quiet double."""
-    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead, drift="raise")
     requests = 0
 
@@ -287,7 +287,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
     """In either mode and dialect, rows that enter at the top meanwhile, also more of them than were walked yet."""
     if shape is PAGES or drift == "dedupe":
         total = "exact"  # Without a total, nothing tells a walk without overlap that so many entered.
-    listing = Listing(count, shape, totals=total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, totals=total)
     move = Mover(listing, chance, rate, "top")
     rows: list[str] = []
     bookmark: Bookmark | None = None
@@ -300,7 +300,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
                 start=0,
                 size=size if number % 2 == 0 else later,
                 ahead=ahead,
-                drift=drift,  # type: ignore[arg-type]
+                drift=drift,
                 resume=bookmark,
             )
             part, bookmark, ended = walked(walk, listing, stop, ahead=ahead, between=move, shuffle=chance)
@@ -335,7 +335,7 @@ def test_nearly_ten_thousand_rows_may_enter(drift: str, ahead: int, portions: li
         listing.insert(due.get(requests, 0))
         requests += 1
 
-    walk = Walk(OFFSET, start=0, size=100, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(OFFSET, start=0, size=100, ahead=ahead, drift=drift)
     assert_once_and_in_order(rows_of(walk, listing, ahead=ahead, between=enter), there)
 
 
@@ -365,6 +365,6 @@ def test_a_server_that_slips_and_changes_its_clamp_loses_no_row(
         if chance.random() < 0.2 and len(listing.slips) < 3:
             listing.slips |= {len(listing.asked)}
 
-    walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift=drift)
     rows = rows_of(walk, listing, ahead=ahead, between=change, shuffle=chance)
     assert rows == listing.ids

@@ -45,7 +45,7 @@ def test_a_listing_at_rest_gives_exactly_its_rows_in_order(
     """Whatever the limit, the clamp, the totals, the look-ahead and the start: each row once, in order."""
     if shape is PAGES:
         total, start = "exact" if total == "capped" else total, start // size * size
-    listing = Listing(count, shape, clamp=clamp, stated=stated, totals=total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, clamp=clamp, stated=stated, totals=total)
     walk = Walk(listing.shape, start=start, size=size, ahead=ahead)
     assert rows_of(walk, listing, ahead=ahead, shuffle=chance) == listing.ids[start:]
 
@@ -56,7 +56,7 @@ def test_the_careful_modes_give_the_same_of_a_listing_at_rest(
 ) -> None:
     """A listing that does not move is walked alike in every drift mode, and no drift is seen."""
     listing = Listing(count, clamp=clamp, totals=total)
-    walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift=drift)
     assert rows_of(walk, listing, ahead=ahead, shuffle=chance) == listing.ids
     assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
 
@@ -66,7 +66,7 @@ def test_dedupe_gives_no_row_twice_and_loses_none_to_inserts(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, most: int
 ) -> None:
     """Rows inserted at the top between any two answers make no row come twice and none be missed."""
-    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     there = list(listing.ids)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead)
 
@@ -139,10 +139,10 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
     drift: str,
 ) -> None:
     """From any row on, with rows inserted at the top in between and meanwhile, the rest comes exactly once."""
-    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)  # type: ignore[arg-type]
+    listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     there = list(listing.ids)
     stop = chance.randrange(count + 1)
-    walk = Walk(listing.shape, start=0, size=size, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(listing.shape, start=0, size=size, ahead=ahead, drift=drift)
     first: list[str] = []
     bookmark = walk.bookmark(0)
     for page in drive(walk, listing, ahead=ahead, shuffle=chance):
@@ -160,7 +160,7 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
         if stop and chance.random() < 0.3 and len(listing.ids) < 300:
             listing.insert(chance.randrange(1, 5))
 
-    again = Walk(listing.shape, start=0, size=later_size, ahead=ahead, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+    again = Walk(listing.shape, start=0, size=later_size, ahead=ahead, drift=drift, resume=bookmark)
     try:
         rest = rows_of(again, listing, ahead=ahead, shuffle=chance, between=insert)
     except DriftError:

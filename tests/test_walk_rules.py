@@ -35,7 +35,7 @@ def test_a_server_that_repeats_itself_is_not_walked_for_ever(
 ) -> None:
     """Page one for ever, or a circle of pages: each row once, then an error, after a few requests."""
     server = Stuck(pages, total)
-    walk = Walk(OFFSET, start=0, size=10, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(OFFSET, start=0, size=10, ahead=ahead, drift=drift)
     rows: list[str] = []
 
     def walk_on() -> None:
@@ -53,7 +53,7 @@ def test_a_server_that_repeats_itself_is_not_walked_for_ever(
 def test_empty_pages_by_mistake_are_asked_for_again(drift: str, slips: set[int]) -> None:
     """Where the total says that there are rows, up to three empty pages in a row end nothing."""
     listing = Listing(45, slips=frozenset(slips))
-    assert rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing) == listing.ids  # type: ignore[arg-type]
+    assert rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing) == listing.ids
     assert len(listing.asked) == 5 + len(slips)
 
 
@@ -74,7 +74,7 @@ class Stale(Listing):
 def test_a_page_that_comes_twice_by_mistake_costs_no_row(drift: str, shape: Any, ahead: int) -> None:
     """Where the total says that nothing entered, the place of the page that is missing is asked again."""
     listing = Stale(60, shape)
-    walk = Walk(shape, start=0, size=10, ahead=ahead, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(shape, start=0, size=10, ahead=ahead, drift=drift)
     assert rows_of(walk, listing, ahead=ahead) == listing.ids
 
 
@@ -83,7 +83,7 @@ def test_four_empty_pages_in_a_row_are_an_error(drift: str) -> None:
     """The fourth time is once too often."""
     listing = Listing(45, slips=frozenset({2, 3, 4, 5}))
     with pytest.raises(PaginationError):
-        rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing)  # type: ignore[arg-type]
+        rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing)
 
 
 @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
@@ -91,7 +91,7 @@ def test_four_empty_pages_in_a_row_are_an_error(drift: str) -> None:
 def test_pages_longer_than_asked_for_are_taken_whole(drift: str, count: int, extra: int) -> None:
     """A server may give more than it is asked for."""
     listing = Listing(count, extra=extra)
-    walk = Walk(OFFSET, start=0, size=10, drift=drift)  # type: ignore[arg-type]
+    walk = Walk(OFFSET, start=0, size=10, drift=drift)
     assert rows_of(walk, listing) == listing.ids
     assert walk.stats.longest_page >= min(count, 10 + extra)
 
@@ -121,7 +121,7 @@ def test_a_clamp_that_comes_late_is_no_movement(stated: bool) -> None:
 def test_a_walk_from_a_later_page_begins_at_its_first_row_behind_a_clamp(clamp: int, stated: bool, drift: str) -> None:
     """Page numbers count by the clamp then, so that the page with the first row that was wanted begins above it."""
     listing = Listing(500, PAGES, clamp=clamp, stated=stated)
-    assert rows_of(Walk(PAGES, start=200, size=100, drift=drift), listing) == listing.ids[200:]  # type: ignore[arg-type]
+    assert rows_of(Walk(PAGES, start=200, size=100, drift=drift), listing) == listing.ids[200:]
 
 
 def test_twins_on_a_page_come_once() -> None:
@@ -270,7 +270,7 @@ def test_raise_says_what_moved(change: object, said: str) -> None:
 
     def move() -> None:
         if len(listing.asked) == 2:
-            change(listing.ids)  # type: ignore[operator]
+            change(listing.ids)
 
     with pytest.raises(DriftError, match=said):
         rows_of(Walk(OFFSET, start=0, size=10, drift="raise"), listing, between=move)
@@ -321,12 +321,12 @@ class TestABookmark:
     @pytest.mark.parametrize("entered", [0, 3, 200])
     def test_finds_its_row_again(self, shape: object, drift: str, gone: int, entered: int) -> None:
         """Rows entered at the top, and of the ids that it keeps all but one may be gone."""
-        listing = Listing(60, shape)  # type: ignore[arg-type]
+        listing = Listing(60, shape)
         last = [f"row-{number}" for number in range(17, 25)]
         bookmark = Bookmark(0, 25, tuple(last), 60)
         listing.insert(entered)
         listing.ids = [row for row in listing.ids if row not in last[8 - gone :]]
-        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)
         assert rows_of(walk, listing) == [f"row-{number}" for number in range(25, 60)]
 
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
@@ -337,9 +337,9 @@ class TestABookmark:
         self, shape: object, drift: str, place: int, clamp: int | None, stated: bool
     ) -> None:
         """The rows that are read again to find the place are no sign of movement and no doubles, clamped or not."""
-        listing = Listing(30, shape, clamp=clamp, stated=stated)  # type: ignore[arg-type]
+        listing = Listing(30, shape, clamp=clamp, stated=stated)
         bookmark = Bookmark(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
-        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)
         assert rows_of(walk, listing) == listing.ids[place:]
         assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
 
@@ -356,7 +356,7 @@ class TestABookmark:
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
     def test_holds_where_rows_moved_up_past_the_start(self, shape: object) -> None:
         """Rows above the start vanished, and what is out now stands above it: the text is read, the row is found."""
-        listing = Listing(60, shape)  # type: ignore[arg-type]
+        listing = Listing(60, shape)
         wanted = listing.ids[40:]
         walk = Walk(listing.shape, start=30, size=10, drift="resync")
         pages = drive(walk, listing)
@@ -387,7 +387,7 @@ class TestABookmark:
             if len(listing.asked) == 1:
                 listing.insert(entering)
 
-        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)
         assert rows_of(walk, listing, between=enter) == []
 
     def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
@@ -402,7 +402,7 @@ class TestABookmark:
         """What was done stays done, and an empty page says so where no total does."""
         listing = Listing(count, totals=total)
         bookmark = Bookmark(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
-        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)  # type: ignore[arg-type]
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)
         assert rows_of(walk, listing) == []
         assert len(listing.asked) <= 2
 

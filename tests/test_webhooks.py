@@ -191,7 +191,7 @@ async def test_a_callback_that_fails_asks_for_another_delivery(caplog: pytest.Lo
 def test_a_handler_needs_something_to_call() -> None:
     """It is told when the handler is made, not when a delivery has come."""
     with pytest.raises(TypeError, match="callback must be callable, not NoneType"):
-        webhooks.aiohttp_handler(None, secret="s")  # type: ignore[arg-type]
+        webhooks.aiohttp_handler(None, secret="s")
 
 
 def test_a_limit_of_nothing_is_refused() -> None:

@@ -108,7 +108,7 @@ async def test_it_is_walked_once_and_checks_its_arguments(listing: Reached) -> N
     walk = listing.client.executions.walk_windows(windows)
     for wrong, kind in ((0, ValueError), ("2", TypeError)):
         with pytest.raises(kind, match="concurrency"):
-            listing.client.executions.walk_windows(windows, concurrency=wrong)  # type: ignore[arg-type]
+            listing.client.executions.walk_windows(windows, concurrency=wrong)
     assert not listing.requests
     aiter(walk)
     with pytest.raises(RuntimeError, match="walked once"):

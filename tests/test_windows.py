@@ -180,7 +180,7 @@ class TestOverTheWire:
         """Anything else among them is told at the call."""
         async with reached(KINDS[0], 5) as listing:
             with pytest.raises(TypeError, match="windows must hold Window objects, not tuple"):
-                listing.client.executions.walk_windows([(ZERO, ZERO + DAY)])  # type: ignore[list-item]
+                listing.client.executions.walk_windows([(ZERO, ZERO + DAY)])
 
     @pytest.mark.parametrize(
         ("arguments", "kind", "said"),

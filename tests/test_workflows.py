@@ -71,9 +71,9 @@ async def test_a_bulk_trigger_sends_one_to_ten_inputs() -> None:
             ]
             for wrong, error in (([], ValueError), ([{}] * 11, ValueError), ({}, TypeError), ("ab", TypeError)):
                 with pytest.raises(error, match="inputs must"):
-                    await client.workflows.bulk_trigger("wf", "v1", wrong)  # type: ignore[arg-type]
+                    await client.workflows.bulk_trigger("wf", "v1", wrong)
             with pytest.raises(TypeError, match=r"inputs\[1\] must be a mapping, not int"):
-                await client.workflows.bulk_trigger("wf", "v1", [{}, 1])  # type: ignore[list-item]
+                await client.workflows.bulk_trigger("wf", "v1", [{}, 1])
         async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
             await client.workflows.bulk_trigger("wf", "v1", [{}])
             assert server.targets[-1] == "/api/workflows/bulk-trigger/wf/v1"
@@ -92,16 +92,16 @@ async def test_a_workflow_is_made_as_its_edition_wants() -> None:
             with pytest.raises(ValueError, match="definition must be given in the compat edition"):
                 await client.workflows.create("N")
             with pytest.raises(TypeError, match="description must be a str"):
-                await client.workflows.create("N", STEPS, description=1)  # type: ignore[arg-type]
+                await client.workflows.create("N", STEPS, description=1)
         async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
             assert (await client.workflows.create("N")).workflow_id == "w"
             assert body(server) == {"name": "N"}
             with pytest.raises(ValueError, match="description is part of the compat edition only"):
                 await client.workflows.create("N", description="D")
             with pytest.raises(TypeError, match="name must be a str, not NoneType"):
-                await client.workflows.create(None)  # type: ignore[arg-type]
+                await client.workflows.create(None)
             with pytest.raises(TypeError, match="name must be a str, not NoneType"):
-                await client.workflows.rename("w", None)  # type: ignore[arg-type]
+                await client.workflows.rename("w", None)
 
 
 async def test_a_version_is_put_as_its_edition_wants() -> None:
@@ -118,7 +118,7 @@ async def test_a_version_is_put_as_its_edition_wants() -> None:
             await client.workflows.put_version("w", "v2", output_mapping={}, allowed_to_share=True)
             assert body(server) == {"output_mapping": {}, "allowed_to_share": True}
             with pytest.raises(TypeError, match="locked must be a bool, not str"):
-                await client.workflows.put_version("w", "v2", locked="yes")  # type: ignore[arg-type]
+                await client.workflows.put_version("w", "v2", locked="yes")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ async def test_models_are_walked_without_a_total() -> None:
         with pytest.raises(NotFoundError):
             await client.models.get("nothing")
         with pytest.raises(TypeError, match="slug must be a str"):
-            await client.models.get(None)  # type: ignore[arg-type]
+            await client.models.get(None)
         with pytest.raises(ValueError, match="limit must be between 1 and 500"):
             client.models.list(limit=501)
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress = Progress(sys.stderr if options.as_json else sys.stdout, lambda: retries.job)
         try:
             report = asyncio.run(_run(options, progress, retries))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # pragma: no cover - its test interrupts a process of its own
             print("\nstopped", file=sys.stderr)
             return INTERRUPTED
         except (StageError, OSError) as exc:

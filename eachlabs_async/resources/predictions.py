@@ -67,7 +67,7 @@ class Predictions:
     async def run(
         self,
         model: str,
-        input: Mapping[str, Any],  # noqa: A002
+        input: Mapping[str, Any],  # noqa: A002  # the wire's name
         *,
         version: str | None = None,
     ) -> FinishedPrediction:
