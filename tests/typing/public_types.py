@@ -148,8 +148,8 @@ async def emulated() -> None:
 
 
 async def refused(client: EachLabs) -> None:
-    client.executions.list(limit="10")  # type: ignore[arg-type]  # is what is tested
-    client.executions.list(look_behind=1)  # type: ignore[call-arg]  # is what is tested
-    client.workflow_executions.get_many([1, 2])  # type: ignore[list-item]  # is what is tested
-    await client.request("nowhere", "GET", "/")  # type: ignore[arg-type]  # is what is tested
-    EachLabs("key", COMPAT)  # type: ignore[call-arg]  # is what is tested
+    client.executions.list(limit="10")  # type: ignore[arg-type]  # that is what is tested
+    client.executions.list(look_behind=1)  # type: ignore[call-arg]  # that is what is tested
+    client.workflow_executions.get_many([1, 2])  # type: ignore[list-item]  # that is what is tested
+    await client.request("nowhere", "GET", "/")  # type: ignore[arg-type]  # that is what is tested
+    EachLabs("key", COMPAT)  # type: ignore[call-arg]  # that is what is tested
