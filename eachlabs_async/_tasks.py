@@ -66,13 +66,12 @@ class Awaited:
         except asyncio.CancelledError:
             if self._left is None or caller.cancelling() > asked + 1:
                 raise
+            raise RuntimeError(self._told) from None
         finally:
             self._caller = None
             if self._left is not None:
                 caller.uncancel()
-                if not self._left.done():
-                    self._left.set_result(None)
-        raise RuntimeError(self._told)
+                self._left.set_result(None)
 
     async def end(self) -> None:
         """End what is awaited, and whatever would be; it is gone when this returns."""
