@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard, cast
 
-from ._walk import Bookmark
+from ._bookmark import Bookmark
 
 VERSION: Final = 1
 TAKEN_OVER: Final = ("since", "until")

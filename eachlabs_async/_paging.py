@@ -29,6 +29,8 @@ from attrs import evolve, field, frozen
 
 from .errors import PaginationError
 
+Drift = Literal["dedupe", "resync", "raise"]
+DRIFT_MODES: Final[tuple[Drift, ...]] = ("dedupe", "resync", "raise")
 MAX_BARREN: Final = 4
 WINDOW_ROWS: Final = 10_000
 
@@ -351,6 +353,10 @@ class Window:
                 here.add(identity)
                 fresh.append(position)
         return fresh, seen
+
+    def holds(self, identity: str) -> bool:
+        """Say whether this id came before."""
+        return identity in self._recent or identity in self._older
 
     def add(self, ids: Sequence[str]) -> None:
         """Note that these came; an id that came before counts as come now."""

@@ -14,14 +14,16 @@ vanish before its place; it takes the same care where pages are asked for ahead,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Collection, Sequence
+from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import evolve
 
+from ._bookmark import Bookmark, Taken, WalkStats
 from ._paging import (
     WINDOW_ROWS,
     Ask,
+    Drift,
     Facts,
     Mark,
     PageShape,
@@ -38,50 +40,9 @@ from ._paging import (
 )
 from .errors import DriftError
 
-Drift = Literal["dedupe", "resync", "raise"]
-DRIFT_MODES: Final[tuple[Drift, ...]] = ("dedupe", "resync", "raise")
-
 MAX_STEPS_BACK: Final = 5
 ANCHORS: Final = 8
 """Ids that a bookmark keeps: the last that were handed out, in case the very last is gone when it is used."""
-
-
-@frozen
-class Bookmark:
-    """Where a walk stood: its start, the rows before its place, the last ids handed out, the total if exact."""
-
-    start: int
-    place: int
-    anchors: tuple[str, ...] = ()
-    total: int | None = None
-
-
-@frozen
-class Taken:
-    """A page that was taken: the positions of its rows to hand out, and whether the walk ends with it."""
-
-    fresh: list[int]
-    ended: bool
-
-
-@define
-class WalkStats:
-    """What a walk did so far; the object is kept up to date while the walk goes on.
-
-    `requests` counts pages asked for, `rows` those handed out, `duplicates` rows dropped because they came before
-    (the row that neighbours share by design not counted), `steps_back` how often the walk read again further up,
-    `drift_seen` the answers that showed that the listing moved, `longest_page` rows in the longest answer; `total`
-    is the last that was stated.
-    """
-
-    requests: int = 0
-    rows: int = 0
-    duplicates: int = 0
-    steps_back: int = 0
-    drift_seen: int = 0
-    longest_page: int = 0
-    total: int | None = None
-    total_is_exact: bool = False
 
 
 class Walk:
@@ -97,8 +58,11 @@ class Walk:
         ahead: int = 0,
         most: int | None = None,
         resume: Bookmark | None = None,
+        seen: Window | None = None,
+        before: Walk | None = None,
     ) -> None:
-        self.stats = WalkStats()
+        """Begin a walk; `seen` are rows that came already, `before` the walk of the block above this one."""
+        self.stats: WalkStats = WalkStats() if before is None else before.stats
         self._shape = shape
         self._drift = drift
         # `most` counts from where the walk goes on, `plan` from where it began.
@@ -113,8 +77,16 @@ class Walk:
         if resume is not None:
             standing = evolve(standing, place=resume.place - self._back, overlap=int(self._joined))
         self.standing = standing
+        if before is not None and before.standing.longest:
+            # The pages of a block are asked for at once: what the block above showed says how many there may be.
+            above = before.standing
+            total = None if above.total is None or not above.exact else max(above.total - above.place, size)
+            exact = total is not None
+            overlap = int(self._joined or not exact)
+            standing = evolve(standing, longest=above.longest, total=total, exact=exact, overlap=overlap)
+        self.standing = standing
         keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
-        self._window = Window(keep)
+        self._window = Window(keep) if seen is None else seen
         self._last = list(resume.anchors) if resume else []  # out, the lowest of them last
         self._below: list[str] = []  # out too, and perhaps still to be met
         self._window.add(self._last)
@@ -170,11 +142,13 @@ class Walk:
         *,
         exact: bool,
         stated_size: int | None = None,
+        barred: Collection[int] = (),
     ) -> Taken | None:
         """Take the answer to `ask`, which was asked when `asked_at` pages were taken; None to ask anew.
 
-        Raises `PaginationError` where the walk cannot go on, and `DriftError` where the listing moved in a way that
-        the drift mode does not accept or cannot mend.
+        The rows at the positions `barred` are not handed out, whether they came before or not. Raises
+        `PaginationError` where the walk cannot go on, and `DriftError` where the listing moved in a way that the drift
+        mode does not accept or cannot mend.
         """
         fresh, seen = self._window.unseen(ids)
         first_seen = seen[0] if seen else None
@@ -195,6 +169,8 @@ class Walk:
         elif above and not self._begun:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.standing.start - ask.offset]
+        if barred:
+            fresh = [position for position in fresh if position not in barred]
         facts = facts if facts.fresh == len(fresh) else evolve(facts, fresh=len(fresh))
         before = self._mark.end if self._mark is not None else self.standing.place + self._back
         repeats = not fresh and self._passed.issuperset(ids)

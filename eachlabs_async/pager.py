@@ -12,19 +12,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypedDict, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 from weakref import ref
-
-from attrs import define, field, frozen
 
 from . import _checkpoint
 from ._arguments import checked_callback, checked_count
-from ._paging import Ask
+from ._bookmark import Bookmark
+from ._bookmark import WalkStats as WalkStats
+from ._pages import Handing, Read, Step
+from ._pages import Page as Page
+from ._pages import WalkOptions as WalkOptions
+from ._paging import DRIFT_MODES, Ask
 from ._services import Call
 from ._session import Transport
 from ._tasks import Awaited, end, is_running
-from ._walk import DRIFT_MODES, Drift, Walk
-from ._walk import WalkStats as WalkStats
+from ._walk import Walk
 from ._wire import MAX_BODY_TEXT, Body, query
 from .endpoints import Endpoint
 from .errors import EachLabsError, PaginationError, ResponseDecodeError
@@ -33,79 +35,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
-
-
-@frozen(kw_only=True, eq=False)
-class Page(Generic[T]):
-    """One page of a walk.
-
-    `rows` are the rows that did not come before, `number` counts the pages handed out from 1, `offset` is the
-    position of the page's first row in the listing, `requested` the rows asked for. `total` is what the page
-    states, None where it states none, and only a count if `total_is_exact`, else a lower bound. `raw` is the
-    body as it came.
-    """
-
-    rows: list[T]
-    number: int
-    offset: int
-    requested: int
-    total: int | None
-    total_is_exact: bool
-    raw: bytes = field(repr=False)
-
-
-class WalkOptions(TypedDict, total=False):
-    """What every `list` takes besides its filters.
-
-    `max_rows` bounds the walk, from where it starts or resumes (None: all rows). `look_ahead` is how many pages, at
-    most, are asked for while one is in hand. `on_progress` is called with the walk's stats after each page.
-    `resume` is the checkpoint of an earlier walk with the same filters.
-
-    `drift` says what happens when the listing moves while it is walked:
-
-    - `"dedupe"` (the default) drops rows that come again because others were inserted before them, as long as
-      fewer than 10,000 enter between two requests. Rows can be missed where others vanish before the walk's place.
-    - `"resync"` gives every row that stays from the first request to the last exactly once, whatever is inserted or
-      removed: pages overlap by one row (at most 1/(limit - 1) more requests), and where that row is missing the
-      walk steps back and reads again. It remembers every id, some 0.15 KB a row. Listings by page number (`runs`)
-      step back when the total falls; a row that vanishes while another enters they cannot see.
-    - `"raise"` raises a `DriftError` with a checkpoint at the first sign of movement.
-    """
-
-    max_rows: int | None
-    look_ahead: int
-    on_progress: Callable[[WalkStats], object] | None
-    drift: Drift
-    resume: str | None
-
-
-@frozen
-class _Read(Generic[T]):
-    """An answer, decoded: what came for one `Ask`."""
-
-    rows: list[T]
-    ids: list[str]
-    total: int | None
-    exact: bool
-    stated_size: int | None
-    raw: bytes
-    ask: Ask
-    attempts: int
-
-
-@define
-class _Handing:
-    """The page whose rows are being handed out: where they stand, and how many of them are out."""
-
-    offset: int
-    positions: list[int]
-    ids: list[str]
-    handed: int = 0
-
-    @property
-    def place(self) -> int:
-        """The place behind the last row that is out."""
-        return self.offset + self.positions[self.handed - 1] + 1
 
 
 class Pager(Generic[T]):
@@ -168,13 +97,14 @@ class Pager(Generic[T]):
             resume=bookmark,
         )
         self._place = self._course.standing.place if bookmark is None else bookmark.place
-        self._page: _Handing | None = None
+        self._page: Handing | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._walked = False
         self._in_block = False
         self._walk: Callable[[], AsyncGenerator[Any, None] | None] | None = None
         self._awaited = Awaited("the walk was closed while a row was awaited")
-        self._ahead: dict[Ask, tuple[asyncio.Task[_Read[T]], int]] = {}
+        self._ahead: dict[Any, tuple[asyncio.Task[Read[T]], int]] = {}
+        self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its tries
         self.stats = self._course.stats
 
     def __repr__(self) -> str:
@@ -191,11 +121,13 @@ class Pager(Generic[T]):
         It holds at any moment, after a crash too: resuming loses no row and repeats none, also where rows were
         inserted in between.
         """
-        bookmark = self._course.bookmark(self._place)
+        return _checkpoint.write(self._endpoint.name, self._edition, self._filters | self._named, self._bookmark())
+
+    def _bookmark(self) -> Bookmark:
         page = self._page
         if page is not None and page.handed:
-            bookmark = self._course.bookmark(page.place, page.ids[: page.handed])
-        return _checkpoint.write(self._endpoint.name, self._edition, self._filters | self._named, bookmark)
+            return self._course.bookmark(page.place, page.ids[: page.handed])
+        return self._course.bookmark(self._place)
 
     # ---- ways to walk
 
@@ -273,77 +205,96 @@ class Pager(Generic[T]):
         """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
         if self._max_rows == 0:
             return
-        course, stats = self._course, self.stats
-        number = 0
-        read: _Read[T] | None = None
+        stats, number = self.stats, 0
         try:
             if self._pin is not None:
                 await self._awaited.result(self._pin(self._filters))
-            asks, ended = course.asks(self._look_ahead), False
-            while not ended:
-                ask, search = asks[0], course.search
-                read, asked_at = await self._answer(asks)
-                taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
-                asks = course.asks(self._look_ahead)
-                if taken is None:
-                    await self._keep(asks if course.search == search else [])
-                    continue
-                ended = taken.ended
-                fresh = taken.fresh
-                if self._max_rows is not None and stats.rows + len(fresh) >= self._max_rows:
-                    fresh, ended = fresh[: self._max_rows - stats.rows], True
-                rows, ids = read.rows, read.ids
-                if len(fresh) < len(rows):
-                    rows, ids = [rows[at] for at in fresh], [ids[at] for at in fresh]
-                handing = self._page = _Handing(ask.offset, fresh, ids)
-                # A page that `max_rows` cut short is not done: then the place is behind its last row.
-                place = course.standing.place if fresh == taken.fresh else ask.offset + fresh[-1] + 1
-                stats.rows += len(rows)
-                if ended:
-                    await self._drop(list(self._ahead))
-                elif self._look_ahead:
-                    await self._keep(asks[: self._look_ahead])
-                    self._ask_ahead(asks[: self._look_ahead])
-                if self._on_progress is not None:
-                    self._on_progress(stats)
-                if rows:
-                    number += 1
-                    if whole:
-                        handing.handed = len(rows)
-                    yield Page(
-                        rows=rows,
-                        number=number,
-                        offset=ask.offset,
-                        requested=ask.size,
-                        total=read.total,
-                        total_is_exact=read.exact,
-                        raw=read.raw,
-                    )
-                course.hand_out(ids)
-                self._page, self._place = None, place
-                # Gone before the next page comes, which then takes this one's place in memory and in the caches.
-                del taken, fresh, rows, ids, handing
-                read = None
+            async with aclosing(self._steps()) as steps:
+                async for step in steps:
+                    read, rows, ids = step.read, step.read.rows, step.read.ids
+                    if len(step.fresh) < len(rows):
+                        rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
+                    handing = self._page = Handing(step.ask.offset, step.fresh, ids, rows)
+                    stats.rows += len(rows)
+                    if self._on_progress is not None:
+                        self._on_progress(stats)
+                    if rows:
+                        number += 1
+                        if whole:
+                            handing.handed = len(rows)
+                        yield Page(
+                            rows=rows,
+                            number=number,
+                            offset=step.offset,
+                            requested=step.ask.size,
+                            total=read.total,
+                            total_is_exact=read.exact,
+                            raw=read.raw,
+                        )
+                    self._handed_out(step, handing)
+                    self._page = None
+                    # Gone before the next page comes, which then takes this one's place in memory and in the caches.
+                    del step, read, rows, ids, handing
         except EachLabsError as exc:
-            if isinstance(exc, PaginationError) and read is not None:
-                call = self._call(read.ask)  # Like the one that was answered, which who raised it did not know.
-                call.attempts = read.attempts
+            if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
+                call = self._call(self._answered[0])  # Like the one that was answered; who raised it did not know it.
+                call.attempts = self._answered[1]
                 self._transport.session.settled(call, exc)
             exc.checkpoint = self.checkpoint
             raise
         finally:
             await self._drop(list(self._ahead))
 
-    async def _answer(self, asks: list[Ask]) -> tuple[_Read[T], int]:
+    async def _steps(self) -> AsyncGenerator[Step[T], None]:
+        """Take one page after the other, asking ahead for those that follow."""
+        course = self._course
+        asks, ended = course.asks(self._look_ahead), False
+        while not ended:
+            ask, search = asks[0], course.search
+            read, asked_at = await self._answer(asks)
+            taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
+            asks = course.asks(self._look_ahead)
+            if taken is None:
+                await self._keep(asks if course.search == search else [])
+                continue
+            fresh, ended = self._cut(taken.fresh, taken.ended)
+            await self._prepare([] if ended else asks)
+            # A page that `max_rows` cut short is not done: then the place is behind its last row.
+            place = course.standing.place if fresh is taken.fresh else ask.offset + fresh[-1] + 1
+            yield Step(read, ask, fresh, ask.offset, place)
+            del taken, fresh, read
+
+    def _cut(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
+        """Cut the rows of a page to those that `max_rows` still allows, and say whether the walk ends with them."""
+        if self._max_rows is None or self.stats.rows + len(fresh) < self._max_rows:
+            return fresh, ended
+        left = self._max_rows - self.stats.rows
+        return (fresh if left == len(fresh) else fresh[:left]), True
+
+    async def _prepare(self, asks: list[Any]) -> None:
+        """Ask for what follows while a page is handed out, and drop what does not."""
+        if self._look_ahead:
+            await self._keep(asks[: self._look_ahead])
+            self._ask_ahead(asks[: self._look_ahead])
+
+    def _handed_out(self, step: Step[T], handing: Handing) -> None:
+        """Note that all rows of a page that were wanted are out."""
+        self._course.hand_out(handing.ids)
+        self._place = step.place
+
+    async def _answer(self, asks: list[Ask]) -> tuple[Read[T], int]:
         """Wait for the answer to the first of `asks`, with the others on their way; and when it was asked for."""
         self._awaited.check()
         self._ask_ahead(asks[1:])
         wanted, asked_at = asks[0], self._course.taken
         if wanted not in self._ahead:
-            return await self._awaited.result(self._fetch(wanted)), asked_at
+            read = await self._awaited.result(self._fetch(wanted))
+            self._answered = wanted, read.attempts
+            return read, asked_at
         task, asked_at = self._ahead[wanted]
         read = await self._awaited.result(task)
         self._ahead.pop(wanted, None)
+        self._answered = wanted, read.attempts
         return read, asked_at
 
     def _ask_ahead(self, asks: list[Ask]) -> None:
@@ -371,7 +322,7 @@ class Pager(Generic[T]):
         text = f"{filters}&{window}" if filters else window
         return self._transport.call(self._endpoint, self._path, text, crowd=self._look_ahead > 0)
 
-    async def _fetch(self, ask: Ask) -> _Read[T]:
+    async def _fetch(self, ask: Ask) -> Read[T]:
         self.stats.requests += 1
         call, shape = self._call(ask), self._shape
         body = Body(await self._transport.send(call))
@@ -387,7 +338,7 @@ class Pager(Generic[T]):
                     call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
                 )
             rows = []
-        return _Read(
+        return Read(
             rows,
             list(map(self._identity, rows)),
             total,

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async import EachLabs
+from eachlabs_async._bookmark import Bookmark
 from eachlabs_async._checkpoint import VERSION, read, write
-from eachlabs_async._walk import ANCHORS, Bookmark
+from eachlabs_async._walk import ANCHORS
 from eachlabs_async.emulator import Emulator
 
 FILTERS = {"model": "flux", "status": None, "since": None, "until": None}

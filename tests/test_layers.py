@@ -21,8 +21,8 @@ PURE = [
     {"_retry", "_paging"},
     {"hosts"},
     {"endpoints"},
-    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes", "_cap"},
-    {"_checkpoint", "_requests"},
+    {"_arguments", "_bookmark", "_claims", "_frontier", "_keys", "_polling", "outcomes", "_cap"},
+    {"_checkpoint", "_cursor_walk", "_pages", "_requests", "_walk"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""
 
@@ -34,6 +34,7 @@ ROWS = [
     {"_session"},
     {"_jobs", "_uploads"},
     {"pager", "bulk"},
+    {"_execution_pager"},
     {"windows", "_creating"},
     {"_map_run"},
     {"_settled"},

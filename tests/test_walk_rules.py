@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
 
+from eachlabs_async._bookmark import Bookmark
 from eachlabs_async._checkpoint import read, write
 from eachlabs_async._paging import Ask
-from eachlabs_async._walk import ANCHORS, Bookmark, Walk
+from eachlabs_async._walk import ANCHORS, Walk
 from eachlabs_async.errors import DriftError, PaginationError
 
 
