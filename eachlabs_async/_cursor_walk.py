@@ -77,6 +77,7 @@ class _Chain:
     cursor: str | None = None
     more: bool = True
     used: Window = field(factory=lambda: Window(_CURSORS_KEPT))
+    last: datetime | None = None  # the time of the last row that was taken
     broken: str = ""
 
     @property
@@ -107,7 +108,7 @@ class CursorWalk:
         self._numbers = 0
         self._repeated = self._empty = 0  # pages in a row without a new row
         self._began_anew = 0  # since the last new row
-        self._allowed = 0  # pages of known rows that may come besides, where the walk reads from the top again
+        self._allowed = 0  # pages of known rows that may come besides, where rows are read again
         # How dense the rows are: of the last spans, the rows and the seconds.
         self._recent: deque[tuple[int, float]] = deque(maxlen=8)
         self._full = 0.85  # how full a page is planned to be
@@ -121,8 +122,14 @@ class CursorWalk:
             self._bounded, self._oldest = True, oldest
             self._since = rfc3339(oldest) if oldest is not None else None
 
+    def _begin_seam(self) -> None:
+        frontier = self._frontier
+        frontier.begin_seam()
+        again = frontier.ties if frontier.at is not None and frontier.ordered else self._stats.rows
+        self._allowed = again // self._size + 1
+
     def _begin(self, at: datetime | None) -> None:
-        self._frontier.begin_seam()
+        self._begin_seam()
         self._line = [self._chain(at, self._oldest)]
 
     def _chain(self, until: datetime | None, since: datetime | None) -> _Chain:
@@ -145,7 +152,7 @@ class CursorWalk:
         """
         while len(self._line) > 1 and self._is_done(self._line[0]):
             self._line.pop(0)
-            self._frontier.begin_seam()
+            self._begin_seam()
         first = self._line[0]
         if needed and isinstance(first, _Chain) and first.broken and not first.waiting:
             raise PaginationError(first.broken)
@@ -287,7 +294,11 @@ class CursorWalk:
         taken = frontier.take(times, coming)
         stats.duplicates += len(seen) if ask.page else 0
         frontier.seen.add([identity for at, identity in enumerate(ids) if at not in below] if below else ids)
-        self._count(chain, ask, len(ids), new=bool(fresh), coming=bool(coming))
+        last = times[-1] if times else None
+        # A seam can be pages long: what goes further down gets somewhere.
+        down = last is not None and chain.last is not None and last < chain.last
+        chain.last = last
+        self._count(chain, ask, len(ids), new=bool(fresh) or down, coming=bool(coming))
         if chain.more and not chain.broken:
             if ask.page == 0 and self._is_ignored(ask, times):
                 self._read_whole()
@@ -315,17 +326,17 @@ class CursorWalk:
 
     @staticmethod
     def _is_ignored(ask: CursorAsk, times: Sequence[datetime | None]) -> bool:
-        """Say whether all rows of a page are newer than it was asked for: then the service does not heed `to`."""
+        """Say whether a page has newer rows than were asked for: then the service does not heed `to`."""
         if ask.until is None or not times:
             return False
-        least = datetime.fromisoformat(ask.until) + MARGIN
-        return all(time is not None and time > least for time in times)
+        newest = datetime.fromisoformat(ask.until) + MARGIN
+        return any(time is not None and time > newest for time in times)
 
     def _read_whole(self) -> None:
         """Read one chain from the top, past what is known: no span can be asked for."""
         self._ahead = False
+        self._begin_seam()
         self._allowed = self._stats.rows // self._size + 1
-        self._frontier.begin_seam()
         self._line = [self._chain(None, self._oldest)]
 
     def begin_anew(self) -> bool:
@@ -338,6 +349,6 @@ class CursorWalk:
         if at is None:
             self._read_whole()
             return True
-        self._frontier.begin_seam()
+        self._begin_seam()
         self._line[0] = self._chain(at, chain.since)
         return True

@@ -69,6 +69,8 @@ class Read(Generic[T]):
     raw: bytes
     ask: Any
     attempts: int
+    more: bool | None = None
+    cursor: str | None = None
 
 
 @frozen

@@ -84,10 +84,14 @@ class Service:
         self.pause = pause
         self.routes: dict[bool, Route] = {}
 
-    def url(self, path: str, query: str = "") -> URL:
-        """Give the URL of an encoded path below the base, with an encoded query."""
+    def url(self, path: str, query: str = "", version: int = 1) -> URL:
+        """Give the URL of an encoded path below the base, with an encoded query.
+
+        A base ends in `/v1`; other versions of the API are its neighbours.
+        """
+        prefix = self.prefix if version == 1 else f"{self.prefix.removesuffix('/v1')}/v{version}"
         return URL.build(
-            scheme=self._scheme, authority=self._authority, path=self.prefix + path, query_string=query, encoded=True
+            scheme=self._scheme, authority=self._authority, path=prefix + path, query_string=query, encoded=True
         )
 
     def urls(self, query: str) -> Callable[[str], URL]:
@@ -174,6 +178,8 @@ class Session:
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
         self.closed = False
+        # Which of the two listings of executions the service refused, and how.
+        self.refused_listings: dict[str, APIStatusError] = {}
         self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}

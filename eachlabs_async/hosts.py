@@ -17,6 +17,7 @@ from .errors import ConfigurationError
 
 Auth = Literal["x-api-key", "bearer"]
 Edition = Literal["compat", "unified"]
+ExecutionsBy = Literal["auto", "cursor", "seek"]
 ServiceName = Literal["api", "workflows", "flows", "runs"]
 
 EDITION_VARIABLE = "EACHLABS_EDITION"
@@ -72,6 +73,11 @@ def _checked_edition(_: object, attribute: object, value: object) -> None:
         raise ConfigurationError(f"edition must be 'compat' or 'unified', not {value!r}")
 
 
+def _checked_executions_by(_: object, attribute: object, value: object) -> None:
+    if value not in ("auto", "cursor", "seek"):
+        raise ConfigurationError(f"executions_by must be 'auto', 'cursor' or 'seek', not {value!r}")
+
+
 def _checked_service(_: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, Service):
         raise TypeError(f"{attribute.name} must be a Service, not {type(value).__name__}")
@@ -79,13 +85,19 @@ def _checked_service(_: object, attribute: Any, value: Any) -> None:
 
 @frozen(kw_only=True)
 class Hosts:
-    """The four services of one edition; the edition chooses between documented paths where they differ."""
+    """The four services of one edition; the edition chooses between documented paths where they differ.
+
+    `executions_by` says how executions are listed: `"cursor"` by `/v2/executions`, `"seek"` by `/v1/executions`, which
+    serves a thousand rows for one span of time. `"auto"` takes the first in the unified edition and the second in
+    compat, and the other one where the service refuses that.
+    """
 
     api: Service = field(validator=_checked_service)
     workflows: Service = field(validator=_checked_service)
     flows: Service = field(validator=_checked_service)
     runs: Service = field(validator=_checked_service)
     edition: Edition = field(default="compat", validator=_checked_edition)
+    executions_by: ExecutionsBy = field(default="auto", validator=_checked_executions_by)
 
     def service(self, name: ServiceName) -> Service:
         """Give the service called `name` (`"api"`, `"workflows"`, `"flows"` or `"runs"`)."""

@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
 from types import TracebackType
@@ -22,7 +22,7 @@ from ._bookmark import WalkStats as WalkStats
 from ._pages import Handing, Read, Step
 from ._pages import Page as Page
 from ._pages import WalkOptions as WalkOptions
-from ._paging import DRIFT_MODES, Ask
+from ._paging import DRIFT_MODES, Ask, Drift
 from ._services import Call
 from ._session import Transport
 from ._tasks import Awaited, end, is_running
@@ -77,6 +77,7 @@ class Pager(Generic[T]):
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
         self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
         self._pin = pin
+        self._drift: Drift = drift
         bookmark = None
         if resume is not None:
             bookmark, self._filters = _checkpoint.read(
@@ -87,6 +88,7 @@ class Pager(Generic[T]):
                 self._pin = None  # What was pinned then stands in the checkpoint; before the first row it may not.
             if start not in (0, bookmark.start):
                 raise ValueError(f"resume is the checkpoint of a walk from row {bookmark.start}, not from row {start}")
+        self._resumed = bookmark
         self._course = Walk(
             self._shape,
             start=start,
@@ -111,7 +113,8 @@ class Pager(Generic[T]):
         return f"<Pager of {self._endpoint.name}: {self.stats.rows} rows so far>"
 
     @property
-    def _edition(self) -> str:
+    def _edition(self) -> str | None:
+        """The edition that a checkpoint is bound to."""
         return self._transport.session.hosts.edition
 
     @property
@@ -214,7 +217,7 @@ class Pager(Generic[T]):
                     read, rows, ids = step.read, step.read.rows, step.read.ids
                     if len(step.fresh) < len(rows):
                         rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
-                    handing = self._page = Handing(step.ask.offset, step.fresh, ids, rows)
+                    handing = self._page = Handing(step.offset, step.fresh, ids, rows)
                     stats.rows += len(rows)
                     if self._on_progress is not None:
                         self._on_progress(stats)
@@ -271,7 +274,7 @@ class Pager(Generic[T]):
         left = self._max_rows - self.stats.rows
         return (fresh if left == len(fresh) else fresh[:left]), True
 
-    async def _prepare(self, asks: list[Any]) -> None:
+    async def _prepare(self, asks: Sequence[Any]) -> None:
         """Ask for what follows while a page is handed out, and drop what does not."""
         if self._look_ahead:
             await self._keep(asks[: self._look_ahead])
@@ -282,7 +285,7 @@ class Pager(Generic[T]):
         self._course.hand_out(handing.ids)
         self._place = step.place
 
-    async def _answer(self, asks: list[Ask]) -> tuple[Read[T], int]:
+    async def _answer(self, asks: Sequence[Any]) -> tuple[Read[T], int]:
         """Wait for the answer to the first of `asks`, with the others on their way; and when it was asked for."""
         self._awaited.check()
         self._ask_ahead(asks[1:])
@@ -297,17 +300,17 @@ class Pager(Generic[T]):
         self._answered = wanted, read.attempts
         return read, asked_at
 
-    def _ask_ahead(self, asks: list[Ask]) -> None:
+    def _ask_ahead(self, asks: Sequence[Any]) -> None:
         for ask in asks:
             if ask not in self._ahead:
                 self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
 
-    async def _keep(self, asks: list[Ask]) -> None:
+    async def _keep(self, asks: Sequence[Any]) -> None:
         """Drop what nobody wants any more before more is asked for: both together would be beyond the look-ahead."""
         if stale := [ask for ask in self._ahead if ask not in asks]:
             await self._drop(stale)
 
-    async def _drop(self, asks: list[Ask]) -> None:
+    async def _drop(self, asks: Sequence[Any]) -> None:
         tasks = [self._ahead[ask][0] for ask in asks if ask in self._ahead]
         if tasks:
             # They stay listed until they have ended, so that whoever else ends the walk meanwhile waits for them too.

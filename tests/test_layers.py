@@ -34,6 +34,7 @@ ROWS = [
     {"_session"},
     {"_jobs", "_uploads"},
     {"pager", "bulk"},
+    {"_listing_choice"},
     {"_execution_pager"},
     {"windows", "_creating"},
     {"_map_run"},

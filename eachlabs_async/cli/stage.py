@@ -18,7 +18,7 @@ from attrs import asdict, frozen
 
 from ..emulator import Emulator, Fault
 from ..emulator.state import State
-from ..hosts import Hosts, Service
+from ..hosts import SERVICE_NAMES, Hosts, Service
 
 __all__ = ["Settings", "Stage", "StageError", "main"]
 
@@ -185,8 +185,8 @@ class Stage:
 
 
 def _hosts(fields: dict[str, Any]) -> Hosts:
-    edition = fields.pop("edition")
-    return Hosts(edition=edition, **{name: Service(**service) for name, service in fields.items()})
+    services: dict[str, Any] = {name: Service(**fields[name]) for name in SERVICE_NAMES}
+    return Hosts(edition=fields["edition"], executions_by=fields["executions_by"], **services)
 
 
 if __name__ == "__main__":  # pragma: no cover - in the child

@@ -34,3 +34,13 @@ class ExecutionList:
     executions: list[Execution] | None
     total_count: int | None = None
     total_capped: bool | None = None
+
+
+@frozen(kw_only=True)
+class ExecutionCursorPage:
+    """A page of `GET /v2/executions`; `has_more` alone says whether another one follows."""
+
+    executions: list[Execution] | None
+    limit: int | None = None
+    has_more: bool | None = None
+    next_cursor: str | None = None

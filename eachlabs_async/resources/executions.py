@@ -15,6 +15,7 @@ from .._arguments import (
     checked_words,
     rfc3339,
 )
+from .._execution_pager import ExecutionPager
 from .._session import Transport
 from .._wire import http_date, query
 from ..endpoints import LIST_EXECUTIONS
@@ -78,10 +79,8 @@ class Executions:
         `EachLabsError`.
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
-        return Pager(
+        return ExecutionPager(
             self._transport,
-            LIST_EXECUTIONS,
-            LIST_EXECUTIONS.expand(self._transport.session.hosts.edition),
             {**filters, "since": checked_time("since", since), "until": checked_time("until", until)},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
@@ -136,14 +135,10 @@ class Executions:
 
         def make_pager(window: Window) -> Pager[Execution]:
             since, until = window.wider
-            return Pager(
+            return ExecutionPager(
                 self._transport,
-                LIST_EXECUTIONS,
-                LIST_EXECUTIONS.expand(self._transport.session.hosts.edition),
                 {**window.filters, "since": rfc3339(since), "until": rfc3339(until)},
-                start=0,
                 size=MAX_LIMIT,
-                walk={},
             )
 
         return WindowWalk(
