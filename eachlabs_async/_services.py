@@ -84,10 +84,14 @@ class Service:
         self.pause = pause
         self.routes: dict[bool, Route] = {}
 
-    def url(self, path: str, query: str = "") -> URL:
-        """Give the URL of an encoded path below the base, with an encoded query."""
+    def url(self, path: str, query: str = "", version: int = 1) -> URL:
+        """Give the URL of an encoded path below the base, with an encoded query.
+
+        A `version` other than 1 goes below the base's sibling: `/v2` in the place of its last `/v1`, or behind it.
+        """
+        prefix = self.prefix if version == 1 else f"{self.prefix.removesuffix('/v1')}/v{version}"
         return URL.build(
-            scheme=self._scheme, authority=self._authority, path=self.prefix + path, query_string=query, encoded=True
+            scheme=self._scheme, authority=self._authority, path=prefix + path, query_string=query, encoded=True
         )
 
     def urls(self, query: str) -> Callable[[str], URL]:

@@ -78,7 +78,7 @@ class Transport:
         return Call(
             service,
             endpoint.method,
-            service.url(path, query),
+            service.url(path, query, endpoint.version),
             body=body,
             creating=not endpoint.repeatable,
             crowd=crowd,

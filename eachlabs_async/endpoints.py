@@ -29,6 +29,8 @@ class Endpoint:
     that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
     the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
     query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
+    `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`, and 2 means the
+    `/v2` beside it. `serves` names the public method that makes the call, where that has another name.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Endpoint:
     page: PageShape | None = field(default=None)
     key: KeyPlace = "header"
     least_hold: str = ""
+    version: int = 1
+    serves: str = ""
 
     def path(self, edition: Edition) -> str | None:
         """Give the path template of `edition`, None where that edition lacks the call."""
@@ -77,6 +81,16 @@ LIST_EXECUTIONS: Final = Endpoint(
         capped="total_capped",
         words={"since": "from", "until": "to"},
     ),
+)
+LIST_EXECUTIONS_BY_CURSOR: Final = Endpoint(
+    name="executions.list_by_cursor",
+    serves="executions.list",
+    service="api",
+    method="GET",
+    compat="/executions",
+    unified="/executions",
+    version=2,
+    answer=records.ExecutionCursorPage,
 )
 LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     name="workflow_executions.list",
@@ -321,6 +335,7 @@ DELETE_FILE: Final = Endpoint(
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     LIST_EXECUTIONS,
+    LIST_EXECUTIONS_BY_CURSOR,
     LIST_WORKFLOW_EXECUTIONS,
     GET_WORKFLOW_EXECUTION,
     GET_FLOW_EXECUTION,

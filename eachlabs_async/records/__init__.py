@@ -24,6 +24,7 @@ from .deliveries import (
 )
 from .executions import (
     Execution,
+    ExecutionCursorPage,
     ExecutionList,
 )
 from .flows import (
@@ -70,6 +71,7 @@ __all__ = [
     "CancelledPrediction",
     "CreatedPrediction",
     "Execution",
+    "ExecutionCursorPage",
     "ExecutionList",
     "FinishedPrediction",
     "FlowExecution",

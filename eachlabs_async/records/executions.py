@@ -34,3 +34,13 @@ class ExecutionList:
     executions: list[Execution] | None
     total_count: int | None = None
     total_capped: bool | None = None
+
+
+@frozen(kw_only=True)
+class ExecutionCursorPage:
+    """A page of `GET /v2/executions`; rows go on while `has_more` is true, from `next_cursor` on."""
+
+    executions: list[Execution] | None
+    limit: int | None = None
+    has_more: bool | None = None
+    next_cursor: str | None = None
