@@ -87,7 +87,7 @@ class Service:
     def url(self, path: str, query: str = "", version: int = 1) -> URL:
         """Give the URL of an encoded path below the base, with an encoded query.
 
-        A base ends in `/v1`; other versions of the API are its neighbours.
+        A `version` other than 1 goes below the base's sibling: `/v2` in the place of its last `/v1`, or behind it.
         """
         prefix = self.prefix if version == 1 else f"{self.prefix.removesuffix('/v1')}/v{version}"
         return URL.build(
@@ -178,8 +178,6 @@ class Session:
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
         self.closed = False
-        # Which of the two listings of executions the service refused, and how.
-        self.refused_listings: dict[str, APIStatusError] = {}
         self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}

@@ -29,8 +29,8 @@ class Endpoint:
     that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
     the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
     query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
-    `serves` is the public method that uses the row, where that is not its own name. `version` is the version of the
-    API whose prefix the path goes below: the base URL of a service ends in `/v1`, 2 stands for `/v2` beside it.
+    `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`, and 2 means the
+    `/v2` beside it. `serves` names the public method that makes the call, where that has another name.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Endpoint:
     page: PageShape | None = field(default=None)
     key: KeyPlace = "header"
     least_hold: str = ""
-    serves: str = ""
     version: int = 1
+    serves: str = ""
 
     def path(self, edition: Edition) -> str | None:
         """Give the path template of `edition`, None where that edition lacks the call."""
@@ -84,13 +84,13 @@ LIST_EXECUTIONS: Final = Endpoint(
 )
 LIST_EXECUTIONS_BY_CURSOR: Final = Endpoint(
     name="executions.list_by_cursor",
+    serves="executions.list",
     service="api",
     method="GET",
     compat="/executions",
     unified="/executions",
-    answer=records.ExecutionCursorPage,
-    serves="executions.list",
     version=2,
+    answer=records.ExecutionCursorPage,
 )
 LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     name="workflow_executions.list",

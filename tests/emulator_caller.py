@@ -24,6 +24,7 @@ class Caller:
         method: str = "GET",
         json: Any = None,
         keyless: bool = False,
+        version: int = 1,
         **query: Any,
     ) -> tuple[int, Any]:
         hosts = self.emulator.hosts if edition == "compat" else self.emulator.unified_hosts
@@ -32,9 +33,8 @@ class Caller:
         headers = {"X-API-Key": key} if host.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
         if keyless:
             headers = {}
-        async with self.session.request(
-            method, host.base_url + path, params=query, headers=headers, json=json
-        ) as answer:
+        base = host.base_url if version == 1 else f"{host.base_url.removesuffix('/v1')}/v{version}"
+        async with self.session.request(method, base + path, params=query, headers=headers, json=json) as answer:
             return answer.status, await answer.json() if answer.content_length else None
 
     async def good(self, service: str, path: str, **options: Any) -> Any:

@@ -50,7 +50,8 @@ async def test_every_endpoint_is_routed_in_each_edition_that_has_it(emulator: Em
             if template is None:
                 continue
             path = re.sub(r"\{\w+\}", "x%2Fy%7Bz", template)
-            await caller.ask(endpoint.service, path, edition=edition, method=endpoint.method)
+            how = {"edition": edition, "method": endpoint.method, "version": endpoint.version}
+            await caller.ask(endpoint.service, path, **how)
             assert emulator.log[-1].endpoint == endpoint.name
             # The header is not read where the key belongs into the body.
             assert emulator.log[-1].key == ("wrong" if endpoint.key == "body" else "right")

@@ -14,6 +14,7 @@ from raw_server import RawServer, client_of
 from eachlabs_async import _services
 from eachlabs_async._services import Pause, Service
 from eachlabs_async._wire import query, segment
+from eachlabs_async.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 
 BASES = ["https://h.example", "https://h.example/v1", "https://h.example:8443/a/b%20c/", "http://[::1]:81/v1"]
 IDS = [
@@ -63,6 +64,33 @@ def test_both_ways_make_the_same_urls(keeps_query: bool, base: str, given_query:
         assert (url.raw_path, url.raw_query_string, url.raw_fragment) == (whole.raw_path, given_query, "")
         assert (url.origin(), url.authority) == (whole.origin(), whole.authority)
         assert unquote(url.raw_path.split("/")[-2]) == one
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("https://h.example/v1", "https://h.example/v2/things?a=1"),
+        ("https://h.example:8443/a/api/v1/", "https://h.example:8443/a/api/v2/things?a=1"),
+        ("https://h.example", "https://h.example/v2/things?a=1"),
+        ("https://h.example/proxy", "https://h.example/proxy/v2/things?a=1"),
+        ("https://h.example/v10", "https://h.example/v10/v2/things?a=1"),
+        ("https://h.example/av1", "https://h.example/av1/v2/things?a=1"),
+        ("http://[::1]:81/v1/v1", "http://[::1]:81/v1/v2/things?a=1"),
+    ],
+)
+def test_a_path_of_the_second_version_goes_below_the_sibling_of_the_base(base: str, expected: str) -> None:
+    """The last `/v1` alone becomes `/v2`; a base that does not end so gets it appended."""
+    assert str(service(base).url("/things", "a=1", 2)) == expected
+    assert str(service(base).url("/things", "a=1")) == f"{base.rstrip('/')}/things?a=1"
+
+
+async def test_a_call_of_the_second_version_arrives_below_the_sibling() -> None:
+    """The version of an endpoint's row reaches the wire; others stay below the base."""
+    async with RawServer() as server, client_of(server) as client:
+        base = client._session.service("api").prefix
+        for endpoint in (LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR):
+            await client._transport.send(client._transport.call(endpoint, "/executions", "limit=1"))
+    assert server.targets == [f"{base}/executions?limit=1", f"{base.removesuffix('/v1')}/v2/executions?limit=1"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(QUERIES), st.sampled_from(BASES))

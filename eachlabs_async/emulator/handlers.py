@@ -62,6 +62,22 @@ async def _list_executions(state: State, call: Call) -> Answer:
     return Answer(200, envelope("executions", part, rest))
 
 
+async def _list_executions_by_cursor(state: State, call: Call) -> Answer:
+    limit, stated = call.applied(whole(call.query, "limit", 20, 1, 100))
+    words(call.query, "status", _UNIFIED_STATUSES)
+    rows = state.executions.select(*_execution_filter(state, call))
+    start = 0
+    if cursor := call.query.get("cursor", ""):
+        places = [number for number, row in enumerate(rows, 1) if row["id"] == cursor]
+        if not places:
+            return refusal(400, "invalid cursor")
+        start = places[0]
+    page = rows[start : start + limit]
+    more = start + limit < len(rows)
+    rest = {"limit": stated, "has_more": more, "next_cursor": page[-1]["id"] if more else None}
+    return Answer(200, envelope("executions", joined(state.executions, page), rest))
+
+
 async def _list_workflow_executions(state: State, call: Call) -> Answer:
     limit, stated = call.applied(whole(call.query, "limit", 50, 1, 100))
     offset = whole(call.query, "offset", 0, 0)
@@ -221,6 +237,7 @@ def _refusing(handler: Handler) -> Handler:
 
 _ALL: Final[dict[str, Handler]] = {
     "executions.list": _list_executions,
+    "executions.list_by_cursor": _list_executions_by_cursor,
     "workflow_executions.list": _list_workflow_executions,
     "workflow_executions.get": _get_workflow_execution,
     "flow_executions.get": _get_flow_execution,

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from ..endpoints import Endpoint
 from ..hosts import Auth, Edition, Hosts, Service, ServiceName
 
-__all__ = ["PREFIXES", "auth_of", "hosts_at"]
+__all__ = ["PREFIXES", "auth_of", "hosts_at", "prefix_of"]
 
 PREFIXES: Final[Mapping[Edition, Mapping[ServiceName, str]]] = {
     "compat": {
@@ -28,6 +29,12 @@ PREFIXES: Final[Mapping[Edition, Mapping[ServiceName, str]]] = {
     },
 }
 """The path prefix of each service, on the one origin of the emulator."""
+
+
+def prefix_of(endpoint: Endpoint, edition: Edition) -> str:
+    """Give the path prefix of an endpoint: that of its service, or the sibling of another version."""
+    prefix = PREFIXES[edition][endpoint.service]
+    return prefix if endpoint.version == 1 else f"{prefix.removesuffix('/v1')}/v{endpoint.version}"
 
 
 def auth_of(edition: Edition, service: ServiceName) -> Auth:

@@ -25,7 +25,7 @@ from .handlers import HANDLERS
 from .journal import STORAGE, UNROUTED, Journal, Seen, judged_key, key_in_body
 from .live import Live, LiveOptions
 from .moves import Moves, Moving
-from .places import PREFIXES, auth_of, hosts_at
+from .places import PREFIXES, auth_of, hosts_at, prefix_of
 
 __all__ = ["Emulator"]
 
@@ -213,7 +213,7 @@ class Emulator(Live):
             had = [(endpoint, path) for endpoint in ENDPOINTS if (path := endpoint.path(edition)) is not None]
             for endpoint, template in had:
                 # An id is any one encoded segment, whatever is in it.
-                path = PREFIXES[edition][endpoint.service] + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", template)
+                path = prefix_of(endpoint, edition) + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", template)
                 # Flows and runs are the same in both editions: one route serves them.
                 routes.setdefault((endpoint.method, path), self._route(endpoint, edition))
         for name, method, path in zip(STORAGE, ("PUT", "GET"), ("uploads", "public"), strict=True):

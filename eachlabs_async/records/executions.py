@@ -38,7 +38,7 @@ class ExecutionList:
 
 @frozen(kw_only=True)
 class ExecutionCursorPage:
-    """A page of `GET /v2/executions`; `has_more` alone says whether another one follows."""
+    """A page of `GET /v2/executions`; rows go on while `has_more` is true, from `next_cursor` on."""
 
     executions: list[Execution] | None
     limit: int | None = None
