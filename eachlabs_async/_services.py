@@ -178,6 +178,8 @@ class Session:
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
         self.closed = False
+        # Which of the two listings of executions the service refused, and how.
+        self.refused_listings: dict[str, APIStatusError] = {}
         self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
