@@ -17,7 +17,7 @@ from ._arguments import checked_moment, rfc3339
 from ._bookmark import Bookmark
 from ._cursor_walk import CursorAsk, CursorWalk
 from ._frontier import MARGIN, SPAN_BY_DEFAULT, Frontier, lowest
-from ._listing_choice import ListingChoice, is_refused
+from ._listing_choice import ListingChoice, is_refused, is_too_deep
 from ._pages import Handing, Read, Step, WalkOptions
 from ._paging import WINDOW_ROWS, Ask, Window
 from ._services import Call
@@ -112,8 +112,9 @@ class ExecutionPager(Pager[Execution]):
 
     @property
     def _since(self) -> str | None:
-        since = self._filters.get("since")
-        return str(since) if since is not None else None if self._bottom is None else rfc3339(self._bottom)
+        if (since := self._filters.get("since")) is not None:
+            return str(since)
+        return None if self._bottom is None else rfc3339(self._bottom)
 
     # ---- the checkpoint
 
@@ -238,9 +239,10 @@ class ExecutionPager(Pager[Execution]):
             try:
                 read, asked_at = await self._answer(asks)
             except APIStatusError as exc:
-                if is_refused(exc, "seek", self._transport.session) and not (exc.status == 400 and ask.offset):
+                deep = is_too_deep(exc)
+                if is_refused(exc, "seek", self._transport.session) or (deep and not ask.offset):
                     raise _RefusedError(exc) from None
-                if exc.status != 400 or not ask.offset:
+                if not deep:
                     raise
                 # It serves less than was thought: what it still does is the depth of a block.
                 await self._drop(list(self._ahead))
@@ -387,15 +389,5 @@ class ExecutionPager(Pager[Execution]):
         body = Body(await self._transport.send(call))
         page = await self._transport.read(call, body, ExecutionCursorPage)
         rows = page.executions or []
-        return Read(
-            rows,
-            [row.id for row in rows],
-            None,
-            False,
-            page.limit,
-            body,
-            ask,
-            call.attempts,
-            page.has_more,
-            page.next_cursor,
-        )
+        ids = [row.id for row in rows]
+        return Read(rows, ids, None, False, page.limit, body, ask, call.attempts, page.has_more, page.next_cursor)

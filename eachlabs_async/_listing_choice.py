@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final, Literal
 
 from ._services import Session
@@ -13,6 +14,7 @@ Way = Literal["cursor", "seek"]
 log: Final = logging.getLogger("eachlabs_async")
 
 _GONE: Final = frozenset({404, 405, 410, 501})
+_TOO_DEEP: Final = re.compile("/v2/executions|pagination|offset|limited to")
 _OTHER: Final[dict[Way, Way]] = {"cursor": "seek", "seek": "cursor"}
 _SHOWN: Final[dict[Way, str]] = {"cursor": "/v2/executions, by cursor", "seek": "/v1/executions, by seeking"}
 
@@ -25,9 +27,12 @@ def is_refused(failure: APIStatusError, way: Way, session: Session) -> bool:
     """
     if failure.status == 401:
         return way == "cursor" and session.hosts.api.auth == "x-api-key"
-    if failure.status == 400:
-        return way == "seek" and "/v2/executions" in failure.message
     return failure.status in _GONE
+
+
+def is_too_deep(failure: APIStatusError) -> bool:
+    """Say whether an answer means that `/v1/executions` does not serve rows that far down."""
+    return failure.status == 400 and _TOO_DEEP.search(failure.message) is not None
 
 
 class ListingChoice:

@@ -203,7 +203,8 @@ class Server:
                 "wrong_keys": self.wrong_keys,
                 "ids": [self.identity(row) for row in reversed(self.rows)],
                 "vanished": self.vanished,
-                "log": self.log, "made": self.made,
+                "log": self.log,
+                "made": self.made,
             }
         if path == "/reset":
             self.asked.clear()

@@ -87,7 +87,7 @@ async def test_a_resumed_walk_is_not_pinned_again(kind: str) -> None:
         for again in (True, False):
             rest = await listing.list(10, snapshot=again, resume=pager.checkpoint).collect()
             assert ids_of(rows + rest) == there
-        assert {seen.query["to"] for seen in listing.emulator.log} == {end}
+        assert all(seen.query["to"] <= end for seen in listing.emulator.log)
         assert "1" not in {seen.query["limit"] for seen in listing.emulator.log}
 
 
