@@ -275,7 +275,7 @@ class WaitTimeoutError(EachLabsError, TimeoutError):
 
 
 class WebhookVerificationError(EachLabsError):
-    """A request that claims to be a webhook does not carry the secret: it must not be believed."""
+    """A request that claims to be a webhook is not signed with the secret, or not lately: it must not be believed."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
