@@ -162,7 +162,7 @@ class Call:
         self.endpoint = endpoint
         self.chosen = chosen
         self.attempts = 0
-        self.request_id: str | None = None
+        self.request_id = ""
         self.in_flight = False
         self.outgoing: Outgoing | None = None
         self.tried = False
@@ -194,8 +194,8 @@ class Session:
         self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
-        # An id costs next to nothing so: what is random in it is made once, and it has the form of a UUID.
-        self.new_request_id: Callable[[], str] = map(f"{str(uuid4())[:24]}%012x".__mod__, count(1)).__next__
+        # An id costs next to nothing so: all but the last twelve digits of a UUID is made once, and these are counted.
+        self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # what the user was warned of
         self.closed = False
         self.account_level: int | None = None  # executions at once, as far as 429s have told
@@ -299,7 +299,7 @@ class Session:
         """Give the id of a call's last request as it may be told: the service's own where its answer has one."""
         headers = getattr(call, "headers", None) if headers is None else headers
         told = None if headers is None else request_id_of(headers, self.secrets)
-        return told or (shown_line(call.request_id, self.secrets)[:200] if call.request_id else None)
+        return told or shown_line(call.request_id, self.secrets)[:200] or None
 
     def tell_try(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         """Write a line about one try, and its answer's `headers` where one came."""

@@ -186,9 +186,8 @@ class Transport:
                     if not redirects:
                         call.attempts += 1
                         call.request_id = route.request_id or self.session.new_request_id()
-                    headers = {**arguments["headers"], _http.REQUEST_ID: call.request_id}
+                    arguments = route.stamped(arguments, call.request_id)
                     call.in_flight = call.tried = True
-                    arguments = {**arguments, "headers": headers}
                     response = await route.session.request(call.method, url, timeout=timers, **arguments)
                     content = response.content
                     if content.is_eof() and call.body is None:
