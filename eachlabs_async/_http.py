@@ -313,8 +313,8 @@ class Sessions:
             each = dict(headers) if through else {}
             session = self._open({} if through else headers, creating=creating, alike=not (through or creating or bare))
             standing |= through
-            found = getattr(session, "_default_headers", None)
-            defaults = found if isinstance(found, CIMultiDict) and not through else None
+            if not through and type(getattr(session, "_default_headers", None)) is CIMultiDict:
+                defaults = cast(Any, session)._default_headers  # there is no public name for it
         return Route(
             session,
             {**standing, "headers": each},

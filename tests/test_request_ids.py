@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import re
@@ -63,6 +64,19 @@ async def test_every_try_has_an_id_of_its_own(session: aiohttp.ClientSession | N
     assert len(server.requests) == 2 * 12 + 3
     assert len({str(UUID(one)) for one in ids_of(server)}) == len(server.requests)
     assert all(UUID(one).version == 4 for one in ids_of(server))
+
+
+async def test_errors_of_calls_side_by_side_name_each_its_own(session: aiohttp.ClientSession | None) -> None:
+    """However many are on their way at once, no call is told the id of another."""
+    async with RawServer(then=answer(404, delay_s=0.02)) as server:
+        async with client_of(server, session=session) as client:
+            calls = [client.request(SERVICES[n % 2], METHODS[n % 3], f"/{n}") for n in range(60)]
+            failures = await asyncio.gather(*calls, return_exceptions=True)
+    sent = {seen.target.rpartition("/")[2]: seen.headers[NAME] for seen in server.requests}
+    assert len(set(sent.values())) == 60
+    for number, failure in enumerate(failures):
+        assert isinstance(failure, NotFoundError)
+        assert failure.request_id == sent[str(number)]
 
 
 async def test_calls_without_a_key_and_bulk_reads_have_one_too() -> None:
