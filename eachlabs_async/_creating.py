@@ -132,7 +132,7 @@ class Where:
 
     async def _by_their_clock(self, endpoint: Endpoint, path: str, span: Span) -> tuple[datetime, datetime]:
         """Give the span by the service's clock: one request, for one row, asks for its time."""
-        call = self.transport.call(endpoint, path, "limit=1&offset=0")
+        call = self.transport.call(endpoint, path, "limit=1&offset=0", chosen=False)
         await self.transport.send(call)
         now = datetime.now(UTC)
         skew = (http_date(call.headers.get("Date")) or now) - now

@@ -37,7 +37,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
             if url is None:
                 service = transport.session.service(endpoint.service, endpoint.key)
                 url = service.urls(query)
-            call = Call(service, endpoint.method, url(before + slot.encoded + after), crowd=True)
+            call = Call(service, endpoint.method, url(before + slot.encoded + after), crowd=True, endpoint=endpoint)
             outcome = slot.outcome
             try:
                 body = await transport.send(call)

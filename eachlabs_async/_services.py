@@ -6,13 +6,17 @@ It refuses to send and to wait: that is the way of a call, which is `_session`'s
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
+from itertools import count
 from typing import Final
+from uuid import uuid4
 from weakref import WeakSet
 
 import aiohttp
+from multidict import CIMultiDictProxy, istr
 from yarl import URL
 
 from . import _http
@@ -22,11 +26,18 @@ from ._gate import Gate
 from ._http import Outgoing, Route
 from ._keys import Key, key_headers, secrets
 from ._retry import leaves_outcome_open
-from ._wire import strike
-from .endpoints import KeyPlace
+from ._wire import deprecation_link, request_id_of, shown_line, strike
+from .endpoints import Endpoint, KeyPlace
 from .errors import APIStatusError, ConfigurationError, EachLabsError, OutcomeUnknownError, ResponseDecodeError
 from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
+log: Final = logging.getLogger("eachlabs_async")
+
+DEPRECATION: Final = istr("Deprecation")
+MAX_DEPRECATED: Final = 256
+"""Warnings of deprecated endpoints, at most, that one client gives."""
+MAX_LINK_TEXT: Final = 300
+"""Characters of a URL of the service's that a line tells."""
 KEEPS_QUERY: Final = "keep_query" in signature(URL.with_path).parameters
 """Whether this yarl can change the path alone; those before 1.18.2 cannot."""
 
@@ -108,19 +119,24 @@ class Call:
     `creating` marks what must not be carried out twice; `crowd` a call of a bulk job or a walk, which queues
     behind single calls. `attempts` counts the tries; `in_flight` is True while one is out, `tried` from
     then on: an error from before that, such as a pause's cause, is not this request's own. `outgoing` is the body of
-    this try, where it matters whether it has begun to leave. `headers` are those of the success.
+    this try, where it matters whether it has begun to leave. `headers` are those of the success. `request_id` is the
+    id that the last try carries; each has its own. `chosen` is False where not the caller but this package chose the
+    `endpoint` (None: a path that the caller wrote), so that nobody is warned of what he did not choose.
     """
 
     __slots__ = (
         "attempts",
         "body",
+        "chosen",
         "creating",
         "crowd",
         "deadline",
+        "endpoint",
         "headers",
         "in_flight",
         "method",
         "outgoing",
+        "request_id",
         "service",
         "tried",
         "url",
@@ -138,6 +154,8 @@ class Call:
         body: bytes | None = None,
         creating: bool = False,
         crowd: bool = False,
+        endpoint: Endpoint | None = None,
+        chosen: bool = True,
     ) -> None:
         self.service = service
         self.method = method
@@ -145,7 +163,10 @@ class Call:
         self.body = body
         self.creating = creating
         self.crowd = crowd
+        self.endpoint = endpoint
+        self.chosen = chosen
         self.attempts = 0
+        self.request_id = ""
         self.in_flight = False
         self.outgoing: Outgoing | None = None
         self.tried = False
@@ -177,6 +198,9 @@ class Session:
         self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
         self.claims = Claims()
+        # An id costs next to nothing so: all but the last twelve digits of a UUID is made once, and these are counted.
+        self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
+        self._deprecated: set[str] = set()  # what the user was warned of
         self.closed = False
         # Which of the two listings of executions the service refused, and how.
         self.refused_listings: dict[str, APIStatusError] = {}
@@ -261,18 +285,55 @@ class Session:
         failure.message = strike(failure.message, keys)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = call.method, self.shown(call), call.attempts
+        failure.request_id = failure.request_id or self.request_id_of(call)
         if isinstance(failure, ResponseDecodeError):
             failure.body = strike(failure.body, keys)
         failure.__traceback__ = failure.__context__ = None
         if call.creating and call.tried and (leaves_outcome_open(failure) or call.is_out):
-            return OutcomeUnknownError(
+            unknown = OutcomeUnknownError(
                 f"the request was sent and may have been carried out: {failure.message}",
                 reason=failure,
                 method=failure.method,
                 url=failure.url,
                 attempts=failure.attempts,
             )
+            unknown.request_id = failure.request_id
+            return unknown
         return failure
+
+    def request_id_of(self, call: Call, headers: Mapping[str, str] | None = None) -> str | None:
+        """Give the id of a call's last request as it may be told: the service's own where its answer has one."""
+        headers = getattr(call, "headers", None) if headers is None else headers
+        told = None if headers is None else request_id_of(headers, self.secrets)
+        return told or shown_line(call.request_id, self.secrets)[:200] or None
+
+    def tell_try(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
+        """Write a line about one try, and its answer's `headers` where one came."""
+        log.debug(
+            "%s %s attempt %d: %s [request %s]",
+            call.method,
+            self.shown(call),
+            call.attempts,
+            strike(outcome, self.secrets),
+            self.request_id_of(call, headers),
+        )
+
+    def tell_deprecation(self, call: Call, headers: CIMultiDictProxy[str]) -> None:
+        """Warn, once, that the service has deprecated what the caller chose to call."""
+        if not call.chosen or headers.get(DEPRECATION, "").strip().lower() in ("", "false", "?0"):
+            return
+        link = shown_line(deprecation_link(headers.getall("Link", ())) or "", self.secrets)[:MAX_LINK_TEXT]
+        if call.endpoint is not None:
+            path = call.endpoint.template(self.hosts.edition)
+            what = f"{path} ({call.endpoint.name})"
+            key = call.endpoint.name
+        else:  # A path may hold an id: where there is a link, that tells which endpoint it is.
+            what = shown_line(call.url.raw_path, self.secrets)[:MAX_LINK_TEXT]
+            key = f"{call.service.name} {call.method} {link or what}"
+        if key in self._deprecated or len(self._deprecated) >= MAX_DEPRECATED:
+            return
+        self._deprecated.add(key)
+        log.warning("%s %s is deprecated by the service%s", call.method, what, f": see {link}" if link else "")
 
     def shown(self, call: Call) -> str:
         """Give the URL of a call as it may be told."""

@@ -24,7 +24,7 @@ from . import _http
 from ._codec import decode_by_authority, decode_each, decode_fast, decode_json
 from ._deadline import NEVER, Watch
 from ._retry import RetryPolicy, Timeouts, asked_pause_s, may_send_again
-from ._services import Call, Session
+from ._services import DEPRECATION, Call, Session
 from ._wire import Body, status_error, strike
 from .endpoints import Endpoint
 from .errors import (
@@ -72,6 +72,7 @@ class Transport:
         *,
         body: bytes | None = None,
         crowd: bool = False,
+        chosen: bool = True,
     ) -> Call:
         """Make the call of an endpoint, with its path already expanded."""
         service = self.session.service(endpoint.service, endpoint.key)
@@ -82,6 +83,8 @@ class Transport:
             body=body,
             creating=not endpoint.repeatable,
             crowd=crowd,
+            endpoint=endpoint,
+            chosen=chosen,
         )
 
     def waiting(self, endpoint: Endpoint) -> int:
@@ -180,7 +183,10 @@ class Transport:
                 try:
                     route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
                     arguments = route.plain if call.body is None else self._with_body(call, route)
-                    call.attempts += not redirects
+                    if not redirects:
+                        call.attempts += 1
+                        call.request_id = route.request_id or self.session.new_request_id()
+                    arguments = route.stamped(arguments, call.request_id)
                     call.in_flight = call.tried = True
                     response = await route.session.request(call.method, url, timeout=timers, **arguments)
                     content = response.content
@@ -204,8 +210,10 @@ class Transport:
                 except Exception as exc:
                     failure = _http.describe(exc)
                 else:
+                    if DEPRECATION in response.headers:
+                        self.session.tell_deprecation(call, response.headers)
                     if log.isEnabledFor(logging.DEBUG):
-                        self._log_try(call, f"HTTP {response.status}, {len(body)} bytes")
+                        self.session.tell_try(call, f"HTTP {response.status}, {len(body)} bytes", response.headers)
                     if 200 <= response.status < 300:
                         call.in_flight = False
                         call.headers = response.headers
@@ -330,7 +338,7 @@ class Transport:
         """
         if isinstance(failure, APIConnectionError):
             failure.sent = failure.sent and call.is_out
-            self._log_try(call, failure.message)
+            self.session.tell_try(call, failure.message)
         call.in_flight = False
         call.deadline.rest()
         failed = False
@@ -362,26 +370,16 @@ class Transport:
         if wait_s is None or now + wait_s >= call.deadline.ends:
             return None
         log.info(
-            "%s %s failed on attempt %d (%s: %s): again in %.2f s",
+            "%s %s failed on attempt %d (%s: %s): again in %.2f s [request %s]",
             call.method,
             self.session.shown(call),
             call.attempts,
             type(failure).__name__,
             strike(failure.message, self.session.secrets),
             wait_s,
+            failure.request_id or self.session.request_id_of(call),
         )
         return wait_s
-
-    # ---- what is told
-
-    def _log_try(self, call: Call, outcome: str) -> None:
-        log.debug(
-            "%s %s attempt %d: %s",
-            call.method,
-            self.session.shown(call),
-            call.attempts,
-            strike(outcome, self.session.secrets),
-        )
 
 
 def _origin(url: URL) -> tuple[str, str | None, int | None]:

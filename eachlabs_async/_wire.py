@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -22,7 +22,13 @@ MAX_BODY_TEXT: Final = 2000
 """Characters of a body that an error keeps."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
-_REQUEST_ID_HEADERS: Final = ("X-Request-Id", "X-Execution-ID", "X-Generation-Id")
+REQUEST_ID: Final = "X-Request-Id"
+_REQUEST_ID_HEADERS: Final = (REQUEST_ID, "X-Execution-ID", "X-Generation-Id")
+
+
+_PARAMETER: Final = re.compile(r"""\s*;\s*([^\s=;,<>"]+)(?:\s*=\s*(?:"([^"]*)"|([^\s;,<>"]*)))?""")
+_LINK: Final = re.compile(r"""<([^<>]*)>((?:\s*;\s*[^\s=;,<>"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,<>"]*))?)*)""")
+"""One link of a `Link` header, its URL and all its parameters; and one of these, as name and value."""
 
 
 class Headers(Protocol):
@@ -152,6 +158,28 @@ def http_date(value: str | None) -> datetime | None:
         return None
 
 
+def request_id_of(headers: Headers, secrets: Collection[str]) -> str | None:
+    """Give the id by which the service knows a request, None where its answer tells none."""
+    told = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), "")
+    return shown_line(told, secrets)[:200] or None
+
+
+def shown_line(text: str, secrets: Collection[str]) -> str:
+    """Give a text of the peer's as it may stand in a line: printable characters alone, without the `secrets`."""
+    return "".join(filter(str.isprintable, strike(text, secrets)))
+
+
+def deprecation_link(links: Iterable[str]) -> str | None:
+    """Find the URL of the first link with `rel="deprecation"` among `Link` headers, None where there is none."""
+    for target, parameters in _LINK.findall(",".join(links)):
+        for name, quoted, plain in _PARAMETER.findall(parameters):
+            if name.lower() == "rel":
+                if "deprecation" in (quoted or plain).lower().split():
+                    return cast(str, target)
+                break  # A second `rel` of one link does not count.
+    return None
+
+
 def status_error(
     status: int,
     headers: Headers,
@@ -166,13 +194,12 @@ def status_error(
     """Turn an answer that is not a success into its error; no text in it holds one of the `secrets`."""
     text = strike(body.decode("utf-8", "replace"), secrets)
     message, code, details = _explanation(text)
-    request_id = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), None)
     return error_class_for(status)(
         message or _phrase(status),
         status=status,
         code=code,
         details=details,
-        request_id=strike(request_id, secrets)[:200] if request_id else None,
+        request_id=request_id_of(headers, secrets),
         retry_after_s=retry_after_s(headers, now),
         body=text[:MAX_BODY_TEXT],
         method=method,

@@ -39,7 +39,9 @@ class EachLabsError(Exception):
     """The root of the tree.
 
     `message` says what happened; `method`, `url` and `attempts` (requests sent for the call, 0 where none
-    was) say where. A walk adds `checkpoint`, a failed `collect()` also `partial`: what had come until then.
+    was) say where. `request_id` names the last of these requests for the vendor's support: the service's own id
+    where its answer has one, else the `X-Request-Id` that was sent. A walk adds `checkpoint`, a failed `collect()` also
+    `partial`: what had come until then.
     """
 
     def __init__(
@@ -49,20 +51,23 @@ class EachLabsError(Exception):
         method: str | None = None,
         url: str | None = None,
         attempts: int = 0,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.method = method
         self.url = url
         self.attempts = attempts
+        self.request_id = request_id
         self.checkpoint: str | None = None
         self.partial: Any = None
 
     def __str__(self) -> str:
+        suffix = f" [request {self.request_id}]" if self.request_id else ""
         if self.method is None:
-            return self.message
+            return f"{self.message}{suffix}"
         tries = f", {self.attempts} attempt{'' if self.attempts == 1 else 's'}"
-        return f"{self.message} ({self.method} {self.url}{tries})"
+        return f"{self.message} ({self.method} {self.url}{tries}){suffix}"
 
 
 class ConfigurationError(EachLabsError, ValueError):
@@ -99,8 +104,8 @@ class APIStatusError(EachLabsError):
     """The service answered with a status that is not a success.
 
     `status` is the number; `message`, `code` and `details` come from the body where it has them;
-    `request_id` names the request for the vendor's support; `retry_after_s` is the wait that the service
-    asked for, in seconds from when the answer came; `body` is the start of the body as text.
+    `retry_after_s` is the wait that the service asked for, in seconds from when the answer came; `body` is the
+    start of the body as text.
     """
 
     def __init__(
@@ -117,18 +122,15 @@ class APIStatusError(EachLabsError):
         url: str | None = None,
         attempts: int = 0,
     ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts)
+        super().__init__(message, method=method, url=url, attempts=attempts, request_id=request_id)
         self.status = status
         self.code = code
         self.details = details
-        self.request_id = request_id
         self.retry_after_s = retry_after_s
         self.body = body
 
     def __str__(self) -> str:
-        text = super().__str__()
-        suffix = f" [request {self.request_id}]" if self.request_id else ""
-        return f"HTTP {self.status}: {text}{suffix}"
+        return f"HTTP {self.status}: {super().__str__()}"
 
 
 class BadRequestError(APIStatusError):
@@ -275,7 +277,7 @@ class WaitTimeoutError(EachLabsError, TimeoutError):
 
 
 class WebhookVerificationError(EachLabsError):
-    """A request that claims to be a webhook does not carry the secret: it must not be believed."""
+    """A request that claims to be a webhook is not signed with the secret, or not lately: it must not be believed."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

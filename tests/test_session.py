@@ -379,9 +379,11 @@ async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixt
     lines = [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "eachlabs_async"]
     url = f"GET {server.url}/api/x?a=1"
     assert [level for level, _ in lines] == ["DEBUG", "INFO", "DEBUG"]
-    assert lines[0][1] == f"{url} attempt 1: HTTP 503, 2 bytes"
+    first, second = (f"[request {seen.headers['x-request-id']}]" for seen in server.requests)
+    assert lines[0][1] == f"{url} attempt 1: HTTP 503, 2 bytes {first}"
     assert lines[1][1].startswith(f"{url} failed on attempt 1 (ServerError: Service Unavailable): again in 0.0")
-    assert lines[2][1] == f"{url} attempt 2: HTTP 200, 1 bytes"
+    assert lines[1][1].endswith(f" s {first}")
+    assert lines[2][1] == f"{url} attempt 2: HTTP 200, 1 bytes {second}"
     caplog.clear()
     async with client_of(server, hosts=hosts_at(f"http://127.0.0.1:{free_port()}"), retry=ONCE) as client:
         with pytest.raises(APIConnectionError):

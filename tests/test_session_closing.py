@@ -56,6 +56,7 @@ async def test_a_call_that_awaits_its_answer_ends(
     assert_closed(results)
     assert str(results[0]) == (
         f"the client was closed while the call was under way (GET {server.url}/api/x, 1 attempt)"
+        f" [request {server.requests[0].headers['x-request-id']}]"
     )
 
 

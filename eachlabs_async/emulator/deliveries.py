@@ -1,5 +1,6 @@
-"""Owns the webhooks: which end of which execution is told to whom, each attempt, and the trying again.
+"""Owns the webhooks: which end of which execution is told to whom, its signature, each attempt, and the trying again.
 
+A delivery is signed once, by the emulator's clock: all of its attempts carry the same time and signature.
 Only loopback is called: an attempt for any other host is written down as failed. A redirect is not followed. It
 refuses to know what is told.
 """
@@ -7,6 +8,7 @@ refuses to know what is told.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,6 +34,7 @@ class _Delivery:
     execution_id: str
     hook: Hook
     body: bytes
+    headers: dict[str, str]
     left: int = ATTEMPTS
 
 
@@ -67,7 +70,7 @@ class Deliveries:
                 "attempts": [],
             }
         )
-        self._try(_Delivery(execution_id, hook, body))
+        self._try(_Delivery(execution_id, hook, body, _headers(hook, body, int(self._clock.now().timestamp()))))
 
     async def close(self) -> None:
         """End what is under way; attempts that wait for their time stay with the clock."""
@@ -111,10 +114,7 @@ class Deliveries:
             raise ValueError("the emulator calls loopback alone")
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
-        headers = {"Content-Type": "application/json"}
-        if delivery.hook.secret is not None:
-            headers["X-Webhook-Secret"] = delivery.hook.secret
-        url, body = delivery.hook.url, delivery.body
+        url, body, headers = delivery.hook.url, delivery.body, delivery.headers
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             return answer.status, await answer.text(errors="replace")
 
@@ -130,6 +130,19 @@ class Deliveries:
             attempts[number] |= attempt
         self.rows.change(delivery.execution_id, attempts=attempts)
         return number
+
+
+def _headers(hook: Hook, body: bytes, seconds: int) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if hook.secret is None:
+        return headers
+    signed = f"{seconds}.".encode() + body
+    signature = hmac.new(hook.secret.encode("utf-8", "surrogatepass"), signed, "sha256").hexdigest()
+    return headers | {
+        "X-Webhook-Secret": hook.secret,
+        "X-Webhook-Timestamp": str(seconds),
+        "X-Webhook-Signature": f"sha256={signature}",
+    }
 
 
 def _unmade(created: object) -> Row:

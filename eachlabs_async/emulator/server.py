@@ -351,7 +351,8 @@ class Emulator(Live):
         return self.storage.put(name, incoming)
 
     def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
-        own = {"Content-Type": answer.content_type, "X-Request-Id": f"emulator-{seen.number}"}
+        request_id = seen.headers.get("x-request-id") or f"emulator-{seen.number}"
+        own = {"Content-Type": answer.content_type, "X-Request-Id": request_id}
         return {**own, **answer.headers}
 
     def _sent(self, answer: Answer, seen: Seen) -> web.Response:

@@ -53,7 +53,11 @@ class WebhookList:
 
 @frozen(kw_only=True)
 class PredictionWebhook(Stateful):
-    """What the service posts when a prediction ends; the reason of a failure is in `output[0].error`."""
+    """What the service posts when a prediction ends; one that is cancelled posts nothing.
+
+    Of a failed one the reason stands in `output[0].error`, as a text or an object; `eachlabs_async.webhooks` puts its
+    text into `error`, which comes empty.
+    """
 
     exec_id: str
     status: str

@@ -135,6 +135,7 @@ def errors(error: EachLabsError) -> None:
     elif isinstance(error, APIStatusError):
         assert_type(error.retry_after_s, float | None)
     assert_type(error.attempts, int)
+    assert_type(error.request_id, str | None)
 
 
 async def emulated() -> None:
