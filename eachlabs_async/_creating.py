@@ -18,7 +18,9 @@ from attrs import field, frozen
 
 from ._arguments import rfc3339
 from ._codec import encode_json
+from ._execution_pager import ExecutionPager
 from ._jobs import one_each
+from ._one_execution import first_rows
 from ._requests import Prepared
 from ._session import Transport
 from ._wire import http_date
@@ -26,13 +28,12 @@ from .bulk import BulkFetch
 from .endpoints import (
     GET_PREDICTION,
     GET_WORKFLOW_EXECUTION,
-    LIST_EXECUTIONS,
     LIST_WORKFLOW_EXECUTIONS,
     Endpoint,
 )
 from .errors import EachLabsError, NotFoundError, OutcomeUnknownError, ResponseDecodeError
 from .pager import Pager
-from .records import Execution, Prediction, WorkflowExecution, WorkflowExecutionSummary
+from .records import Prediction, WorkflowExecution, WorkflowExecutionSummary
 
 T = TypeVar("T")
 R = TypeVar("R", Prediction, WorkflowExecution)
@@ -93,7 +94,9 @@ class Where:
     async def _executions(self, span: Span, workflow_id: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
         edition = self.transport.session.hosts.edition
         path = LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id)
-        since, until = await self._by_their_clock(LIST_WORKFLOW_EXECUTIONS, path, span)
+        clock = self.transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen=False)
+        await self.transport.send(clock)
+        since, until = _by_their_clock(span, http_date(clock.headers.get("Date")))
         pager: Pager[WorkflowExecutionSummary] = Pager(
             self.transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=0, size=100, walk={}
         )
@@ -122,21 +125,12 @@ class Where:
         ]
 
     async def _predictions(self, span: Span, model: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
-        path = LIST_EXECUTIONS.expand(self.transport.session.hosts.edition)
-        since, until = await self._by_their_clock(LIST_EXECUTIONS, path, span)
+        since, until = _by_their_clock(span, (await first_rows(self.transport, {})).served_at)
         filters = {"model": model, "since": rfc3339(since), "until": rfc3339(until)}
-        pager: Pager[Execution] = Pager(self.transport, LIST_EXECUTIONS, path, filters, start=0, size=100, walk={})
+        pager = ExecutionPager(self.transport, filters)
         ids = [row.id for row in await pager.collect() if row.workflow_id is None and not is_claimed(row.id)]
         whole = await self._whole(GET_PREDICTION, "prediction_id", Prediction, ids)
         return [whole[identity] for identity in ids if identity in whole]
-
-    async def _by_their_clock(self, endpoint: Endpoint, path: str, span: Span) -> tuple[datetime, datetime]:
-        """Give the span by the service's clock: one request, for one row, asks for its time."""
-        call = self.transport.call(endpoint, path, "limit=1&offset=0", chosen=False)
-        await self.transport.send(call)
-        now = datetime.now(UTC)
-        skew = (http_date(call.headers.get("Date")) or now) - now
-        return span.since + skew - SLACK, span.until + skew + SLACK
 
     async def _whole(self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]) -> dict[str, Seen]:
         """Read executions in full, those that were not read before; one that is not there yet is left out."""
@@ -150,6 +144,13 @@ class Where:
                     continue
                 self._read[outcome.id] = _seen(outcome.unwrap())
         return {identity: self._read[identity] for identity in ids if identity in self._read}
+
+
+def _by_their_clock(span: Span, served_at: datetime | None) -> tuple[datetime, datetime]:
+    """Give the span by the service's clock, which told this time just now; two seconds are added on each side."""
+    now = datetime.now(UTC)
+    skew = (served_at or now) - now
+    return span.since + skew - SLACK, span.until + skew + SLACK
 
 
 def _seen(record: Prediction | WorkflowExecution) -> Seen:

@@ -376,7 +376,9 @@ class ExecutionPager(Pager[Execution]):
             window = {"limit": ask.size, "offset": ask.offset}
         text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
         endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(ask, CursorAsk) else self._endpoint
-        call = self._transport.call(endpoint, self._path, text, crowd=self._look_ahead > 0)
+        # That v1 is deprecated is worth a warning only to who chose it.
+        chosen = self._transport.session.hosts.executions_by != "auto"
+        call = self._transport.call(endpoint, self._path, text, crowd=self._look_ahead > 0, chosen=chosen)
         if not self._bottom_known:
             self._call_that_dates = call
         return call

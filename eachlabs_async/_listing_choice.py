@@ -36,10 +36,14 @@ def is_too_deep(failure: APIStatusError) -> bool:
 
 
 class ListingChoice:
-    """The choice of one walk: what `Hosts.executions_by` says, or the edition's own and then the other one."""
+    """The choice of one walk: what `Hosts.executions_by` says, or `first` and then the other one.
 
-    def __init__(self, session: Session) -> None:
+    `first` is the edition's own where it is not given.
+    """
+
+    def __init__(self, session: Session, *, first: Way | None = None) -> None:
         self._session = session
+        self._first = first or ("cursor" if session.hosts.edition == "unified" else "seek")
         self._tried: list[Way] = []
         self._out_of_reach: PaginationError | None = None
 
@@ -49,7 +53,7 @@ class ListingChoice:
         if hosts.executions_by != "auto":
             way: Way = hosts.executions_by
         else:
-            way = "cursor" if hosts.edition == "unified" else "seek"
+            way = self._first
             if way in self._tried or (way in refused and _OTHER[way] not in refused):
                 way = _OTHER[way]
         self._tried.append(way)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from weakref import ref
 
 from attrs import define, field, frozen
@@ -23,6 +23,7 @@ _MARGIN: Final = timedelta(seconds=1)
 _SHORTEST: Final = timedelta(seconds=1)
 _BUFFERED_PAGES: Final = 2
 _COUNTS_PER_PART: Final = 8
+_SAMPLES_PER_PART: Final = 4
 _FIRST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
 _LAST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
 
@@ -113,6 +114,39 @@ async def split(
             at = spans.index(span)
             spans[at : at + 1] = [older, newer]
     return [Window(span.since, span.until, filters, span.rows) for span in _joined(spans, parts)]
+
+
+@frozen
+class Sample:
+    """The newest rows down from some time: how many, and down to when they reach."""
+
+    rows: int
+    since: datetime
+
+
+async def split_by_density(
+    since: datetime,
+    until: datetime,
+    parts: int,
+    filters: dict[str, str],
+    sample: Callable[[datetime], Coroutine[Any, Any, Sample]],
+) -> list[Window]:
+    """Split a span as `split` does, where nobody counts: `sample` shows how dense the rows are below a time.
+
+    The span is sampled at the ends of equal pieces, four a part; each piece counts as full as its sample is dense.
+    """
+    if parts == 1:
+        return [Window(since, until, filters, None)]
+    pieces = _SAMPLES_PER_PART * parts
+    cuts = {(since + (until - since) * number / pieces).replace(microsecond=0) for number in range(1, pieces)}
+    ends = [*sorted(cut for cut in cuts if since < cut < until), until]
+    samples = await together(sample(newest) for newest in ends)
+    spans: list[_Span] = []
+    for begin, newest, found in zip([since, *ends], ends, samples, strict=False):
+        seconds = (newest - found.since).total_seconds()
+        share = min((newest - begin).total_seconds() / seconds, 1e6) if seconds > 0 else 1e6
+        spans.append(_Span(begin, newest, round(found.rows * share)))
+    return [Window(span.since, span.until, filters, None) for span in _joined(spans, parts)]
 
 
 async def _halved(span: _Span, count: Callable[[datetime, datetime], Awaitable[int | None]]) -> tuple[_Span, _Span]:

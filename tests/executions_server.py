@@ -1,5 +1,6 @@
-"""A server of executions that shares no code with the package: it lists them by offset and by cursor as the service does
-since September 2026, in a process of its own, and keeps an account of what it was asked.
+"""A server of executions that shares no code with the package, in a process of its own, with its own account.
+
+It lists them by offset and by cursor, as the service does since September 2026, with faults and quirks to order.
 
 Run as a script it takes its options as one JSON argument, prints its port, and answers until its standard input closes.
 """
@@ -259,7 +260,8 @@ class Server:
                 rows = body.pop("executions", ...)
                 data = json.dumps(body).encode()
                 if rows is not ...:
-                    data = f'{{"executions":{self.shown(rows) if rows is not None else "null"},{data[1:].decode()}'.encode()
+                    listing = "null" if rows is None else self.shown(rows)
+                    data = f'{{"executions":{listing},{data[1:].decode()}'.encode()
                 date = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=self.now)).strftime(
                     "%a, %d %b %Y %H:%M:%S GMT"
                 )

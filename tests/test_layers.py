@@ -35,7 +35,7 @@ ROWS = [
     {"_jobs", "_uploads"},
     {"pager", "bulk"},
     {"_listing_choice"},
-    {"_execution_pager"},
+    {"_execution_pager", "_one_execution"},
     {"windows", "_creating"},
     {"_map_run"},
     {"_settled"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
@@ -16,12 +16,11 @@ from .._arguments import (
     rfc3339,
 )
 from .._execution_pager import ExecutionPager
+from .._one_execution import FirstRows, first_rows
 from .._session import Transport
-from .._wire import http_date, query
-from ..endpoints import LIST_EXECUTIONS
 from ..pager import Pager, WalkOptions
-from ..records import Execution, ExecutionList
-from ..windows import Window, WindowWalk, split
+from ..records import Execution
+from ..windows import Sample, Window, WindowWalk, split, split_by_density
 
 MAX_LIMIT: Final = 100
 ERROR_CLASSIFICATIONS: Final = frozenset(
@@ -103,8 +102,9 @@ class Executions:
         """Split a time span into windows of about equal rows, oldest first: `parts` of them, or fewer.
 
         They adjoin and are half-open: `since <= created_at < until`. It costs a few counting requests (one row
-        each), at most eight a part; where the service caps its count a piece is halved until it does not. Each
-        window is small and picklable, so that other processes can walk it with `walk_windows`.
+        each), at most eight a part; where the service caps its count a piece is halved until it does not. Where it
+        counts no rows at all (it lists by cursor alone) a few pages show how dense the rows are, and the windows'
+        `rows` are None. Each window is small and picklable, so that other processes can walk it with `walk_windows`.
 
         Raises `ValueError` or `TypeError` for an argument that the service would refuse, a span that is empty, or
         `parts` below 1.
@@ -116,10 +116,21 @@ class Executions:
         found = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         filters = {name: value for name, value in found.items() if value is not None}
 
-        async def count(since: datetime, until: datetime) -> int | None:
-            answer, _ = await self._one_row({**filters, "from": rfc3339(since), "to": rfc3339(until)})
-            return answer.total_count if answer.total_capped is False else None
+        async def ask(since: datetime, until: datetime, limit: int = 1) -> FirstRows:
+            span = {"from": rfc3339(since), "to": rfc3339(until)}
+            return await first_rows(self._transport, {**filters, **span}, limit=limit)
 
+        async def count(since: datetime, until: datetime) -> int | None:
+            return whole.total if (since, until) == (first, last) else (await ask(since, until)).total
+
+        async def sample(until: datetime) -> Sample:
+            found = await ask(first, until, MAX_LIMIT)
+            times = [row.created_at for row in found.rows if row.created_at is not None]
+            return Sample(len(found.rows), min(times, default=until) if found.more else first)
+
+        whole = await ask(first, last)
+        if not whole.counted:
+            return await split_by_density(first, last, parts, filters, sample)
         return await split(first, last, parts, filters, count)
 
     def walk_windows(
@@ -165,18 +176,11 @@ class Executions:
             "error_classification": checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS),
         }
 
-    async def _one_row(self, params: Mapping[str, object]) -> tuple[ExecutionList, datetime | None]:
-        """Ask for one row: for the total beside it, and the server's time."""
-        path = LIST_EXECUTIONS.expand(self._transport.session.hosts.edition)
-        call = self._transport.call(LIST_EXECUTIONS, path, query({**params, "limit": 1, "offset": 0}))
-        answer = await self._transport.get(call, ExecutionList)
-        return answer, http_date(call.headers.get("Date"))
-
     async def _pin(self, filters: dict[str, object]) -> None:
         """Pin `until` a second before the server's time, or earlier where the caller said so."""
         words = {"since": "from", "until": "to"}
-        _, now = await self._one_row({words.get(name, name): value for name, value in filters.items()})
-        pinned = (now or datetime.now(UTC)) - timedelta(seconds=1)
+        one = await first_rows(self._transport, {words.get(name, name): value for name, value in filters.items()})
+        pinned = (one.served_at or datetime.now(UTC)) - timedelta(seconds=1)
         until = filters.get("until")
         if until is None or checked_moment("until", until) > pinned:
             filters["until"] = rfc3339(pinned)
