@@ -11,6 +11,9 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from datetime import UTC
+from email.utils import format_datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -20,12 +23,14 @@ from ..endpoints import ENDPOINTS, Endpoint
 from ..hosts import Edition, Hosts
 from . import wire
 from .answers import Answer, Call, refusal
-from .faults import Fault, Faults, Plan
+from .execution_handlers import deprecation, is_off
+from .faults import Faults, Plan
 from .handlers import HANDLERS
 from .journal import STORAGE, UNROUTED, Journal, Seen, judged_key, key_in_body
+from .kinds import Fault
 from .live import Live, LiveOptions
 from .moves import Moves, Moving
-from .places import PREFIXES, auth_of, hosts_at, prefix_of
+from .places import PREFIXES, auth_for, hosts_at, prefix_of
 
 __all__ = ["Emulator"]
 
@@ -258,7 +263,7 @@ class Emulator(Live):
         key, headers = judged_key(
             request.headers,
             f"{request.raw_path} {body.decode(errors='replace')}",
-            auth=None if name in STORAGE else "x-api-key" if _in_body(endpoint) else auth_of(edition, service),
+            auth=None if name in STORAGE else auth_for(endpoint, edition, self.v2_auth, request.headers),
             expected=own,
             foreign=other,
         )
@@ -309,7 +314,7 @@ class Emulator(Live):
         fault = plan.breaking
         if fault is not None and not fault.late:
             return await self._broken(request, fault, None, seen)
-        if endpoint is not None:
+        if endpoint is not None and not is_off(self, endpoint.name):
             answer = await self._carried_out(request, endpoint, edition, seen, plan)
         elif seen.endpoint in STORAGE:
             answer = await self._stored(request, seen)
@@ -334,6 +339,8 @@ class Emulator(Live):
             clamp=plan.clamp,
             base=self.url + PREFIXES[edition][endpoint.service],
             origin=self.url,
+            organisation=sha256(self.api_key.encode()).hexdigest(),
+            shortened=plan.shortened,
         )
         return plan.edited(await HANDLERS[endpoint.name](self, call), seen)
 
@@ -351,8 +358,9 @@ class Emulator(Live):
         return self.storage.put(name, incoming)
 
     def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
-        own = {"Content-Type": answer.content_type, "X-Request-Id": f"emulator-{seen.number}"}
-        return {**own, **answer.headers}
+        date = format_datetime(self.clock.now().astimezone(UTC), usegmt=True)
+        own = {"Content-Type": answer.content_type, "X-Request-Id": f"emulator-{seen.number}", "Date": date}
+        return {**own, **deprecation(self, seen.endpoint), **answer.headers}
 
     def _sent(self, answer: Answer, seen: Seen) -> web.Response:
         self._journal.answers[answer.status] += 1
