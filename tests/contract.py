@@ -23,21 +23,25 @@ from eachlabs_async.emulator import PREFIXES, Emulator, Seen
 
 SPECIFICATIONS = Path(__file__).parents[2] / "shared" / "openapi"
 
+DIGEST = "unified-2026-09.json"
+"""What the unified edition gained since; parts of it are told anew, so that the older one of both is tried first."""
+
 FILES = {
-    ("compat", "api"): ("compat-api.yaml", "unified-api.json"),
+    ("compat", "api"): ("compat-api.yaml", "unified-api.json", DIGEST),
     ("compat", "workflows"): ("compat-workflows.yaml",),
-    ("unified", "api"): ("unified-api.json", "unified-workflows.json"),
+    ("unified", "api"): ("unified-api.json", "unified-workflows.json", DIGEST),
     ("unified", "workflows"): ("unified-workflows.json", "unified-api.json"),
 }
 """The specifications of a service in an edition, the one to be tried first before the other."""
 
 BASES = {
-    "compat-api.yaml": ("https://api.eachlabs.ai", "/v1"),
-    "compat-workflows.yaml": ("https://workflows.eachlabs.run", "/api/v1"),
-    "unified-api.json": ("https://api.eachlabs.ai", "/v1"),
-    "unified-workflows.json": ("https://api.eachlabs.ai", "/v1"),
+    "compat-api.yaml": ("https://api.eachlabs.ai", ""),
+    "compat-workflows.yaml": ("https://workflows.eachlabs.run", "/api"),
+    "unified-api.json": ("https://api.eachlabs.ai", ""),
+    "unified-workflows.json": ("https://api.eachlabs.ai", ""),
+    DIGEST: ("https://api.eachlabs.ai", ""),
 }
-"""Where the server of each specification is: origin, and the path below which the services' paths begin."""
+"""Where the server of each specification is: origin, and the path below which the versions of the services are."""
 
 
 @frozen(kw_only=True)
@@ -125,28 +129,36 @@ def without_null(value: Any) -> Any:
 def complaints(exchange: Exchange) -> tuple[str | None, dict[str, str]]:
     """Give the specification that knows the request (None where none does) and what it says against either side."""
     seen = exchange.seen
-    files = FILES.get((seen.edition, seen.service), ())
-    prefix = PREFIXES[seen.edition][seen.service] if files else ""
-    for name in files:
-        origin, base = BASES[name]
-        path = base + urlsplit(seen.target).path.removeprefix(prefix)
-        request = Request(seen, origin, path, bearer=name.startswith("unified"))
-        openapi = specification(name)
-        found: dict[str, str] = {}
-        if not name.startswith(seen.edition):
-            found["absent"] = f"only {name} has it"
-        try:
-            openapi.validate_request(request)
-        except PathError:
-            continue
-        except OpenAPIError as error:
-            found["request"] = said(error)
-        try:
-            openapi.validate_response(request, Response(exchange))
-        except OpenAPIError as error:
-            found["answer"] = said(error)
-        return name, found
+    for name in FILES.get((seen.edition, seen.service), ()):
+        found = said_by(name, exchange)
+        if found is not None:
+            if not name.startswith(seen.edition):
+                found["absent"] = f"only {name} has it"
+            return name, found
     return None, {}
+
+
+def said_by(name: str, exchange: Exchange) -> dict[str, str] | None:
+    """Give what a specification says against either side, None where it does not know the request."""
+    seen = exchange.seen
+    origin, base = BASES[name]
+    # The prefix of a service ends in the first version, and the others are beside it.
+    prefix = PREFIXES[seen.edition][seen.service].removesuffix("/v1")
+    path = base + urlsplit(seen.target).path.removeprefix(prefix)
+    request = Request(seen, origin, path, bearer=name.startswith("unified"))
+    openapi = specification(name)
+    found: dict[str, str] = {}
+    try:
+        openapi.validate_request(request)
+    except PathError:
+        return None
+    except OpenAPIError as error:
+        found["request"] = said(error)
+    try:
+        openapi.validate_response(request, Response(exchange))
+    except OpenAPIError as error:
+        found["answer"] = said(error)
+    return found
 
 
 def said(error: BaseException) -> str:

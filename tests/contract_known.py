@@ -32,6 +32,12 @@ KNOWN = (
         side="absent",
         reason="The older document does not list them; the facts of the wire give them for both editions, alike.",
     ),
+    Known(
+        edition="compat",
+        endpoints=("executions.list_by_cursor",),
+        side="absent",
+        reason="It is told of the unified edition alone; the facts of the wire assume it beside the other `/v1`, too.",
+    ),
     *(
         Known(
             edition=edition,

@@ -13,13 +13,14 @@ from typing import Any
 import aiohttp
 import pytest
 from attrs import evolve
-from contract import FILES, SPECIFICATIONS, Exchange, Recorder, complaints
+from contract import DIGEST, FILES, SPECIFICATIONS, Exchange, Recorder, complaints, said_by
 from contract_known import EDITIONS, KNOWN, Known
 from emulator_caller import Caller
 
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import NICKNAME, Emulator, Fault
-from eachlabs_async.endpoints import ENDPOINTS
+from eachlabs_async.endpoints import ENDPOINTS, LIST_EXECUTIONS_BY_CURSOR
+from eachlabs_async.records import ExecutionCursorPage
 
 pytestmark = pytest.mark.skipif(
     not all((SPECIFICATIONS / name).exists() for names in FILES.values() for name in names),
@@ -63,6 +64,8 @@ async def read(client: EachLabs, emulator: Emulator) -> None:
     await executions.list(status=["success", "error"], since=emulator.now, until=emulator.now, **filters).collect()
     await executions.list(error_classification="provider_error").collect()
     await executions.list(error_classification=["provider_error", "unknown"]).collect()
+    by_cursor = client._transport.call(LIST_EXECUTIONS_BY_CURSOR, "/executions", "limit=7")
+    assert (await client._transport.get(by_cursor, ExecutionCursorPage)).next_cursor
     await client.workflow_executions.list("workflow-1", limit=3, offset=1).collect()
     bulk = next(iter(emulator.bulk_ids(workflow)))
     await client.workflow_executions.list(workflow, bulk_id=bulk).collect()
@@ -281,3 +284,55 @@ async def test_what_the_emulator_refuses_keeps_to_the_specifications(
     assert not fresh, "\n".join(fresh)
     stale = [one for one in KNOWN if one.edition == edition and one not in met and "status" in one.words]
     assert not stale, "nothing needs these any more"
+
+
+SINCE: list[tuple[int, str, str, Any]] = [
+    (200, "GET", "/v2/executions", None),
+    (200, "GET", "/v2/executions?limit=3&cursor={cursor}", None),
+    (200, "GET", "/v2/executions?limit=100&status=success,error&error_classification=unknown,provider_error", None),
+    (200, "GET", "/v2/executions?from=2020-01-01T00:00:00Z&to=2030-01-01T00:00:00Z&model=x&workflow_id=y", None),
+    (200, "GET", "/v2/executions?workflow_execution_id=x", None),
+    (400, "GET", "/v2/executions?cursor=none", None),
+    (401, "GET", "/v2/executions?keyless", None),
+    (200, "POST", "/v1/prediction", {"model": "veo3-fast", "version": "0.0.1", "input": {"prompt": "x"}}),
+    (400, "POST", "/v1/prediction", {"model": "none", "input": {}}),
+    (401, "POST", "/v1/prediction?keyless", {"model": "veo3-fast", "input": {}}),
+]
+"""Requests that the digest of what is new knows: status, method, path and body; `{cursor}` is that of a page of 3."""
+
+
+async def test_what_is_new_keeps_to_its_digest(emulator: Recorder, caller: Caller) -> None:
+    """Each request and its answer, good or refused, validates against it, in the unified edition that it is of."""
+    page = await caller.good("api", "/executions?limit=3", edition="unified", version=2)
+    for status, method, path, body in SINCE:
+        version, _, below = path.removeprefix("/v").partition("/")
+        target = "/" + below.format(cursor=page["next_cursor"])
+        keyless = "keyless" in path
+        got, said = await caller.ask(
+            "api", target, edition="unified", method=method, json=body, keyless=keyless, version=int(version)
+        )
+        assert got == status, (path, said)
+        found = said_by(DIGEST, emulator.exchanges[-1])
+        if keyless and found is not None:
+            assert "Security not found" in found.pop("request")
+        assert found == {}, path
+
+
+async def test_a_difference_from_the_digest_would_be_noticed(emulator: Recorder, caller: Caller) -> None:
+    """A wrong parameter, a missing field, a wrong type, status or key is a complaint; an unknown path is none of its."""
+    await caller.good("api", "/executions?limit=2", edition="unified", version=2)
+    (good,) = emulator.exchanges
+    assert said_by(DIGEST, good) == {}
+    target = good.seen.target
+    changed = {
+        "limit": evolve(good, seen=evolve(good.seen, target=target.replace("limit=2", "limit=101"))),
+        "error_classification": evolve(good, seen=evolve(good.seen, target=target + "&error_classification=none")),
+        "Security not found": evolve(good, seen=evolve(good.seen, headers={})),
+        "'has_more' is a required": evolve(good, body=b'{"executions": [], "limit": 1, "next_cursor": null}'),
+        "not of type 'boolean'": evolve(good, body=good.body.replace(b'"has_more":true', b'"has_more":"yes"')),
+        "'id' is a required": evolve(good, body=good.body.replace(b'"id":', b'"name":')),
+        "status: 418": evolve(good, status=418),
+    }
+    for words, exchange in changed.items():
+        assert words in " ".join((said_by(DIGEST, exchange) or {}).values())
+    assert said_by(DIGEST, evolve(good, seen=evolve(good.seen, target="/unified/v3/executions"))) is None

@@ -23,7 +23,7 @@ AFTER = (
     Fault.cut_headers(),
     Fault.cut_body(),
 )
-LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.list"}
+LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.list_by_cursor"}
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,11 @@ from __future__ import annotations
 from .catalogue import NICKNAME
 from .clock import Clock
 from .collection import Collection, Grouped
-from .faults import DEFAULT_KINDS, Fault, Faults, Rule
+from .faults import Faults, Rule
 from .handlers import HANDLERS
 from .jobs import Submitted
 from .journal import Seen
+from .kinds import DEFAULT_KINDS, Fault
 from .moves import Move, MoveRule, Moves
 from .places import PREFIXES
 from .server import Emulator

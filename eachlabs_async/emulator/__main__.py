@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .faults import Fault
+from .kinds import Fault
 from .server import Emulator
 
 __all__ = ["main"]

@@ -67,6 +67,7 @@ class Call:
     """What a handler may know of a request: edition, decoded path fields and query, the body, a clamp.
 
     `base` is the base URL of the service that was asked, `origin` that of the emulator: some answers hold URLs.
+    `organisation` stands for who asks. `shortened` is the most rows of a page by cursor, which then goes on.
     """
 
     edition: Edition
@@ -76,6 +77,8 @@ class Call:
     clamp: Clamp | None = None
     base: str = ""
     origin: str = ""
+    organisation: str = ""
+    shortened: int | None = None
 
     def applied(self, asked: int) -> tuple[int, int]:
         """Give the rows of a page for what was asked, and the number that the answer states."""

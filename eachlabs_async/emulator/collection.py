@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-__all__ = ["Collection", "Grouped", "Row", "encode", "parsed_time"]
+__all__ = ["Collection", "Grouped", "Row", "View", "encode", "parsed_time", "shown"]
 
 Row = dict[str, Any]
 
-# A view says how the wire shows a row: in full (a get), or as a line of a listing.
 View = Callable[[Row], Row]
+"""How the wire shows a row: in full (a get), or as a line of a listing."""
 
 _REMEMBERED_SELECTIONS = 64
 
@@ -42,7 +42,8 @@ def parsed_time(text: Any) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def _shown(row: Row) -> Row:
+def shown(row: Row) -> Row:
+    """Give all of a row that is not the emulator's own."""
     return {name: value for name, value in row.items() if not name.startswith("_")}
 
 
@@ -60,8 +61,8 @@ class Collection:
         make: Callable[[datetime], Row],
         rows: Iterable[Row] = (),
         *,
-        listed: View = _shown,
-        full: View = _shown,
+        listed: View = shown,
+        full: View = shown,
     ) -> None:
         self._identity = identity
         self._make = make
@@ -104,7 +105,7 @@ class Collection:
             row = self._make(time)
             row.update(fields)
             made.append(row)
-        self._rows[at:at] = made
+        self._put(at, made)
         self._moved()
         return [row[self._identity] for row in made]
 
@@ -117,9 +118,8 @@ class Collection:
             if other is None or other <= created:
                 break
             at += 1
-        self._rows.insert(at, row)
-        self._by_id[row[self._identity]] = row
-        self._moved(new_ids=False)
+        self._put(at, [row])
+        self._moved()
 
     def remove(self, *which: int | str) -> list[str]:
         """Remove rows by position (as they stand before the call) or by id, and give the ids removed."""
@@ -128,6 +128,7 @@ class Collection:
         self._rows = [row for row in self._rows if id(row) not in marks]
         for row in gone:
             self._forget(row)
+        self._unname(gone)
         self._moved()
         return [row[self._identity] for row in gone]
 
@@ -140,7 +141,9 @@ class Collection:
             else:
                 row[name] = value
         self._forget(row)
-        self._moved(new_ids=self._identity in fields)
+        if self._identity in fields:
+            self._name_all()
+        self._moved()
 
     def find(self, row_id: str) -> Row | None:
         """Give the row itself for serving, None where there is none; never change it in place."""
@@ -189,7 +192,7 @@ class Collection:
             newest = datetime.now(UTC).replace(microsecond=0)
             return [newest - timedelta(seconds=n) for n in range(count)]
         neighbour = self._rows[min(at, len(self._rows) - 1)]
-        time = parsed_time(neighbour.get("created_at")) or datetime.now(UTC).replace(microsecond=0)
+        time = self._time_of(neighbour) or datetime.now(UTC).replace(microsecond=0)
         if at == 0:
             return [time + timedelta(seconds=count - n) for n in range(count)]
         return [time] * count
@@ -198,9 +201,27 @@ class Collection:
         for known in self._encoded.values():
             known.pop(id(row), None)
 
-    def _moved(self, *, new_ids: bool = True) -> None:
-        if new_ids:
-            self._by_id = {row[self._identity]: row for row in self._rows}
+    def _time_of(self, row: Row) -> datetime | None:
+        return parsed_time(row.get("created_at"))
+
+    def _put(self, at: int, made: list[Row]) -> None:
+        """Put rows before position `at`, and name them."""
+        self._rows[at:at] = made
+        self._by_id.update((row[self._identity], row) for row in made)
+        if len(self._by_id) < len(self._rows):
+            self._name_all()
+
+    def _unname(self, gone: list[Row]) -> None:
+        # Where two rows have one id, the other one has to be found.
+        for row in gone:
+            self._by_id.pop(row[self._identity], None)
+        if len(self._by_id) < len(self._rows):
+            self._name_all()
+
+    def _name_all(self) -> None:
+        self._by_id = {row[self._identity]: row for row in self._rows}
+
+    def _moved(self) -> None:
         self._selections.clear()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:

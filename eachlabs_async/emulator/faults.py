@@ -1,9 +1,6 @@
-"""Owns what goes wrong: the kinds of fault, the rules that say when, and the seeded dice.
+"""Owns when something goes wrong: the rules that say so, the seeded dice, and what they plan for one request.
 
-A fault either takes the place of the answer (a status, a reset, a cut body) or shapes it (latency, a capped
-total). One that takes its place strikes before the request is carried out, so that it did nothing, or after it:
-`late=True`, and a cut or stalled answer always, so that what was asked for has been done and the client cannot know.
-It refuses sockets: what a broken connection takes is in `wire.py`.
+It refuses to say what goes wrong: the kinds of fault are in `kinds.py`.
 """
 
 from __future__ import annotations
@@ -11,189 +8,22 @@ from __future__ import annotations
 import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
-from email.utils import format_datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
-from attrs import Factory, define, field, frozen, validators
+from attrs import Factory, define, field
 
 from ..endpoints import ENDPOINTS
-from .answers import Answer, Clamp, phrase, refusal
+from .answers import Answer, Clamp
 from .collection import encode
 from .journal import STORAGE, UNROUTED, Seen
+from .kinds import DEFAULT_KINDS, Edit, Fault
 
-__all__ = ["Fault", "Faults", "Plan", "Rule"]
-
-Edit = Callable[[Any, Seen], Any]
+__all__ = ["Faults", "Plan", "Rule"]
 
 _NAMES: Final = frozenset({endpoint.name for endpoint in ENDPOINTS} | {UNROUTED, *STORAGE})
-_ROWS: Final = ("executions", "items", "workflows", "webhooks")
-_BODILESS: Final = (204, 304)
 _EDITED: Final = (200, 201, 202)
 _REMEMBERED_LINES: Final = 100_000
-_HTML: Final = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n"
-
-
-@frozen(kw_only=True)
-class Fault:
-    """One thing that can go wrong; made by the constructors below, given to `Faults.add` or `Faults.random`.
-
-    `late` says that it strikes when the request has been carried out: its state has changed, and the answer is lost.
-    """
-
-    kind: str
-    breaks: bool = True
-    late: bool = False
-    answer: Answer | None = None
-    keep: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
-    seconds: float = field(default=0.0, validator=validators.ge(0))
-    jitter: float = field(default=0.0, validator=validators.ge(0))
-    seconds_per_1000: float = field(default=0.0, validator=validators.ge(0))
-    clamp: Clamp | None = None
-    edits: Edit | None = None
-    most: int = 0
-
-    @classmethod
-    def status(
-        cls,
-        status: int,
-        *,
-        body: bytes | str | Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        retry_after: float | str | datetime | None = None,
-        content_type: str = "application/json",
-        late: bool = False,
-    ) -> Fault:
-        """Answer with a status.
-
-        `body` is sent as it is (a mapping as JSON), by default an error that names the status. `retry_after`
-        becomes the header: seconds, an aware datetime (sent as an HTTP date), or text as it is. `late` carries
-        the request out first: a 503 after a trigger that was taken on.
-        """
-        if body is None:
-            body = b"" if status in _BODILESS else refusal(status, phrase(status).lower()).body
-        elif isinstance(body, str):
-            body = body.encode()
-        elif isinstance(body, Mapping):
-            body = encode(dict(body))
-        sent = dict(headers or {})
-        if isinstance(retry_after, datetime):
-            sent["Retry-After"] = format_datetime(retry_after, usegmt=True)
-        elif retry_after is not None:
-            sent["Retry-After"] = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
-        return cls(kind="status", late=late, answer=Answer(status, body, sent, content_type))
-
-    @classmethod
-    def html(cls, status: int = 502, *, late: bool = False) -> Fault:
-        """Answer with a proxy's page of HTML (200 is possible too); `late` carries the request out first."""
-        return cls(kind="html", late=late, answer=Answer(status, _HTML, {}, "text/html"))
-
-    @classmethod
-    def redirect(cls, location: str, status: int = 302) -> Fault:
-        """Send the client elsewhere."""
-        return cls(kind="redirect", answer=Answer(status, b"", {"Location": location}, "text/plain"))
-
-    @classmethod
-    def reset(cls, *, late: bool = False) -> Fault:
-        """Reset the connection (RST) before any byte of an answer; `late` carries the request out first."""
-        return cls(kind="reset", late=late)
-
-    @classmethod
-    def cut_headers(cls) -> Fault:
-        """Carry the request out, and close the connection in the middle of the answer's headers."""
-        return cls(kind="cut_headers", late=True)
-
-    @classmethod
-    def cut_body(cls, keep: float = 0.5) -> Fault:
-        """Carry the request out, declare the whole body, send the share `keep` (0..1) of it, and close."""
-        return cls(kind="cut_body", late=True, keep=keep)
-
-    @classmethod
-    def stalled_body(cls, keep: float = 0.5) -> Fault:
-        """Carry the request out, send the share `keep` (0..1) of the body, and hold until the client leaves."""
-        return cls(kind="stalled_body", late=True, keep=keep)
-
-    @classmethod
-    def stalled_answer(cls, *, late: bool = False) -> Fault:
-        """Send nothing at all, and hold until the client leaves; `late` carries the request out first."""
-        return cls(kind="stalled_answer", late=late)
-
-    @classmethod
-    def concurrency_cap(cls, most: int, *, retry_after: float | None = None) -> Fault:
-        """Answer 429 while `most` requests under the same rule are in flight already.
-
-        A rule with this fault applies for ever: its `times` counts refusals.
-        """
-        body = {
-            "error": "concurrent execution limit reached",
-            "status": 429,
-            "code": "CONCURRENCY_LIMIT",
-            "details": {"limit": most},
-        }
-        answer = cls.status(429, body=body, retry_after=retry_after).answer
-        return cls(kind="concurrency_cap", answer=answer, most=most)
-
-    @classmethod
-    def latency(cls, seconds: float, *, jitter: float = 0.0) -> Fault:
-        """Wait `seconds`, and up to `jitter` seconds more, before anything else."""
-        return cls(kind="latency", breaks=False, seconds=seconds, jitter=jitter)
-
-    @classmethod
-    def deep_offset(cls, seconds_per_1000: float) -> Fault:
-        """Wait `seconds_per_1000` for every 1000 rows that stand before the page, as databases do."""
-        return cls(kind="deep_offset", breaks=False, seconds_per_1000=seconds_per_1000)
-
-    @classmethod
-    def capped_total(cls, at: int, *, exact_on_last_page: bool = True) -> Fault:
-        """State at most `at` as the total of the list of executions, and `total_capped: true` where rows go on.
-
-        As documented, the last page that has rows gives the exact total; `exact_on_last_page=False` caps
-        there too.
-        """
-
-        def edited(answer: Any, seen: Seen) -> Any:
-            true = answer["total_count"]
-            place = answer["offset"] + len(answer["executions"])
-            last = bool(answer["executions"]) and place >= true
-            if true > at and not (last and exact_on_last_page):
-                answer.update(total_count=at, total_capped=True)
-            return answer
-
-        return cls(kind="capped_total", breaks=False, edits=edited)
-
-    @classmethod
-    def clamped_limit(cls, largest: int, *, stated: bool = True) -> Fault:
-        """Give pages of `largest` rows at most; `stated=False` echoes the limit asked for all the same."""
-        return cls(kind="clamped_limit", breaks=False, clamp=Clamp(largest, stated))
-
-    @classmethod
-    def null_rows(cls) -> Fault:
-        """Write `null` where the rows should be."""
-
-        def edited(answer: Any, seen: Seen) -> Any:
-            if isinstance(answer, list):
-                return None
-            return {name: None if name in _ROWS else value for name, value in answer.items()}
-
-        return cls(kind="null_rows", breaks=False, edits=edited)
-
-    @classmethod
-    def edit(cls, change: Edit) -> Fault:
-        """Put what `change(answer, request)` gives in place of the decoded JSON of a success."""
-        return cls(kind="edit", breaks=False, edits=change)
-
-
-DEFAULT_KINDS: Final[tuple[Fault, ...]] = (
-    Fault.status(503),
-    Fault.status(500),
-    Fault.status(429),
-    Fault.html(502),
-    Fault.reset(),
-    Fault.cut_headers(),
-    Fault.cut_body(),
-)
-"""What `Faults.random` draws from unless told otherwise: what a client notices at once and can try again."""
 
 
 @define(eq=False)
@@ -228,6 +58,7 @@ class Plan:
     delay_s: float = 0.0
     breaking: Fault | None = None
     clamp: Clamp | None = None
+    shortened: int | None = None
     edits: list[Edit] = Factory(list[Edit])
     running: list[Rule] = Factory(list[Rule])
 
@@ -381,6 +212,8 @@ class Faults:
             plan.edits.append(fault.edits)
         if fault.clamp is not None:
             plan.clamp = fault.clamp
+        if fault.shortened is not None:
+            plan.shortened = fault.shortened
         if fault.seconds or fault.jitter:
             share = _share(f"{self._seed} {seen.number} latency")
             plan.delay_s += fault.seconds + fault.jitter * share

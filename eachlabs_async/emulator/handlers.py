@@ -1,6 +1,6 @@
 """Owns what each endpoint answers when nothing is wrong: one handler an endpoint name, in `HANDLERS`.
 
-The executions and the runs are here; `HANDLERS` gathers those of the other families of endpoints too.
+Executions of workflows, of flows and runs are here; `HANDLERS` gathers those of the other families of endpoints too.
 
 A handler reads the state and the request and gives an answer; the words are those of the services' public
 documentation. It refuses keys, faults and counting: `server.py` does these around it.
@@ -11,71 +11,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
 from functools import wraps
 from random import Random
 from typing import Any, Final, cast
 
-from .answers import NUMBER, Answer, Call, RefusedError, envelope, is_uuid, joined, refusal, time, whole, words
+from .answers import NUMBER, Answer, Call, RefusedError, envelope, is_uuid, joined, refusal, whole
 from .api_handlers import API_HANDLERS
-from .collection import Collection, Row, encode, parsed_time
+from .collection import Collection, Row, encode
+from .execution_handlers import EXECUTION_HANDLERS
 from .live import Live
-from .rows import ERROR_CLASSES, naive
+from .rows import naive
 from .state import State
 from .workflow_handlers import WORKFLOW_HANDLERS
 
 __all__ = ["HANDLERS", "Handler"]
 
-_UNIFIED_STATUSES: Final = ("created", "starting", "success", "error")
-_WINDOW: Final = timedelta(days=90)
-
 Handler = Callable[[Live, Call], Awaitable[Answer]]
-
-
-def _execution_filter(state: State, call: Call) -> tuple[Any, Callable[[Row], bool]]:
-    query = call.query
-    statuses = words(query, "status", _UNIFIED_STATUSES if call.edition == "unified" else None)
-    classes = words(query, "error_classification", ERROR_CLASSES)
-    until = time(query, "to")
-    since = time(query, "from") or (until or state.now) - _WINDOW
-    equal = {name: query[name] for name in ("model", "workflow_id", "workflow_execution_id") if query.get(name)}
-
-    def keep(row: Row) -> bool:
-        if statuses and row["status"] not in statuses:
-            return False
-        if classes and row.get("_error_classification") not in classes:
-            return False
-        if any(row.get(name) != value for name, value in equal.items()):
-            return False
-        created = parsed_time(row.get("created_at"))
-        return created is None or (since <= created and (until is None or created <= until))
-
-    return (statuses, classes, since, until, tuple(equal.items())), keep
-
-
-async def _list_executions(state: State, call: Call) -> Answer:
-    limit, stated = call.applied(whole(call.query, "limit", 20, 1, 100))
-    offset = whole(call.query, "offset", 0, 0)
-    rows = state.executions.select(*_execution_filter(state, call))
-    rest = {"total_count": len(rows), "total_capped": False, "offset": offset, "limit": stated}
-    part = joined(state.executions, rows[offset : offset + limit])
-    return Answer(200, envelope("executions", part, rest))
-
-
-async def _list_executions_by_cursor(state: State, call: Call) -> Answer:
-    limit, stated = call.applied(whole(call.query, "limit", 20, 1, 100))
-    words(call.query, "status", _UNIFIED_STATUSES)
-    rows = state.executions.select(*_execution_filter(state, call))
-    start = 0
-    if cursor := call.query.get("cursor", ""):
-        places = [number for number, row in enumerate(rows, 1) if row["id"] == cursor]
-        if not places:
-            return refusal(400, "invalid cursor")
-        start = places[0]
-    page = rows[start : start + limit]
-    more = start + limit < len(rows)
-    rest = {"limit": stated, "has_more": more, "next_cursor": page[-1]["id"] if more else None}
-    return Answer(200, envelope("executions", joined(state.executions, page), rest))
 
 
 async def _list_workflow_executions(state: State, call: Call) -> Answer:
@@ -236,8 +187,6 @@ def _refusing(handler: Handler) -> Handler:
 
 
 _ALL: Final[dict[str, Handler]] = {
-    "executions.list": _list_executions,
-    "executions.list_by_cursor": _list_executions_by_cursor,
     "workflow_executions.list": _list_workflow_executions,
     "workflow_executions.get": _get_workflow_execution,
     "flow_executions.get": _get_flow_execution,
@@ -246,6 +195,7 @@ _ALL: Final[dict[str, Handler]] = {
     "runs.list_for_workflow": _list_workflow_runs,
     "runs.get": _get_run,
     "runs.stop": _stop_run,
+    **EXECUTION_HANDLERS,
     **WORKFLOW_HANDLERS,
     **API_HANDLERS,
 }

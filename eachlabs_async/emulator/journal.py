@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..hosts import Auth
 
-__all__ = ["STORAGE", "Journal", "KeySeen", "Seen", "UNROUTED", "judged_key", "key_in_body"]
+__all__ = ["STORAGE", "Journal", "KeySeen", "Observed", "Seen", "UNROUTED", "judged_key", "key_in_body"]
 
 KeySeen = Literal["none", "right", "wrong", "foreign"]
 
@@ -128,3 +128,42 @@ class Journal:
     def left(self) -> None:
         """Count a request out."""
         self.in_flight -= 1
+
+
+class Observed:
+    """What an emulator saw, as its attributes."""
+
+    _journal: Journal
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How many requests came, by the name of the endpoint, or as `Seen.endpoint` calls what is none."""
+        return self._journal.requests
+
+    @property
+    def answers(self) -> Counter[int]:
+        """How many answers went out, by status; a broken connection is not an answer."""
+        return self._journal.answers
+
+    @property
+    def log(self) -> deque[Seen]:
+        """The last requests, oldest first."""
+        return self._journal.log
+
+    @property
+    def wrong_keys(self) -> list[Seen]:
+        """The requests that brought a key where it does not belong: to the other vendor, or with an upload.
+
+        Empty is the only good value.
+        """
+        return self._journal.wrong_keys
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self._journal.in_flight
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests were being answered at once at most."""
+        return self._journal.max_in_flight

@@ -14,6 +14,7 @@ from . import jobs
 from .answers import Answer, RefusedError
 from .clock import Clock
 from .collection import Collection, Row, encode
+from .cursors import Cursors
 from .deliveries import Deliveries
 from .jobs import Hook, Job, Submitted
 from .rows import made_id, zulu
@@ -77,6 +78,7 @@ class Live(State):
         self.fail_rate = fail_rate
         self.deliveries = Deliveries(self.clock, retry_seconds=retry_seconds, duplicates=duplicate_deliveries)
         self.storage = Storage(self.clock, seed, url_lifetime=url_lifetime, keep=keep_uploads, chunked=chunked_uploads)
+        self.cursors = Cursors(self.clock, seed)
         self.submitted: list[Submitted] = []
         self.max_running = 0
         self.predictions = Collection("id", self._unmade)
@@ -99,6 +101,10 @@ class Live(State):
     def webhooks(self) -> Collection:
         """The webhooks that were told, newest first, each with its attempts."""
         return self.deliveries.rows
+
+    def expire_cursors(self) -> None:
+        """Let no cursor that was handed out so far open anything: asked for with one, a page is a 400."""
+        self.cursors.expire()
 
     def new_id(self, kind: str) -> str:
         """Give the id of something new."""

@@ -23,7 +23,7 @@ from .state import State
 __all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
 
 Moment = Literal["before", "during", "after"]
-LISTINGS: Final = ("executions.list", "workflow_executions.list", "runs.list")
+LISTINGS: Final = ("executions.list", "executions.list_by_cursor", "workflow_executions.list", "runs.list")
 """The endpoints whose rows can be moved."""
 
 _MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)

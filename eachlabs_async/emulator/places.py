@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..endpoints import Endpoint
 from ..hosts import Auth, Edition, Hosts, Service, ServiceName
 
-__all__ = ["PREFIXES", "auth_of", "hosts_at", "prefix_of"]
+__all__ = ["PREFIXES", "auth_for", "auth_of", "hosts_at", "prefix_of"]
 
 PREFIXES: Final[Mapping[Edition, Mapping[ServiceName, str]]] = {
     "compat": {
@@ -40,6 +40,17 @@ def prefix_of(endpoint: Endpoint, edition: Edition) -> str:
 def auth_of(edition: Edition, service: ServiceName) -> Auth:
     """Give how a service is told its key."""
     return "bearer" if edition == "unified" and service in ("api", "workflows") else "x-api-key"
+
+
+def auth_for(endpoint: Endpoint | None, edition: Edition, v2: str, headers: Mapping[str, str]) -> Auth:
+    """Give how a request has to tell the key: below `/v2` in either way unless `v2` is `"bearer"`."""
+    if endpoint is None:
+        return auth_of(edition, "api")
+    if endpoint.key == "body":
+        return "x-api-key"
+    if endpoint.version == 2 and (v2 == "bearer" or "Authorization" in headers):
+        return "bearer"
+    return auth_of(edition, endpoint.service)
 
 
 @lru_cache(maxsize=64)

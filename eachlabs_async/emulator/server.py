@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from datetime import UTC
+from email.utils import format_datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -20,12 +22,14 @@ from ..endpoints import ENDPOINTS, Endpoint
 from ..hosts import Edition, Hosts
 from . import wire
 from .answers import Answer, Call, refusal
-from .faults import Fault, Faults, Plan
+from .execution_handlers import deprecation, is_off
+from .faults import Faults, Plan
 from .handlers import HANDLERS
-from .journal import STORAGE, UNROUTED, Journal, Seen, judged_key, key_in_body
+from .journal import STORAGE, UNROUTED, Journal, Observed, Seen, judged_key, key_in_body
+from .kinds import Fault
 from .live import Live, LiveOptions
 from .moves import Moves, Moving
-from .places import PREFIXES, auth_of, hosts_at, prefix_of
+from .places import PREFIXES, auth_for, hosts_at, prefix_of
 
 __all__ = ["Emulator"]
 
@@ -39,7 +43,7 @@ def _in_body(endpoint: Endpoint | None) -> bool:
     return endpoint is not None and endpoint.key == "body"
 
 
-class Emulator(Live):
+class Emulator(Live, Observed):
     """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to
     order, and which carries out what is submitted to it.
 
@@ -54,6 +58,13 @@ class Emulator(Live):
     `timeout` (default 0: not at all). `max_bulk_ids` is the most ids that one bulk read takes; `bulk_refusal` the
     status beyond it. `log_size` bounds the log, in requests. `hold_unfinished`, `max_bulk_ids`, `bulk_refusal` and
     `poisoned_ids` (id to the status of any bulk read that contains it) can also be set at any time.
+
+    `v1_depth` is how many rows of the executions can be reached by offset (default 1000; None: all of them, and the
+    answers are not marked as deprecated). Beyond it `/v1/executions` answers 400; `/v2/executions` shows them by
+    cursor. `v1_executions` and `v2_executions` are False where that route is not there (404). `v2_auth` is how `/v2`
+    of the compat edition is told the key: in either header (`"any"`), or as `"bearer"` alone. A cursor lives
+    `cursor_lifetime` seconds of the clock (default None: for ever), or until `expire_cursors()`. All of these can be
+    set at any time.
 
     What is triggered or predicted runs for `step_seconds` a step of real time, or of `clock.advance` where
     `virtual_time`; the clock starts now, or at a given `now`. A share `fail_rate` fails, drawn by the seed. An input
@@ -115,40 +126,7 @@ class Emulator(Live):
         """The hosts of the unified edition, for `EachLabs(hosts=...)`."""
         return hosts_at(self.url, "unified")
 
-    # What it saw
-
-    @property
-    def requests(self) -> Counter[str]:
-        """How many requests came, by the name of the endpoint, or as `Seen.endpoint` calls what is none."""
-        return self._journal.requests
-
-    @property
-    def answers(self) -> Counter[int]:
-        """How many answers went out, by status; a broken connection is not an answer."""
-        return self._journal.answers
-
-    @property
-    def log(self) -> deque[Seen]:
-        """The last requests, oldest first."""
-        return self._journal.log
-
-    @property
-    def wrong_keys(self) -> list[Seen]:
-        """The requests that brought a key where it does not belong: to the other vendor, or with an upload.
-
-        Empty is the only good value.
-        """
-        return self._journal.wrong_keys
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests are being answered now."""
-        return self._journal.in_flight
-
-    @property
-    def max_in_flight(self) -> int:
-        """How many requests were being answered at once at most."""
-        return self._journal.max_in_flight
+    # What it saw; more of it is in `Observed`
 
     @property
     def connections(self) -> int:
@@ -258,7 +236,7 @@ class Emulator(Live):
         key, headers = judged_key(
             request.headers,
             f"{request.raw_path} {body.decode(errors='replace')}",
-            auth=None if name in STORAGE else "x-api-key" if _in_body(endpoint) else auth_of(edition, service),
+            auth=None if name in STORAGE else auth_for(endpoint, edition, self.v2_auth, request.headers),
             expected=own,
             foreign=other,
         )
@@ -309,7 +287,7 @@ class Emulator(Live):
         fault = plan.breaking
         if fault is not None and not fault.late:
             return await self._broken(request, fault, None, seen)
-        if endpoint is not None:
+        if endpoint is not None and not is_off(self, endpoint.name):
             answer = await self._carried_out(request, endpoint, edition, seen, plan)
         elif seen.endpoint in STORAGE:
             answer = await self._stored(request, seen)
@@ -334,6 +312,8 @@ class Emulator(Live):
             clamp=plan.clamp,
             base=self.url + PREFIXES[edition][endpoint.service],
             origin=self.url,
+            organisation=sha256(self.api_key.encode()).hexdigest(),
+            shortened=plan.shortened,
         )
         return plan.edited(await HANDLERS[endpoint.name](self, call), seen)
 
@@ -351,9 +331,10 @@ class Emulator(Live):
         return self.storage.put(name, incoming)
 
     def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
+        date = format_datetime(self.clock.now().astimezone(UTC), usegmt=True)
         request_id = seen.headers.get("x-request-id") or f"emulator-{seen.number}"
-        own = {"Content-Type": answer.content_type, "X-Request-Id": request_id}
-        return {**own, **answer.headers}
+        own = {"Content-Type": answer.content_type, "X-Request-Id": request_id, "Date": date}
+        return {**own, **deprecation(self, seen.endpoint), **answer.headers}
 
     def _sent(self, answer: Answer, seen: Seen) -> web.Response:
         self._journal.answers[answer.status] += 1

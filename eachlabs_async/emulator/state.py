@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
 from random import Random
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from . import catalogue, rows
 from .collection import Collection, Grouped, Row
 from .rows import Mix, made_id
+from .timeline import Timeline
 
 __all__ = ["RowOptions", "State"]
 
@@ -48,6 +49,11 @@ class RowOptions(TypedDict, total=False):
     hold_unfinished: float
     max_bulk_ids: int | None
     bulk_refusal: int
+    v1_depth: int | None
+    v1_executions: bool
+    v2_executions: bool
+    v2_auth: Literal["any", "bearer"]
+    cursor_lifetime: float | None
 
 
 class State:
@@ -71,6 +77,11 @@ class State:
         hold_unfinished: float = 0.0,
         max_bulk_ids: int | None = None,
         bulk_refusal: int = 413,
+        v1_depth: int | None = 1000,
+        v1_executions: bool = True,
+        v2_executions: bool = True,
+        v2_auth: Literal["any", "bearer"] = "any",
+        cursor_lifetime: float | None = None,
     ) -> None:
         def counted(amount: int | None) -> int:
             return executions if amount is None else amount
@@ -85,11 +96,22 @@ class State:
             raise ValueError("counts of rows must be at least 0, and workflows at least 1")
         if now is not None and now.tzinfo is None:
             raise ValueError("now must be an aware datetime")
+        if v1_depth is not None and v1_depth < 1:
+            raise ValueError(f"v1_depth must be at least 1, or None, not {v1_depth}")
+        if cursor_lifetime is not None and cursor_lifetime <= 0:
+            raise ValueError(f"cursor_lifetime must be over 0 seconds, or None, not {cursor_lifetime}")
+        if v2_auth not in ("any", "bearer"):
+            raise ValueError(f"v2_auth must be 'any' or 'bearer', not {v2_auth!r}")
         self.seed = seed
         self.now = now or datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         self.hold_unfinished = hold_unfinished
         self.max_bulk_ids = max_bulk_ids
         self.bulk_refusal = bulk_refusal
+        self.v1_depth = v1_depth
+        self.v1_executions = v1_executions
+        self.v2_executions = v2_executions
+        self.v2_auth = v2_auth
+        self.cursor_lifetime = cursor_lifetime
         self.poisoned_ids: dict[str, int] = {}
         self._span = timedelta(days=span_days)
         self._mix = Mix(unfinished=unfinished, failed=failed, cancelled=cancelled)
@@ -174,7 +196,7 @@ class State:
         raise TypeError("these rows are made by requests, not by insert()")
 
     @cached_property
-    def executions(self) -> Collection:
+    def executions(self) -> Timeline:
         """The organisation's executions; two in three belong to an execution of a workflow."""
         source = self._source("executions")
         numbers = count()
@@ -191,7 +213,7 @@ class State:
                 )
             return rows.execution_row(source, self._mix, made_id(self.seed, "executions", number), created, workflow)
 
-        return Collection("id", make, map(make, self._times("executions", source)))
+        return Timeline("id", make, map(make, self._times("executions", source)))
 
     @cached_property
     def workflow_executions(self) -> Grouped:

@@ -1,0 +1,126 @@
+"""Owns a listing in the order of its rows' `created_at`, newest first: cut by time and by row without a scan.
+
+A row's key is its time and its rank among the rows of one moment, both ascending down the listing. The key outlives
+the row: a place that is named by it stays where it is, whatever is inserted, removed or moved around it. It refuses
+filters other than time, and to know what a cursor looks like: that is `cursors.py`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any, Final
+
+from .collection import Collection, Row, View, parsed_time, shown
+
+__all__ = ["Key", "Timeline"]
+
+Key = tuple[int, int | Fraction]
+"""How old a row is (microseconds before the epoch, so that older is more) and its rank: a fraction between two rows."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+# Of the emulator's own, kept in the row so that a selection of rows can be searched as the whole listing is.
+_AGE: Final = "_age"
+_RANK: Final = "_rank"
+
+
+def _age_at(time: datetime) -> int:
+    return (_EPOCH - time) // _MICROSECOND
+
+
+def _age(row: Row) -> int:
+    age: int | None = row.get(_AGE)
+    if age is None:
+        # Of 200,000 rows a search touches 18: the others are never read.
+        time = parsed_time(row["created_at"])
+        assert time is not None
+        age = row[_AGE] = _age_at(time)
+    return age
+
+
+def _key(row: Row) -> Key:
+    return _age(row), row[_RANK]
+
+
+class Timeline(Collection):
+    """A collection whose rows stay in the order of `created_at`, newest first.
+
+    A row whose `created_at` cannot be read stands where it is put, as if created with the row above it.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        make: Callable[[datetime], Row],
+        rows: Iterable[Row] = (),
+        *,
+        listed: View = shown,
+        full: View = shown,
+    ) -> None:
+        super().__init__(identity, make, rows, listed=listed, full=full)
+        for rank, row in enumerate(self._rows):
+            row[_RANK] = rank
+
+    def between(self, rows: list[Row], since: datetime, until: datetime | None) -> tuple[int, int]:
+        """Give where the rows created from `since` to `until`, ends included, begin and end in a selection."""
+        first = 0 if until is None else bisect_left(rows, _age_at(until), key=_age)
+        return first, max(first, bisect_right(rows, _age_at(since), key=_age))
+
+    def key(self, row: Row) -> Key:
+        """Give the key of a row, which `behind` understands for ever."""
+        return _key(row)
+
+    def behind(self, rows: list[Row], key: Key) -> int:
+        """Give where the rows behind a key begin in a selection, whether the row that had it is there or not."""
+        return bisect_right(rows, key, key=_key)
+
+    def add(self, row: Row) -> None:
+        """Add a row that is made already: before the first one that was not created later, so mostly on top."""
+        time = parsed_time(row.get("created_at"))
+        self._put(0 if time is None else bisect_left(self._rows, _age_at(time), key=_age), [row])
+        self._moved()
+
+    def change(self, row_id: str, /, **fields: Any) -> None:
+        """Overwrite fields of one row; `...` as a value takes the field away. A new time may give it a new place."""
+        row = self._by_id[row_id]
+        age = _age(row)
+        super().change(row_id, **fields)
+        time = parsed_time(row.get("created_at"))
+        if time is None or _age_at(time) == age:
+            return
+        at = self.behind(self._rows, _key(row)) - 1
+        del self._rows[at]
+        row[_AGE] = _age_at(time)
+        self._put(at, [row])
+        self._moved()
+
+    def _put(self, at: int, made: list[Row]) -> None:
+        for row in made:
+            time = parsed_time(row.get("created_at"))
+            row[_AGE] = self._age_around(at) if time is None else _age_at(time)
+        # They stand where they are put if their time allows it, else as near to it as it does.
+        least = bisect_left(self._rows, made[0][_AGE], key=_age) if made else 0
+        most = bisect_right(self._rows, made[-1][_AGE], key=_age) if made else len(self._rows)
+        at = max(least, min(at, most))
+        above = self._rows[at - 1][_RANK] if at else None
+        below = self._rows[at][_RANK] if at < len(self._rows) else None
+        super()._put(at, made)
+        count = len(made)
+        for number, row in enumerate(made, 1):
+            if above is None:
+                row[_RANK] = number if below is None else below - count - 1 + number
+            elif below is None:
+                row[_RANK] = above + number
+            else:
+                row[_RANK] = above + Fraction(number * (below - above), count + 1)
+
+    def _age_around(self, at: int) -> int:
+        if not self._rows:
+            return _age_at(datetime.now(UTC))
+        return _age(self._rows[max(0, at - 1)])
+
+    def _time_of(self, row: Row) -> datetime | None:
+        return _EPOCH - _age(row) * _MICROSECOND
