@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from ._results import Output
 from ._states import Stateful
 from .workflow_executions import WorkflowExecution
 
@@ -52,7 +53,7 @@ class WebhookList:
 
 
 @frozen(kw_only=True)
-class PredictionWebhook(Stateful):
+class PredictionWebhook(Output, Stateful):
     """What the service posts when a prediction ends; the reason of a failure is in `output[0].error`."""
 
     exec_id: str
