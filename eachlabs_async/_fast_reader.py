@@ -134,8 +134,7 @@ def _decoder(kind: Any) -> Callable[[bytes], Any]:
     if not names:
         return cast("Callable[[bytes], Any]", _msgspec.json.Decoder(kind).decode)
     hints = get_type_hints(kind)
-    own: Any = attrs.fields(kind)
-    fields: list[tuple[str, Any]] = [(names.get(field.name, field.name), field) for field in own]
+    fields = [(names.get(field.name) or field.name, field) for field in attrs.fields(kind)]
     body: dict[str, Any] = {name: attrs.field(default=field.default) for name, field in fields}
     body["__annotations__"] = {name: hints[field.name] for name, field in fields}
     twin = attrs.define(type(kind.__name__, (), body), kw_only=True, eq=False, repr=False)
