@@ -13,6 +13,7 @@ from ._states import (
     read_state,
 )
 from .deliveries import (
+    DownloadedFile,
     PredictionWebhook,
     PresignedUpload,
     UploadedFile,
@@ -69,6 +70,7 @@ __all__ = [
     "BulkTriggeredExecution",
     "CancelledPrediction",
     "CreatedPrediction",
+    "DownloadedFile",
     "Execution",
     "ExecutionList",
     "FinishedPrediction",
