@@ -201,7 +201,6 @@ class Download:
             or int(begin) != self._size
             or not self._size < end <= (end if known is None else known)
             or (known is not None and self._total not in (None, known))
-            or incoming.length not in (None, end - self._size)
             or headers.get(name, value) != value
         ):
             self._mark = None

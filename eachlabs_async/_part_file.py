@@ -58,16 +58,14 @@ class PartFile:
                 self._file = self._path.open("xb")
 
     def write(self, at: int, chunks: list[bytes]) -> None:
-        """Write some bytes from the place `at` on; what lay there and behind is forgotten."""
+        """Write some bytes from the place `at` on."""
         with self._lock:
             if self._file is not None:
-                if self._file.tell() != at:
-                    self._file.seek(at)
-                    self._file.truncate()
+                self._file.seek(at)
                 self._file.writelines(chunks)
 
     def finish(self, size: int) -> None:
-        """Put the first `size` bytes in the place of the target."""
+        """Put the first `size` bytes in the place of the target; what an earlier try left behind them is cut off."""
         with self._lock:
             if self._file is not None:
                 self._file.truncate(size)

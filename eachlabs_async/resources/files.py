@@ -106,8 +106,9 @@ class Files:
 
         What fails is tried again as the retry policy says. A new try asks for the missing part only, where the storage
         can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); else it starts from the first
-        byte. Where no length is declared the end of the answer is taken for the end of the file. The time in which bytes come does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a
-        call does not bound the download: a try ends where for the length of the read time-out nothing comes.
+        byte. Where no length is declared, the end of the answer is the end of the file. The time in which bytes come
+        does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not bound the download: a
+        try ends where for the length of the read time-out nothing comes.
 
         No key and no cookie is sent, whatever the host. Up to 5 redirects are followed, none from https to http. The
         bytes are saved as they come: a storage is asked for no encoding, and `content_encoding` says if it used one.
