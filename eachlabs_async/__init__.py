@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .records import BulkTriggeredExecution as BulkTriggeredExecution
     from .records import CancelledPrediction as CancelledPrediction
     from .records import CreatedPrediction as CreatedPrediction
+    from .records import DownloadedFile as DownloadedFile
     from .records import Execution as Execution
     from .records import FinishedPrediction as FinishedPrediction
     from .records import FlowExecution as FlowExecution
@@ -108,6 +109,7 @@ _ROOMS = {
         "BulkTriggeredExecution",
         "CancelledPrediction",
         "CreatedPrediction",
+        "DownloadedFile",
         "Execution",
         "FinishedPrediction",
         "FlowExecution",

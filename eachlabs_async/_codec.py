@@ -15,11 +15,12 @@ from typing import Any, Final, NoReturn, TypeVar, cast, get_args
 
 import attrs
 import cattrs
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ._fast_reader import fast_reader
 from ._record_times import UNSET, container_of
 from .errors import ResponseDecodeError
+from .records._fields import wire_names
 
 T = TypeVar("T")
 _Reader = Callable[[Any, Any], Any]
@@ -154,8 +155,16 @@ def _read_item(read: _Reader, value: Any, index: int | str, kind: Any) -> Any:
         raise cast(Any, cattrs.IterableValidationError)("", [error], kind) from None
 
 
+def _renaming(kind: Any) -> dict[str, Any]:
+    return {name: override(rename=wire) for name, wire in wire_names(kind).items()}
+
+
+def _record_writer(kind: Any) -> Callable[[Any], Any]:
+    return make_dict_unstructure_fn(kind, _CONVERTER, **_renaming(kind))
+
+
 def _record_reader(kind: Any) -> _Reader:
-    structure = cast(_Reader, make_dict_structure_fn(kind, _CONVERTER))
+    structure = cast(_Reader, make_dict_structure_fn(kind, _CONVERTER, **_renaming(kind)))
     return lambda value, _: structure(value, kind) if _is(value, dict) else _refuse("an object", value)
 
 
@@ -185,6 +194,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(lambda kind: kind == datetime | None, _read_time)
     converter.register_structure_hook_factory(attrs.has, _record_reader)
     converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _items_reader)
+    converter.register_unstructure_hook_factory(lambda kind: attrs.has(kind) and bool(wire_names(kind)), _record_writer)
     converter.register_unstructure_hook(datetime, _write_time)
     converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), _copy_json)
     return converter
@@ -223,10 +233,11 @@ def _structure(value: Any, kind: type[T]) -> T:
 
 def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDecodeError:
     while isinstance(error, cattrs.ClassValidationError | cattrs.IterableValidationError):
+        names = wire_names(error.cl) if attrs.has(error.cl) else {}
         error = error.exceptions[0]
         for note in getattr(error, "__notes__", ()):
             named = isinstance(note, cattrs.AttributeValidationNote)
-            path += f".{note.name}" if named else f"[{note.index!r}]"
+            path += f".{names.get(note.name, note.name)}" if named else f"[{note.index!r}]"
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if isinstance(error, KeyError):  # cattrs looked a required field up
         text = "is missing"

@@ -8,7 +8,12 @@ bookkeeping.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal
+from collections.abc import Awaitable
+from typing import Final, Literal, TypeVar
+
+from .errors import ConfigurationError
+
+T = TypeVar("T")
 
 NEVER: Final = float("inf")
 LEAST_REST_S: Final = 0.005
@@ -120,3 +125,16 @@ class Watch:
                 deadline.interrupt("end" if deadline.ends <= now else "silence")
         if self._running:
             self._set(loop, now, due)
+
+
+async def ended_by_closing(watch: Watch, work: Awaitable[T], what: str) -> T:
+    """Await what may take any time and ends when the client is closed, with an error that says `what` ended."""
+    deadline = watch.enter(asyncio.get_running_loop(), listening=False)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not deadline.took_effect("closed"):
+            raise
+    finally:
+        watch.leave(deadline)
+    raise ConfigurationError(f"the client was closed while {what} was under way")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
@@ -36,7 +36,7 @@ from ._record_times import (
     written,
     written_alike,
 )
-from .records._fields import MOSTLY_ABSENT
+from .records._fields import MOSTLY_ABSENT, wire_names
 
 T = TypeVar("T")
 
@@ -66,10 +66,12 @@ def _fast_reader(kind: Any) -> Callable[[bytes], Any]:
 
 
 def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
-    if _msgspec is None:
+    inside = list(_records_in(kind))
+    if _msgspec is None or any(wire_names(record) for record in inside if record is not kind):
         return lambda body: None
-    _prepare_for_absence(kind)
-    read = _msgspec.json.Decoder(kind).decode
+    for record in inside:
+        _prepare_for_absence(record)
+    read = _decoder(kind)
     write = _msgspec.json.Encoder().encode
     found = list(places(kind))
     gather, put = gatherer(kind, found), putter(kind, found)
@@ -123,18 +125,42 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
     return read_fast
 
 
+def _decoder(kind: Any) -> Callable[[bytes], Any]:
+    """Make msgspec's decoder of a `kind`; msgspec knows no other name of a field than its own.
+
+    So where the wire calls a field otherwise, msgspec reads a twin of the record that has the wire's names.
+    """
+    names = wire_names(kind) if attrs.has(kind) else {}
+    if not names:
+        return cast("Callable[[bytes], Any]", _msgspec.json.Decoder(kind).decode)
+    hints = get_type_hints(kind)
+    fields = [(names.get(field.name) or field.name, field) for field in attrs.fields(kind)]
+    body: dict[str, Any] = {name: attrs.field(default=field.default) for name, field in fields}
+    body["__annotations__"] = {name: hints[field.name] for name, field in fields}
+    twin = attrs.define(type(kind.__name__, (), body), kw_only=True, eq=False, repr=False)
+    known = {"decode": _msgspec.json.Decoder(twin).decode, "kind": kind}
+    arguments = ", ".join(f"{field.name}=found.{name}" for name, field in fields)
+    return written(f"twin of {kind}", "body", ["    found = decode(body)", f"    return kind({arguments})"], known)
+
+
+def _records_in(kind: Any) -> Iterator[Any]:
+    """Find every record class in a `kind`, itself included."""
+    for inner in get_args(kind):
+        yield from _records_in(inner)
+    if attrs.has(kind):
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from _records_in(hint)
+
+
 def _prepare_for_absence(kind: Any) -> None:
-    """Let the records in a `kind` begin with None in the fields that are mostly left out.
+    """Let a record begin with None in the fields that are mostly left out.
 
     msgspec asks a record of slots for each field in the end, and one that is empty costs more than all the rest: an
     `AttributeError`, made and dropped. It calls this hook before it reads; attrs, which would, has made its classes.
     """
-    for inner in get_args(kind):
-        _prepare_for_absence(inner)
-    if not attrs.has(kind) or "__attrs_pre_init__" in vars(kind):
+    if "__attrs_pre_init__" in vars(kind):
         return
-    for hint in get_type_hints(kind).values():
-        _prepare_for_absence(hint)
     names = [field.name for field in attrs.fields(kind) if field.metadata == MOSTLY_ABSENT]
     if names:
         setters = {f"set_{name}": getattr(kind, name).__set__ for name in names}

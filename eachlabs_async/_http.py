@@ -6,9 +6,8 @@ raised, which nothing of aiohttp hangs on to. Retries, pauses and deadlines are 
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -31,16 +30,6 @@ from .hosts import is_loopback
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
 REQUEST_ID: Final = istr(_wire.REQUEST_ID)
 _JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
-_SKIPPED: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
-
-
-@define(repr=False, eq=False)
-class Answer:
-    """A whole answer: the body is read and the connection is free again."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Body
 
 
 @define(repr=False, eq=False)
@@ -81,29 +70,6 @@ async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], 
         del response, content  # A repr of the answer shows its headers, and a traceback the locals of this frame.
         raise
     return b"".join(parts)
-
-
-async def put(
-    route: Route, where: Key, headers: Mapping[str, str], chunks: AsyncIterable[bytes], timeouts: aiohttp.ClientTimeout
-) -> Answer:
-    """Send a stream once and read the whole answer; an `APIConnectionError` where none came.
-
-    `where` is a URL that is a secret: no traceback's locals may show it, not even those of a cancellation.
-    """
-    response: aiohttp.ClientResponse | None = None
-    failure: BaseException
-    arguments: dict[str, Any] = {**route.plain, "headers": {**route.plain.get("headers", {}), **headers}}
-    try:
-        response = await route.session.put(
-            URL(where, encoded=True), data=chunks, timeout=timeouts, skip_auto_headers=_SKIPPED, **arguments
-        )
-        return Answer(response.status, response.headers, Body(await response.read()))
-    except asyncio.CancelledError as exc:
-        failure = exc.with_traceback(None)
-    except Exception as exc:
-        failure = describe(exc)
-    response = None
-    raise failure
 
 
 class Outgoing(aiohttp.Payload):

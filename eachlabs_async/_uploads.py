@@ -17,15 +17,15 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, TypeGuard, cast
-from urllib.parse import parse_qsl, urlsplit
 
-from . import _http
+from . import _transfers
 from ._arguments import checked_callback, checked_count
+from ._deadline import ended_by_closing
 from ._keys import Key
 from ._session import Transport, log
-from ._wire import Body, status_error, strike
-from .errors import APIConnectionError, APIStatusError, APITimeoutError, ConfigurationError, EachLabsError
-from .hosts import is_loopback
+from ._targets import Target
+from ._wire import Body, status_error
+from .errors import APIConnectionError, APIStatusError, APITimeoutError, EachLabsError
 from .records import PresignedUpload, UploadedFile
 
 MAX_BYTES: Final = 100_000_000
@@ -186,16 +186,7 @@ class Upload:
 
     async def run(self) -> UploadedFile:
         """Send the bytes until they have arrived, the policy gives up or the client is closed."""
-        watch = self._transport.session.uploads
-        deadline = watch.enter(asyncio.get_running_loop(), listening=False)
-        try:
-            return await self._run()
-        except asyncio.CancelledError:
-            if not deadline.took_effect("closed"):
-                raise
-        finally:
-            watch.leave(deadline)
-        raise ConfigurationError("the client was closed while the upload was under way")
+        return await ended_by_closing(self._transport.session.uploads, self._run(), "the upload")
 
     async def _run(self) -> UploadedFile:
         loop = asyncio.get_running_loop()
@@ -228,12 +219,11 @@ class Upload:
 
     async def _try(self, place: PresignedUpload, attempt: int) -> EachLabsError | None:
         """Send everything once; gives what went wrong."""
-        where = Key(place.presigned_url)
-        target = _Target(where)
+        target = Target(Key(place.presigned_url))
         self._broken = None
         failure: EachLabsError
         try:
-            answer = await self._send(where, target, place.required_headers or {})
+            answer = await self._send(target, place.required_headers or {})
         except EachLabsError as exc:
             failure = exc
         else:
@@ -247,7 +237,7 @@ class Upload:
         failure.__traceback__ = failure.__context__ = None
         return failure
 
-    async def _send(self, where: Key, target: _Target, required: dict[str, str]) -> _http.Answer:
+    async def _send(self, target: Target, required: dict[str, str]) -> _transfers.Answer:
         if not target.is_safe:
             raise APIConnectionError("the presigned URL was refused: it is not https", sent=False, retryable=False)
         transport = self._transport
@@ -264,7 +254,7 @@ class Upload:
             async with stall:
                 chunks = self._chunks(stall, transport.timeouts.read_s)
                 try:
-                    return await _http.put(route, where, headers, chunks, timers)
+                    return await _transfers.put(route, target.where, headers, chunks, timers)
                 finally:
                     await _ended(chunks)
         except TimeoutError:
@@ -296,7 +286,7 @@ class Upload:
             raise
         _set(stall, loop.time() + read_s)
 
-    def _refused(self, answer: _http.Answer, target: _Target) -> EachLabsError:
+    def _refused(self, answer: _transfers.Answer, target: Target) -> EachLabsError:
         if 300 <= answer.status < 400:
             return APIConnectionError(
                 f"a redirect was refused (HTTP {answer.status}): the bytes go where the service said", retryable=False
@@ -325,30 +315,6 @@ async def _ended(chunks: AsyncGenerator[bytes, None]) -> None:
             return await chunks.aclose()
         except RuntimeError:
             await asyncio.sleep(0)
-
-
-class _Target:
-    """What may be said of a presigned URL, and what may not."""
-
-    def __init__(self, where: Key) -> None:
-        try:
-            parts = urlsplit(str.__str__(where))
-        except ValueError:
-            parts = urlsplit("")
-        self._scheme, self._host = parts.scheme, parts.hostname or ""
-        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self.shown = f"{self.origin}{parts.path}"
-        values = [value for _, value in parse_qsl(parts.query) if len(value) >= 16]
-        self.secrets = tuple(Key(text) for text in sorted({parts.query, *values} - {""}, key=len, reverse=True))
-
-    def strike(self, text: str) -> str:
-        """Strike the query, and what it says, out of a text."""
-        return strike(text, self.secrets)
-
-    @property
-    def is_safe(self) -> bool:
-        """Say whether it is an https URL; plain http is for this machine alone."""
-        return bool(self._host) and (self._scheme == "https" or (self._scheme == "http" and is_loopback(self._host)))
 
 
 def has_lapsed(failure: EachLabsError) -> bool:

@@ -199,3 +199,51 @@ async def test_the_retention_has_its_bounds(caller: Caller) -> None:
     now = caller.emulator.clock.now()
     days = [(datetime.fromisoformat(time) - now).total_seconds() / 86400 for time in times]
     assert days == pytest.approx([60 / 86400, 180, 365])
+
+
+async def stored(caller: Caller, data: bytes) -> str:
+    place = await presign(caller)
+    assert (await upload(caller, place, data))[0] == 200
+    url: str = place["public_url"]
+    return url
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "body", "told"),
+    [
+        ("bytes=3-", 206, b"3456789", "bytes 3-9/10"),
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
+        ("bytes=8-99", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-20", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=10-", 416, None, "bytes */10"),
+        ("bytes=-0", 416, None, "bytes */10"),
+        ("bytes=5-4", 416, None, "bytes */10"),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+        ("rows=1-", 200, b"0123456789", None),
+    ],
+)
+async def test_a_part_of_a_file_can_be_asked_for(
+    caller: Caller, wanted: str, status: int, body: bytes | None, told: str | None
+) -> None:
+    """One range of bytes comes alone; one that lies outside is a 416, and what is none gets the whole file."""
+    url = await stored(caller, b"0123456789")
+    async with caller.session.get(url, headers={"Range": wanted}) as answer:
+        assert (answer.status, answer.headers.get("Content-Range")) == (status, told)
+        read = await answer.read()
+    assert body is None or read == body
+
+
+async def test_a_part_is_of_the_file_that_is_meant(caller: Caller) -> None:
+    """With another tag or time in `If-Range` than the file's the whole of it comes; the tag is that of its bytes."""
+    url, other = await stored(caller, b"0123456789"), await stored(caller, b"x")
+    async with caller.session.get(other) as answer:
+        foreign = answer.headers["ETag"]
+    async with caller.session.get(url) as answer:
+        tag, modified = answer.headers["ETag"], answer.headers["Last-Modified"]
+        assert answer.headers["Accept-Ranges"] == "bytes"
+    assert foreign != tag
+    cases = {tag: 206, modified: 206, foreign: 200, "Thu, 01 Jan 1970 00:00:00 GMT": 200}
+    for named, status in cases.items():
+        async with caller.session.get(url, headers={"Range": "bytes=1-", "If-Range": named}) as answer:
+            assert answer.status == status

@@ -22,17 +22,17 @@ PURE = [
     {"hosts"},
     {"endpoints"},
     {"_arguments", "_bookmark", "_claims", "_frontier", "_keys", "_polling", "outcomes", "_cap"},
-    {"_checkpoint", "_cursor_walk", "_pages", "_requests", "_walk"},
+    {"_checkpoint", "_cursor_walk", "_pages", "_requests", "_targets", "_walk"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""
 
 ROWS = [
     *PURE,
     {"_deadline"},
-    {"_tasks", "_gate", "_window", "_http", "_waiting", "webhooks", "_inputs", "_journal"},
-    {"_services"},
+    {"_tasks", "_gate", "_window", "_http", "_waiting", "webhooks", "_inputs", "_journal", "_part_file"},
+    {"_services", "_transfers"},
     {"_session"},
-    {"_jobs", "_uploads"},
+    {"_jobs", "_uploads", "_downloads"},
     {"pager", "bulk"},
     {"_listing_choice"},
     {"_execution_pager", "_one_execution"},
@@ -51,8 +51,8 @@ ROWS = [
 """Rows of the house; a room (a module, or a package as a whole) imports only from rows above its own."""
 
 ONLY = {
-    "aiohttp": {"_http", "_services", "_session", "client", "emulator", "webhooks"},
-    "yarl": {"_http", "_session", "_services", "emulator"},
+    "aiohttp": {"_http", "_services", "_session", "_transfers", "client", "emulator", "webhooks"},
+    "yarl": {"_http", "_session", "_services", "_transfers", "emulator"},
     "backoff": {"_session"},
     "cattrs": {"_codec"},
     "msgspec": {"_fast_reader"},

@@ -320,7 +320,7 @@ class Emulator(Live, Observed):
     async def _stored(self, request: web.Request, seen: Seen) -> Answer:
         name = request.match_info["name"]
         if seen.method == "GET":
-            return self.storage.get(name)
+            return self.storage.get(name, seen.headers)
         refused = self.storage.refuses(name, seen.query, seen.headers)
         if refused is not None:
             return refused

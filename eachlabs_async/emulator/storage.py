@@ -1,4 +1,4 @@
-"""Owns the uploads: presigned URLs, the PUT that they allow and no other, and the files that came of it.
+"""Owns the uploads: presigned URLs, the PUT that they allow and no other, the files that came of it, parts of them.
 
 It answers as the storage service behind does (S3: its errors are XML), and knows no key: a URL is enough, and a key
 that comes along is a leak that `server.py` writes down. It refuses to listen.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import mimetypes
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Final
 
 from attrs import define, field
@@ -26,6 +28,7 @@ LARGEST: Final = 100_000_000
 """The most bytes that an upload may have."""
 
 _FILE_ID: Final = "x-amz-meta-file-id"
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _RETENTION_S: Final = (60, 180 * 86400, 365 * 86400)
 
 
@@ -45,6 +48,17 @@ class StoredFile:
     size: int = 0
     sha256: str = ""
     data: bytes | None = None
+    stored_at: datetime | None = None
+
+    @property
+    def etag(self) -> str:
+        """The tag of these very bytes."""
+        return f'"{self.sha256[:32]}"'
+
+    @property
+    def modified(self) -> str:
+        """When the bytes came, as HTTP writes it."""
+        return format_datetime(self.stored_at, usegmt=True) if self.stored_at else ""
 
 
 @define(kw_only=True)
@@ -65,9 +79,9 @@ class Incoming:
         return self.size <= LARGEST
 
 
-def _refused(status: int, code: str, message: str) -> Answer:
+def _refused(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return Answer(status, body.encode(), {}, "application/xml")
+    return Answer(status, body.encode(), headers or {}, "application/xml")
 
 
 class Storage:
@@ -141,18 +155,35 @@ class Storage:
         file.uploads += 1
         file.size, file.sha256 = came.size, came.digest.hexdigest()
         file.data = b"".join(came.chunks) if self.keep else None
-        return Answer(200, b"", {"ETag": f'"{file.sha256[:32]}"'}, "application/xml")
+        file.stored_at = self._clock.now()
+        return Answer(200, b"", {"ETag": file.etag}, "application/xml")
 
     def incoming(self) -> Incoming:
         """Give what takes an upload's chunks."""
         return Incoming(keep=self.keep)
 
-    def get(self, name: str) -> Answer:
-        """Give the file that is public under a name."""
+    def get(self, name: str, headers: Mapping[str, str]) -> Answer:
+        """Give the file that is public under a name, or the part of it that is asked for; `headers` in lower case.
+
+        As S3 does: one range of bytes, if the file is still the one that `If-Range` names; else the whole of it.
+        """
         file = self._named(name)
         if file is None or file.data is None or self._clock.now() > file.expires_at:
             return _refused(404, "NoSuchKey", "The specified key does not exist.")
-        return Answer(200, file.data, {}, file.content_type)
+        about = {"ETag": file.etag, "Last-Modified": file.modified, "Accept-Ranges": "bytes"}
+        wanted = _RANGE.fullmatch(headers.get("range", ""))
+        if wanted is None or headers.get("if-range", file.etag) not in (file.etag, file.modified):
+            return Answer(200, file.data, about, file.content_type)
+        first, last = wanted.groups()
+        if first:
+            begin, end = int(first), min(int(last or file.size) + 1, file.size)
+        else:
+            begin, end = max(file.size - int(last or 0), 0), file.size
+        if begin >= end:
+            size = {"Content-Range": f"bytes */{file.size}"}
+            return _refused(416, "InvalidRange", "The requested range is not satisfiable", size)
+        about["Content-Range"] = f"bytes {begin}-{end - 1}/{file.size}"
+        return Answer(206, file.data[begin:end], about, file.content_type)
 
     def delete(self, file_id: str) -> None:
         """Forget a file; nothing happens where there is none."""

@@ -13,6 +13,7 @@ from ._states import (
     read_state,
 )
 from .deliveries import (
+    DownloadedFile,
     PredictionWebhook,
     PresignedUpload,
     UploadedFile,
@@ -70,6 +71,7 @@ __all__ = [
     "BulkTriggeredExecution",
     "CancelledPrediction",
     "CreatedPrediction",
+    "DownloadedFile",
     "Execution",
     "ExecutionCursorPage",
     "ExecutionList",

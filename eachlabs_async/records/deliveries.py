@@ -1,12 +1,14 @@
-"""Owns webhooks, as the service lists and as it delivers them, and uploads; refuses to know how they are read."""
+"""Owns webhooks, as they are listed and delivered, uploads and downloads; refuses to know how they are read."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from ._results import Output
 from ._states import Stateful
 from .workflow_executions import WorkflowExecution
 
@@ -52,7 +54,7 @@ class WebhookList:
 
 
 @frozen(kw_only=True)
-class PredictionWebhook(Stateful):
+class PredictionWebhook(Output, Stateful):
     """What the service posts when a prediction ends; one that is cancelled posts nothing.
 
     Of a failed one the reason stands in `output[0].error`, as a text or an object; `eachlabs_async.webhooks` puts its
@@ -109,3 +111,18 @@ class UploadedFile:
     content_type: str
     size: int
     expires_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class DownloadedFile:
+    """A file that was downloaded: it lies at `path`, with `size` bytes, and took `attempts` requests.
+
+    `content_type` and `content_encoding` are the storage's words. The bytes are as they came: where there is an
+    encoding (`gzip`), the file is still encoded.
+    """
+
+    path: Path
+    size: int
+    content_type: str | None = None
+    content_encoding: str | None = None
+    attempts: int | None = None

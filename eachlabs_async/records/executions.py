@@ -6,11 +6,12 @@ from datetime import datetime
 
 from attrs import frozen
 
+from ._results import Output
 from ._states import Stateful
 
 
 @frozen(kw_only=True)
-class Execution(Stateful):
+class Execution(Output, Stateful):
     """One model execution, a row of `GET /executions`; the cost is in USD and the run time in seconds."""
 
     id: str

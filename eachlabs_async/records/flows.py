@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ._results import BothOutputs
 from ._states import Stateful
 
 
@@ -19,7 +20,7 @@ class FlowParameter:
 
 
 @frozen(kw_only=True)
-class FlowStepResult(Stateful):
+class FlowStepResult(BothOutputs, Stateful):
     """What one step of a flow execution did."""
 
     step_id: str
@@ -35,7 +36,7 @@ class FlowStepResult(Stateful):
 
 
 @frozen(kw_only=True)
-class FlowExecution(Stateful):
+class FlowExecution(BothOutputs, Stateful):
     """One run of a flow (legacy): `GET /{workflow_id}/executions/{execution_id}`, or a row of the bulk."""
 
     execution_id: str

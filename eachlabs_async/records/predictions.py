@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ._fields import named_on_the_wire
+from ._results import Output
 from ._states import Stateful
 
 
@@ -40,8 +42,11 @@ class PredictionUrls:
 
 
 @frozen(kw_only=True)
-class Prediction(Stateful):
-    """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope."""
+class Prediction(Output, Stateful):
+    """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope.
+
+    `urls` are the results, as with every record. What the wire calls `urls` is `service_urls` here.
+    """
 
     id: str
     status: str
@@ -49,7 +54,7 @@ class Prediction(Stateful):
     output: Any = None
     logs: str | None = None
     metrics: PredictionMetrics | None = None
-    urls: PredictionUrls | None = None
+    service_urls: PredictionUrls | None = field(default=None, metadata=named_on_the_wire("urls"))
 
 
 @frozen(kw_only=True)
@@ -81,7 +86,7 @@ class CancelledPrediction(Stateful):
 
 
 @frozen(kw_only=True)
-class FinishedPrediction(Stateful):
+class FinishedPrediction(Output, Stateful):
     """The answer of `POST /prediction/run`: how the prediction ended."""
 
     predictionID: str  # noqa: N815  # the wire's name

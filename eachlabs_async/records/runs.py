@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ._results import Output
 from ._states import Stateful
 
 
@@ -31,7 +32,7 @@ class RunWorkflow:
 
 
 @frozen(kw_only=True)
-class Run(Stateful):
+class Run(Output, Stateful):
     """One run of a Noxus workflow, a row of `GET /runs` and the answer of `GET /runs/{run_id}`."""
 
     id: str

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from ._fields import MOSTLY_ABSENT
-from ._states import Stateful
+from ._results import BothOutputs, has_failed, result_urls
+from ._states import State, Stateful
 
 # What a step says of itself differs by its kind and grows without notice, so it stays the mapping that came:
 # a class would have to drop what it does not know.
@@ -16,7 +17,7 @@ StepMetadata: TypeAlias = dict[str, Any]
 
 
 @frozen(kw_only=True)
-class WorkflowExecutionSummary(Stateful):
+class WorkflowExecutionSummary(BothOutputs, Stateful):
     """One run of a workflow in brief, a row of `GET /workflows/{workflow_id}/executions`."""
 
     execution_id: str
@@ -54,6 +55,11 @@ class StepOutput(Stateful):
     error: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     error_cause: str | None = field(default=None, metadata=MOSTLY_ABSENT)
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The result URLs in `output`, then those in `primary`, each once; empty after a failure."""
+        return () if has_failed(self) else result_urls(self.output, self.primary)
+
 
 @frozen(kw_only=True)
 class WorkflowExecution(Stateful):
@@ -73,6 +79,27 @@ class WorkflowExecution(Stateful):
     error: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     error_cause: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     total_cost: float | None = None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The result URLs in `output`, then those in `workflow_output`, in order and each once.
+
+        Where a success shows neither, they are those of the step that completed last. What went in is no result, nor
+        is what the steps before made: see `step_outputs`. Empty after a failure.
+        """
+        if has_failed(self):
+            return ()
+        if self.output is None and self.workflow_output is None and self.state is State.SUCCEEDED:
+            return self._last_step_urls()
+        return result_urls(self.output, self.workflow_output)
+
+    def _last_step_urls(self) -> tuple[str, ...]:
+        ended = [
+            (step.completed_at, number, step)
+            for number, step in enumerate((self.step_outputs or {}).values())
+            if step.completed_at is not None and step.state is State.SUCCEEDED
+        ]
+        return max(ended)[2].urls if ended else ()
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Owns the calls about files: a place, the bytes, the end; refuses to know how bytes travel, as `_uploads` does."""
+"""Owns the calls about files; refuses to know how their bytes travel, as `_uploads` and `_downloads` do."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final, Literal
 
 from attrs import evolve
 
-from .. import _requests, _uploads
+from .. import _downloads, _requests, _uploads
 from .._arguments import checked_count, checked_text
 from .._keys import Key
 from .._session import Transport
 from ..endpoints import DELETE_FILE, PRESIGN_UPLOAD
-from ..records import PresignedUpload, UploadedFile
+from ..records import DownloadedFile, PresignedUpload, UploadedFile
 
 FileType = Literal["image", "video", "audio", "other"]
 FILE_TYPES: Final = ("image", "video", "audio", "other")
 
 
 class Files:
-    """Files that models take as input; unified edition only."""
+    """Files that models take as input, and those that they make; only `download` is there in the compat edition."""
 
     __slots__ = ("_transport",)
 
@@ -86,6 +86,41 @@ class Files:
             return await _uploads.Upload(self._transport, opened, guessed, presign, on_progress).run()
         finally:
             opened.close()
+
+    async def download(
+        self,
+        url: str,
+        path: str | PathLike[str],
+        *,
+        max_bytes: int = _downloads.MAX_BYTES,
+        on_progress: Callable[[int, int | None], object] | None = None,
+    ) -> DownloadedFile:
+        """Download a result, or any file at an http(s) URL, to `path`; give where it lies, its size and its type.
+
+        `url` is one of a record's `urls`, or any other. Plain http is for loopback alone, and a URL must not carry a
+        user or a password. `path` names the file; its directory must exist. The bytes go to a temporary file beside
+        it, which takes the place of `path` in one step when they are all there; a file that was there is replaced.
+        However the call ends, it leaves no temporary file. A file of more than `max_bytes` (from 1; 2,147,483,648,
+        which is 2 GiB, unless you say otherwise) is refused, also where it does not declare its size. `on_progress` is
+        called with the bytes that are on the disk and the size of the file (None where unknown).
+
+        What fails is tried again as the retry policy says. A new try asks for the missing part only, where the storage
+        can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); else it starts from the first
+        byte. Where no length is declared, the end of the answer is the end of the file. The time in which bytes come
+        does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not bound the download: a
+        try ends where for the length of the read time-out nothing comes.
+
+        No key and no cookie is sent, whatever the host. Up to 5 redirects are followed, none from https to http. The
+        bytes are saved as they come: a storage is asked for no encoding, and `content_encoding` says if it used one.
+
+        Raises `ValueError` or `TypeError` for a wrong argument and `OSError` for a path that cannot be written, both
+        before anything is sent; `APIStatusError` for an answer that is an error; `APIConnectionError` for a download
+        that broke off, was too large or was redirected where it must not go. There is no endpoint behind it.
+        """
+        if not isinstance(url, str):
+            raise TypeError(f"url must be a str, not {type(url).__name__}")
+        url = where = Key(url)  # It may be a secret, and a traceback shows the locals of this frame.
+        return await _downloads.Download(self._transport, where, path, max_bytes, on_progress).run()
 
     async def delete(self, file_id: str) -> None:
         """Delete an uploaded file (`DELETE /files/{id}`); one that is gone already is no error."""
