@@ -21,8 +21,8 @@ PURE = [
     {"_retry", "_paging"},
     {"hosts"},
     {"endpoints"},
-    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes", "_cap"},
-    {"_checkpoint", "_requests"},
+    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes", "_cap", "_ours"},
+    {"_checkpoint", "_requests", "_money"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""
 
