@@ -91,3 +91,8 @@ class Cap:
         self.proven = min(self.proven, self.running)
         self._before = 0
         self._step = 1
+
+    def lower(self, count: int) -> None:
+        """Take back `count` that were refused for the balance: what was accepted once may be too many now."""
+        self.refuse(count)
+        self.proven = min(self.proven, self.running)

@@ -295,7 +295,7 @@ class Sending(Generic[T]):
         """What runs reserves the balance: try these again when something of ours has ended, and fewer at once."""
         run = self.run
         run.again.appendleft(batch)
-        run.cap.refuse(len(batch))
+        run.cap.lower(len(batch))
         run.level_lasts = False
         self._one_by_one = True
         if alone:
