@@ -21,7 +21,7 @@ class Cap:
     """The level of executions at once that seems to be allowed: `level`, between 1 and `most`.
 
     `running` counts what is under way or on its way, `proven` is the highest count that was accepted, `refusals` counts
-    the 429s; `known` tells that the level was found from some, now or earlier.
+    what was refused; `known` tells that the level was found from some, now or earlier.
     """
 
     most: int
@@ -33,6 +33,7 @@ class Cap:
     _step: int = 1_000_000
     _probing: bool = False
     _settled: int = 0
+    _before: int = 0
     _probe_after: int = PROBE_AFTER
 
     @property
@@ -48,6 +49,7 @@ class Cap:
     def accept(self) -> None:
         """Note that what is under way was accepted."""
         self.proven = max(self.proven, self.running)
+        self._before = 0
 
     def withdraw(self, count: int) -> None:
         """Take back `count` that never ran, for reasons other than the cap."""
@@ -66,6 +68,7 @@ class Cap:
     def refuse(self, count: int) -> None:
         """Take back `count` that were refused together: the cap is less than what would have run with all of them."""
         below = max(1, self.running - 1)
+        self._before = max(self._before, self.level)
         self.running -= count
         self.refusals += 1
         self.known = True
@@ -76,3 +79,20 @@ class Cap:
         self.level = min(self.level, below)
         self.proven = min(self.proven, below)
         self._step = max(1, count // 2)
+
+    def hold(self, count: int) -> None:
+        """Take back `count` that were refused for no cap: what was learned since the last acceptance is in doubt.
+
+        Then one is tried, and one more each time that is accepted, up to the level from before.
+        """
+        self.running -= count
+        self.refusals += 1
+        self.level = max(self.level, self._before)
+        self.proven = min(self.proven, self.running)
+        self._before = 0
+        self._step = 1
+
+    def lower(self, count: int) -> None:
+        """Take back `count` that were refused for the balance: what was accepted once may be too many now."""
+        self.refuse(count)
+        self.proven = min(self.proven, self.running)

@@ -216,12 +216,13 @@ async def create(
     transport = where.transport
     claims = transport.session.claims
     call = transport.call(prepared.endpoint, prepared.path, body=prepared.body)
+    call.asked = len(prepared.inputs)
     since = datetime.now(UTC)
     what = encode_json([where.arguments, prepared.inputs])
     with claims.under_way(what):
         try:
             answer = await transport.read(call, await transport.send(call), kind)
-            claims.add(ids(answer))
+            transport.session.created(ids(answer))
             return answer
         except OutcomeUnknownError as exc:
             unknown = exc
@@ -232,7 +233,7 @@ async def create(
         if reconcile:
             made = await _reconciled(prepared, what, where, span, unknown, found)
             if made is not None:
-                claims.add(ids(made))
+                transport.session.created(ids(made))
                 return made
     raise unknown.with_traceback(None)
 

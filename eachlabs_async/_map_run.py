@@ -6,6 +6,7 @@ It refuses to send, to watch and to hand out: senders, the watcher and the map d
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,7 @@ from attrs import define
 from ._cap import Cap
 from ._inputs import Inputs
 from ._journal import Journal
+from ._ours import Ours
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -38,15 +40,21 @@ STOPS_ALL: Final = (
 )
 """Refusals that every further input would meet: nothing more is sent, what runs is waited for."""
 
+AT_THE_CAP: Final = re.compile("concurrent execution", re.IGNORECASE)
+"""Words of an entry of a bulk answer that failed for the cap alone: nothing is wrong with its input."""
+OUT_OF_MONEY: Final = re.compile(r"insufficient[ _](?:account[ _])?(?:balance|funds|credits?)\b", re.IGNORECASE)
+"""Words of an entry that failed for the balance alone."""
+
 
 class Work(Protocol[T_co]):
     """What is run: how inputs are sent, watched, read and found again.
 
-    `chunk` is inputs a request, `senders` requests at once.
+    `chunk` is inputs a request, `senders` requests at once; `creates` tells that sending creates executions.
     """
 
     chunk: int
     senders: int
+    creates: bool
 
     def checked(self, value: Any) -> Any:
         """Give an input as it is sent; a `TypeError` or `ValueError` where it cannot be."""
@@ -108,6 +116,7 @@ class Run(Generic[T]):
         inputs: Inputs,
         cap: Cap,
         *,
+        ours: Ours,
         window: int,
         ordered: bool,
         journal: Journal | None,
@@ -115,6 +124,8 @@ class Run(Generic[T]):
         self.work = work
         self.inputs = inputs
         self.cap = cap
+        self.ours = ours
+        self.level_lasts = True  # The level is the account's, and not what the balance allowed for a while.
         self.window = window
         self.ordered = ordered
         self.journal = journal
@@ -154,6 +165,7 @@ class Run(Generic[T]):
         item.outcome.attempts = 1
         item.began = time.monotonic()
         self.claimed.add(identity)
+        self.ours.watch(identity)
         self.running.setdefault(identity, []).append(item)
         self.signal()
 

@@ -7,17 +7,19 @@ again.
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
 import time
 from typing import Final, Generic, TypeVar
 
 from ._journal import Entry, digest
-from ._map_run import STOPS_ALL, Item, Run, refused
+from ._map_run import AT_THE_CAP, OUT_OF_MONEY, STOPS_ALL, Item, Run, refused
+from ._money import Money
 from .errors import (
     APIStatusError,
     BadRequestError,
     EachLabsError,
     OutcomeUnknownError,
+    PaymentRequiredError,
     RateLimitError,
     UnprocessableEntityError,
 )
@@ -30,8 +32,10 @@ GATHER_S: Final = 0.05
 """How long the first inputs of a chunk wait for the others, in seconds, where the source is slow."""
 _OTHERS_MOST_S: Final = 5.0
 """The longest pause, in seconds, while others fill the account."""
-_AT_THE_CAP: Final = re.compile("concurrent execution", re.IGNORECASE)
-"""Words of an entry of a bulk answer that failed for the cap alone: nothing is wrong with its input."""
+_NOBODY_TELLS_MOST_S: Final = 60.0
+"""The same where what fills it may be our own, and nobody would tell of its end."""
+_NEVER: Final = float("inf")
+log: Final = logging.getLogger("eachlabs_async")
 
 
 class Sending(Generic[T]):
@@ -43,6 +47,8 @@ class Sending(Generic[T]):
         self._looking = asyncio.Lock()
         self._not_before = 0.0
         self._refused_in_a_row = 0
+        self._money = Money()
+        self._one_by_one = False  # After a refusal that more tries would only prolong, until one is accepted.
 
     async def read(self) -> None:
         """Read inputs, a chunk ahead of the sending and a window ahead of the handing out; a task of its own.
@@ -79,7 +85,7 @@ class Sending(Generic[T]):
         """Wait until something may be sent and give it, counted as running; None when nothing is left to send."""
         run, cap = self.run, self.run.cap
         while run.failure is None:
-            wait_s = self._not_before - time.monotonic()
+            wait_s = self._wait_s()
             if run.again or run.fresh:
                 most = min(cap.room, run.work.chunk)
                 if wait_s <= 0 and most:
@@ -90,8 +96,19 @@ class Sending(Generic[T]):
                         return batch
             elif run.inputs.exhausted and not run.sending:
                 return None
-            await run.change(wait_s if wait_s > 0 and cap.room else None)
+            await run.change(wait_s if 0 < wait_s < _NEVER and cap.room else None)
         return None
+
+    def _wait_s(self) -> float:
+        """Say for how many seconds nothing may be sent: `_NEVER` until something else changes."""
+        run = self.run
+        if not run.work.creates:
+            return 0.0
+        if self._one_by_one and run.sending:
+            return _NEVER
+        now = _now()
+        silence_s, money_s = run.ours.silent_until - now, self._money.wait_s(run.ours, now)
+        return max(self._not_before - time.monotonic(), silence_s, money_s)
 
     def _gathers_s(self, most: int) -> float:
         """Say for how long `most` inputs are worth waiting for: a source may itself wait for an outcome."""
@@ -169,6 +186,7 @@ class Sending(Generic[T]):
 
     async def _submit(self, batch: list[Item[T]]) -> None:
         run, now = self.run, time.time()
+        ended, alone = run.ours.ended, not run.ours.running(_now())
         failure: EachLabsError | None = None
         doubtful: list[Item[T]] = []
         reason = OutcomeUnknownError("the answer does not tell what became of this input")
@@ -177,27 +195,36 @@ class Sending(Generic[T]):
         try:
             async with self._sends:
                 results = await run.work.submit([item.value for item in batch])
-                doubtful = await self._take_results(batch, results)
+                doubtful = await self._take_results(batch, results, ended)
         except OutcomeUnknownError as exc:
             doubtful, reason = batch, exc
         except EachLabsError as exc:
             failure = exc
         if failure is not None:
-            await self._refused(batch, failure)
+            await self._refused(batch, failure, ended=ended, alone=alone)
         elif doubtful:
             # Before anything else can happen: who looks for another input must not take an execution of these.
             run.lost.update(item.digest for item in doubtful)
             await self._look(doubtful, now, reason)
 
-    async def _refused(self, batch: list[Item[T]], failure: EachLabsError) -> None:
-        """Go on after a refusal, or what was never sent: it is certain that nothing was carried out."""
+    async def _refused(self, batch: list[Item[T]], failure: EachLabsError, *, ended: int, alone: bool) -> None:
+        """Go on after a refusal, or what was never sent: it is certain that nothing was carried out.
+
+        When it was sent, so many of ours had `ended`, and if it was sent `alone` none ran.
+        """
         run = self.run
         if run.journal is not None:
             await run.journal.withdraw([item.outcome.index for item in batch])
         if isinstance(failure, RateLimitError):
-            self._refuse(batch, failure.retry_after_s or 0.0)
+            if run.ours.silent_until > _now():
+                self._keep_silence(batch)
+            else:
+                self._refuse(batch, failure.retry_after_s or 0.0)
             return
         self._refused_in_a_row = 0
+        if isinstance(failure, PaymentRequiredError) and (not alone or len(batch) > 1 or run.ours.running(_now())):
+            self._out_of_money(batch, failure.message, ended=ended, alone=alone)
+            return
         run.cap.withdraw(len(batch))
         if isinstance(failure, STOPS_ALL):
             run.stop_for(failure)
@@ -208,7 +235,9 @@ class Sending(Generic[T]):
             for item in batch:
                 run.finish(item, failure.with_traceback(None))
 
-    async def _take_results(self, batch: list[Item[T]], results: list[tuple[str | None, str]]) -> list[Item[T]]:
+    async def _take_results(
+        self, batch: list[Item[T]], results: list[tuple[str | None, str]], ended: int
+    ) -> list[Item[T]]:
         """Take up what an answer says; give the inputs of which it says nothing."""
         run = self.run
         answered = list(zip(batch, results, strict=False))
@@ -223,16 +252,25 @@ class Sending(Generic[T]):
         for item, identity in started:
             run.stats.submitted += 1
             run.starts(item, identity)
-        at_the_cap = [item for item, message in failed if _AT_THE_CAP.search(message)]
+        at_the_cap: list[Item[T]] = []
+        unpaid: list[Item[T]] = []
         for item, message in failed:
-            if item not in at_the_cap:
+            if AT_THE_CAP.search(message):
+                at_the_cap.append(item)
+            elif OUT_OF_MONEY.search(message):
+                unpaid.append(item)
+            else:
                 run.cap.withdraw(1)
                 run.finish(item, refused(message))
         if at_the_cap:
             self._refuse(at_the_cap, 0.0)
-        else:
+        if unpaid:
+            self._out_of_money(unpaid, "entries of a bulk trigger", ended=ended, alone=False)
+        if not at_the_cap and not unpaid:
             run.cap.accept()
+            self._money.accept()
             self._refused_in_a_row = 0
+            self._one_by_one = False
         return doubtful + batch[len(results) :]
 
     def _refuse(self, batch: list[Item[T]], wait_s: float) -> None:
@@ -243,8 +281,28 @@ class Sending(Generic[T]):
         self._refused_in_a_row += 1
         if cap.running == 0 and len(batch) == 1:
             # None of ours runs, so nothing of ours can settle: others use the account.
-            wait_s = max(wait_s, min(_OTHERS_MOST_S, 0.1 * 2.0 ** min(self._refused_in_a_row, 10)))
+            most_s = _OTHERS_MOST_S if self.run.ours.is_watched else _NOBODY_TELLS_MOST_S
+            wait_s = max(wait_s, min(most_s, 0.1 * 2.0 ** min(self._refused_in_a_row, 10)))
         self._not_before = max(self._not_before, time.monotonic() + wait_s)
+
+    def _keep_silence(self, batch: list[Item[T]]) -> None:
+        """Try these again when the client's silence is over, and then one request at a time."""
+        self.run.again.appendleft(batch)
+        self.run.cap.hold(len(batch))
+        self._one_by_one = True
+
+    def _out_of_money(self, batch: list[Item[T]], said: str, *, ended: int, alone: bool) -> None:
+        """What runs reserves the balance: try these again when something of ours has ended, and fewer at once."""
+        run = self.run
+        run.again.appendleft(batch)
+        run.cap.lower(len(batch))
+        run.level_lasts = False
+        self._one_by_one = True
+        if alone:
+            return  # Nothing reserves anything: fewer may still be paid for.
+        if not self._money.refusals:
+            log.info("inputs wait until executions that run leave money for them: HTTP 402: %s", said)
+        self._money.refuse(ended, _now())
 
     async def _look(self, batch: list[Item[T]], since: float, reason: OutcomeUnknownError) -> None:
         """Look for executions of inputs that may have been carried out; nothing else is sent meanwhile."""
@@ -295,3 +353,7 @@ def _concerns_inputs(failure: EachLabsError) -> bool:
     if isinstance(failure, BadRequestError | UnprocessableEntityError):
         return True
     return isinstance(failure, APIStatusError) and failure.status == 413
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

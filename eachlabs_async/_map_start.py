@@ -15,7 +15,7 @@ from ._creating import Where
 from ._inputs import Inputs
 from ._journal import Journal
 from ._map_run import Run, Work
-from ._map_work import PredictionWork, WaitWork, WorkflowWork
+from ._map_work import PredictionWork, WaitWork, WorkflowWork, refused_whole
 from ._services import Call
 from ._session import Transport
 from ._settled import Look
@@ -72,8 +72,12 @@ def map_workflow(
     async def trigger(chunk: list[Any]) -> BulkTriggered:
         prepared = _requests.bulk_trigger(edition, workflow_id, version_id, chunk, webhook_url, webhook_secret)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
+        call.asked = len(chunk)
         answer = await creating.get(call, BulkTriggered)
-        transport.session.claims.add(entry.execution_id for entry in answer.executions if entry.execution_id)
+        transport.session.created(entry.execution_id for entry in answer.executions if entry.execution_id)
+        if (refusal := refused_whole(answer)) is not None:
+            transport.session.hold(call, refusal, transport.retry)
+            raise transport.session.settled(call, refusal)
         return answer
 
     async def get(identity: str) -> WorkflowExecution:
@@ -107,15 +111,18 @@ def map_model(
     async def create(given: Any) -> CreatedPrediction:
         prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
+        call.asked = 1
         answer = await creating.get(call, CreatedPrediction)
-        transport.session.claims.add([answer.id])
+        transport.session.created([answer.id])
         return answer
 
     async def get(identity: str) -> Prediction:
         return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
 
     async def cancel(identity: str) -> CancelledPrediction:
-        return await creating.get(_one(creating, CANCEL_PREDICTION, prediction_id=identity), CancelledPrediction)
+        cancelled = await creating.get(_one(creating, CANCEL_PREDICTION, prediction_id=identity), CancelledPrediction)
+        transport.session.seen(identity, finished=True)
+        return cancelled
 
     work = PredictionWork(create, get, cancel, Where(transport=transport, model=model))
     binding = f"model {model}, version {version}, {edition}"
@@ -141,6 +148,7 @@ def wait_for_many(
         WaitWork(_look(transport, workflow_id), get),
         Inputs("ids", ids),
         Cap(WAITED_AT_ONCE, WAITED_AT_ONCE),
+        ours=transport.session.ours,
         window=2 * WAITED_AT_ONCE,
         ordered=ordered,
         journal=None,
@@ -167,6 +175,7 @@ def _mapped(
         work,
         Inputs("inputs", inputs),
         _cap(concurrency, transport.session.account_level),
+        ours=transport.session.ours,
         window=max(WINDOW * concurrency, work.chunk) if window is None else window,
         ordered=ordered,
         journal=None if journal is None else Journal(journal, binding),

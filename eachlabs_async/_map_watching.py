@@ -65,6 +65,8 @@ class Watching(Generic[T]):
         self._failed_in_a_row = 0
         now = time.monotonic()
         done = [run.running.pop(identity) for identity in settled]
+        for identity in settled:
+            run.ours.end(identity)
         for items in done:
             took = now - items[0].began
             self._takes_s = took if not self._takes_s else 0.8 * self._takes_s + 0.2 * took

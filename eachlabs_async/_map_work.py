@@ -12,13 +12,20 @@ from typing import Any, Final, TypeVar
 
 from ._creating import Span, Where, holds
 from ._journal import digest
-from ._map_run import STOPS_ALL
+from ._map_run import AT_THE_CAP, OUT_OF_MONEY, STOPS_ALL
 from ._polling import why_it_failed
 from ._requests import MAX_BULK_INPUTS, checked_object
 from ._settled import Look
 from ._tasks import together
 from ._wire import segment
-from .errors import EachLabsError, NotFoundError, ResponseDecodeError
+from .errors import (
+    APIStatusError,
+    EachLabsError,
+    NotFoundError,
+    PaymentRequiredError,
+    RateLimitError,
+    ResponseDecodeError,
+)
 from .records import BulkTriggered, BulkTriggeredExecution, CreatedPrediction, Prediction, State, WorkflowExecution
 
 R = TypeVar("R", Prediction, WorkflowExecution)
@@ -60,6 +67,7 @@ class WorkflowWork:
 
     chunk = MAX_BULK_INPUTS
     senders = 1
+    creates = True
 
     def __init__(
         self,
@@ -109,6 +117,7 @@ class PredictionWork:
 
     chunk = 1
     senders = SENDERS
+    creates = True
 
     def __init__(
         self,
@@ -186,6 +195,7 @@ class WaitWork:
 
     chunk = 1000
     senders = 1
+    creates = False
 
     def __init__(
         self,
@@ -224,6 +234,16 @@ class WaitWork:
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Do nothing: who only waits does not end what he waits for."""
+
+
+def refused_whole(answer: BulkTriggered) -> APIStatusError | None:
+    """Give the refusal that an answer is which has nothing but entries that failed for the cap, or for the balance."""
+    said = [_why_refused(entry) if entry.execution_id is None else "" for entry in answer.executions]
+    if said and all(AT_THE_CAP.search(message) for message in said):
+        return RateLimitError(said[0], status=429)
+    if said and all(OUT_OF_MONEY.search(message) for message in said):
+        return PaymentRequiredError(said[0], status=402)
+    return None
 
 
 def _why_refused(entry: BulkTriggeredExecution) -> str:

@@ -6,6 +6,7 @@ The caller brings the elapsed time and the jitter; what comes back is a delay or
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from .errors import (
 )
 
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NAMES_THE_CAP: Final = re.compile("concurren", re.IGNORECASE)
+_NAMES_THE_BURST: Final = re.compile(r"started\s+at\s+once", re.IGNORECASE)
 
 
 def _number(*, least: float, exclusive: bool = False, endless: bool = False) -> Any:
@@ -73,6 +76,12 @@ class RetryPolicy:
     A `Retry-After` is a floor: jitter is only ever added to it. `statuses`: the answers that are worth another
     try; so are connections that fail, time out or break. What creates something is never sent twice for a
     failure that leaves its outcome open, whatever the policy says.
+
+    `creating_pause_s`: seconds for which the client creates nothing after a 429 on creating that says no time and
+    comes while nothing of this client runs, from 0 (no such pause). The service counts tries during such a block and
+    keeps it up for them: only silence ends it. Each further one in a row is longer by a third of this, up to twice
+    as long, until something is created again. A call whose `max_elapsed_s` or deadline ends before the pause does is
+    a `RateLimitError` at once, with what is left of it as `retry_after_s`; a `map` waits.
     """
 
     max_attempts: int = field(default=5, validator=_whole)
@@ -80,6 +89,7 @@ class RetryPolicy:
     base_s: float = field(default=0.5, validator=_number(least=0))
     cap_s: float = field(default=30.0, validator=_number(least=0, endless=True))
     statuses: frozenset[int] = field(default=RETRIED_STATUSES, converter=_statuses)
+    creating_pause_s: float = field(default=90.0, validator=_number(least=0))
 
     @classmethod
     def none(cls) -> RetryPolicy:
@@ -128,3 +138,18 @@ def leaves_outcome_open(failure: EachLabsError) -> bool:
     if isinstance(failure, APIStatusError):
         return isinstance(failure, ServerError) or failure.status in (303, 408)
     return isinstance(failure, ResponseDecodeError)
+
+
+def calls_for_silence(failure: RateLimitError, *, running: int, asked: int) -> bool:
+    """Say whether a 429 on creating, of `asked` executions while `running` are ours, is one that only silence ends.
+
+    While something of ours runs it is the cap on concurrent executions, which clears when one ends. So is one that
+    names that cap when several were asked for at once: fewer may fit. Where it says that too many were started at
+    once it is no cap, whatever runs.
+    """
+    if failure.retry_after_s is not None:
+        return False
+    words = f"{failure.message} {failure.body}"
+    if _NAMES_THE_BURST.search(words):
+        return True
+    return not running and not (asked > 1 and _NAMES_THE_CAP.search(words))

@@ -6,8 +6,9 @@ It refuses to send and to wait: that is the way of a call, which is `_session`'s
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from inspect import signature
 from itertools import count
@@ -25,10 +26,18 @@ from ._deadline import NEVER, Deadline, Watch
 from ._gate import Gate
 from ._http import Outgoing, Route
 from ._keys import Key, key_headers, secrets
-from ._retry import leaves_outcome_open
+from ._ours import Ours
+from ._retry import RetryPolicy, asked_pause_s, calls_for_silence, leaves_outcome_open
 from ._wire import deprecation_link, request_id_of, shown_line, strike
 from .endpoints import Endpoint, KeyPlace
-from .errors import APIStatusError, ConfigurationError, EachLabsError, OutcomeUnknownError, ResponseDecodeError
+from .errors import (
+    APIStatusError,
+    ConfigurationError,
+    EachLabsError,
+    OutcomeUnknownError,
+    RateLimitError,
+    ResponseDecodeError,
+)
 from .hosts import SERVICE_NAMES, Hosts, ServiceName
 
 log: Final = logging.getLogger("eachlabs_async")
@@ -116,15 +125,16 @@ class Service:
 class Call:
     """One call: what is sent, and how far it has come.
 
-    `creating` marks what must not be carried out twice; `crowd` a call of a bulk job or a walk, which queues
-    behind single calls. `attempts` counts the tries; `in_flight` is True while one is out, `tried` from
-    then on: an error from before that, such as a pause's cause, is not this request's own. `outgoing` is the body of
-    this try, where it matters whether it has begun to leave. `headers` are those of the success. `request_id` is the
-    id that the last try carries; each has its own. `chosen` is False where not the caller but this package chose the
-    `endpoint` (None: a path that the caller wrote), so that nobody is warned of what he did not choose.
+    `creating` marks what must not be carried out twice, `asked` how many executions it asks for; `crowd` a call of a
+    bulk job or a walk, which queues behind single calls. `attempts` counts the tries; `in_flight` is True while one is
+    out, `tried` from then on: an error from before that, such as a pause's cause, is not this request's own. `outgoing`
+    is the body of this try, where it matters whether it has begun to leave. `headers` are those of the success.
+    `request_id` is the id that the last try carries; each has its own. `chosen` is False where not the caller but this
+    package chose the `endpoint` (None: a path that the caller wrote), so that nobody is warned of it.
     """
 
     __slots__ = (
+        "asked",
         "attempts",
         "body",
         "chosen",
@@ -162,6 +172,7 @@ class Call:
         self.url = url
         self.body = body
         self.creating = creating
+        self.asked = 0
         self.crowd = crowd
         self.endpoint = endpoint
         self.chosen = chosen
@@ -201,6 +212,7 @@ class Session:
         # An id costs next to nothing so: all but the last twelve digits of a UUID is made once, and these are counted.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # what the user was warned of
+        self.ours = Ours()
         self.closed = False
         # Which of the two listings of executions the service refused, and how.
         self.refused_listings: dict[str, APIStatusError] = {}
@@ -255,6 +267,40 @@ class Session:
     def pause(self, name: ServiceName) -> Pause:
         """Give the pause of the service called `name`."""
         return self._services[name].pause
+
+    def created(self, ids: Iterable[str]) -> None:
+        """Note the executions that a call created: they belong to it, and they run."""
+        found = list(ids)
+        self.claims.add(found)
+        self.ours.created(found, asyncio.get_running_loop().time())
+
+    def seen(self, identity: str, *, finished: bool) -> None:
+        """Note how an execution was found."""
+        self.ours.seen(identity, finished=finished, now=asyncio.get_running_loop().time())
+
+    def hold(self, call: Call, failure: APIStatusError, retry: RetryPolicy) -> None:
+        """Share the pause that a refusal asks for, or calls for: then `failure` tells its length too."""
+        now, pause_s = asyncio.get_running_loop().time(), asked_pause_s(failure)
+        # The runs are another vendor's, who never said that silence ends anything.
+        if isinstance(failure, RateLimitError) and call.asked and call.service.name != "runs":
+            running = self.ours.running(now, besides=call)
+            if retry.creating_pause_s and calls_for_silence(failure, running=running, asked=call.asked):
+                self._keep_silence(failure, retry.creating_pause_s, now)
+                return
+        if pause_s and failure.status in retry.statuses and pause_s <= retry.max_elapsed_s:
+            # A copy: the walk or `collect` that gets this failure puts its own rows and checkpoint on it.
+            creating = call.creating and isinstance(failure, RateLimitError)
+            call.service.pause.ask(now + pause_s, copy.copy(failure), creating=creating)
+
+    def _keep_silence(self, failure: RateLimitError, first_s: float, now: float) -> None:
+        is_new = now >= self.ours.silent_until
+        pause_s = failure.retry_after_s = self.ours.keep_silence(first_s, now)
+        for service in self._services.values():
+            if service.name != "runs":
+                service.pause.ask(now + pause_s, copy.copy(failure), creating=True)
+        if is_new:
+            said = strike(failure.message, self.secrets)
+            log.info("nothing is created for %.0f s, which alone ends such a refusal: HTTP 429: %s", pause_s, said)
 
     def route(self, service: Service, *, creating: bool) -> _http.Route:
         """Give the way to send to a service, opened on first use."""

@@ -23,7 +23,7 @@ from yarl import URL
 from . import _http
 from ._codec import decode_by_authority, decode_each, decode_fast, decode_json
 from ._deadline import NEVER, Watch
-from ._retry import RetryPolicy, Timeouts, asked_pause_s, may_send_again
+from ._retry import RetryPolicy, Timeouts, may_send_again
 from ._services import DEPRECATION, Call, Session
 from ._wire import Body, status_error, strike
 from .endpoints import Endpoint
@@ -33,7 +33,6 @@ from .errors import (
     APITimeoutError,
     ConfigurationError,
     EachLabsError,
-    RateLimitError,
     ResponseDecodeError,
 )
 
@@ -168,6 +167,8 @@ class Transport:
         gate, pause, routes = self.session.gate, call.service.pause, call.service.routes
         url: Any = call.url
         redirects, fresh = 0, True
+        if call.creating:
+            self.session.ours.calls.add(call)
         response: Any
         body: Any
         failure: EachLabsError
@@ -234,6 +235,7 @@ class Transport:
             failure = exc
         finally:
             watch.leave(deadline)
+            self.session.ours.calls.discard(call)
             # A traceback shows the locals of this frame, and what the peer says may hold a key.
             url = response = body = None
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
@@ -289,7 +291,7 @@ class Transport:
         raise refused
 
     def _refused(self, call: Call, response: aiohttp.ClientResponse, body: bytes) -> APIStatusError:
-        """Read an answer that is not a success, and share the pause that it asks for."""
+        """Read an answer that is not a success, and share the pause that it asks or calls for."""
         failure = status_error(
             response.status,
             response.headers,
@@ -300,16 +302,11 @@ class Transport:
             url=str(call.url),
             attempts=call.attempts,
         )
-        pause_s = asked_pause_s(failure)
-        if pause_s and failure.status in self.retry.statuses and pause_s <= self.retry.max_elapsed_s:
-            until = asyncio.get_running_loop().time() + pause_s
-            creating = call.creating and isinstance(failure, RateLimitError)
-            # A copy: the walk or `collect` that gets this failure puts its own rows and checkpoint on it.
-            call.service.pause.ask(until, copy.copy(failure), creating=creating)
+        self.session.hold(call, failure, self.retry)
         return failure
 
     async def _sit_out(self, call: Call) -> None:
-        """Wait until the service's pause is over; fail at once where the call's deadline lies inside it."""
+        """Wait until the pause is over; fail at once where the deadline, or the policy's time to create, ends in it."""
         loop = asyncio.get_running_loop()
         pause = call.service.pause
         while True:
@@ -318,7 +315,8 @@ class Transport:
             if until <= now:
                 pause.end(now)
                 return
-            if until >= call.deadline.ends and cause is not None:
+            most_s = self.retry.max_elapsed_s if cause is pause.creating_cause else NEVER
+            if until >= min(call.deadline.ends, call.deadline.began + most_s) and cause is not None:
                 failure = copy.copy(cause)
                 failure.retry_after_s = until - now
                 raise failure

@@ -156,6 +156,7 @@ class EachLabs:
         body = None if json is None else encoded("json", json)
         where = self._session.service(service)
         call = Call(where, method, where.url(below, found), body=body, creating=not _REPEATABLE[method])
+        call.asked = int(call.creating)  # perhaps an execution
         return await self._transport.get_json(call)
 
     async def close(self) -> None:

@@ -7,7 +7,8 @@ builds one from an answer strikes the keys out first.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Final
 
 __all__ = [
     "APIConnectionError",
@@ -33,6 +34,10 @@ __all__ = [
     "WebhookVerificationError",
     "error_class_for",
 ]
+
+MAX_DETAILS: Final = 300
+"""Characters of an answer's `details` that an error's text shows."""
+_DETAILED: Final = frozenset({402, 429})
 
 
 class EachLabsError(Exception):
@@ -104,8 +109,9 @@ class APIStatusError(EachLabsError):
     """The service answered with a status that is not a success.
 
     `status` is the number; `message`, `code` and `details` come from the body where it has them;
-    `retry_after_s` is the wait that the service asked for, in seconds from when the answer came; `body` is the
-    start of the body as text.
+    `retry_after_s` is the wait that the service asked for, in seconds from when the answer came; `body` is the start of
+    the body as text. The text of a 402 or a 429 shows the first 300 characters of `details`: they say what is reserved,
+    or which cap was met.
     """
 
     def __init__(
@@ -130,7 +136,11 @@ class APIStatusError(EachLabsError):
         self.body = body
 
     def __str__(self) -> str:
-        return f"HTTP {self.status}: {super().__str__()}"
+        suffix = f" [request {self.request_id}]" if self.request_id else ""
+        text = super().__str__().removesuffix(suffix)
+        if self.status in _DETAILED and self.details is not None:
+            text += f": {_shown(self.details)}"
+        return f"HTTP {self.status}: {text}{suffix}"
 
 
 class BadRequestError(APIStatusError):
@@ -142,7 +152,7 @@ class AuthenticationError(APIStatusError):
 
 
 class PaymentRequiredError(APIStatusError):
-    """402: the balance of the account is too low."""
+    """402: the balance of the account is too low, or reserved by what runs: `details` says so, and then it can pass."""
 
 
 class PermissionDeniedError(APIStatusError):
@@ -162,7 +172,11 @@ class UnprocessableEntityError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many executions at once (a cap, not a rate); nothing was created or billed."""
+    """429: too many executions at once (a cap, not a rate), or started at once; nothing was created or billed.
+
+    `retry_after_s` is what remains of the pause that the service asked for, or that this client keeps because asking
+    again would prolong the refusal (see `RetryPolicy.creating_pause_s`): try again after it. None: when one has ended.
+    """
 
 
 class ServerError(APIStatusError):
@@ -297,3 +311,13 @@ def error_class_for(status: int) -> type[APIStatusError]:
     if 500 <= status <= 599:
         return ServerError
     return _BY_STATUS.get(status, APIStatusError)
+
+
+def _shown(details: Any) -> str:
+    """Write details of an answer on one line, printable and not too long."""
+    try:
+        text = details if isinstance(details, str) else json.dumps(details, ensure_ascii=False, default=repr)
+    except (ValueError, TypeError, RecursionError):
+        text = f"a {type(details).__name__}"
+    text = "".join(char if char.isprintable() else " " for char in text[: MAX_DETAILS + 1])
+    return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]}..."

@@ -190,11 +190,12 @@ class MapFetch(Generic[T]):
         run = self._run_state
         async with self._stopping:
             tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
-            if self._remember is not None and run.cap.known:
+            if self._remember is not None and run.cap.known and run.level_lasts:
                 self._remember(run.cap.level)
             try:
                 await end(tasks)
                 running, run.running = list(run.running), {}
+                run.ours.leave(running, asyncio.get_running_loop().time())
                 if running and run.journal is None:
                     await run.work.cancel(running)
             finally:

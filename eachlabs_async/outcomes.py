@@ -129,7 +129,7 @@ class MapStats:
 
     `submitted` counts inputs sent, `done` outcomes handed out, `failed` those of them with an error, `unknown` those
     whose outcome is unknown, `recovered` executions found again by looking. `running` is how many run now, `level` how
-    many seem to be allowed at once, `refusals` the 429s, `polls` the looks at what runs.
+    many seem to be allowed at once, `refusals` the 429s and 402s that were waited out, `polls` the looks at what runs.
     """
 
     submitted: int = 0

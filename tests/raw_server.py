@@ -312,7 +312,7 @@ def deaf_listener() -> Iterator[int]:
         yield port
 
 
-QUICK = RetryPolicy(base_s=0.002, cap_s=0.01)
+QUICK = RetryPolicy(base_s=0.002, cap_s=0.01, creating_pause_s=0.002)
 """Tries as often as the default policy, without its pauses."""
 ONCE = RetryPolicy.none()
 

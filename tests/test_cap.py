@@ -56,6 +56,46 @@ def test_one_more_is_tried_now_and_then() -> None:
     assert cap.room == 4  # all that was proven, at once
 
 
+def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
+    """What was refused since the last acceptance may have had the same reason; then it goes step by step."""
+    cap = Cap(40, 40)
+    cap.start(10)
+    cap.accept()
+    for _ in range(10):
+        cap.start(1)
+        cap.refuse(1)
+        cap.settle()
+    assert (cap.running, cap.level) == (0, 1)
+    cap.start(1)
+    cap.hold(1)
+    assert (cap.running, cap.level, cap.room, cap.refusals) == (0, 40, 1, 11)
+    for running in range(1, 5):
+        cap.start(1)
+        cap.accept()
+        assert (cap.running, cap.room) == (running, 1)
+    cap.settle(4)
+    assert cap.room == 4
+    cap.start(4)
+    cap.refuse(4)
+    cap.accept()
+    cap.hold(0)
+    assert cap.level == 3, "what was refused before an acceptance was told by a cap"
+
+
+def test_what_was_refused_for_the_balance_is_halved() -> None:
+    """Whatever was accepted once: the balance may cover less now."""
+    cap, tried = Cap(40, 40), []
+    cap.start(20)
+    cap.accept()
+    cap.settle(20)
+    cap.start(10)
+    while cap.running > 1:
+        tried.append(cap.running)
+        cap.lower(cap.running)
+        cap.start(cap.room)
+    assert [*tried, cap.running] == [10, 5, 2, 1]
+
+
 @pytest.mark.parametrize("allowed", [1, 2, 3, 4, 9, 10, 11, 32, 63])
 def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
     """From nothing known, the level is at the cap after a handful of refusals, without anything having settled."""

@@ -262,6 +262,45 @@ class TestTheAccount:
         await caller.good("api", "/executions")
         assert emulator.submitted == []
 
+    async def test_reserves_an_estimate_for_what_runs(self, emulator: Emulator, caller: Caller) -> None:
+        """What the rest of the balance does not cover is a 402 that says so, until something has ended and is paid."""
+        emulator.balance, emulator.estimate = 1.0, 0.4
+        await trigger(caller, {"seconds": 5})
+        status, answer = await trigger(caller, [{}, {}], bulk=True)
+        assert (status, answer["error"]) == (402, "insufficient balance")
+        assert answer["details"] == {"reserved": 0.4, "available": 0.6, "required": 0.8}
+        emulator.partial_bulks = True
+        status, answer = await trigger(caller, [{"seconds": 5}, {}], bulk=True)
+        assert [one["status"] for one in answer["executions"]] == ["queued", "failed"]
+        assert answer["executions"][1]["message"] == "insufficient balance"
+        body = {"model": "flux-1-1-pro", "input": {}}
+        assert (await caller.ask("api", "/prediction", method="POST", json=body))[0] == 402
+        emulator.clock.advance(5)
+        spent = sum(emulator.workflow_executions[one.target].get(one.id)["total_cost"] for one in emulator.submitted)
+        assert emulator.balance == pytest.approx(1.0 - spent)
+        assert (await caller.ask("api", "/prediction", method="POST", json=body))[0] == 200
+        emulator.clock.advance(10)
+        assert emulator.balance == pytest.approx(1.0 - spent - 0.0125)
+        assert len(emulator.submitted) == 3
+
+    async def test_blocks_a_burst_until_nobody_tries_for_a_while(self, emulator: Emulator, caller: Caller) -> None:
+        """More starts in a second than it takes are a 429 without a time; each try during the block keeps it alive."""
+        emulator.burst, emulator.burst_silence = 3, 90
+        assert (await trigger(caller, [{}, {}, {}], bulk=True))[0] == 202
+        assert not emulator.blocked
+        for _ in range(4):
+            status, answer = await trigger(caller)
+            assert (status, answer["error"]) == (429, "too many executions were started at once")
+            assert emulator.blocked
+            emulator.clock.advance(89)
+        await caller.good("api", "/executions")
+        emulator.clock.advance(1)
+        assert not emulator.blocked
+        assert (await trigger(caller, [{}, {}], bulk=True))[0] == 202
+        emulator.clock.advance(1)
+        assert (await trigger(caller, [{}, {}], bulk=True))[0] == 202
+        assert len(emulator.submitted) == 7
+
     def test_checks_its_arguments(self) -> None:
         """A share is 0..1, and an unknown keyword is a `TypeError`."""
         with pytest.raises(ValueError, match="fail_rate"):

@@ -17,6 +17,7 @@ from eachlabs_async.errors import (
     EachLabsError,
     ExecutionFailedError,
     OutcomeUnknownError,
+    RateLimitError,
     ResponseDecodeError,
     WaitTimeoutError,
     error_class_for,
@@ -146,3 +147,42 @@ def test_the_defaults_say_nothing_untrue() -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize("status", [402, 429, 400])
+def test_the_text_of_a_402_and_a_429_shows_the_details(status: int) -> None:
+    """They say what is reserved, or which cap was met; of other errors they may be anything."""
+    error = error_class_for(status)("no", status=status, details={"reserved": 0.5, "available": 0.1}, request_id="r")
+    shown = ': {"reserved": 0.5, "available": 0.1}' if status != 400 else ""
+    assert str(error) == f"HTTP {status}: no{shown} [request r]"
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ("wait", "wait"),
+        ("two\nlines\x1b[31m\u202e", "two lines [31m "),
+        (["\n\t"], '["\\n\\t"]'),
+        (["Guthaben fällt"], '["Guthaben fällt"]'),
+        (0, "0"),
+        ({"\ud800": 1}, '{" ": 1}'),
+        ("x" * 300, "x" * 300),
+        ("x" * 301, "x" * 300 + "..."),
+        ({("a", "b"): 1}, "a dict"),
+    ],
+)
+def test_shown_details_are_short_and_printable(details: Any, shown: str) -> None:
+    """One line of at most 300 characters, whatever the answer held."""
+    text = str(RateLimitError("no", status=429, details=details))
+    assert text == f"HTTP 429: no: {shown}"
+    assert text.isprintable()
+
+
+def test_details_too_deep_to_write_are_named() -> None:
+    """An error can always be printed."""
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert str(RateLimitError("no", status=429, details=deep)) == "HTTP 429: no: a list"
+    while deep:  # Letting go of it at once would be as deep a recursion.
+        deep = deep[0]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async import RetryPolicy, Timeouts
-from eachlabs_async._retry import asked_pause_s, leaves_outcome_open, may_send_again
+from eachlabs_async._retry import asked_pause_s, calls_for_silence, leaves_outcome_open, may_send_again
 from eachlabs_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -199,6 +199,32 @@ def test_what_creates_is_sent_again_only_where_nothing_was_done(
 
 
 @pytest.mark.parametrize(
+    ("said", "retry_after_s", "running", "asked", "silent"),
+    [
+        ("Too Many Requests", None, 0, 1, True),
+        ("Too Many Requests", None, 0, 10, True),
+        ("Too Many Requests", None, 1, 1, False),
+        ("Too Many Requests", 0.0, 0, 1, False),
+        ("Too Many Requests", 30.0, 0, 1, False),
+        ("concurrent execution limit reached", None, 0, 1, True),
+        ("concurrent execution limit reached", None, 0, 10, False),
+        ("CONCURRENCY_LIMIT", None, 0, 2, False),
+        ("concurrent execution limit reached", None, 3, 1, False),
+        ("too many executions were started at once", None, 0, 1, True),
+        ("Too many executions were started  at once.", None, 7, 10, True),
+        ("too many executions were started at once", 1.0, 0, 1, False),
+    ],
+)
+@pytest.mark.parametrize("where", ["message", "body"])
+def test_a_429_on_creating_is_a_cap_or_one_that_only_silence_ends(
+    where: str, said: str, retry_after_s: float | None, running: int, asked: int, silent: bool
+) -> None:
+    """A cap while something of ours runs, or where it is named and fewer may fit; a time that is named is no block."""
+    failure = RateLimitError(status=429, retry_after_s=retry_after_s, **{where: said})
+    assert calls_for_silence(failure, running=running, asked=asked) == silent
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "value", "error"),
     [
         (RetryPolicy, "max_attempts", 0, ValueError),
@@ -209,6 +235,9 @@ def test_what_creates_is_sent_again_only_where_nothing_was_done(
         (RetryPolicy, "base_s", "1", TypeError),
         (RetryPolicy, "base_s", math.inf, ValueError),
         (RetryPolicy, "cap_s", None, TypeError),
+        (RetryPolicy, "creating_pause_s", -1, ValueError),
+        (RetryPolicy, "creating_pause_s", math.inf, ValueError),
+        (RetryPolicy, "creating_pause_s", True, TypeError),
         (RetryPolicy, "cap_s", False, TypeError),
         (Timeouts, "connect_s", 0, ValueError),
         (Timeouts, "connect_s", math.inf, ValueError),
@@ -240,5 +269,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
         base_s=0.5,
         cap_s=30,
         statuses=frozenset({408, 425, 429, 500, 502, 503, 504}),
+        creating_pause_s=90,
     )
     assert Timeouts() == Timeouts(connect_s=10, read_s=40, deadline_s=120)

@@ -261,7 +261,7 @@ class TestCreating:
 
     async def test_a_pause_that_others_met_leaves_no_outcome_open(self) -> None:
         """A creation that was refused and then held by another call's 503 was certainly not carried out."""
-        policy = RetryPolicy(base_s=0.1, cap_s=0.1)
+        policy = RetryPolicy(base_s=0.1, cap_s=0.1, creating_pause_s=0)
 
         def script(seen: Seen) -> Act:
             return answer(429) if seen.method == "POST" else held(503, 50)

@@ -17,14 +17,19 @@ from .collection import Collection, Row, encode
 from .cursors import Cursors
 from .deliveries import Deliveries
 from .jobs import Hook, Job, Submitted
+from .limits import Burst
 from .rows import made_id, zulu
 from .state import RowOptions, State
 from .storage import Storage, StoredFile
 
-__all__ = ["AT_THE_CAP", "Live", "LiveOptions"]
+__all__ = ["AT_THE_CAP", "OUT_OF_MONEY", "TOO_MANY_AT_ONCE", "Live", "LiveOptions"]
 
 AT_THE_CAP: Final = "concurrent execution limit reached"
 """What a 429 says of the account's cap, and a bulk trigger of the inputs that did not fit."""
+OUT_OF_MONEY: Final = "insufficient balance"
+"""What a 402 says, and a bulk trigger of the inputs that the balance did not cover."""
+TOO_MANY_AT_ONCE: Final = "too many executions were started at once"
+"""What a 429 says of a burst."""
 
 
 class LiveOptions(RowOptions, total=False):
@@ -34,6 +39,11 @@ class LiveOptions(RowOptions, total=False):
     cap_retry_after: float | None
     partial_bulks: bool
     balance_low: bool
+    balance: float | None
+    estimate: float
+    burst: int | None
+    burst_seconds: float
+    burst_silence: float
     step_seconds: float
     fail_rate: float
     virtual_time: bool
@@ -56,6 +66,11 @@ class Live(State):
         cap_retry_after: float | None = None,
         partial_bulks: bool = False,
         balance_low: bool = False,
+        balance: float | None = None,
+        estimate: float = 0.05,
+        burst: int | None = None,
+        burst_seconds: float = 1.0,
+        burst_silence: float = 90.0,
         step_seconds: float = 0.02,
         fail_rate: float = 0.0,
         virtual_time: bool = False,
@@ -69,11 +84,18 @@ class Live(State):
         super().__init__(executions, seed, **options)
         if not 0 <= fail_rate <= 1:
             raise ValueError("fail_rate must be 0..1")
+        if estimate <= 0:
+            raise ValueError("estimate must be more than 0")
         self.clock = Clock(options.get("now"), virtual=virtual_time)
         self.account_cap = account_cap
         self.cap_retry_after = cap_retry_after
         self.partial_bulks = partial_bulks
         self.balance_low = balance_low
+        self.balance = balance
+        self.estimate = estimate
+        self.burst = burst
+        self.burst_seconds = burst_seconds
+        self.burst_silence = burst_silence
         self.step_seconds = step_seconds
         self.fail_rate = fail_rate
         self.deliveries = Deliveries(self.clock, retry_seconds=retry_seconds, duplicates=duplicate_deliveries)
@@ -84,6 +106,7 @@ class Live(State):
         self.predictions = Collection("id", self._unmade)
         self._jobs: dict[str, Job] = {}
         self._numbers = count()
+        self._burst = Burst()
 
     # What runs
 
@@ -110,22 +133,47 @@ class Live(State):
         """Give the id of something new."""
         return made_id(self.seed, f"live/{kind}", next(self._numbers))
 
-    def places(self, wanted: int) -> int:
-        """Give how many of the wanted executions may start now; refuses (402, 429) where none may.
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing may be started now because too many were at once."""
+        return self.burst is not None and self.clock.seconds < self._burst.blocked_until
+
+    def places(self, wanted: int) -> tuple[int, str]:
+        """Give how many of the wanted executions may start now, and why no more; refuses (402, 429) where none may.
 
         More than one are refused as a whole where not all of them fit, unless `partial_bulks`.
         """
+        if self.burst is not None and self._burst.refuses(
+            wanted, self.clock.seconds, most=self.burst, seconds=self.burst_seconds, silence=self.burst_silence
+        ):
+            raise RefusedError(Answer(429, encode({"error": TOO_MANY_AT_ONCE, "status": 429})))
         if self.balance_low:
-            raise RefusedError(Answer(402, encode({"error": "insufficient balance", "status": 402})))
+            raise RefusedError(Answer(402, encode({"error": OUT_OF_MONEY, "status": 402})))
+        covered = wanted if self.balance is None else min(wanted, self._covered(self.balance))
+        if covered < wanted and not (self.partial_bulks and covered):
+            reserved, available = self.running * self.estimate, (self.balance or 0.0) - self.running * self.estimate
+            dollars = {"reserved": reserved, "available": available, "required": wanted * self.estimate}
+            told = {name: round(one, 6) for name, one in dollars.items()}
+            refused: Row = {"error": OUT_OF_MONEY, "status": 402, "code": "INSUFFICIENT_BALANCE", "details": told}
+            raise RefusedError(Answer(402, encode(refused)))
         cap, running = self.account_cap, self.running
-        if cap is None or running + wanted <= cap:
-            return wanted
+        if cap is None or running + covered <= cap:
+            return covered, OUT_OF_MONEY
         if self.partial_bulks and running < cap:
-            return cap - running
+            return cap - running, AT_THE_CAP
         details = {"cap": "concurrent_executions", "limit": cap, "running": running, "requested": wanted}
         headers = {} if self.cap_retry_after is None else {"Retry-After": f"{self.cap_retry_after:g}"}
         body = {"error": AT_THE_CAP, "status": 429, "code": "CONCURRENCY_LIMIT", "details": details}
         raise RefusedError(Answer(429, encode(body), headers))
+
+    def _covered(self, balance: float) -> int:
+        """Give how many more the balance covers beside what runs, each at its estimate."""
+        left = round(balance - self.running * self.estimate, 6)
+        return max(0, int(round(left / self.estimate, 6)))
+
+    def _spend(self, cost: float) -> None:
+        if self.balance is not None:
+            self.balance = round(self.balance - cost, 6)
 
     def _take_on(
         self,
@@ -149,6 +197,8 @@ class Live(State):
             hook=hook,
         )
         self.submitted.append(submitted)
+        if self.burst is not None:
+            self._burst.start(self.clock.seconds)
         self._jobs[submitted.id] = job
         self.max_running = max(self.max_running, self.running)
         return job
@@ -210,7 +260,9 @@ class Live(State):
             self._start_step(job, number + 1, steps)
             return
         self._jobs.pop(execution_id)
-        group.change(execution_id, step_outputs=steps, **jobs.workflow_ended(job, steps, now))
+        fields = jobs.workflow_ended(job, steps, now)
+        self._spend(fields["total_cost"])
+        group.change(execution_id, step_outputs=steps, **fields)
         if job.hook is not None:
             ended = group.find(execution_id)
             assert ended is not None
@@ -260,6 +312,7 @@ class Live(State):
             return
         fields = jobs.prediction_ended(job)
         good = job.failing is None
+        self._spend(fields["metrics"]["cost"] if good else 0.0)
         self._end_execution(
             prediction_id,
             "success" if good else "error",

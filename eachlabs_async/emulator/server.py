@@ -72,11 +72,14 @@ class Emulator(Live, Observed):
     `invalid` (refused, with this reason) and, for a prediction, `uncancellable`. `account_cap` is how many may run
     at once: what goes beyond is a 429 (with `cap_retry_after` as its `Retry-After`) and creates nothing. A bulk
     trigger that does not fit is refused as a whole, or with `partial_bulks` takes what fits and fails the rest by
-    name. `balance_low` refuses all of it with a 402. A webhook is told up to three times, `retry_seconds` apart, and
-    once more than it needs with `duplicate_deliveries` (the two are attributes of `deliveries`). A presigned URL
-    lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file, not its size and hash, and
-    `chunked_uploads=False` refuses what declares no length (these three are attributes of `storage`, the last two
-    named `keep` and `chunked`). The others can be set on the emulator at any time.
+    name. `balance_low` refuses all of it with a 402. With a `balance` (dollars) each execution that runs reserves
+    its `estimate`, what is not covered is a 402 whose `details` say so, and what ends is paid for. With `burst`,
+    more starts than that within `burst_seconds` are a 429 without `Retry-After`, as is every start until nobody has
+    tried for `burst_silence` seconds of the clock (`blocked` tells). A webhook is told up to three times,
+    `retry_seconds` apart, and once more than it needs with `duplicate_deliveries` (the two are attributes of
+    `deliveries`). A presigned URL lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file,
+    not its size and hash, and `chunked_uploads=False` refuses what declares no length (these three are attributes
+    of `storage`, the last two named `keep` and `chunked`). The others can be set on the emulator at any time.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ from .answers import (
 )
 from .collection import Row, encode
 from .jobs import Hook
-from .live import AT_THE_CAP, Live
+from .live import Live
 from .rows import zulu
 
 __all__ = ["WORKFLOW_HANDLERS", "hook_of"]
@@ -196,11 +196,11 @@ async def _bulk_trigger(state: Live, call: Call) -> Answer:
     hook, bulk_id = hook_of(body, call), state.new_id("bulk")
     schema = version["definition"].get("input_schema")
     wrong = [catalogue.missing_input(inputs, schema) for inputs in many]
-    free = state.places(wrong.count(None))
+    free, why = state.places(wrong.count(None))
     queued: list[Row] = []
     for inputs, fault in zip(many, wrong, strict=True):
         if fault is None and not free:
-            fault = AT_THE_CAP
+            fault = why
         if fault is not None:
             queued.append({"status": "failed", "message": fault})
             continue

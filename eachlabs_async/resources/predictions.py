@@ -77,7 +77,7 @@ class Predictions:
         read time-out has to last for the whole prediction: see `with_options`.
         """
         prepared = _requests.run_prediction(self._transport.session.hosts.edition, model, input, version)
-        return await create(
+        finished = await create(
             prepared,
             FinishedPrediction,
             Where(transport=self._transport, model=model),
@@ -85,11 +85,15 @@ class Predictions:
             found=lambda seen: None,
             reconcile=False,
         )
+        self._transport.session.seen(finished.id, finished=True)
+        return finished
 
     async def get(self, prediction_id: str) -> Prediction:
         """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an unknown id."""
         path = GET_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
-        return await self._transport.get(self._transport.call(GET_PREDICTION, path), Prediction)
+        found = await self._transport.get(self._transport.call(GET_PREDICTION, path), Prediction)
+        self._transport.session.seen(prediction_id, finished=found.is_finished)
+        return found
 
     def get_many(
         self,
@@ -121,7 +125,9 @@ class Predictions:
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
         path = CANCEL_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
-        return await self._transport.get(self._transport.call(CANCEL_PREDICTION, path), CancelledPrediction)
+        cancelled = await self._transport.get(self._transport.call(CANCEL_PREDICTION, path), CancelledPrediction)
+        self._transport.session.seen(prediction_id, finished=True)
+        return cancelled
 
     async def wait(
         self,

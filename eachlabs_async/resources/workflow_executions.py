@@ -114,7 +114,9 @@ class WorkflowExecutions:
             query = f"timeout={wait_s}"
         path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=execution_id)
         call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query)
-        return await self._transport.get(call, WorkflowExecution)
+        found = await self._transport.get(call, WorkflowExecution)
+        self._transport.session.seen(execution_id, finished=found.is_finished)
+        return found
 
     async def wait(
         self,

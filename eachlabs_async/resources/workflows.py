@@ -240,8 +240,10 @@ class Workflows:
         this holds across restarts: the intent is on disk before anything is sent, and a job that was killed and is
         started again with the same inputs goes on where it was, without those outcomes that were handed out.
 
-        402 and other refusals that every input would meet end the sending; what runs is waited for and handed out,
-        then the error is raised. Leaving the block early sends nothing more; the API has no call that cancels an
+        A 402 while executions of this client run is waited out, for they reserve their estimated cost: sending goes on
+        when one has ended. So is a 429 that only silence ends, see `RetryPolicy.creating_pause_s`. A 402 while nothing
+        runs, and other refusals that every input would meet, end the sending; what runs is waited for and handed
+        out, then the error is raised. Leaving the block early sends nothing more; the API has no call that cancels an
         execution of a workflow.
         """
         return map_workflow(
