@@ -319,7 +319,7 @@ async def test_what_is_new_keeps_to_its_digest(emulator: Recorder, caller: Calle
 
 
 async def test_a_difference_from_the_digest_would_be_noticed(emulator: Recorder, caller: Caller) -> None:
-    """A wrong parameter, a missing field, a wrong type, status or key is a complaint; an unknown path is none."""
+    """A wrong parameter, a missing field, a wrong type, status or key is a complaint; it knows no other paths."""
     await caller.good("api", "/executions?limit=2", edition="unified", version=2)
     (good,) = emulator.exchanges
     assert said_by(DIGEST, good) == {}
