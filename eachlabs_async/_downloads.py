@@ -116,7 +116,7 @@ class Download:
         await asyncio.to_thread(self._part.finish, self._size)
         content_type, content_encoding = self._about
         return DownloadedFile(
-            path=self._path,
+            path=str(self._path),
             size=self._size,
             content_type=content_type,
             content_encoding=content_encoding,

@@ -75,12 +75,12 @@ async def test_what_was_uploaded_comes_back(tmp_path: Path, session: aiohttp.Cli
                 done = await client.files.download(
                     stored.public_url, path, on_progress=lambda size, total, told=told: told.append((size, total))
                 )
-                assert done == DownloadedFile(path=path, size=len(data), content_type="image/png", attempts=1)
+                assert done == DownloadedFile(path=str(path), size=len(data), content_type="image/png", attempts=1)
                 assert path.read_bytes() == data
                 assert told[-1:] == [(len(data), len(data))] * bool(data)
                 assert [size for size, _ in told] == sorted({size for size, _ in told})
         async with EachLabs(emulator.api_key, hosts=emulator.hosts, session=session) as compat:
-            assert (await compat.files.download(stored.public_url, str(tmp_path / "c"))).path == tmp_path / "c"
+            assert (await compat.files.download(stored.public_url, str(tmp_path / "c"))).path == str(tmp_path / "c")
         assert not emulator.wrong_keys
     assert names(tmp_path) == ["0.png", "1.png", "2.png", "c"]
 

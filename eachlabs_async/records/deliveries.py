@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
@@ -121,7 +120,7 @@ class DownloadedFile:
     encoding (`gzip`), the file is still encoded.
     """
 
-    path: Path
+    path: str
     size: int
     content_type: str | None = None
     content_encoding: str | None = None

@@ -13,6 +13,7 @@ from eachlabs_async import (
     BulkFetch,
     BulkResult,
     BulkStats,
+    DownloadedFile,
     EachLabs,
     EachLabsError,
     Execution,
@@ -57,6 +58,8 @@ async def listings(client: EachLabs) -> None:
         assert_type(execution, Execution)
         assert_type(execution.id, str)
         assert_type(execution.state, State)
+        assert_type(execution.urls, tuple[str, ...])
+        assert_type(await client.files.download(execution.urls[0], "image.png", max_bytes=10), DownloadedFile)
         assert_type(execution.is_finished, bool)
         assert_type(execution.created_at, datetime | None)
         assert_type(execution.execution_cost, float | None)
