@@ -46,10 +46,13 @@ class TestABalanceThatWhatRunsReserves:
             result = await run.collect()
             assert len(result.values) == 30
             assert set(times(emulator).values()) == {1}
-            assert min(covers, 10) <= emulator.max_running <= covers
+            assert emulator.max_running <= covers
             assert run._run_state.cap.running == 0
-            assert 0 < run.stats.refusals == emulator.answers[402] <= 20
-            assert any("reserved" in record.getMessage() or "402" in record.getMessage() for record in caplog.records)
+            # A slow machine may never have twelve of them run at once.
+            assert run.stats.refusals == emulator.answers[402] <= 20
+            told = [record for record in caplog.records if "leave money for them: HTTP 402" in record.getMessage()]
+            assert bool(told) == bool(run.stats.refusals)
+            assert told or covers == 12
             assert client._session.account_level is None, "what the balance allowed is not the account's cap"
 
     @both_kinds
@@ -126,8 +129,11 @@ class TestABalanceThatWhatRunsReserves:
             assert run._run_state.cap.running == 0
 
     @pytest.mark.parametrize("words", ["insufficient balance", "concurrent execution limit reached"])
-    async def test_a_bulk_of_nothing_but_such_entries_is_a_refusal(self, words: str) -> None:
-        """As a 402 or a 429: alone it ends the map, or is waited out."""
+    async def test_a_bulk_of_nothing_but_such_entries_is_a_refusal(
+        self, words: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As a 402 or a 429: alone it ends the map, or is waited out in silence."""
+        caplog.set_level(logging.INFO, "eachlabs_async")
 
         def refuse(answer: Any, seen: Seen) -> Any:
             entries = [{"status": "failed", "message": words} for _ in seen.json()["inputs"]]
@@ -149,6 +155,7 @@ class TestABalanceThatWhatRunsReserves:
                 at = sent(emulator)
                 assert at[1] - at[0] >= 0.2 - 0.002
                 assert at[2] - at[1] >= 0.2 * 4 / 3 - 0.002
+                assert "which alone ends" in caplog.text
 
     @both_kinds
     async def test_nothing_that_was_refused_is_marked_as_sent(self, kind: str, tmp_path: Path) -> None:
@@ -199,6 +206,8 @@ class TestABlock:
             assert set(times(emulator).values()) == {1}
             assert run.stats.refusals == 6
             assert len(sent(emulator)) <= 60
+            if kind == "workflow":  # Of predictions some are accepted between the refusals: that may be the cap.
+                assert run.stats.level == 40
 
     @both_kinds
     async def test_that_a_single_call_met_holds_maps_too(self, kind: str) -> None:

@@ -256,13 +256,15 @@ async def test_what_creates_no_execution_begins_no_silence(what: str) -> None:
     assert refused.value.retry_after_s is None
 
 
-async def test_a_policy_can_go_without() -> None:
+async def test_a_policy_can_go_without(caplog: pytest.LogCaptureFixture) -> None:
     """Then such a 429 is tried again as any other."""
+    caplog.set_level(logging.INFO, "eachlabs_async")
     policy = RetryPolicy(base_s=0.01, creating_pause_s=0)
     async with RawServer(BUSY, BUSY, then=MADE) as server, client_of(server, retry=policy) as client:
         async with asyncio.timeout(5):
             await create(client)
     assert len(posts(server)) == 3
+    assert "nothing is created" not in caplog.text
 
 
 async def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
