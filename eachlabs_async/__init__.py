@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .pager import Pager as Pager
     from .pager import WalkOptions as WalkOptions
     from .pager import WalkStats as WalkStats
+    from .records import Balance as Balance
     from .records import BulkTriggered as BulkTriggered
     from .records import BulkTriggeredExecution as BulkTriggeredExecution
     from .records import CancelledPrediction as CancelledPrediction
@@ -69,6 +70,9 @@ if TYPE_CHECKING:
     from .records import FlowParameter as FlowParameter
     from .records import FlowStepResult as FlowStepResult
     from .records import Model as Model
+    from .records import ModelCost as ModelCost
+    from .records import ModelCostRow as ModelCostRow
+    from .records import ModelSchema as ModelSchema
     from .records import Prediction as Prediction
     from .records import PredictionMetrics as PredictionMetrics
     from .records import PredictionUrls as PredictionUrls
@@ -104,6 +108,7 @@ _ROOMS = {
     "outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
     "_codec": ("to_dict",),
     "records": (
+        "Balance",
         "BulkTriggered",
         "BulkTriggeredExecution",
         "CancelledPrediction",
@@ -114,6 +119,9 @@ _ROOMS = {
         "FlowParameter",
         "FlowStepResult",
         "Model",
+        "ModelCost",
+        "ModelCostRow",
+        "ModelSchema",
         "Prediction",
         "PredictionMetrics",
         "PredictionUrls",

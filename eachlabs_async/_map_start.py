@@ -93,6 +93,7 @@ def map_model(
     version: str | None,
     webhook_url: str | None,
     webhook_secret: str | None,
+    fallback_selector: str | None,
     concurrency: int,
     window: int | None,
     ordered: bool,
@@ -101,11 +102,11 @@ def map_model(
 ) -> MapFetch[Prediction]:
     """Put together a map over a model."""
     edition = transport.session.hosts.edition
-    _requests.prediction(edition, model, {}, version, webhook_url, webhook_secret)
+    _requests.prediction(edition, model, {}, version, webhook_url, webhook_secret, fallback_selector)
     creating = _without_waiting(transport)
 
     async def create(given: Any) -> CreatedPrediction:
-        prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret)
+        prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret, fallback_selector)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
         answer = await creating.get(call, CreatedPrediction)
         transport.session.claims.add([answer.id])
@@ -119,6 +120,8 @@ def map_model(
 
     work = PredictionWork(create, get, cancel, Where(transport=transport, model=model))
     binding = f"model {model}, version {version}, {edition}"
+    if fallback_selector is not None:  # A journal from before there were any stays good.
+        binding += f", fallback {fallback_selector}"
     return _mapped(transport, work, inputs, binding, concurrency, window, ordered, journal, on_progress)
 
 

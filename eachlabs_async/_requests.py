@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from ._arguments import checked_text
+from ._arguments import checked_selector, checked_text
 from ._codec import encode_json
 from ._keys import Key
 from ._wire import Body
@@ -168,6 +168,7 @@ def prediction(
     version: str | None = None,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
+    fallback_selector: str | None = None,
     *,
     endpoint: Endpoint = CREATE_PREDICTION,
 ) -> Prepared:
@@ -178,6 +179,7 @@ def prediction(
     if checked_text("version", version) is None and edition == "compat":
         version = COMPAT_MODEL_VERSION
     fields = {"model": model, "version": version, "input": wanted, **webhook(webhook_url, webhook_secret)}
+    fields["fallback_selector"] = checked_selector("fallback_selector", fallback_selector)
     return Prepared(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
 
 

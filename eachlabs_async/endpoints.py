@@ -29,6 +29,7 @@ class Endpoint:
     that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
     the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
     query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
+    `serves` is the public method that uses this row, where that is not its own name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Endpoint:
     page: PageShape | None = field(default=None)
     key: KeyPlace = "header"
     least_hold: str = ""
+    serves: str = ""
 
     def path(self, edition: Edition) -> str | None:
         """Give the path template of `edition`, None where that edition lacks the call."""
@@ -278,10 +280,38 @@ GET_MODEL: Final = Endpoint(
     name="models.get",
     service="api",
     method="GET",
+    compat="/models/{slug}",
+    unified="/models/{slug}",
+    answer=records.Model,
+    key="none",
+)
+GET_MODEL_BY_QUERY: Final = Endpoint(
+    name="models.get_by_query",
+    serves="models.get",
+    service="api",
+    method="GET",
     compat="/model",
     unified="/model",
     answer=records.Model,
     key="none",
+)
+GET_MODEL_SCHEMA: Final = Endpoint(
+    name="models.schema",
+    service="api",
+    method="GET",
+    compat="/models/{slug}/schemas/openapi",
+    unified="/models/{slug}/schemas/openapi",
+    # The document itself: a record of it would have to drop what it does not know.
+    answer=dict[str, Any],
+    key="none",
+)
+GET_BALANCE: Final = Endpoint(
+    name="billing.balance",
+    service="api",
+    method="GET",
+    compat="/billing/balance",
+    unified="/billing/balance",
+    answer=records.Balance,
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
@@ -344,6 +374,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     RUN_PREDICTION,
     LIST_MODELS,
     GET_MODEL,
+    GET_MODEL_BY_QUERY,
+    GET_MODEL_SCHEMA,
+    GET_BALANCE,
     LIST_WEBHOOKS,
     GET_WEBHOOK,
     PRESIGN_UPLOAD,

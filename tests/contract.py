@@ -24,9 +24,9 @@ from eachlabs_async.emulator import PREFIXES, Emulator, Seen
 SPECIFICATIONS = Path(__file__).parents[2] / "shared" / "openapi"
 
 FILES = {
-    ("compat", "api"): ("compat-api.yaml", "unified-api.json"),
+    ("compat", "api"): ("compat-api.yaml", "unified-api.json", "unified-2026-09.json"),
     ("compat", "workflows"): ("compat-workflows.yaml",),
-    ("unified", "api"): ("unified-api.json", "unified-workflows.json"),
+    ("unified", "api"): ("unified-api.json", "unified-workflows.json", "unified-2026-09.json"),
     ("unified", "workflows"): ("unified-workflows.json", "unified-api.json"),
 }
 """The specifications of a service in an edition, the one to be tried first before the other."""
@@ -36,6 +36,7 @@ BASES = {
     "compat-workflows.yaml": ("https://workflows.eachlabs.run", "/api/v1"),
     "unified-api.json": ("https://api.eachlabs.ai", "/v1"),
     "unified-workflows.json": ("https://api.eachlabs.ai", "/v1"),
+    "unified-2026-09.json": ("https://api.eachlabs.ai", "/v1"),
 }
 """Where the server of each specification is: origin, and the path below which the services' paths begin."""
 

@@ -32,6 +32,21 @@ KNOWN = (
         side="absent",
         reason="The older document does not list them; the facts of the wire give them for both editions, alike.",
     ),
+    Known(
+        edition="compat",
+        endpoints=("models.get", "billing.balance"),
+        side="absent",
+        reason="Newer than the older document; the facts of the wire give both for the host that the editions share.",
+    ),
+    *(
+        Known(
+            edition=edition,
+            endpoints=("models.schema",),
+            side="absent",
+            reason="No specification has it; the facts of the wire do.",
+        )
+        for edition in EDITIONS
+    ),
     *(
         Known(
             edition=edition,
@@ -44,7 +59,7 @@ KNOWN = (
     ),
     Known(
         edition="compat",
-        endpoints=("models.get",),
+        endpoints=("models.get_by_query",),
         side="request",
         words="Security not found",
         reason="Wants a key for one model and none for their list; the newer edition wants none: none is sent.",

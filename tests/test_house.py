@@ -43,7 +43,7 @@ def named(endpoint: Endpoint) -> str:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=named)
 class TestAnEndpoint:
     async def test_has_a_documented_method_on_the_resource_of_its_name(self, endpoint: Endpoint) -> None:
-        resource, method = endpoint.name.split(".")
+        resource, method = (endpoint.serves or endpoint.name).split(".")
         async with EachLabs("key") as client:
             found = getattr(getattr(client, resource), method)
             assert callable(found)

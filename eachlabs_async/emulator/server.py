@@ -66,6 +66,10 @@ class Emulator(Live):
     lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file, not its size and hash, and
     `chunked_uploads=False` refuses what declares no length (these three are attributes of `storage`, the last two
     named `keep` and `chunked`). The others can be set on the emulator at any time.
+
+    Two more attributes can be set: `balance_usd` is the balance of the account, and `fallbacks_enabled=False` refuses
+    every `fallback_selector` with a 403. `any-image` and `any-video` are the ones that are known: where the prediction
+    would fail, another model takes over.
     """
 
     def __init__(

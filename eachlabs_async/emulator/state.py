@@ -91,6 +91,8 @@ class State:
         self.max_bulk_ids = max_bulk_ids
         self.bulk_refusal = bulk_refusal
         self.poisoned_ids: dict[str, int] = {}
+        self.balance_usd = 12.5
+        self.fallbacks_enabled = True
         self._span = timedelta(days=span_days)
         self._mix = Mix(unfinished=unfinished, failed=failed, cancelled=cancelled)
         self._workflows: list[Row] = [

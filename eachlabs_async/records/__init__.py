@@ -12,6 +12,7 @@ from ._states import (
     State,
     read_state,
 )
+from .billing import Balance
 from .deliveries import (
     PredictionWebhook,
     PresignedUpload,
@@ -32,11 +33,16 @@ from .flows import (
     FlowParameter,
     FlowStepResult,
 )
+from .models import (
+    Model,
+    ModelCost,
+    ModelCostRow,
+    ModelSchema,
+)
 from .predictions import (
     CancelledPrediction,
     CreatedPrediction,
     FinishedPrediction,
-    Model,
     Prediction,
     PredictionMetrics,
     PredictionUrls,
@@ -65,6 +71,7 @@ from .workflows import (
 )
 
 __all__ = [
+    "Balance",
     "BulkTriggered",
     "BulkTriggeredExecution",
     "CancelledPrediction",
@@ -77,6 +84,9 @@ __all__ = [
     "FlowParameter",
     "FlowStepResult",
     "Model",
+    "ModelCost",
+    "ModelCostRow",
+    "ModelSchema",
     "Prediction",
     "PredictionMetrics",
     "PredictionUrls",

@@ -1,23 +1,13 @@
-"""Owns what the api service says of predictions and models; refuses to know how it is read."""
+"""Owns what the api service says of predictions; refuses to know how it is read."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ._fields import MOSTLY_ABSENT
 from ._states import Stateful
-
-
-@frozen(kw_only=True)
-class Model:
-    """One model, a row of `GET /models` and the answer of `GET /model`; `request_schema` is a JSON Schema."""
-
-    slug: str
-    title: str | None = None
-    version: str | None = None
-    output_type: str | None = None
-    request_schema: dict[str, Any] | None = None
 
 
 @frozen(kw_only=True)
@@ -41,7 +31,11 @@ class PredictionUrls:
 
 @frozen(kw_only=True)
 class Prediction(Stateful):
-    """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope."""
+    """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope.
+
+    `fallback` is there where it was created with a `fallback_selector`; while a fallback runs, `status` stays
+    `processing`. `metrics.cost` is then the sum of all attempts.
+    """
 
     id: str
     status: str
@@ -50,6 +44,8 @@ class Prediction(Stateful):
     logs: str | None = None
     metrics: PredictionMetrics | None = None
     urls: PredictionUrls | None = None
+    # Its fields are not documented, so it stays the mapping that came.
+    fallback: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
 
 
 @frozen(kw_only=True)

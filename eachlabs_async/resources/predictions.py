@@ -40,12 +40,16 @@ class Predictions:
         version: str | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
+        fallback_selector: str | None = None,
         reconcile: bool = False,
     ) -> CreatedPrediction:
         """Start one prediction (`POST /prediction`).
 
         `version` is no longer looked at by the service; the compat edition wants one, and is sent `0.0.1`.
         `webhook_secret` comes back in the header `X-Webhook-Secret` of each delivery to `webhook_url`.
+        `fallback_selector` names the organisation's chain of models that take over where this one fails: 1 to 50
+        lower-case letters and digits, with single hyphens between them. The service refuses a name that it does not
+        know (`BadRequestError`), and any where fallbacks are not enabled (`PermissionDeniedError`).
 
         It is sent once: where no clear answer came the error is `OutcomeUnknownError`. With `reconcile` the model's
         executions that were created during the call are then searched for one with this input that no other call
@@ -53,7 +57,7 @@ class Predictions:
         same input at the same moment cannot be told apart.
         """
         edition = self._transport.session.hosts.edition
-        prepared = _requests.prediction(edition, model, input, version, webhook_url, webhook_secret)
+        prepared = _requests.prediction(edition, model, input, version, webhook_url, webhook_secret, fallback_selector)
         del webhook_secret  # A traceback shows the locals of this frame.
         return await create(
             prepared,
@@ -158,6 +162,7 @@ class Predictions:
         version: str | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
+        fallback_selector: str | None = None,
         concurrency: int = 64,
         window: int | None = None,
         ordered: bool = False,
@@ -166,8 +171,9 @@ class Predictions:
     ) -> MapFetch[Prediction]:
         """Run any number of inputs through a model: an outcome for each, as they finish or in order (`ordered`).
 
-        The arguments and promises are those of `workflows.map`. A prediction can be cancelled: leaving the block
-        early, without a journal, cancels those that still run, as well as it goes.
+        The arguments and promises are those of `workflows.map`; `fallback_selector` is that of `create`, for every
+        input. A prediction can be cancelled: leaving the block early, without a journal, cancels those that still run,
+        as well as it goes.
         """
         return map_model(
             self._transport,
@@ -176,6 +182,7 @@ class Predictions:
             version=version,
             webhook_url=webhook_url,
             webhook_secret=webhook_secret,
+            fallback_selector=fallback_selector,
             concurrency=concurrency,
             window=window,
             ordered=ordered,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from eachlabs_async import (
     BulkFetch,
@@ -18,6 +18,7 @@ from eachlabs_async import (
     MapFetch,
     MapStats,
     Model,
+    ModelCost,
     OutcomeUnknownError,
     Pager,
     Poll,
@@ -79,7 +80,7 @@ async def calls(client: EachLabs) -> None:
     assert_type(client.workflow_executions.wait_many("w", ids()), MapFetch[WorkflowExecution])
     assert_type(await client.public_workflows.get("n", "s", "v"), PublicWorkflow)
     assert_type(await client.public_workflows.trigger("n", "s", "v", {}), TriggeredExecution)
-    created = await client.predictions.create("m", {})
+    created = await client.predictions.create("m", {}, fallback_selector="any-image")
     assert_type(created, CreatedPrediction)
     assert_type(created.id, str)
     assert_type(await client.predictions.get("p"), Prediction)
@@ -88,7 +89,11 @@ async def calls(client: EachLabs) -> None:
     assert_type(await client.predictions.run("m", {}), FinishedPrediction)
     assert_type(await client.predictions.wait(created), Prediction)
     assert_type(client.models.list(name="n", limit=500), Pager[Model])
-    assert_type(await client.models.get("m"), Model)
+    model = await client.models.get("m")
+    assert_type(model, Model)
+    assert_type(model.cost, ModelCost | None)
+    assert_type((await client.models.schema("m")).input_schema, dict[str, Any] | None)
+    assert_type((await client.billing.balance()).balance_usd, float)
     assert_type(client.webhooks.list(), Pager[Webhook])
     assert_type(await client.webhooks.get("e"), Webhook)
     assert_type(await client.files.presign("a/b", "image"), PresignedUpload)
