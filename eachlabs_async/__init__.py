@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .errors import DriftError as DriftError
     from .errors import EachLabsError as EachLabsError
     from .errors import ExecutionFailedError as ExecutionFailedError
+    from .errors import HumanFeedbackRequiredError as HumanFeedbackRequiredError
     from .errors import NotFoundError as NotFoundError
     from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import PaginationError as PaginationError
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from .records import PresignedUpload as PresignedUpload
     from .records import PublicWorkflow as PublicWorkflow
     from .records import Run as Run
+    from .records import RunDeletion as RunDeletion
     from .records import RunWorkflow as RunWorkflow
     from .records import State as State
     from .records import StepOutput as StepOutput
@@ -129,6 +131,7 @@ _ROOMS = {
         "PresignedUpload",
         "PublicWorkflow",
         "Run",
+        "RunDeletion",
         "RunWorkflow",
         "State",
         "StepOutput",
@@ -154,6 +157,7 @@ _ROOMS = {
         "DriftError",
         "EachLabsError",
         "ExecutionFailedError",
+        "HumanFeedbackRequiredError",
         "NotFoundError",
         "OutcomeUnknownError",
         "PaginationError",

@@ -22,7 +22,7 @@ MAX_BODY_TEXT: Final = 2000
 """Characters of a body that an error keeps."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
-_REQUEST_ID_HEADERS: Final = ("X-Request-Id", "X-Execution-ID", "X-Generation-Id")
+_REQUEST_ID_HEADERS: Final = ("X-Noxus-Request-Id", "X-Request-Id", "X-Execution-ID", "X-Generation-Id")
 
 
 class Headers(Protocol):

@@ -29,7 +29,7 @@ class Endpoint:
     that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
     the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
     query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
-    `serves` is the public method that uses this row, where that is not its own name.
+    `serves` names the public method that makes the call, where that has another name.
     """
 
     name: str
@@ -150,6 +150,33 @@ STOP_RUN: Final = Endpoint(
     compat="/runs/{run_id}/stop",
     unified="/runs/{run_id}/stop",
     answer=records.Run,
+)
+START_RUN: Final = Endpoint(
+    name="runs.start",
+    service="runs",
+    method="POST",
+    compat="/workflows/{workflow_id}/runs",
+    unified="/workflows/{workflow_id}/runs",
+    answer=records.Run,
+    repeatable=False,
+)
+DELETE_RUN: Final = Endpoint(
+    name="runs.delete",
+    service="runs",
+    method="DELETE",
+    compat="/runs/{run_id}",
+    unified="/runs/{run_id}",
+    answer=records.RunDeletion,
+)
+DELETE_RUNS: Final = Endpoint(
+    name="runs.delete_many",
+    service="runs",
+    method="POST",
+    compat="/runs/bulk/delete",
+    unified="/runs/bulk/delete",
+    answer=records.RunDeletion,
+    # What filters find may be more the second time; what only counts (`dry_run`) is sent again all the same.
+    repeatable=False,
 )
 LIST_WORKFLOWS: Final = Endpoint(
     name="workflows.list",
@@ -349,36 +376,5 @@ DELETE_FILE: Final = Endpoint(
     answer=None,
 )
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    LIST_EXECUTIONS,
-    LIST_WORKFLOW_EXECUTIONS,
-    GET_WORKFLOW_EXECUTION,
-    GET_FLOW_EXECUTION,
-    GET_FLOW_EXECUTIONS,
-    LIST_RUNS,
-    GET_RUN,
-    LIST_WORKFLOW_RUNS,
-    STOP_RUN,
-    LIST_WORKFLOWS,
-    GET_WORKFLOW,
-    CREATE_WORKFLOW,
-    RENAME_WORKFLOW,
-    PUT_WORKFLOW_VERSION,
-    TRIGGER_WORKFLOW,
-    BULK_TRIGGER_WORKFLOW,
-    GET_PUBLIC_WORKFLOW,
-    TRIGGER_PUBLIC_WORKFLOW,
-    CREATE_PREDICTION,
-    GET_PREDICTION,
-    CANCEL_PREDICTION,
-    RUN_PREDICTION,
-    LIST_MODELS,
-    GET_MODEL,
-    GET_MODEL_BY_QUERY,
-    GET_MODEL_SCHEMA,
-    GET_BALANCE,
-    LIST_WEBHOOKS,
-    GET_WEBHOOK,
-    PRESIGN_UPLOAD,
-    DELETE_FILE,
-)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for row in tuple(globals().values()) if isinstance(row, Endpoint))
+"""Every row above, in this order: none can be forgotten here."""

@@ -20,6 +20,7 @@ __all__ = [
     "DriftError",
     "EachLabsError",
     "ExecutionFailedError",
+    "HumanFeedbackRequiredError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PaginationError",
@@ -226,8 +227,8 @@ class ExecutionFailedError(EachLabsError):
     """An execution that was waited for ended, and not well.
 
     `execution_id` names it and `state` says how it ended (`"failed"` or `"cancelled"`); `error` and `cause` are the
-    service's words, `step` the id of the step that failed; each is None where the service says none. `record` is
-    the execution as it was read last.
+    service's words, `code` its word for the kind of failure (`"PROVIDER_FAILED"`; the list is open), `step` the id of
+    the step that failed; each is None where the service says none. `record` is the execution as it was read last.
     """
 
     def __init__(
@@ -238,6 +239,7 @@ class ExecutionFailedError(EachLabsError):
         state: str = "failed",
         error: str | None = None,
         cause: str | None = None,
+        code: str | None = None,
         step: str | None = None,
         record: Any = None,
         method: str | None = None,
@@ -249,6 +251,7 @@ class ExecutionFailedError(EachLabsError):
         self.state = state
         self.error = error
         self.cause = cause
+        self.code = code
         self.step = step
         self.record = record
 
@@ -257,6 +260,27 @@ class WaitTimeoutError(EachLabsError, TimeoutError):
     """An execution did not end within the time that the caller gave; it goes on at the service.
 
     `execution_id` names it; `record` is the execution as it was read last, None where it never was.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        execution_id: str | None = None,
+        record: Any = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.execution_id = execution_id
+        self.record = record
+
+
+class HumanFeedbackRequiredError(EachLabsError):
+    """A job that was waited for goes on only once a person has acted; give the feedback, then wait for it again.
+
+    `execution_id` names it; `record` is the job as it was read last. It goes on at the service, and is not finished.
     """
 
     def __init__(

@@ -61,6 +61,7 @@ WHOLE_OF = {"Balance": {"balance_usd"}, "ModelSchema": {"document"}}
     [
         (State.PENDING, ["created", "queued", "starting"]),
         (State.RUNNING, ["running", "processing"]),
+        (State.WAITING, ["awaiting_human_feedback"]),
         (State.SUCCEEDED, ["success", "succeeded", "completed"]),
         (State.FAILED, ["failed", "error"]),
         (State.CANCELLED, ["cancelled", "canceled", "stopped"]),
@@ -72,7 +73,9 @@ def test_every_documented_word_has_its_state(state: State, words: list[str]) -> 
     assert {read_state(word) for word in words} == {state}
 
 
-@pytest.mark.parametrize("status", ["queued", "running", "success", "error", "stopped", "paused"])
+@pytest.mark.parametrize(
+    "status", ["queued", "running", "awaiting_human_feedback", "success", "error", "stopped", "paused"]
+)
 def test_only_an_end_is_finished(status: str) -> None:
     """A record is finished when it succeeded, failed or was cancelled; an unknown word may still change."""
     row = records.Execution(id="a", status=status)

@@ -69,7 +69,8 @@ class Emulator(Live):
 
     Two more attributes can be set: `balance_usd` is the balance of the account, and `fallbacks_enabled=False` refuses
     every `fallback_selector` with a 403. `any-image` and `any-video` are the ones that are known: where the prediction
-    would fail, another model takes over.
+    would fail, another model takes over. A run that is started ends in `step_seconds`; its input can ask for `seconds`
+    and `fail` as above, and with `feedback` it waits for a person and goes no further.
     """
 
     def __init__(
@@ -356,6 +357,8 @@ class Emulator(Live):
 
     def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
         own = {"Content-Type": answer.content_type, "X-Request-Id": f"emulator-{seen.number}"}
+        if seen.service == "runs":
+            own["x-noxus-request-id"] = f"noxus-{seen.number}"
         return {**own, **answer.headers}
 
     def _sent(self, answer: Answer, seen: Seen) -> web.Response:

@@ -49,6 +49,7 @@ from .predictions import (
 )
 from .runs import (
     Run,
+    RunDeletion,
     RunPage,
     RunWorkflow,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "PresignedUpload",
     "PublicWorkflow",
     "Run",
+    "RunDeletion",
     "RunPage",
     "RunWorkflow",
     "State",

@@ -27,6 +27,7 @@ from eachlabs_async import (
     PresignedUpload,
     PublicWorkflow,
     Run,
+    RunDeletion,
     TriggeredExecution,
     UploadedFile,
     WaitTimeoutError,
@@ -102,6 +103,11 @@ async def calls(client: EachLabs) -> None:
     assert_type(await client.files.upload(chunks(), size=0), UploadedFile)
     assert_type(client.runs.list_for_workflow("w"), Pager[Run])
     assert_type(await client.runs.stop("r"), Run)
+    started = await client.runs.start("w", {"a": 1}, node_ids=["n"], callback_url="https://me/")
+    assert_type(started, Run)
+    assert_type(await client.runs.wait(started, timeout_s=1, on_update=print), Run)
+    assert_type(await client.runs.delete(started.id), RunDeletion)
+    assert_type(await client.runs.delete_many(filters={"workflow_id": "w"}, dry_run=True), RunDeletion)
     assert_type(webhooks.parse({}, b""), PredictionWebhook | WorkflowWebhook)
     webhooks.aiohttp_handler(take, secret=None)
 
@@ -111,4 +117,5 @@ def errors(unknown: OutcomeUnknownError, failed: ExecutionFailedError, late: Wai
     assert_type(unknown.lookup, dict[str, str])
     assert_type(unknown.candidates, tuple[str, ...])
     assert_type(failed.step, str | None)
+    assert_type(failed.code, str | None)
     assert_type(late.execution_id, str | None)
