@@ -12,6 +12,7 @@ from . import _requests
 from ._arguments import checked_count
 from ._cap import Cap
 from ._creating import Where
+from ._gone import WAS_THERE, told
 from ._inputs import Inputs
 from ._journal import Journal
 from ._map_run import Run, Work
@@ -77,7 +78,10 @@ def map_workflow(
         return answer
 
     async def get(identity: str) -> WorkflowExecution:
-        return await transport.get(_one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution)
+        with told(WAS_THERE):
+            return await transport.get(
+                _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
+            )
 
     where = Where(transport=transport, workflow_id=workflow_id, version_id=version_id)
     work = WorkflowWork(trigger, get, _look(transport, workflow_id), where)
@@ -113,7 +117,8 @@ def map_model(
         return answer
 
     async def get(identity: str) -> Prediction:
-        return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
+        with told(WAS_THERE):
+            return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
 
     async def cancel(identity: str) -> CancelledPrediction:
         return await creating.get(_one(creating, CANCEL_PREDICTION, prediction_id=identity), CancelledPrediction)
@@ -138,7 +143,10 @@ def wait_for_many(
     segment("workflow_id", workflow_id)
 
     async def get(identity: str) -> WorkflowExecution:
-        return await transport.get(_one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution)
+        with told(WAS_THERE):
+            return await transport.get(
+                _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
+            )
 
     run: Run[WorkflowExecution] = Run(
         WaitWork(_look(transport, workflow_id), get),

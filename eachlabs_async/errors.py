@@ -149,7 +149,11 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: no such thing; also an id that a bulk answer left out (then `attempts` tells of the chunk)."""
+    """404: no such thing, or no longer; also an id that a bulk answer left out (then `attempts` tells of the chunk).
+
+    An organisation can have its executions deleted by age: of an execution the message says so, after the service's
+    own words.
+    """
 
 
 class ConflictError(APIStatusError):

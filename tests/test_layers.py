@@ -21,7 +21,7 @@ PURE = [
     {"_retry", "_paging"},
     {"hosts"},
     {"endpoints"},
-    {"_arguments", "_claims", "_keys", "_polling", "_walk", "outcomes", "_cap"},
+    {"_arguments", "_claims", "_gone", "_keys", "_polling", "_walk", "outcomes", "_cap"},
     {"_checkpoint", "_requests"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _requests
 from .._creating import Seen, Where, create
+from .._gone import NOBODY_KNOWS, WAS_THERE, told
 from .._jobs import one_each
 from .._map_start import map_model
 from .._polling import Poll
@@ -91,7 +92,11 @@ class Predictions:
         )
 
     async def get(self, prediction_id: str) -> Prediction:
-        """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an unknown id."""
+        """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an id that is unknown or was deleted."""
+        with told(NOBODY_KNOWS):
+            return await self._read(prediction_id)
+
+    async def _read(self, prediction_id: str) -> Prediction:
         path = GET_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
         return await self._transport.get(self._transport.call(GET_PREDICTION, path), Prediction)
 
@@ -107,7 +112,7 @@ class Predictions:
     ) -> BulkFetch[Prediction]:
         """Get many predictions, an outcome per id; arguments and errors are those of `workflow_executions.get_many`."""
         return BulkFetch(
-            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction),
+            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction, hint=NOBODY_KNOWS),
             ids,
             concurrency=concurrency,
             ordered=ordered,
@@ -141,13 +146,19 @@ class Predictions:
         longest wait in seconds, above 0; `poll` the pauses. `on_update` is called with the prediction whenever it
         changed.
 
-        Raises `ExecutionFailedError` where it failed or was cancelled, `WaitTimeoutError` (with the prediction as it
-        was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
+        Raises `ExecutionFailedError` where it failed or was cancelled, `NotFoundError` where it is not there (any
+        more: an organisation can delete executions by age), `WaitTimeoutError` (with the prediction as it was last)
+        after `timeout_s`, and the errors of a call that its tries did not overcome.
         """
         identity = identity_of("prediction", prediction, "id")
+
+        async def ask(pause_s: float, left_s: float) -> Prediction:
+            with told(WAS_THERE):
+                return await self._read(identity)
+
         return await until_ended(
             identity,
-            lambda pause_s, left_s: self.get(identity),
+            ask,
             timeout_s=checked_timeout("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
