@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .errors import DriftError as DriftError
     from .errors import EachLabsError as EachLabsError
     from .errors import ExecutionFailedError as ExecutionFailedError
+    from .errors import HumanFeedbackRequiredError as HumanFeedbackRequiredError
     from .errors import NotFoundError as NotFoundError
     from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import PaginationError as PaginationError
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .pager import Pager as Pager
     from .pager import WalkOptions as WalkOptions
     from .pager import WalkStats as WalkStats
+    from .records import Balance as Balance
     from .records import BulkTriggered as BulkTriggered
     from .records import BulkTriggeredExecution as BulkTriggeredExecution
     from .records import CancelledPrediction as CancelledPrediction
@@ -70,6 +72,9 @@ if TYPE_CHECKING:
     from .records import FlowParameter as FlowParameter
     from .records import FlowStepResult as FlowStepResult
     from .records import Model as Model
+    from .records import ModelCost as ModelCost
+    from .records import ModelCostRow as ModelCostRow
+    from .records import ModelSchema as ModelSchema
     from .records import Prediction as Prediction
     from .records import PredictionMetrics as PredictionMetrics
     from .records import PredictionUrls as PredictionUrls
@@ -77,6 +82,7 @@ if TYPE_CHECKING:
     from .records import PresignedUpload as PresignedUpload
     from .records import PublicWorkflow as PublicWorkflow
     from .records import Run as Run
+    from .records import RunDeletion as RunDeletion
     from .records import RunWorkflow as RunWorkflow
     from .records import State as State
     from .records import StepOutput as StepOutput
@@ -105,6 +111,7 @@ _ROOMS = {
     "outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
     "_codec": ("to_dict",),
     "records": (
+        "Balance",
         "BulkTriggered",
         "BulkTriggeredExecution",
         "CancelledPrediction",
@@ -116,6 +123,9 @@ _ROOMS = {
         "FlowParameter",
         "FlowStepResult",
         "Model",
+        "ModelCost",
+        "ModelCostRow",
+        "ModelSchema",
         "Prediction",
         "PredictionMetrics",
         "PredictionUrls",
@@ -123,6 +133,7 @@ _ROOMS = {
         "PresignedUpload",
         "PublicWorkflow",
         "Run",
+        "RunDeletion",
         "RunWorkflow",
         "State",
         "StepOutput",
@@ -148,6 +159,7 @@ _ROOMS = {
         "DriftError",
         "EachLabsError",
         "ExecutionFailedError",
+        "HumanFeedbackRequiredError",
         "NotFoundError",
         "OutcomeUnknownError",
         "PaginationError",

@@ -5,9 +5,13 @@ What the API would refuse is refused here, before anything is sent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
+
+_SELECTOR: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_SELECTOR_MOST: Final = 50
 
 
 def checked_count(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
@@ -37,6 +41,20 @@ def _carried(name: str, text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
     return text
+
+
+def checked_selector(name: str, value: object) -> str | None:
+    """Check the optional name of a fallback chain: 1 to 50 lower-case letters and digits, single hyphens between."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if len(value) > _SELECTOR_MOST or not _SELECTOR.fullmatch(value):
+        raise ValueError(
+            f"{name} must be 1 to {_SELECTOR_MOST} lower-case letters (a-z) and digits, with single hyphens between "
+            f"them, not {value[: _SELECTOR_MOST + 1]!r}"
+        )
+    return value
 
 
 def checked_words(name: str, value: object, allowed: Collection[str] | None = None) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 from ._fast_reader import fast_reader
+from ._gone import tell
 from ._services import Call
 from ._session import Transport
 from ._window import Slot, Window
@@ -23,8 +24,13 @@ Job = Callable[[Window[T]], Coroutine[Any, Any, None]]
 the whole fetch."""
 
 
-def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = "") -> Job[T]:
-    """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path."""
+def one_each(
+    transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = "", *, hint: str = ""
+) -> Job[T]:
+    """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path.
+
+    `hint` is what a 404 may mean.
+    """
     before, after = endpoint.template(transport.session.hosts.edition).split("{" + argument + "}")
     reading = Reading(transport, kind)
 
@@ -46,6 +52,7 @@ def one_each(transport: Transport, endpoint: Endpoint, argument: str, kind: type
                     continue
                 outcome.value = await transport.read(call, body, kind)
             except EachLabsError as exc:
+                tell(exc, hint)
                 outcome.error = exc.with_traceback(None)
             finally:
                 body = b""  # A failure of a later id shows the locals of this frame.

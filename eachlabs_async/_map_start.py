@@ -12,6 +12,7 @@ from . import _requests
 from ._arguments import checked_count
 from ._cap import Cap
 from ._creating import Where
+from ._gone import WAS_THERE, told
 from ._inputs import Inputs
 from ._journal import Journal
 from ._map_run import Run, Work
@@ -81,7 +82,10 @@ def map_workflow(
         return answer
 
     async def get(identity: str) -> WorkflowExecution:
-        return await transport.get(_one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution)
+        with told(WAS_THERE):
+            return await transport.get(
+                _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
+            )
 
     where = Where(transport=transport, workflow_id=workflow_id, version_id=version_id)
     work = WorkflowWork(trigger, get, _look(transport, workflow_id), where)
@@ -97,6 +101,7 @@ def map_model(
     version: str | None,
     webhook_url: str | None,
     webhook_secret: str | None,
+    fallback_selector: str | None,
     concurrency: int,
     window: int | None,
     ordered: bool,
@@ -105,11 +110,11 @@ def map_model(
 ) -> MapFetch[Prediction]:
     """Put together a map over a model."""
     edition = transport.session.hosts.edition
-    _requests.prediction(edition, model, {}, version, webhook_url, webhook_secret)
+    _requests.prediction(edition, model, {}, version, webhook_url, webhook_secret, fallback_selector)
     creating = _without_waiting(transport)
 
     async def create(given: Any) -> CreatedPrediction:
-        prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret)
+        prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret, fallback_selector)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
         call.asked = 1
         answer = await creating.get(call, CreatedPrediction)
@@ -117,7 +122,8 @@ def map_model(
         return answer
 
     async def get(identity: str) -> Prediction:
-        return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
+        with told(WAS_THERE):
+            return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
 
     async def cancel(identity: str) -> CancelledPrediction:
         cancelled = await creating.get(_one(creating, CANCEL_PREDICTION, prediction_id=identity), CancelledPrediction)
@@ -126,6 +132,8 @@ def map_model(
 
     work = PredictionWork(create, get, cancel, Where(transport=transport, model=model))
     binding = f"model {model}, version {version}, {edition}"
+    if fallback_selector is not None:  # A journal from before there were any stays good.
+        binding += f", fallback {fallback_selector}"
     return _mapped(transport, work, inputs, binding, concurrency, window, ordered, journal, on_progress)
 
 
@@ -142,7 +150,10 @@ def wait_for_many(
     segment("workflow_id", workflow_id)
 
     async def get(identity: str) -> WorkflowExecution:
-        return await transport.get(_one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution)
+        with told(WAS_THERE):
+            return await transport.get(
+                _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
+            )
 
     run: Run[WorkflowExecution] = Run(
         WaitWork(_look(transport, workflow_id), get),

@@ -5,22 +5,24 @@ What the service would refuse is refused here. A body is held as `Body`: it may 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ._arguments import checked_text
+from ._arguments import checked_count, checked_selector, checked_text
 from ._codec import encode_json
 from ._keys import Key
-from ._wire import Body
+from ._wire import Body, segment
 from .endpoints import (
     BULK_TRIGGER_WORKFLOW,
     CREATE_PREDICTION,
     CREATE_WORKFLOW,
+    DELETE_RUNS,
     PUT_WORKFLOW_VERSION,
     RUN_PREDICTION,
+    START_RUN,
     TRIGGER_PUBLIC_WORKFLOW,
     TRIGGER_WORKFLOW,
     Endpoint,
@@ -44,6 +46,10 @@ class Prepared:
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping)
+
+
+def _is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
+    return isinstance(value, Iterable)
 
 
 def checked_object(name: str, value: object) -> dict[str, Any]:
@@ -73,7 +79,16 @@ def encoded(name: str, value: Any) -> Body:
 
 def webhook(url: object, secret: object) -> dict[str, Any]:
     """Check where the service shall report, and the secret that it shall send along."""
-    checked = checked_text("webhook_url", url)
+    checked = _checked_url("webhook_url", url)
+    if secret is not None and not isinstance(secret, str):
+        raise TypeError(f"webhook_secret must be a str, not {type(secret).__name__}")
+    if secret == "":
+        raise ValueError("webhook_secret must not be empty")
+    return {"webhook_url": checked, "webhook_secret": secret}
+
+
+def _checked_url(name: str, url: object) -> str | None:
+    checked = checked_text(name, url)
     if checked is not None:
         try:
             parts = urlsplit(checked)
@@ -81,12 +96,8 @@ def webhook(url: object, secret: object) -> dict[str, Any]:
         except ValueError:
             fine = False
         if not fine:
-            raise ValueError("webhook_url must be an absolute http(s) URL")
-    if secret is not None and not isinstance(secret, str):
-        raise TypeError(f"webhook_secret must be a str, not {type(secret).__name__}")
-    if secret == "":
-        raise ValueError("webhook_secret must not be empty")
-    return {"webhook_url": checked, "webhook_secret": secret}
+            raise ValueError(f"{name} must be an absolute http(s) URL")
+    return checked
 
 
 def _trigger(
@@ -168,6 +179,7 @@ def prediction(
     version: str | None = None,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
+    fallback_selector: str | None = None,
     *,
     endpoint: Endpoint = CREATE_PREDICTION,
 ) -> Prepared:
@@ -178,6 +190,7 @@ def prediction(
     if checked_text("version", version) is None and edition == "compat":
         version = COMPAT_MODEL_VERSION
     fields = {"model": model, "version": version, "input": wanted, **webhook(webhook_url, webhook_secret)}
+    fields["fallback_selector"] = checked_selector("fallback_selector", fallback_selector)
     return Prepared(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
 
 
@@ -229,3 +242,65 @@ def version(
             raise ValueError(f"{newer[0]} is part of the unified edition only")
         fields["version_id"] = version_id
     return Prepared(PUT_WORKFLOW_VERSION, path, encoded_fields("definition", fields))
+
+
+def _checked_ids(name: str, ids: object) -> list[str]:
+    """Check several ids: at least one, each of them text that can stand in a path."""
+    if isinstance(ids, str | bytes) or _is_mapping(ids) or not _is_iterable(ids):
+        raise TypeError(f"{name} must be several ids, not {type(ids).__name__}")
+    found = list(ids)
+    for index, one in enumerate(found):
+        segment(f"{name}[{index}]", one)
+    if not found:
+        raise ValueError(f"{name} must hold at least one id")
+    return found
+
+
+def run(
+    edition: Edition,
+    workflow_id: str,
+    input: Mapping[str, Any],  # noqa: A002  # the wire's name
+    node_ids: Iterable[str] | Mapping[str, Any] | None,
+    single_node_id: str | None,
+    workflow_version_id: str | None,
+    callback_url: str | None,
+) -> Prepared:
+    """Prepare the start of one run."""
+    path = START_RUN.expand(edition, workflow_id=workflow_id)
+    wanted = checked_object("input", input)
+    nodes: Any = node_ids
+    if node_ids is not None:
+        nodes = checked_object("node_ids", node_ids) if _is_mapping(node_ids) else _checked_ids("node_ids", node_ids)
+    fields = {
+        "input": wanted,
+        "node_ids": nodes,
+        "single_node_id": checked_text("single_node_id", single_node_id),
+        "workflow_version_id": checked_text("workflow_version_id", workflow_version_id),
+        "callback_url": _checked_url("callback_url", callback_url),
+    }
+    return Prepared(START_RUN, path, encoded_fields("input", fields), (wanted,))
+
+
+def deletion(
+    edition: Edition,
+    run_ids: Iterable[str] | None,
+    filters: Mapping[str, Any] | None,
+    expected_count: int | None,
+    dry_run: bool,
+) -> Prepared:
+    """Prepare the deletion of many runs; one that only counts may be sent again."""
+    if run_ids is None and filters is None:
+        raise ValueError("run_ids or filters must be given: without them nothing says which runs are meant")
+    if not isinstance(dry_run, bool):
+        raise TypeError(f"dry_run must be a bool, not {type(dry_run).__name__}")
+    chosen = None if filters is None else checked_object("filters", filters)
+    if chosen is not None and not any(value is not None for value in chosen.values()):
+        raise ValueError("filters must say something: empty ones could mean every run")
+    fields = {
+        "run_ids": None if run_ids is None else _checked_ids("run_ids", run_ids),
+        "filters": chosen,
+        "expected_count": None if expected_count is None else checked_count("expected_count", expected_count),
+        "dry_run": dry_run,
+    }
+    endpoint = evolve(DELETE_RUNS, repeatable=dry_run)
+    return Prepared(endpoint, endpoint.expand(edition), encoded_fields("filters", fields))

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from ._arguments import checked_callback
-from ._polling import Poll, why_it_failed
+from ._polling import Poll, who_has_to_act, why_it_failed
 from .errors import NotFoundError, WaitTimeoutError
-from .records import Prediction, WorkflowExecution
+from .records import Prediction, Run, State, WorkflowExecution
 
-R = TypeVar("R", Prediction, WorkflowExecution)
+R = TypeVar("R", Prediction, WorkflowExecution, Run)
 
 GRACE_S: Final = 10.0
 """Seconds for which a job that was made just now may not be found."""
@@ -50,6 +50,8 @@ async def until_ended(
 ) -> R:
     """Ask until the job has ended well; an `ExecutionFailedError` where it ended otherwise.
 
+    A job that waits for a person ends the waiting too, with a `HumanFeedbackRequiredError`.
+
     `ask` is given the pause that would follow and the seconds that are left. `fresh` says that the job was made just
     now, so that it may take a while to be found. A `WaitTimeoutError` after `timeout_s` seconds.
     """
@@ -78,7 +80,7 @@ async def until_ended(
                     if on_update is not None and record != last:
                         on_update(record)
                     last = record
-                    if record.is_finished:
+                    if record.is_finished or record.state is State.WAITING:
                         break
                 await asyncio.sleep(max(0.0, asked_at + pause_s - loop.time()))
     except TimeoutError:
@@ -86,7 +88,7 @@ async def until_ended(
             raise  # a call's own
         failure: Exception = _too_late(identity, timeout_s, last, missed)
     else:
-        found = why_it_failed(last)
+        found = why_it_failed(last) or who_has_to_act(last)
         if found is None:
             return last
         failure = found
@@ -95,7 +97,7 @@ async def until_ended(
 
 
 def _too_late(
-    identity: str, timeout_s: float, last: Prediction | WorkflowExecution | None, missed: NotFoundError | None
+    identity: str, timeout_s: float, last: Prediction | WorkflowExecution | Run | None, missed: NotFoundError | None
 ) -> WaitTimeoutError:
     never = "no answer came" if missed is None else "it was not found"
     now = never if last is None else f"it is {last.status}"

@@ -23,7 +23,7 @@ MAX_BODY_TEXT: Final = 2000
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
 REQUEST_ID: Final = "X-Request-Id"
-_REQUEST_ID_HEADERS: Final = (REQUEST_ID, "X-Execution-ID", "X-Generation-Id")
+_REQUEST_ID_HEADERS: Final = ("X-Noxus-Request-Id", REQUEST_ID, "X-Execution-ID", "X-Generation-Id")
 
 
 _PARAMETER: Final = re.compile(r"""\s*;\s*([^\s=;,<>"]+)(?:\s*=\s*(?:"([^"]*)"|([^\s;,<>"]*)))?""")

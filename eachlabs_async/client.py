@@ -21,6 +21,7 @@ from ._session import Transport
 from ._wire import checked_path, query
 from .errors import ConfigurationError
 from .hosts import Hosts, ServiceName, default_hosts
+from .resources.billing import Billing
 from .resources.executions import Executions
 from .resources.files import Files
 from .resources.flow_executions import FlowExecutions
@@ -55,6 +56,7 @@ class EachLabs:
     public_workflows: PublicWorkflows
     predictions: Predictions
     models: Models
+    billing: Billing
     webhooks: Webhooks
     files: Files
 
@@ -105,6 +107,7 @@ class EachLabs:
         self.public_workflows = PublicWorkflows(transport)
         self.predictions = Predictions(transport)
         self.models = Models(transport)
+        self.billing = Billing(transport)
         self.webhooks = Webhooks(transport)
         self.files = Files(transport)
 

@@ -163,6 +163,33 @@ STOP_RUN: Final = Endpoint(
     unified="/runs/{run_id}/stop",
     answer=records.Run,
 )
+START_RUN: Final = Endpoint(
+    name="runs.start",
+    service="runs",
+    method="POST",
+    compat="/workflows/{workflow_id}/runs",
+    unified="/workflows/{workflow_id}/runs",
+    answer=records.Run,
+    repeatable=False,
+)
+DELETE_RUN: Final = Endpoint(
+    name="runs.delete",
+    service="runs",
+    method="DELETE",
+    compat="/runs/{run_id}",
+    unified="/runs/{run_id}",
+    answer=records.RunDeletion,
+)
+DELETE_RUNS: Final = Endpoint(
+    name="runs.delete_many",
+    service="runs",
+    method="POST",
+    compat="/runs/bulk/delete",
+    unified="/runs/bulk/delete",
+    answer=records.RunDeletion,
+    # What filters find may be more the second time; what only counts (`dry_run`) is sent again all the same.
+    repeatable=False,
+)
 LIST_WORKFLOWS: Final = Endpoint(
     name="workflows.list",
     service="workflows",
@@ -292,10 +319,38 @@ GET_MODEL: Final = Endpoint(
     name="models.get",
     service="api",
     method="GET",
+    compat="/models/{slug}",
+    unified="/models/{slug}",
+    answer=records.Model,
+    key="none",
+)
+GET_MODEL_BY_QUERY: Final = Endpoint(
+    name="models.get_by_query",
+    serves="models.get",
+    service="api",
+    method="GET",
     compat="/model",
     unified="/model",
     answer=records.Model,
     key="none",
+)
+GET_MODEL_SCHEMA: Final = Endpoint(
+    name="models.schema",
+    service="api",
+    method="GET",
+    compat="/models/{slug}/schemas/openapi",
+    unified="/models/{slug}/schemas/openapi",
+    # The document itself: a record of it would have to drop what it does not know.
+    answer=dict[str, Any],
+    key="none",
+)
+GET_BALANCE: Final = Endpoint(
+    name="billing.balance",
+    service="api",
+    method="GET",
+    compat="/billing/balance",
+    unified="/billing/balance",
+    answer=records.Balance,
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
@@ -333,34 +388,5 @@ DELETE_FILE: Final = Endpoint(
     answer=None,
 )
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    LIST_EXECUTIONS,
-    LIST_EXECUTIONS_BY_CURSOR,
-    LIST_WORKFLOW_EXECUTIONS,
-    GET_WORKFLOW_EXECUTION,
-    GET_FLOW_EXECUTION,
-    GET_FLOW_EXECUTIONS,
-    LIST_RUNS,
-    GET_RUN,
-    LIST_WORKFLOW_RUNS,
-    STOP_RUN,
-    LIST_WORKFLOWS,
-    GET_WORKFLOW,
-    CREATE_WORKFLOW,
-    RENAME_WORKFLOW,
-    PUT_WORKFLOW_VERSION,
-    TRIGGER_WORKFLOW,
-    BULK_TRIGGER_WORKFLOW,
-    GET_PUBLIC_WORKFLOW,
-    TRIGGER_PUBLIC_WORKFLOW,
-    CREATE_PREDICTION,
-    GET_PREDICTION,
-    CANCEL_PREDICTION,
-    RUN_PREDICTION,
-    LIST_MODELS,
-    GET_MODEL,
-    LIST_WEBHOOKS,
-    GET_WEBHOOK,
-    PRESIGN_UPLOAD,
-    DELETE_FILE,
-)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for row in tuple(globals().values()) if isinstance(row, Endpoint))
+"""Every row above, in this order: none can be forgotten here."""

@@ -21,6 +21,7 @@ __all__ = [
     "DriftError",
     "EachLabsError",
     "ExecutionFailedError",
+    "HumanFeedbackRequiredError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PaginationError",
@@ -160,7 +161,11 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: no such thing; also an id that a bulk answer left out (then `attempts` tells of the chunk)."""
+    """404: no such thing, or no longer; also an id that a bulk answer left out (then `attempts` tells of the chunk).
+
+    An organisation can have its executions deleted by age: of an execution the message says so, after the service's
+    own words.
+    """
 
 
 class ConflictError(APIStatusError):
@@ -242,8 +247,8 @@ class ExecutionFailedError(EachLabsError):
     """An execution that was waited for ended, and not well.
 
     `execution_id` names it and `state` says how it ended (`"failed"` or `"cancelled"`); `error` and `cause` are the
-    service's words, `step` the id of the step that failed; each is None where the service says none. `record` is
-    the execution as it was read last.
+    service's words, `code` its word for the kind of failure (`"PROVIDER_FAILED"`; the list is open), `step` the id of
+    the step that failed; each is None where the service says none. `record` is the execution as it was read last.
     """
 
     def __init__(
@@ -254,6 +259,7 @@ class ExecutionFailedError(EachLabsError):
         state: str = "failed",
         error: str | None = None,
         cause: str | None = None,
+        code: str | None = None,
         step: str | None = None,
         record: Any = None,
         method: str | None = None,
@@ -265,6 +271,7 @@ class ExecutionFailedError(EachLabsError):
         self.state = state
         self.error = error
         self.cause = cause
+        self.code = code
         self.step = step
         self.record = record
 
@@ -273,6 +280,27 @@ class WaitTimeoutError(EachLabsError, TimeoutError):
     """An execution did not end within the time that the caller gave; it goes on at the service.
 
     `execution_id` names it; `record` is the execution as it was read last, None where it never was.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        execution_id: str | None = None,
+        record: Any = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.execution_id = execution_id
+        self.record = record
+
+
+class HumanFeedbackRequiredError(EachLabsError):
+    """A job that was waited for goes on only once a person has acted; give the feedback, then wait for it again.
+
+    `execution_id` names it; `record` is the job as it was read last. It goes on at the service, and is not finished.
     """
 
     def __init__(

@@ -38,6 +38,21 @@ KNOWN = (
         side="absent",
         reason="It is told of the unified edition alone; the facts of the wire assume it beside the other `/v1`, too.",
     ),
+    Known(
+        edition="compat",
+        endpoints=("models.get", "billing.balance"),
+        side="absent",
+        reason="Newer than the older document; the facts of the wire give both for the host that the editions share.",
+    ),
+    *(
+        Known(
+            edition=edition,
+            endpoints=("models.schema",),
+            side="absent",
+            reason="No specification has it; the facts of the wire do.",
+        )
+        for edition in EDITIONS
+    ),
     *(
         Known(
             edition=edition,
@@ -50,7 +65,7 @@ KNOWN = (
     ),
     Known(
         edition="compat",
-        endpoints=("models.get",),
+        endpoints=("models.get_by_query",),
         side="request",
         words="Security not found",
         reason="Wants a key for one model and none for their list; the newer edition wants none: none is sent.",

@@ -78,9 +78,16 @@ async def read(client: EachLabs, emulator: Emulator) -> None:
     await client.runs.list_for_workflow(workflow).collect()
     await client.runs.get(runs[0].id)
     await client.runs.stop(runs[0].id)
+    started = await client.runs.start(workflow, {})
+    await client.runs.delete_many([started.id], dry_run=True)
+    await client.runs.delete(runs[0].id)
     await client.models.list(limit=50).collect()
     await client.models.list(name="banana").collect()
     await client.models.get("nano-banana-pro")
+    emulator.faults.add(Fault.status(404), endpoint="models.get", times=1)
+    await client.models.get("nano-banana-pro")
+    await client.models.schema("nano-banana-pro")
+    await client.billing.balance()
     await client.workflows.get("workflow-1")
 
 
@@ -103,6 +110,8 @@ async def create(client: EachLabs, emulator: Emulator) -> None:
         (await client.predictions.create("flux-1-1-pro", inputs, **hook)).id
         for inputs in ({"prompt": "x"}, {"fail": True}, {"seconds": 60})
     ]
+    backed = await client.predictions.create("flux-1-1-pro", {"fail": True}, fallback_selector="any-image")
+    await client.predictions.get(backed.id)
     await client.predictions.cancel(predictions[2])
     await client.predictions.get_many(predictions).collect()
     for inputs in ({}, {"fail": "content_moderation"}):
@@ -210,7 +219,9 @@ WRONG: dict[str, list[tuple[int, str, str, str, Any]]] = {
         (400, "api", "GET", "/models?limit=0", None),
         (400, "api", "GET", "/model", None),
         (404, "api", "GET", "/model?slug=none", None),
+        (404, "api", "GET", "/models/none", None),
         (400, "api", "POST", "/prediction", {}),
+        (400, "api", "POST", "/prediction", {"model": "veo3-fast", "input": {}, "fallback_selector": "none"}),
         (400, "api", "POST", "/prediction/run", {"model": "veo3-fast", "input": {}}),
         (404, "api", "GET", "/prediction/none", None),
         (404, "api", "POST", "/prediction/none/cancel", None),
@@ -236,6 +247,7 @@ WRONG: dict[str, list[tuple[int, str, str, str, Any]]] = {
         (400, "api", "GET", "/models?limit=0", None),
         (400, "api", "GET", "/model", None),
         (404, "api", "GET", "/model?slug=none", None),
+        (404, "api", "GET", "/models/none", None),
         (400, "api", "POST", "/prediction", {}),
         (404, "api", "GET", "/prediction/none", None),
         (404, "api", "GET", "/webhooks/none", None),
@@ -275,7 +287,7 @@ async def test_what_the_emulator_refuses_keeps_to_the_specifications(
             status, _ = await caller.ask(service, path, edition=edition, method="POST", json=body)
             assert status == expected
         setattr(emulator, name, before)
-    for path in ("/webhooks", "/executions"):
+    for path in ("/webhooks", "/executions", "/billing/balance"):
         status, _ = await caller.ask("api", path, edition=edition, keyless=True)
         assert status == 401
     emulator.faults.add(Fault.status(500))

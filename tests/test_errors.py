@@ -16,6 +16,7 @@ from eachlabs_async.errors import (
     ConfigurationError,
     EachLabsError,
     ExecutionFailedError,
+    HumanFeedbackRequiredError,
     OutcomeUnknownError,
     RateLimitError,
     ResponseDecodeError,
@@ -51,9 +52,9 @@ def filled(kind: type[EachLabsError]) -> EachLabsError:
     if issubclass(kind, OutcomeUnknownError):
         values |= {"reason": None, "lookup": {"model": "m"}, "candidates": ("a", "b")}
     if issubclass(kind, ExecutionFailedError):
-        values |= {"execution_id": "e", "state": "cancelled", "error": "E", "cause": "C", "step": "s"}
+        values |= {"execution_id": "e", "state": "cancelled", "error": "E", "cause": "C", "code": "K", "step": "s"}
         values["record"] = Prediction(id="e", status="cancelled")
-    if issubclass(kind, WaitTimeoutError):
+    if issubclass(kind, WaitTimeoutError | HumanFeedbackRequiredError):
         values |= {"execution_id": "e", "record": Prediction(id="e", status="running")}
     error = kind("what happened", **values)
     error.checkpoint, error.partial = "{}", [1, 2]

@@ -21,7 +21,7 @@ PURE = [
     {"_retry", "_paging"},
     {"hosts"},
     {"endpoints"},
-    {"_arguments", "_bookmark", "_claims", "_frontier", "_keys", "_polling", "outcomes", "_cap", "_ours"},
+    {"_arguments", "_bookmark", "_claims", "_frontier", "_gone", "_keys", "_polling", "outcomes", "_cap", "_ours"},
     {"_checkpoint", "_cursor_walk", "_money", "_pages", "_requests", "_targets", "_walk"},
 ]
 """The rooms that know no asyncio, no aiohttp and no clock, from the top down."""

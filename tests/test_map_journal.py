@@ -246,6 +246,19 @@ class TestTheWrongJob:
                     await outcomes_of(run)
             assert len(emulator.submitted) == 1
 
+    async def test_another_fallback_chain_is_refused(self, tmp_path: Path) -> None:
+        """It gives other results; and a journal without one reads as it did before there were any."""
+        async with stage() as (emulator, client):
+            for number, chain in enumerate((None, "any-image")):
+                journal = tmp_path / str(number)
+                run = client.predictions.map(slug(emulator), [{}], fallback_selector=chain, journal=journal)
+                await outcomes_of(run)
+                other = client.predictions.map(slug(emulator), [], fallback_selector="any-video", journal=journal)
+                before = "unified" if chain is None else "unified, fallback any-image"
+                with pytest.raises(ValueError, match=f"version None, {before}, not .*, fallback any-video"):
+                    await outcomes_of(other)
+            assert len(emulator.submitted) == 2
+
     async def test_a_journal_in_use_is_refused(self, tmp_path: Path) -> None:
         """Two runs of one job would each send what the other did."""
         journal = tmp_path / "journal"

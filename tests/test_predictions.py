@@ -11,7 +11,13 @@ from raw_server import RawServer, answer, client_of, hosts_at, reset
 
 from eachlabs_async import EachLabs, Poll, State
 from eachlabs_async.emulator import Emulator
-from eachlabs_async.errors import BadRequestError, NotFoundError, OutcomeUnknownError, PaymentRequiredError
+from eachlabs_async.errors import (
+    BadRequestError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+)
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
 CREATED = answer(json={"status": "success", "message": "ok", "predictionID": "p-1"})
@@ -62,6 +68,64 @@ async def test_what_the_service_would_refuse_is_refused_at_the_call(
         with pytest.raises(error, match=said):
             await client.predictions.run(model, given)
     assert not server.requests
+
+
+@pytest.mark.parametrize("selector", ["a", "7", "any-image", "a-1-b", "x" * 50])
+async def test_a_fallback_chain_is_named_in_the_request(selector: str) -> None:
+    """It goes out as it is in both editions, and is absent where none is named."""
+    async with RawServer(then=CREATED) as server:
+        for unified in (False, True):
+            async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
+                await client.predictions.create("m", {}, fallback_selector=selector)
+                assert body(server)["fallback_selector"] == selector
+                await client.predictions.create("m", {})
+                assert "fallback_selector" not in body(server)
+
+
+@pytest.mark.parametrize(
+    ("selector", "error"),
+    [
+        *((word, ValueError) for word in ("", "A", "a_b", "-a", "a-", "a--b", "a b", "é", "x" * 51, "a\n", "٣")),
+        (7, TypeError),
+        (["a"], TypeError),
+    ],
+)
+async def test_a_name_that_no_chain_can_have_is_refused_at_the_call(selector: Any, error: type[Exception]) -> None:
+    """By `create` and by `map`, with the argument's name and its range, before anything is sent."""
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(error, match="fallback_selector must be"):
+            await client.predictions.create("m", {}, fallback_selector=selector)
+        with pytest.raises(error, match="fallback_selector must be"):
+            client.predictions.map("m", [{}], fallback_selector=selector)
+    assert not server.requests
+
+
+async def test_what_a_fallback_did_is_an_open_object() -> None:
+    """Its fields are whatever came, and absent or null it is None."""
+    said = {"any": {"thing": [1, None]}}
+    rows = [{"id": "p", "status": "processing", **more} for more in ({"fallback": said}, {"fallback": None}, {})]
+    async with RawServer(*(answer(json=row) for row in rows)) as server, client_of(server) as client:
+        assert [(await client.predictions.get("p")).fallback for _ in rows] == [said, None, None]
+
+
+async def test_a_fallback_takes_over_in_the_emulator() -> None:
+    """What would fail succeeds by the chain's model and is paid for twice; an unknown chain and none are refused."""
+    async with Emulator(executions=0, step_seconds=0.01) as emulator:
+        async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+            for given, used, attempts in (({"fail": True}, True, 2), ({}, False, 1)):
+                made = await client.predictions.create("flux-1-1-pro", given, fallback_selector="any-image")
+                done = await client.predictions.wait(made, poll=EAGER)
+                assert done.fallback == {"selector": "any-image", "model": "nano-banana-pro", "used": used}
+                assert done.metrics is not None
+                assert done.metrics.cost == pytest.approx(0.0125 * attempts)
+            inputs = [{"fail": True, "n": number} for number in range(5)]
+            async with client.predictions.map("flux-1-1-pro", inputs, fallback_selector="any-image") as outcomes:
+                assert [outcome.ok async for outcome in outcomes] == [True] * 5
+            with pytest.raises(BadRequestError, match="unknown fallback_selector"):
+                await client.predictions.create("flux-1-1-pro", {}, fallback_selector="nothing")
+            emulator.fallbacks_enabled = False
+            with pytest.raises(PermissionDeniedError):
+                await client.predictions.create("flux-1-1-pro", {}, fallback_selector="any-image")
 
 
 async def test_a_prediction_is_read_cancelled_and_read_in_bulk() -> None:

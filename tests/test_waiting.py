@@ -103,6 +103,80 @@ def test_a_failed_prediction_says_why(output: Any, error: str | None, cause: str
     assert pickle.loads(pickle.dumps(failed)).record == failed.record
 
 
+@pytest.mark.parametrize(
+    ("output", "error", "cause", "code"),
+    [
+        ({"error_code": "WORKER_LOST", "error_message": "m"}, "m", "WORKER_LOST", "WORKER_LOST"),
+        ({"error_code": 17, "error": "e"}, "e", "17", "17"),
+        ({"error_code": True, "error": "e"}, "e", None, None),
+        ({"error_code": "", "error": {"code": "provider_failed", "message": "m"}}, "m", *["provider_failed"] * 2),
+        ({"error": "e", "classification": {"category": "provider_error"}}, "e", "provider_error", None),
+        ([{"error": {"code": "PROVIDER_FAILED", "message": "m"}}], "m", *["PROVIDER_FAILED"] * 2),
+        ([{"error": {"error_code": "X", "error_message": "m", "classification": {"category": "c"}}}], "m", "X", "X"),
+        ([{"error": {"message": "m", "classification": {"category": "c"}}}], "m", "c", None),
+        ([{"error": {}}], None, None, None),
+        ([{"error": "the model said no"}], "the model said no", None, None),
+        ([{"error": "PROVIDER_FAILED"}], "PROVIDER_FAILED", None, "PROVIDER_FAILED"),
+        ([{"error": ["odd"]}], None, None, None),
+        ([{"error": "e"}, {"error_code": "SECOND"}], "e", None, None),
+        ("EXECUTION_TIMEOUT", "EXECUTION_TIMEOUT", None, "EXECUTION_TIMEOUT"),
+        ("it failed", "it failed", None, None),
+        ([["odd"]], None, None, None),
+        (7, None, None, None),
+    ],
+)
+def test_a_failure_has_the_code_that_its_envelope_tells(
+    output: Any, error: str | None, cause: str | None, code: str | None
+) -> None:
+    """As `error_code`, in an `error` that is an object, or as a text that is one word; the list is open."""
+    failed = why_it_failed(records.Prediction(id="p", status="failed", output=output))
+    assert failed is not None
+    assert (failed.error, failed.cause, failed.code) == (error, cause, code)
+    assert pickle.loads(pickle.dumps(failed)).code == code
+    steps = {
+        "a": records.StepOutput(step_id="a", status="completed", output={"error_code": "NOT_THIS"}),
+        "b": records.StepOutput(step_id="b", status="failed", output=output),
+    }
+    failed = why_it_failed(records.WorkflowExecution(execution_id="e", status="failed", step_outputs=steps))
+    assert failed is not None
+    assert (failed.error, failed.cause, failed.code, failed.step) == (error, cause, code, "b")
+    failed = why_it_failed(records.Run(id="r", status="failed", output=output))
+    assert failed is not None
+    assert (failed.error, failed.cause, failed.code) == (error, cause, code)
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        ({"metadata": {"error_code": "PUBLISH_FAILED"}}, "PUBLISH_FAILED"),
+        ({"error": "NETWORK_ERROR"}, "NETWORK_ERROR"),
+        ({"error": "StepFailed"}, None),
+        ({"output": {"error_code": "A"}, "metadata": {"error_code": "B"}, "error": "C_C"}, "A"),
+        ({}, None),
+    ],
+)
+def test_a_workflow_has_the_code_of_the_step_that_failed(step: Any, code: str | None) -> None:
+    """From its output, its metadata or its error, in this order; the execution's own words stay first."""
+    steps = {"b": records.StepOutput(step_id="b", status="failed", **step)}
+    whole = records.WorkflowExecution(
+        execution_id="e", status="failed", error="Own", error_cause="words", step_outputs=steps
+    )
+    failed = why_it_failed(whole)
+    assert failed is not None
+    assert (failed.error, failed.cause, failed.code) == ("Own", "words", code)
+
+
+def test_what_was_put_out_before_a_stop_is_no_failure() -> None:
+    """A cancelled job's output is read as words of the service only where it is a prediction's envelope."""
+    for record in (
+        records.Prediction(id="p", status="cancelled", output=["half a picture"]),
+        records.Run(id="r", status="stopped", output={"message": "half a text"}),
+    ):
+        failed = why_it_failed(record)
+        assert failed is not None
+        assert (failed.error, failed.cause, failed.code, failed.state) == (None, None, None, "cancelled")
+
+
 def test_a_failed_workflow_names_the_step() -> None:
     """Error and cause are the execution's own, else those of the step that failed."""
     good = records.StepOutput(step_id="a", status="completed")

@@ -291,7 +291,7 @@ async def test_a_public_read_sends_no_key_at_all(given: bool) -> None:
         async with client_of(server, hosts=hosts, session=session if given else None) as client:
             await client.models.get("m")
             await client.public_workflows.get("nick", "slug", "v1")
-            assert server.targets == ["/api/model?slug=m", "/api/public/@nick/workflows/slug/versions/v1"]
+            assert server.targets == ["/api/models/m", "/api/public/@nick/workflows/slug/versions/v1"]
         async with EachLabs(hosts=hosts) as client:
             await client.models.get("m")
             with pytest.raises(ConfigurationError, match="needs a key"):

@@ -1,4 +1,4 @@
-"""Owns what models, predictions, webhooks and files answer.
+"""Owns what models, the balance, predictions, webhooks and files answer.
 
 It refuses to run a prediction, to deliver and to store: `live.py`, `deliveries.py` and `storage.py` do.
 """
@@ -22,7 +22,7 @@ from .answers import (
     text_in,
     whole,
 )
-from .catalogue import missing_input
+from .catalogue import FALLBACKS, missing_input, model_document
 from .collection import Row, encode
 from .jobs import Job
 from .live import Live
@@ -44,11 +44,28 @@ async def _list_models(state: Live, call: Call) -> Answer:
     return Answer(200, joined(state.models, rows[offset : offset + limit]))
 
 
-async def _get_model(state: Live, call: Call) -> Answer:
-    slug = call.query.get("slug", "")
-    if not slug:
-        return refusal(400, "slug parameter is required")
+def _model(state: Live, slug: str) -> Answer:
     return Answer(200, state.models.encoded(found(state.models, slug, "model not found"), "full"))
+
+
+async def _get_model(state: Live, call: Call) -> Answer:
+    return _model(state, call.fields["slug"])
+
+
+async def _get_model_by_query(state: Live, call: Call) -> Answer:
+    slug = call.query.get("slug", "")
+    return _model(state, slug) if slug else refusal(400, "slug parameter is required")
+
+
+async def _get_model_schema(state: Live, call: Call) -> Answer:
+    return Answer(200, encode(model_document(found(state.models, call.fields["slug"], "model not found"))))
+
+
+# ---- money
+
+
+async def _get_balance(state: Live, call: Call) -> Answer:
+    return Answer(200, encode({"balance_usd": state.balance_usd}))
 
 
 # ---- predictions
@@ -62,11 +79,35 @@ def _started(state: Live, call: Call, *, at_once: bool) -> Job:
         raise RefusedError(refusal(400, "model not found"))
     if at_once and not model["_at_once"]:
         raise RefusedError(refusal(400, f"model {slug} cannot be run synchronously"))
-    wrong = missing_input(inputs, model["request_schema"])
+    wrong = missing_input(inputs, model["request_schema"]) or _wrong_fallback(body, at_once=at_once)
     if wrong is not None:
         raise RefusedError(refusal(400, wrong))
+    selector = body.get("fallback_selector")
+    if selector is not None and not state.fallbacks_enabled:
+        raise RefusedError(refusal(403, "fallback chains are not enabled for this organization"))
     state.places(1)
-    return state.start_prediction(slug, inputs, call.base, hook=hook)
+    job = state.start_prediction(slug, inputs, call.base, hook=hook)
+    if selector is not None:
+        _fall_back(state, job, selector)
+    return job
+
+
+def _wrong_fallback(body: Row, *, at_once: bool) -> str | None:
+    selector = body.get("fallback_selector")
+    if selector is None:
+        return None
+    if at_once:
+        return "fallback_selector is not supported for synchronous predictions"
+    return None if selector in FALLBACKS else "unknown fallback_selector"
+
+
+def _fall_back(state: Live, job: Job, selector: str) -> None:
+    """Let the chain's model do what the prediction's own would have failed at; both attempts are paid for."""
+    used = job.failing is not None
+    if used:
+        job.failing, job.attempts = None, 2
+    said = {"selector": selector, "model": FALLBACKS[selector], "used": used}
+    state.predictions.change(job.submitted.id, fallback=said)
 
 
 async def _create_prediction(state: Live, call: Call) -> Answer:
@@ -144,6 +185,9 @@ async def _delete_file(state: Live, call: Call) -> Answer:
 API_HANDLERS: Final = {
     "models.list": _list_models,
     "models.get": _get_model,
+    "models.get_by_query": _get_model_by_query,
+    "models.schema": _get_model_schema,
+    "billing.balance": _get_balance,
     "predictions.create": _create_prediction,
     "predictions.run": _run_prediction,
     "predictions.get": _get_prediction,
@@ -153,4 +197,4 @@ API_HANDLERS: Final = {
     "files.presign": _presign,
     "files.delete": _delete_file,
 }
-"""The handlers of models, predictions, webhooks and files, by the name of their endpoint."""
+"""The handlers of models, the balance, predictions, webhooks and files, by the name of their endpoint."""

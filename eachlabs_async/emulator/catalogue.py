@@ -14,9 +14,11 @@ from .collection import Row
 from .rows import zulu
 
 __all__ = [
+    "FALLBACKS",
     "NICKNAME",
     "default_steps",
     "missing_input",
+    "model_document",
     "model_rows",
     "public_version",
     "slug_of",
@@ -46,6 +48,8 @@ _LISTED: Final = (
 _ROUTER: Final = "eachlabs-llm-router"
 _NAMED: Final = ("flux-1-1-pro", "nano-banana-pro", "kling-v2-1-master", "veo3-fast", "openai-chatgpt-5", _ROUTER)
 _AT_ONCE: Final = ("openai-chatgpt-5", _ROUTER)
+FALLBACKS: Final = {"any-image": "nano-banana-pro", "any-video": "veo3-fast"}
+"""The fallback chains of the emulated organisation: what selects one, and the model that takes over."""
 _OUTPUTS: Final = ("array", "string", "object")
 
 
@@ -143,10 +147,52 @@ def model_rows(count: int) -> list[Row]:
                 "type": "object",
                 "properties": {"prompt": {"type": "string", "maxLength": 500}, "num_images": {"type": "integer"}},
             },
+            "cost": _cost(number),
             "_at_once": slug in _AT_ONCE,
         }
         for number, slug in enumerate(slugs)
     ]
+
+
+def _cost(number: int) -> Row | None:
+    """Give a price of one of the documented kinds; every third model states none."""
+    fixed: Row = {
+        "currency": "USD",
+        "type": "fixed",
+        "amount": 0.0125,
+        "unit": "image",
+        "estimate": "$0.0125 per image",
+        "description": "One price for every image.",
+        "min": None,
+        "max": None,
+        "depends_on": [],
+        "rows": [],
+    }
+    by_use: Row = {
+        **fixed,
+        "type": "usage_based",
+        "amount": None,
+        "unit": None,
+        "estimate": "$0.10 to $0.40",
+        "description": "By the length of the video.",
+        "min": 0.1,
+        "max": 0.4,
+        "depends_on": ["duration"],
+        "rows": [{"label": "5 s", "value": "$0.10"}, {"label": "20 s", "value": "$0.40"}],
+    }
+    return (fixed, by_use, None)[number % 3]
+
+
+def model_document(model: Row) -> Row:
+    """Build the OpenAPI document of a model's input."""
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}
+    answers = {"200": {"description": "OK"}}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": model["title"], "version": model["version"]},
+        "paths": {f"/{model['slug']}": {"post": {"requestBody": {"content": body}, "responses": answers}}},
+        "components": {"schemas": {"Input": model["request_schema"]}},
+    }
 
 
 def missing_input(inputs: Row, schema: object) -> str | None:

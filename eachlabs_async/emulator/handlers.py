@@ -1,6 +1,6 @@
 """Owns what each endpoint answers when nothing is wrong: one handler an endpoint name, in `HANDLERS`.
 
-Executions of workflows, of flows and runs are here; `HANDLERS` gathers those of the other families of endpoints too.
+Executions of workflows and of flows are here; `HANDLERS` gathers those of the other families of endpoints too.
 
 A handler reads the state and the request and gives an answer; the words are those of the services' public
 documentation. It refuses keys, faults and counting: `server.py` does these around it.
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from random import Random
 from typing import Any, Final, cast
 
-from .answers import NUMBER, Answer, Call, RefusedError, envelope, is_uuid, joined, refusal, whole
+from .answers import Answer, Call, RefusedError, envelope, is_uuid, joined, refusal, whole
 from .api_handlers import API_HANDLERS
-from .collection import Collection, Row, encode
+from .collection import Collection
 from .execution_handlers import EXECUTION_HANDLERS
 from .live import Live
-from .rows import naive
+from .run_handlers import RUN_HANDLERS
 from .state import State
 from .workflow_handlers import WORKFLOW_HANDLERS
 
@@ -119,62 +119,6 @@ def _asked_ids(body: bytes) -> list[str]:
     return ids if all(isinstance(one, str) for one in ids) else []
 
 
-def _validated(query: Mapping[str, str], name: str, default: int, most: int | None) -> int | dict[str, Any]:
-    text = query.get(name)
-    if text is None:
-        return default
-    fault = {"loc": ["query", name], "input": text}
-    if not NUMBER.fullmatch(text):
-        message = "Input should be a valid integer, unable to parse string as an integer"
-        return {"type": "int_parsing", "msg": message, **fault}
-    if int(text) < 1:
-        message = "Input should be greater than or equal to 1"
-        return {"type": "greater_than_equal", "msg": message, "ctx": {"ge": 1}, **fault}
-    if most is not None and int(text) > most:
-        message = f"Input should be less than or equal to {most}"
-        return {"type": "less_than_equal", "msg": message, "ctx": {"le": most}, **fault}
-    return int(text)
-
-
-def _page_of_runs(state: Live, call: Call, rows: list[Row]) -> Answer:
-    page = _validated(call.query, "page", 1, None)
-    size = _validated(call.query, "size", 50, 100)
-    if isinstance(page, dict) or isinstance(size, dict):
-        detail = [fault for fault in (page, size) if isinstance(fault, dict)]
-        return Answer(422, encode({"detail": detail}))
-    applied, stated = call.applied(size)
-    start = (page - 1) * applied
-    rest = {"total": len(rows), "page": page, "size": stated, "pages": -(-len(rows) // stated)}
-    return Answer(200, envelope("items", joined(state.runs, rows[start : start + applied]), rest))
-
-
-async def _list_runs(state: Live, call: Call) -> Answer:
-    return _page_of_runs(state, call, state.runs.select())
-
-
-async def _list_workflow_runs(state: Live, call: Call) -> Answer:
-    workflow_id = call.fields["workflow_id"]
-    if workflow_id not in state.workflow_ids:
-        return refusal(404, "Workflow not found", service="runs")
-    rows = state.runs.select(workflow_id, lambda row: row["workflow_id"] == workflow_id)
-    return _page_of_runs(state, call, rows)
-
-
-async def _get_run(state: Live, call: Call) -> Answer:
-    row = state.runs.find(call.fields["run_id"])
-    if row is None:
-        return refusal(404, "Run not found", service="runs")
-    return Answer(200, state.runs.encoded(row, "full"))
-
-
-async def _stop_run(state: Live, call: Call) -> Answer:
-    run_id = call.fields["run_id"]
-    row = state.runs.find(run_id)
-    if row is not None and row["status"] in ("queued", "running"):
-        state.runs.change(run_id, status="stopped", finished_at=naive(state.clock.now()))
-    return await _get_run(state, call)
-
-
 def _refusing(handler: Handler) -> Handler:
     @wraps(handler)
     async def answered(state: Live, call: Call) -> Answer:
@@ -191,11 +135,8 @@ _ALL: Final[dict[str, Handler]] = {
     "workflow_executions.get": _get_workflow_execution,
     "flow_executions.get": _get_flow_execution,
     "flow_executions.get_many": _get_flow_executions,
-    "runs.list": _list_runs,
-    "runs.list_for_workflow": _list_workflow_runs,
-    "runs.get": _get_run,
-    "runs.stop": _stop_run,
     **EXECUTION_HANDLERS,
+    **RUN_HANDLERS,
     **WORKFLOW_HANDLERS,
     **API_HANDLERS,
 }

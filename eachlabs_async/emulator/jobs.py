@@ -47,7 +47,10 @@ class Hook:
 
 @define(kw_only=True)
 class Job:
-    """An execution on its way: its steps (a prediction has one), how long each takes, which one fails and why."""
+    """An execution on its way: its steps (a prediction has one), how long each takes, which one fails and why.
+
+    `attempts` are the models that were tried for a prediction with a fallback.
+    """
 
     submitted: Submitted
     steps: list[Row]
@@ -56,6 +59,7 @@ class Job:
     reason: str
     started: datetime
     hook: Hook | None = None
+    attempts: int = 1
     children: list[str] = field(factory=list[str])
 
     @classmethod
@@ -253,7 +257,7 @@ def prediction_ended(job: Job) -> Row:
     """Give the fields that change when a prediction ends by itself."""
     if job.failing is not None:
         return {"status": "failed", "output": failure_of(job.reason), "logs": "The model failed."}
-    metrics = {"predict_time": round(job.step_seconds, 3), "cost": _COST}
+    metrics = {"predict_time": round(job.step_seconds, 3), "cost": _COST * job.attempts}
     return {"status": "success", "output": output_of(job.submitted.id, 0)[0], "metrics": metrics}
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "made_id",
     "naive",
     "run_row",
+    "run_started",
     "workflow_execution_full",
     "workflow_execution_listed",
     "workflow_execution_row",
@@ -285,7 +286,7 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
     """Build one run of the runs service, whose times carry no zone and mean UTC."""
     fate = mix.pick(source)
     words = {"failed": "failed", "cancelled": "stopped", "succeeded": "completed"}
-    status = words.get(fate) or source.choice(("queued", "running"))
+    status = words.get(fate) or source.choice(("queued", "running", "awaiting_human_feedback"))
     done = fate != "unfinished"
     node = f"node-{source.getrandbits(24):06x}"
     flow: Row = {
@@ -308,10 +309,12 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         "id": row_id,
         "group_id": workflow["group_id"],
         "workflow_id": workflow["id"],
-        "input": {"text": source.choice(_PROMPTS)},
-        "node_ids": [node] if source.random() < 0.5 else None,
+        "workflow_version_id": source.choice((None, str(uuid.UUID(int=source.getrandbits(128), version=4)))),
+        "input": {"text": source.choice(_PROMPTS)} if source.random() < 0.9 else None,
+        "node_ids": source.choice((None, [node], {node: {"it": 0}})),
+        "single_node_id": node if source.random() < 0.2 else None,
         "status": status,
-        "progress": 100 if fate == "succeeded" else round(source.uniform(0, 99), 2),
+        "progress": 100 if fate == "succeeded" else source.randrange(100),
         "definitions": {},
         "created_at": naive(created),
         "finished_at": naive(_later(created, source.uniform(1, 300))) if done else None,
@@ -324,3 +327,25 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         row["meta"] = {"attempt": 1}
         row["progress_details"] = {node: row["progress"]}
     return row
+
+
+def run_started(row_id: str, created: datetime, workflow_id: str, asked: Row) -> Row:
+    """Build a run that was just started, from the body that asked for it."""
+    return {
+        "id": row_id,
+        "group_id": None,
+        "workflow_id": workflow_id,
+        "workflow_version_id": asked.get("workflow_version_id"),
+        "input": asked.get("input"),
+        "output": None,
+        "node_ids": asked.get("node_ids"),
+        "single_node_id": asked.get("single_node_id"),
+        "status": "queued",
+        "progress": 0,
+        "progress_details": None,
+        "definitions": {},
+        "created_at": naive(created),
+        "finished_at": None,
+        "workflow": None,
+        "source": "api",
+    }

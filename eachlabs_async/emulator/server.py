@@ -80,6 +80,11 @@ class Emulator(Live, Observed):
     `deliveries`). A presigned URL lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file,
     not its size and hash, and `chunked_uploads=False` refuses what declares no length (these three are attributes
     of `storage`, the last two named `keep` and `chunked`). The others can be set on the emulator at any time.
+
+    Two more attributes can be set: `balance_usd` is the balance of the account, and `fallbacks_enabled=False` refuses
+    every `fallback_selector` with a 403. `any-image` and `any-video` are the ones that are known: where the prediction
+    would fail, another model takes over. A run that is started ends in `step_seconds`; its input can ask for `seconds`
+    and `fail` as above, and with `feedback` it waits for a person and goes no further.
     """
 
     def __init__(
@@ -337,6 +342,8 @@ class Emulator(Live, Observed):
         date = format_datetime(self.clock.now().astimezone(UTC), usegmt=True)
         request_id = seen.headers.get("x-request-id") or f"emulator-{seen.number}"
         own = {"Content-Type": answer.content_type, "X-Request-Id": request_id, "Date": date}
+        if seen.service == "runs":
+            own["x-noxus-request-id"] = f"noxus-{seen.number}"
         return {**own, **deprecation(self, seen.endpoint), **answer.headers}
 
     def _sent(self, answer: Answer, seen: Seen) -> web.Response:

@@ -113,6 +113,8 @@ class State:
         self.v2_auth = v2_auth
         self.cursor_lifetime = cursor_lifetime
         self.poisoned_ids: dict[str, int] = {}
+        self.balance_usd = 12.5
+        self.fallbacks_enabled = True
         self._span = timedelta(days=span_days)
         self._mix = Mix(unfinished=unfinished, failed=failed, cancelled=cancelled)
         self._workflows: list[Row] = [

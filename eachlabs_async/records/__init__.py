@@ -12,6 +12,7 @@ from ._states import (
     State,
     read_state,
 )
+from .billing import Balance
 from .deliveries import (
     DownloadedFile,
     PredictionWebhook,
@@ -34,17 +35,23 @@ from .flows import (
     FlowParameter,
     FlowStepResult,
 )
+from .models import (
+    Model,
+    ModelCost,
+    ModelCostRow,
+    ModelSchema,
+)
 from .predictions import (
     CancelledPrediction,
     CreatedPrediction,
     FinishedPrediction,
-    Model,
     Prediction,
     PredictionMetrics,
     PredictionUrls,
 )
 from .runs import (
     Run,
+    RunDeletion,
     RunPage,
     RunWorkflow,
 )
@@ -67,6 +74,7 @@ from .workflows import (
 )
 
 __all__ = [
+    "Balance",
     "BulkTriggered",
     "BulkTriggeredExecution",
     "CancelledPrediction",
@@ -81,6 +89,9 @@ __all__ = [
     "FlowParameter",
     "FlowStepResult",
     "Model",
+    "ModelCost",
+    "ModelCostRow",
+    "ModelSchema",
     "Prediction",
     "PredictionMetrics",
     "PredictionUrls",
@@ -88,6 +99,7 @@ __all__ = [
     "PresignedUpload",
     "PublicWorkflow",
     "Run",
+    "RunDeletion",
     "RunPage",
     "RunWorkflow",
     "State",

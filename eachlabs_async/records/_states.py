@@ -7,10 +7,14 @@ from typing import Protocol
 
 
 class State(StrEnum):
-    """What a status word means, alike for every service; `UNKNOWN` for a word that is new to this package."""
+    """What a status word means, alike for every service; `UNKNOWN` for a word that is new to this package.
+
+    `WAITING` is a job that goes on only once a person has acted; it is not finished.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
+    WAITING = "waiting"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -23,6 +27,7 @@ _STATES: dict[str, State] = {
     "starting": State.PENDING,
     "running": State.RUNNING,
     "processing": State.RUNNING,
+    "awaiting_human_feedback": State.WAITING,
     "success": State.SUCCEEDED,
     "succeeded": State.SUCCEEDED,
     "completed": State.SUCCEEDED,

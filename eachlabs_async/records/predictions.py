@@ -1,4 +1,4 @@
-"""Owns what the api service says of predictions and models; refuses to know how it is read."""
+"""Owns what the api service says of predictions; refuses to know how it is read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ._fields import named_on_the_wire
+from ._fields import MOSTLY_ABSENT, named_on_the_wire
 from ._results import Output
 from ._states import Stateful
-
-
-@frozen(kw_only=True)
-class Model:
-    """One model, a row of `GET /models` and the answer of `GET /model`; `request_schema` is a JSON Schema."""
-
-    slug: str
-    title: str | None = None
-    version: str | None = None
-    output_type: str | None = None
-    request_schema: dict[str, Any] | None = None
 
 
 @frozen(kw_only=True)
@@ -46,6 +35,9 @@ class Prediction(Output, Stateful):
     """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope.
 
     `urls` are the results, as with every record. What the wire calls `urls` is `service_urls` here.
+
+    `fallback` is there where it was created with a `fallback_selector`; while a fallback runs, `status` stays
+    `processing`. `metrics.cost` is then the sum of all attempts.
     """
 
     id: str
@@ -55,6 +47,8 @@ class Prediction(Output, Stateful):
     logs: str | None = None
     metrics: PredictionMetrics | None = None
     service_urls: PredictionUrls | None = field(default=None, metadata=named_on_the_wire("urls"))
+    # Its fields are not documented, so it stays the mapping that came.
+    fallback: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
 
 
 @frozen(kw_only=True)

@@ -33,15 +33,21 @@ class RunWorkflow:
 
 @frozen(kw_only=True)
 class Run(Output, Stateful):
-    """One run of a Noxus workflow, a row of `GET /runs` and the answer of `GET /runs/{run_id}`."""
+    """One run of a Noxus workflow, a row of `GET /runs` and the answer of `GET /runs/{run_id}`.
+
+    `progress` is a percentage, 0 to 100; `node_ids` an array of ids or an object.
+    """
 
     id: str
     status: str
     group_id: str | None = None
     workflow_id: str | None = None
+    workflow_version_id: str | None = None
     input: dict[str, Any] | None = None
     output: Any = None
-    node_ids: list[str] | None = None
+    # An array of ids or an object: the documentation promises no more.
+    node_ids: Any = None
+    single_node_id: str | None = None
     progress: float | None = None
     progress_details: dict[str, Any] | None = None
     definitions: dict[str, Any] | None = None
@@ -50,6 +56,22 @@ class Run(Output, Stateful):
     workflow: RunWorkflow | None = None
     source: Any = None
     meta: Any = None
+
+
+@frozen(kw_only=True)
+class RunDeletion:
+    """What became of runs that were to be deleted: the answer of `DELETE /runs/{run_id}` and of the bulk deletion.
+
+    `matched` counts the finished runs that were meant, `succeeded` those that are gone and `failed` the others;
+    `errors` tells why, by run id. The service documents no answer, so each may be None; `answer` is the JSON that
+    came.
+    """
+
+    matched: int | None = None
+    succeeded: int | None = None
+    failed: int | None = None
+    errors: dict[str, Any] | None = None
+    answer: Any = None
 
 
 @frozen(kw_only=True)

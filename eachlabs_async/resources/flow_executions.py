@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from .._codec import decode_fast, encode_json
+from .._gone import NOBODY_KNOWS, tell, told
 from .._jobs import in_batches
 from .._services import Call
 from .._session import Transport
@@ -37,10 +38,14 @@ class FlowExecutions:
         self._transport = transport
 
     async def get(self, workflow_id: str, execution_id: str) -> FlowExecution:
-        """Get one execution (`GET /{workflowID}/executions/{execID}`); `NotFoundError` for an unknown id."""
+        """Get one execution (`GET /{workflowID}/executions/{execID}`).
+
+        Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
+        """
         edition = self._transport.session.hosts.edition
         path = GET_FLOW_EXECUTION.expand(edition, workflow_id=workflow_id, execution_id=execution_id)
-        return await self._transport.get(self._transport.call(GET_FLOW_EXECUTION, path), FlowExecution)
+        with told(NOBODY_KNOWS):
+            return await self._transport.get(self._transport.call(GET_FLOW_EXECUTION, path), FlowExecution)
 
     def get_many(
         self,
@@ -130,4 +135,5 @@ def _hand_out(
             outcome.value = row
         else:
             missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
+            tell(missing, NOBODY_KNOWS)
             outcome.error = row or transport.session.settled(call, missing)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 
 from .._arguments import checked_count, checked_text
+from .._retry import RETRIED_STATUSES
 from .._session import Transport
 from .._wire import query
-from ..endpoints import GET_MODEL, LIST_MODELS
+from ..endpoints import GET_MODEL, GET_MODEL_BY_QUERY, GET_MODEL_SCHEMA, LIST_MODELS
+from ..errors import APIStatusError, NotFoundError
 from ..pager import Pager, WalkOptions
-from ..records import Model
+from ..records import Model, ModelSchema
 
 MAX_LIMIT: Final = 500
 
@@ -44,8 +46,35 @@ class Models:
         )
 
     async def get(self, slug: str) -> Model:
-        """Get one model with its request schema (`GET /model?slug=`); `NotFoundError` for an unknown slug."""
-        if checked_text("slug", slug) is None:
-            raise TypeError("slug must be a str, not NoneType")
-        path = GET_MODEL.expand(self._transport.session.hosts.edition)
-        return await self._transport.get(self._transport.call(GET_MODEL, path, query({"slug": slug})), Model)
+        """Get one model with its request schema and its price (`GET /models/{slug}`).
+
+        Where that is not found the path that it replaces (`GET /model?slug=`) is asked, as some hosts know that one
+        alone. Each call begins with the new path.
+
+        Raises `ValueError` or `TypeError` at once for a slug that cannot be one, `NotFoundError` for an unknown one,
+        and the other errors of a call.
+        """
+        edition = self._transport.session.hosts.edition
+        path = GET_MODEL.expand(edition, slug=slug)
+        try:
+            return await self._transport.get(self._transport.call(GET_MODEL, path), Model)
+        except NotFoundError as exc:
+            unknown = exc.with_traceback(None)
+        older = self._transport.call(GET_MODEL_BY_QUERY, GET_MODEL_BY_QUERY.expand(edition), query({"slug": slug}))
+        try:
+            return await self._transport.get(older, Model)
+        except APIStatusError as exc:
+            # A path that is gone may refuse in many ways, and none of them is news of this model.
+            if not 400 <= exc.status < 500 or exc.status in RETRIED_STATUSES:
+                raise
+        raise unknown
+
+    async def schema(self, slug: str) -> ModelSchema:
+        """Get the document of one model's input (`GET /models/{slug}/schemas/openapi`); `input_schema` is in it.
+
+        Raises `ValueError` or `TypeError` at once for a slug that cannot be one, `NotFoundError` for an unknown one,
+        and the other errors of a call.
+        """
+        path = GET_MODEL_SCHEMA.expand(self._transport.session.hosts.edition, slug=slug)
+        call = self._transport.call(GET_MODEL_SCHEMA, path)
+        return ModelSchema(document=await self._transport.get(call, dict[str, Any]))

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import _requests
 from .._creating import Seen, Where, create
+from .._gone import NOBODY_KNOWS, WAS_THERE, told
 from .._jobs import one_each
 from .._map_start import map_model
 from .._polling import Poll
@@ -40,12 +41,16 @@ class Predictions:
         version: str | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
+        fallback_selector: str | None = None,
         reconcile: bool = False,
     ) -> CreatedPrediction:
         """Start one prediction (`POST /prediction`).
 
         `version` is no longer looked at by the service; the compat edition wants one, and is sent `0.0.1`.
         `webhook_secret` comes back in the header `X-Webhook-Secret` of each delivery to `webhook_url`.
+        `fallback_selector` names the organisation's chain of models that take over where this one fails: 1 to 50
+        lower-case letters and digits, with single hyphens between them. The service refuses a name that it does not
+        know (`BadRequestError`), and any where fallbacks are not enabled (`PermissionDeniedError`).
 
         It is sent once: where no clear answer came the error is `OutcomeUnknownError`. With `reconcile` the model's
         executions that were created during the call are then searched for one with this input that no other call
@@ -53,7 +58,7 @@ class Predictions:
         same input at the same moment cannot be told apart.
         """
         edition = self._transport.session.hosts.edition
-        prepared = _requests.prediction(edition, model, input, version, webhook_url, webhook_secret)
+        prepared = _requests.prediction(edition, model, input, version, webhook_url, webhook_secret, fallback_selector)
         del webhook_secret  # A traceback shows the locals of this frame.
         return await create(
             prepared,
@@ -89,7 +94,11 @@ class Predictions:
         return finished
 
     async def get(self, prediction_id: str) -> Prediction:
-        """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an unknown id."""
+        """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an id that is unknown or was deleted."""
+        with told(NOBODY_KNOWS):
+            return await self._read(prediction_id)
+
+    async def _read(self, prediction_id: str) -> Prediction:
         path = GET_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
         found = await self._transport.get(self._transport.call(GET_PREDICTION, path), Prediction)
         self._transport.session.seen(prediction_id, finished=found.is_finished)
@@ -107,7 +116,7 @@ class Predictions:
     ) -> BulkFetch[Prediction]:
         """Get many predictions, an outcome per id; arguments and errors are those of `workflow_executions.get_many`."""
         return BulkFetch(
-            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction),
+            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction, hint=NOBODY_KNOWS),
             ids,
             concurrency=concurrency,
             ordered=ordered,
@@ -143,13 +152,19 @@ class Predictions:
         longest wait in seconds, above 0; `poll` the pauses. `on_update` is called with the prediction whenever it
         changed.
 
-        Raises `ExecutionFailedError` where it failed or was cancelled, `WaitTimeoutError` (with the prediction as it
-        was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
+        Raises `ExecutionFailedError` where it failed or was cancelled, `NotFoundError` where it is not there (any
+        more: an organisation can delete executions by age), `WaitTimeoutError` (with the prediction as it was last)
+        after `timeout_s`, and the errors of a call that its tries did not overcome.
         """
         identity = identity_of("prediction", prediction, "id")
+
+        async def ask(pause_s: float, left_s: float) -> Prediction:
+            with told(WAS_THERE):
+                return await self._read(identity)
+
         return await until_ended(
             identity,
-            lambda pause_s, left_s: self.get(identity),
+            ask,
             timeout_s=checked_timeout("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
@@ -164,6 +179,7 @@ class Predictions:
         version: str | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
+        fallback_selector: str | None = None,
         concurrency: int = 64,
         window: int | None = None,
         ordered: bool = False,
@@ -172,8 +188,9 @@ class Predictions:
     ) -> MapFetch[Prediction]:
         """Run any number of inputs through a model: an outcome for each, as they finish or in order (`ordered`).
 
-        The arguments and promises are those of `workflows.map`. A prediction can be cancelled: leaving the block
-        early, without a journal, cancels those that still run, as well as it goes.
+        The arguments and promises are those of `workflows.map`; `fallback_selector` is that of `create`, for every
+        input. A prediction can be cancelled: leaving the block early, without a journal, cancels those that still run,
+        as well as it goes.
         """
         return map_model(
             self._transport,
@@ -182,6 +199,7 @@ class Predictions:
             version=version,
             webhook_url=webhook_url,
             webhook_secret=webhook_secret,
+            fallback_selector=fallback_selector,
             concurrency=concurrency,
             window=window,
             ordered=ordered,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack, cast
 
+from .. import _requests
 from .._arguments import checked_count
+from .._creating import Span
 from .._jobs import one_each
+from .._polling import Poll
 from .._session import Transport
+from .._waiting import checked_timeout, identity_of, until_ended
 from ..bulk import BulkFetch, Known
-from ..endpoints import GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..errors import NotFoundError, OutcomeUnknownError
 from ..outcomes import BulkStats
 from ..pager import Pager, WalkOptions
-from ..records import Run
+from ..records import Run, RunDeletion, State
 
 
 class Runs:
@@ -70,6 +76,104 @@ class Runs:
         path = STOP_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
         return await self._transport.get(self._transport.call(STOP_RUN, path), Run)
 
+    async def start(
+        self,
+        workflow_id: str,
+        input: Mapping[str, Any],  # noqa: A002  # the wire's name
+        *,
+        node_ids: Iterable[str] | Mapping[str, Any] | None = None,
+        single_node_id: str | None = None,
+        workflow_version_id: str | None = None,
+        callback_url: str | None = None,
+    ) -> Run:
+        """Start one run of a workflow (`POST /workflows/{workflow_id}/runs`) and give it, queued.
+
+        `input` is what the workflow takes. `node_ids` (ids, or an object) and `single_node_id` run a part of it,
+        `workflow_version_id` another version than its latest. `callback_url`, an absolute http(s) URL, is told of the
+        end.
+
+        It is sent once: where no clear answer came the error is `OutcomeUnknownError`, and its `lookup` says since when
+        to look in `list_for_workflow`. Raises `ValueError` or `TypeError` at once for an argument that cannot be right,
+        and the other errors of a call.
+        """
+        edition = self._transport.session.hosts.edition
+        prepared = _requests.run(
+            edition, workflow_id, input, node_ids, single_node_id, workflow_version_id, callback_url
+        )
+        call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
+        since = datetime.now(UTC)
+        try:
+            return await self._transport.get(call, Run)
+        except OutcomeUnknownError as exc:
+            exc.lookup = Span(since, datetime.now(UTC)).lookup(workflow_id=workflow_id)
+            raise
+
+    async def wait(
+        self,
+        run: str | Run,
+        *,
+        timeout_s: float = 600.0,
+        poll: Poll = Poll(),  # noqa: B008  # frozen, so one default is as good as many
+        on_update: Callable[[Run], object] | None = None,
+    ) -> Run:
+        """Wait for one run to succeed, asking after it ever more slowly; gives it.
+
+        `run` is an id, or what `start` gave: that one may take ten seconds to be found. `timeout_s` is the longest
+        wait in seconds, above 0; `poll` the pauses. `on_update` is called with the run whenever it changed.
+
+        Raises `ExecutionFailedError` where it failed or was stopped, `HumanFeedbackRequiredError` where it goes on only
+        once a person has acted, `WaitTimeoutError` (with the run as it was last) after `timeout_s`, and the errors of a
+        call that its tries did not overcome.
+        """
+        identity = identity_of("run", run, "id")
+        return await until_ended(
+            identity,
+            lambda pause_s, left_s: self.get(identity),
+            timeout_s=checked_timeout("timeout_s", timeout_s),
+            poll=poll,
+            on_update=on_update,
+            fresh=isinstance(run, Run) and run.state is State.PENDING,
+        )
+
+    async def delete(self, run_id: str) -> RunDeletion:
+        """Delete one finished run with its data (`DELETE /runs/{run_id}`).
+
+        One that has not finished stays: `errors` of what is given then says so. A failed try is repeated; that the run
+        is not found then is taken for success.
+
+        Raises `NotFoundError` for an unknown id, `PermissionDeniedError` for a key that may not delete, and the other
+        errors of a call.
+        """
+        path = DELETE_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
+        try:
+            return _deletion(await self._transport.get_json(self._transport.call(DELETE_RUN, path)))
+        except NotFoundError as exc:
+            if exc.attempts > 1:
+                return RunDeletion()
+            raise
+
+    async def delete_many(
+        self,
+        run_ids: Iterable[str] | None = None,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        expected_count: int | None = None,
+        dry_run: bool = False,
+    ) -> RunDeletion:
+        """Delete finished runs by id, by `filters`, or by both (`POST /runs/bulk/delete`).
+
+        `filters` goes out as it is; `workflow_id` and `to_date` (RFC 3339) are known to work. With `expected_count`,
+        from 0, the service refuses where another number of runs is meant (`ConflictError`). `dry_run` only counts.
+
+        A deletion is sent once: where no clear answer came the error is `OutcomeUnknownError`, and `dry_run` tells what
+        is left. One that only counts is tried again as the retry policy says. Raises `ValueError` or `TypeError` at
+        once where neither ids nor filters say which runs are meant, and the other errors of a call.
+        """
+        edition = self._transport.session.hosts.edition
+        prepared = _requests.deletion(edition, run_ids, filters, expected_count, dry_run)
+        call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
+        return _deletion(await self._transport.get_json(call))
+
     def get_many(
         self,
         ids: Iterable[str] | AsyncIterable[str],
@@ -91,3 +195,15 @@ class Runs:
             on_progress=on_progress,
             paused=partial(self._transport.waiting, GET_RUN),
         )
+
+
+def _deletion(answer: Any) -> RunDeletion:
+    """Read an answer that nobody documents: what is as expected goes into its field, and all of it is kept."""
+    found = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
+    counts = {name: found.get(name) for name in ("matched", "succeeded", "failed")}
+    errors = found.get("errors")
+    return RunDeletion(
+        **{name: count for name, count in counts.items() if type(count) is int},
+        errors=cast(dict[str, Any], errors) if isinstance(errors, dict) else None,
+        answer=answer,
+    )

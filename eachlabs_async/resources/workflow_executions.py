@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from .._arguments import checked_count
+from .._gone import NOBODY_KNOWS, WAS_THERE, told
 from .._jobs import one_each
 from .._map_start import wait_for_many
 from .._polling import MAX_HOLD_S, Poll, hold_s
@@ -51,6 +52,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
             known=known,
             on_progress=on_progress,
             close=ids.aclose,
+            hint=WAS_THERE,
         )
 
     async def _ids(self) -> AsyncGenerator[str, None]:
@@ -103,8 +105,12 @@ class WorkflowExecutions:
         `wait_s`, compat edition only, is how long the service may hold the answer of an unfinished execution for
         it to finish: whole seconds, 1 to 30; None leaves it to the service (10).
 
-        Raises `NotFoundError` for an unknown id, and the other errors of a call.
+        Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
+        with told(NOBODY_KNOWS):
+            return await self._read(execution_id, wait_s)
+
+    async def _read(self, execution_id: str, wait_s: int | None) -> WorkflowExecution:
         edition = self._transport.session.hosts.edition
         query = ""
         if wait_s is not None:
@@ -133,8 +139,9 @@ class WorkflowExecutions:
         changed. In the compat edition the service is asked to hold its answer until the execution ends, for up to
         30 seconds, or, with `on_update`, for as long as the pause.
 
-        Raises `ExecutionFailedError` (with the failed step) where it failed or was cancelled, `WaitTimeoutError` (with
-        the execution as it was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
+        Raises `ExecutionFailedError` (with the failed step) where it failed or was cancelled, `NotFoundError` where it
+        is not there (any more: an organisation can delete executions by age), `WaitTimeoutError` (with the execution as
+        it was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
         """
         identity = identity_of("execution", execution, "execution_id")
         compat = self._transport.session.hosts.edition == "compat"
@@ -142,7 +149,8 @@ class WorkflowExecutions:
 
         async def ask(pause_s: float, left_s: float) -> WorkflowExecution:
             wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
-            return await self.get(identity, wait_s=wait_s)
+            with told(WAS_THERE):
+                return await self._read(identity, wait_s)
 
         return await until_ended(
             identity,
@@ -203,6 +211,7 @@ class WorkflowExecutions:
             known=known,
             on_progress=on_progress,
             close=None,
+            hint=NOBODY_KNOWS,
         )
 
     def _fetch_many(
@@ -215,11 +224,12 @@ class WorkflowExecutions:
         known: Known[WorkflowExecution] | None,
         on_progress: Callable[[BulkStats], object] | None,
         close: Callable[[], Awaitable[None]] | None,
+        hint: str,
     ) -> BulkFetch[WorkflowExecution]:
-        """Do as `get_many` does, and call `close` when the fetch ends."""
+        """Do as `get_many` does, and call `close` when the fetch ends; `hint` is what a 404 may mean."""
         query = GET_WORKFLOW_EXECUTION.soon(self._transport.session.hosts.edition)
         return BulkFetch(
-            one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query),
+            one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query, hint=hint),
             ids,
             concurrency=concurrency,
             ordered=ordered,

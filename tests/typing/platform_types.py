@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from eachlabs_async import (
     BulkFetch,
@@ -18,6 +18,7 @@ from eachlabs_async import (
     MapFetch,
     MapStats,
     Model,
+    ModelCost,
     OutcomeUnknownError,
     Pager,
     Poll,
@@ -26,6 +27,7 @@ from eachlabs_async import (
     PresignedUpload,
     PublicWorkflow,
     Run,
+    RunDeletion,
     TriggeredExecution,
     UploadedFile,
     WaitTimeoutError,
@@ -79,7 +81,7 @@ async def calls(client: EachLabs) -> None:
     assert_type(client.workflow_executions.wait_many("w", ids()), MapFetch[WorkflowExecution])
     assert_type(await client.public_workflows.get("n", "s", "v"), PublicWorkflow)
     assert_type(await client.public_workflows.trigger("n", "s", "v", {}), TriggeredExecution)
-    created = await client.predictions.create("m", {})
+    created = await client.predictions.create("m", {}, fallback_selector="any-image")
     assert_type(created, CreatedPrediction)
     assert_type(created.id, str)
     assert_type(await client.predictions.get("p"), Prediction)
@@ -88,7 +90,11 @@ async def calls(client: EachLabs) -> None:
     assert_type(await client.predictions.run("m", {}), FinishedPrediction)
     assert_type(await client.predictions.wait(created), Prediction)
     assert_type(client.models.list(name="n", limit=500), Pager[Model])
-    assert_type(await client.models.get("m"), Model)
+    model = await client.models.get("m")
+    assert_type(model, Model)
+    assert_type(model.cost, ModelCost | None)
+    assert_type((await client.models.schema("m")).input_schema, dict[str, Any] | None)
+    assert_type((await client.billing.balance()).balance_usd, float)
     assert_type(client.webhooks.list(), Pager[Webhook])
     assert_type(await client.webhooks.get("e"), Webhook)
     assert_type(await client.files.presign("a/b", "image"), PresignedUpload)
@@ -97,6 +103,11 @@ async def calls(client: EachLabs) -> None:
     assert_type(await client.files.upload(chunks(), size=0), UploadedFile)
     assert_type(client.runs.list_for_workflow("w"), Pager[Run])
     assert_type(await client.runs.stop("r"), Run)
+    started = await client.runs.start("w", {"a": 1}, node_ids=["n"], callback_url="https://me/")
+    assert_type(started, Run)
+    assert_type(await client.runs.wait(started, timeout_s=1, on_update=print), Run)
+    assert_type(await client.runs.delete(started.id), RunDeletion)
+    assert_type(await client.runs.delete_many(filters={"workflow_id": "w"}, dry_run=True), RunDeletion)
     assert_type(webhooks.parse({}, b""), PredictionWebhook | WorkflowWebhook)
     webhooks.aiohttp_handler(take, secret=None)
 
@@ -106,4 +117,5 @@ def errors(unknown: OutcomeUnknownError, failed: ExecutionFailedError, late: Wai
     assert_type(unknown.lookup, dict[str, str])
     assert_type(unknown.candidates, tuple[str, ...])
     assert_type(failed.step, str | None)
+    assert_type(failed.code, str | None)
     assert_type(late.execution_id, str | None)
