@@ -91,7 +91,8 @@ def minimal(kind: Any, *, nulls: bool) -> bytes:
             fields |= {field.name: None} if nulls else {}
         else:
             hint = str(field.type)
-            fields[field.name] = [] if "list" in hint else {} if "dict" in hint else 1 if "int" in hint or "float" in hint else "x"
+            number = "int" in hint or "float" in hint
+            fields[field.name] = [] if "list" in hint else {} if "dict" in hint else 1 if number else "x"
     return json.dumps(fields).encode()
 
 
