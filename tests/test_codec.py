@@ -38,6 +38,9 @@ def test_every_sample_is_read_whole(path: Path) -> None:
         return
     record = decode(body, kind)
     assert_alike(body, kind)
+    if isinstance(record, dict):  # a document that no record could hold whole
+        assert record == sample["response"]["body"]
+        return
     plain = [to_dict(row) for row in record] if isinstance(record, list) else to_dict(record)
     assert decode(encode_json(plain), kind) == record
     # What the record leaves out or reads as None (unknown fields, echoes, Go's unset times) is not compared.
@@ -88,7 +91,8 @@ def minimal(kind: Any, *, nulls: bool) -> bytes:
             fields |= {field.name: None} if nulls else {}
         else:
             hint = str(field.type)
-            fields[field.name] = [] if "list" in hint else {} if "dict" in hint else 1 if "int" in hint else "x"
+            number = "int" in hint or "float" in hint
+            fields[field.name] = [] if "list" in hint else {} if "dict" in hint else 1 if number else "x"
     return json.dumps(fields).encode()
 
 
@@ -165,7 +169,7 @@ def test_what_is_left_out_is_as_what_is_null(kind: Any) -> None:
             "out of range",
         ),
         (records.Run, '{"id":"a","status":"b","workflow":{"id":7}}', "$.workflow.id", "a string"),
-        (records.Run, '{"id":"a","status":"b","node_ids":["a",null]}', "$.node_ids[1]", "a string, not null"),
+        (records.ModelCost, '{"depends_on":["a",null]}', "$.depends_on[1]", "a string, not null"),
         (
             records.WorkflowExecution,
             '{"execution_id":"a","status":"b","step_outputs":{"s 1":{"step_id":"s"}}}',
