@@ -65,7 +65,7 @@ async def _get_model_schema(state: Live, call: Call) -> Answer:
 
 
 async def _get_balance(state: Live, call: Call) -> Answer:
-    return Answer(200, encode({"balance_usd": state.balance_usd}))
+    return Answer(200, encode({"balance_usd": state.balance_usd if state.balance is None else state.balance}))
 
 
 # ---- predictions
