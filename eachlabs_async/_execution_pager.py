@@ -283,7 +283,8 @@ class ExecutionPager(Pager[Execution]):
                 continue
             await self._prepare([] if ended else asks)
             offset = ask.offset if self._in_first_block else position
-            place = taking.standing.place if len(found) == len(taken.fresh) else ask.offset + found[-1] + 1
+            cut = found and len(found) < len(taken.fresh)
+            place = ask.offset + found[-1] + 1 if cut else taking.standing.place
             yield Step(read, ask, found, offset, place)
             taking.hand_out([read.ids[at] for at in found])
             self._in_first_block = self._in_first_block and course is taking

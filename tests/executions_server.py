@@ -229,6 +229,8 @@ class Server:
             return 401, {"error": "Invalid or missing API key"}
         if self.dice.random() < self.fault_rate:
             return self.dice.choice([500, 502, 503, 0]), {"error": "a fault"}
+        if query.get("model") == "refused":
+            return 400, {"error": "invalid model"}
         return self.by_offset(query) if name == "v1" else self.by_cursor(query)
 
     # ---- the wire
