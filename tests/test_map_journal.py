@@ -280,7 +280,8 @@ _map_sending.LOOKS_S = (0.0, 0.01, 0.05)
 
 async def main(url, key, kind, target, journal, count):
     inputs = [{"n": number // 2} for number in range(count)]
-    async with EachLabs(key, hosts=hosts_at(url, "unified"), retry=RetryPolicy(base_s=0.01)) as client:
+    policy = RetryPolicy(base_s=0.01, creating_pause_s=0.1)
+    async with EachLabs(key, hosts=hosts_at(url, "unified"), retry=policy) as client:
         if kind == "workflow":
             run = client.workflows.map(target, "v1", inputs, journal=journal)
         else:

@@ -97,7 +97,7 @@ async def test_calls_that_sit_out_a_pause_end(session: aiohttp.ClientSession | N
     """Who waits for a next try ends as those do who wait for the end of a pause."""
     headers = {"Retry-After": str(pause_s)} if pause_s else {}
     async with RawServer(then=answer(429, headers=headers)) as server:
-        client = client_of(server, session=session, retry=RetryPolicy(base_s=30))
+        client = client_of(server, session=session, retry=RetryPolicy(base_s=30, creating_pause_s=0))
         tasks: list[asyncio.Task[Any]] = []
         for count, method in enumerate(("GET", "GET", "POST"), 1):
             tasks.append(asyncio.ensure_future(client.request("api", method, "/x", json={})))
