@@ -234,7 +234,7 @@ async def test_a_pager_that_is_never_walked_is_just_dropped(listing: Reached) ->
 
 async def test_a_walk_keeps_no_pages() -> None:
     """However long the walk, what it holds does not grow with it."""
-    async with reached(KINDS[0], 3000) as listing:
+    async with reached(KINDS[0], 3000, v1_depth=None) as listing:
         listing.emulator.warm()
         held: list[int] = []
         tracemalloc.start()

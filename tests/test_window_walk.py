@@ -198,7 +198,7 @@ async def test_closed_by_another_task_it_tells_who_awaits_a_row(listing: Reached
 
 async def test_unordered_a_slow_consumer_stops_the_fetching() -> None:
     """What waits in memory is a few pages a window, however many rows there are."""
-    async with reached(KINDS[0], 3000) as listing:
+    async with reached(KINDS[0], 3000, v1_depth=None) as listing:
         windows = await split(listing, 2)
         listing.emulator.reset_counters()
         walk = aiter(listing.client.executions.walk_windows(windows, concurrency=2, ordered=False))
