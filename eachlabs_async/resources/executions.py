@@ -63,19 +63,24 @@ class Executions:
         snapshot: bool = False,
         **walk: Unpack[WalkOptions],
     ) -> Pager[Execution]:
-        """Walk executions, newest first (`GET /executions`).
+        """Walk executions, newest first (`GET /v2/executions` by cursor, or `GET /v1/executions` by seeking).
+
+        The unified edition follows cursors. The compat edition seeks: it reads up to 1,000 rows by offset, which is
+        all that the service gives of one span of time, and goes on with what is older than the last row. Where the
+        service refuses one of the two the walk goes on with the other; `Hosts.executions_by` chooses by hand.
 
         `status` and `error_classification` take one word or several; the second is a closed set, and in the
         unified edition so is the first. `since` and `until` bound the creation time: aware datetimes, or RFC 3339
         text. Without `since` the service goes back 90 days from `until`, no further. `limit` is rows a request,
-        1 to 100; `offset` rows to skip, from 0. `walk`: see `WalkOptions`.
+        1 to 100; `offset` rows to skip, from 0: by cursor, and where they are more than 900, they are read and not
+        given. `walk`: see `WalkOptions`.
 
         `snapshot` makes the view stable: one request before the walk asks the service for its time, and `until` is
         pinned a second before it, so that executions created meanwhile cannot shift the pages. Rows can still enter
         or leave a `status` filter while they are walked; `drift="resync"` is for that.
 
         Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
-        `EachLabsError`.
+        `EachLabsError`: a `PaginationError` where more than 1,000 executions share one second and there is no cursor.
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         return ExecutionPager(
