@@ -43,7 +43,8 @@ class ListingChoice:
 
     def __init__(self, session: Session, *, first: Way | None = None) -> None:
         self._session = session
-        self._first = first or ("cursor" if session.hosts.edition == "unified" else "seek")
+        own: Way = "cursor" if session.hosts.edition == "unified" else "seek"
+        self._first: Way = first or own
         self._tried: list[Way] = []
         self._out_of_reach: PaginationError | None = None
 

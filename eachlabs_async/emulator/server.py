@@ -82,9 +82,10 @@ class Emulator(Live, Observed):
     of `storage`, the last two named `keep` and `chunked`). The others can be set on the emulator at any time.
 
     Two more attributes can be set: `balance_usd` is what is told of the balance where no `balance` is given, and
-    `fallbacks_enabled=False` refuses every `fallback_selector` with a 403. `any-image` and `any-video` are the ones that are known: where the prediction
-    would fail, another model takes over. A run that is started ends in `step_seconds`; its input can ask for `seconds`
-    and `fail` as above, and with `feedback` it waits for a person and goes no further.
+    `fallbacks_enabled=False` refuses every `fallback_selector` with a 403. `any-image` and `any-video` are the ones
+    that are known: where the prediction would fail, another model takes over. A run that is started ends in
+    `step_seconds`; its input can ask for `seconds` and `fail` as above, and with `feedback` it waits for a person
+    and goes no further.
     """
 
     def __init__(
