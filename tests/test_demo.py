@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import io
 import json
@@ -9,15 +10,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 
+from eachlabs_async import COMPAT, UNIFIED, Hosts
 from eachlabs_async._codec import decode
 from eachlabs_async.cli import demo, main, report, stage
 from eachlabs_async.cli.checks import difference, problems
@@ -27,6 +28,7 @@ from eachlabs_async.records import Execution, WorkflowExecution
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--quick", "--executions", "250", "--latency-ms", "0"]
+EXECUTIONS = ["executions, by seeking", "executions, by cursor"]
 
 
 def report_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -39,13 +41,58 @@ def test_the_demo_brings_every_row_through_the_faults(capsys: pytest.CaptureFixt
     report = report_of(capsys)
     assert report["ok"] is True
     assert report["problems"] == []
-    assert [line["rows"] for line in report["lines"]] == [250, 125, 125, 250, 200, 100]
-    assert report["total"]["rows"] == 1050
+    assert [line["rows"] for line in report["lines"]] == [250, 250, 125, 125, 250, 200, 100]
+    assert report["total"]["rows"] == 1300
     # What the emulator counted is what the work takes, and a retry for each fault that broke an answer.
-    assert report["total"]["requests"] == 3 + 2 + 2 + 3 + 200 + 1 + report["total"]["retries"]
+    takes = [line["requests"] - line["retries"] for line in report["lines"]]
+    by_cursor = takes.pop(1)
+    assert takes == [3, 2, 2, 3, 200, 1]
+    # Three pages hold the rows. Read ahead in spans of time, which are guessed, they take some more.
+    assert 3 <= by_cursor <= 3 + 8
     assert sum(report["faults"].values()) == report["total"]["retries"] > 0
-    assert report["total"]["plain_rows"] == 250 + 125 + 125 + 250 + 20 + 20
+    assert report["total"]["plain_rows"] == 250 + 250 + 125 + 125 + 250 + 20 + 20
     assert all(line["plain_s"] > 0 for line in report["lines"])
+
+
+def test_faults_strike_the_listing_by_cursor_whatever_the_dice_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", *SMALL, "--json", "--faults", "0.000001"]) == 0
+    report = report_of(capsys)
+    retries = {line["title"]: line["retries"] for line in report["lines"]}
+    assert retries["executions, by cursor"] == 1
+    assert report["faults"]["cut_body"] == 1
+
+
+def test_executions_are_walked_through_both_depths(capsys: pytest.CaptureFixture[str]) -> None:
+    """More rows than an offset reaches: compat seeks below them, unified never asks by offset."""
+    rows = ["--executions", "1300", "--look-ahead", "0", "--faults", "0"]
+    assert main(["demo", "--quick", "--latency-ms", "0", *rows, "--json"]) == 0
+    seeking, by_cursor = report_of(capsys)["lines"][:2]
+    assert seeking["title"] == "executions, by seeking"
+    assert by_cursor["title"] == "executions, by cursor"
+    assert seeking["rows"] == by_cursor["rows"] == 1300
+    # The pages, and by seeking one more: a block begins with rows that came before.
+    assert by_cursor["requests"] == 13
+    assert 13 <= seeking["requests"] <= 15
+
+
+def test_the_demo_exits_with_1_where_executions_are_not_listed_as_the_line_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rows by seeking are the same as those by cursor: only the requests show which it was."""
+    hosts = stage._hosts
+    monkeypatch.setattr(stage, "_hosts", lambda fields: evolve(hosts(fields), executions_by="seek"))
+    assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
+    assert report_of(capsys)["problems"] == [
+        "executions, by cursor: 3 requests were executions.list, not executions.list_by_cursor"
+    ]
+
+
+@pytest.mark.parametrize("executions_by", ["auto", "cursor", "seek"])
+@pytest.mark.parametrize("hosts", [COMPAT, UNIFIED], ids=["compat", "unified"])
+def test_hosts_reach_the_demo_whole(hosts: Hosts, executions_by: Literal["auto", "cursor", "seek"]) -> None:
+    """They come from another process, as JSON."""
+    hosts = evolve(hosts, executions_by=executions_by)
+    assert stage._hosts(json.loads(json.dumps(asdict(hosts)))) == hosts
 
 
 def lost(state: State) -> None:
@@ -69,16 +116,17 @@ def reordered(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"),
+    ("tamper", "lines", "said"),
     [
-        (lost, "executions, by offset: 1 rows missing"),
-        (invented, "runs, by page: 1 rows that the emulator does not hold"),
-        (changed, "workflow executions, by id: 1 rows differ"),
-        (reordered, "executions, by offset: rows out of order from number 1 on"),
+        (lost, EXECUTIONS, "1 rows missing"),
+        (invented, ["runs, by page"], "1 rows that the emulator does not hold"),
+        (changed, ["workflow executions, by id"], "1 rows differ"),
+        (reordered, EXECUTIONS, "rows out of order from number 1 on"),
     ],
 )
 def test_the_demo_exits_with_1_where_rows_are_not_what_they_should_be(
     tamper: Callable[[State], None],
+    lines: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -94,7 +142,7 @@ def test_the_demo_exits_with_1_where_rows_are_not_what_they_should_be(
     assert main(["demo", *SMALL, "--faults", "0"]) == 1
     out = capsys.readouterr().out
     assert "Something is off:" in out
-    assert said in out
+    assert all(f"  {line}: {said}" in out for line in lines)
     assert "Checked against" not in out
 
 
@@ -138,7 +186,9 @@ def test_the_demo_exits_with_1_where_its_emulator_does_not_start(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent in another way there")
-def test_ctrl_c_ends_the_demo_with_130_and_leaves_no_process() -> None:
+@pytest.mark.parametrize("during", ["An emulator", "  executions, by seeking"], ids=["start", "walk"])
+def test_ctrl_c_ends_the_demo_with_130_and_leaves_no_process(during: str) -> None:
+    """Also while the emulator still starts, and cannot hear that it is to end."""
     with subprocess.Popen(
         [sys.executable, "-m", "eachlabs_async", "demo", "--latency-ms", "200"],
         cwd=ROOT,
@@ -149,11 +199,11 @@ def test_ctrl_c_ends_the_demo_with_130_and_leaves_no_process() -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
-        assert "An emulator" in process.stdout.readline()
-        time.sleep(1.5)
+        # It says itself how far it is: time alone would not tell that on a busy machine.
+        assert any(line.startswith(during) for line in process.stdout)
         process.send_signal(signal.SIGINT)
         # Standard error is the child's too: it is at its end only once both are gone.
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == "stopped"
 
@@ -308,6 +358,39 @@ async def test_a_stage_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatc
     assert process.returncode == -signal.SIGKILL
 
 
+async def test_a_stage_that_is_interrupted_waits_for_nobody() -> None:
+    """A child that hears nothing, as one that still starts, changes neither how the demo ends nor when."""
+    settings = stage.Settings(executions=1, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0, fault_rate=0)
+    opened, started = stage.Stage(settings), asyncio.Event()
+    children: list[asyncio.subprocess.Process] = []
+
+    async def performed() -> None:
+        async with opened:
+            assert opened._process is not None
+            children.append(opened._process)
+            opened._process.send_signal(signal.SIGSTOP)
+            started.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(performed())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
+
+
+def test_ctrl_c_before_the_demo_has_begun_ends_it_with_130_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(argv: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_options", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
 @pytest.mark.parametrize("rate", [0, 0.1])
 def test_the_stage_does_as_it_is_told(rate: float) -> None:
     """Trouble is dice and one pause, calm is the latency alone; each answer tells what was counted since the last."""
@@ -315,7 +398,7 @@ def test_the_stage_does_as_it_is_told(rate: float) -> None:
     emulator = settings.emulator()
     for command in ("trouble", "calm", "counts"):
         counts = stage._obeyed(emulator, settings, command)
-        assert counts == {"requests": 0, "faults": {}, "foreign_keys": 0}
+        assert counts == {"requests": 0, "by_endpoint": {}, "faults": {}, "foreign_keys": 0}
 
 
 def test_the_table_says_what_was_extrapolated_and_what_is_off() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+INTERRUPTED = 130
+
 _USAGE = """\
 usage: python -m eachlabs_async COMMAND [options]
 
@@ -20,12 +22,19 @@ usage: python -m eachlabs_async COMMAND [options]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` names (default: the process's own arguments) and give its exit code."""
+    """Run the command that `argv` names (default: the process's own arguments) and give its exit code.
+
+    130 after Ctrl-C during the demo, also while its modules are still imported.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["demo"]:
-        from .demo import main as demo
+        try:
+            from .demo import main as demo
 
-        return demo(words[1:])
+            return demo(words[1:])
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            return INTERRUPTED
     if words[:1] == ["emulator"]:
         from ..emulator.__main__ import main as emulator
 

@@ -13,6 +13,15 @@ from attrs import define, field, frozen
 from ..bulk import BulkFetch
 from ..client import EachLabs
 from ..emulator.state import State
+from ..endpoints import (
+    GET_FLOW_EXECUTIONS,
+    GET_WORKFLOW_EXECUTION,
+    LIST_EXECUTIONS,
+    LIST_EXECUTIONS_BY_CURSOR,
+    LIST_RUNS,
+    LIST_WORKFLOW_EXECUTIONS,
+    Endpoint,
+)
 from ..outcomes import BulkStats
 from ..pager import Pager, WalkOptions, WalkStats
 
@@ -46,7 +55,7 @@ class Came:
 
 @frozen(kw_only=True, eq=False)
 class Job:
-    """One line of the demo.
+    """One line of the demo; `endpoint` is the only one that it asks.
 
     `quick` does all of it, telling how many rows came so far; `plain` does the first so many rows of it one
     request after another. `sample` is how many rows `plain` is run for: all of them where it is affordable.
@@ -54,6 +63,7 @@ class Job:
 
     title: str
     edition: str
+    endpoint: Endpoint
     identity: str
     rows: Sequence[Row]
     sample: int
@@ -62,15 +72,25 @@ class Job:
 
 
 def jobs(held: State, size: Size) -> list[Job]:
-    """Make the jobs: three dialects of listing, one of them in both editions, and two kinds of bulk."""
+    """Make the jobs: three kinds of listing, two of them in both editions, and two kinds of bulk."""
     first, second = held.workflow_ids[:2]
     # Workflow executions are asked for by the ids that the listings gave; flows have no listing.
     wanted = held.workflow_executions.ids()[: size.gets]
     flow_ids = held.flow_executions[first].ids()[: size.flow_gets]
     return [
         _walk(
-            "executions, by offset",
+            "executions, by seeking",
             "compat",
+            LIST_EXECUTIONS,
+            "id",
+            list(held.executions),
+            lambda client, options: client.executions.list(**options),
+            size,
+        ),
+        _walk(
+            "executions, by cursor",
+            "unified",
+            LIST_EXECUTIONS_BY_CURSOR,
             "id",
             list(held.executions),
             lambda client, options: client.executions.list(**options),
@@ -79,6 +99,7 @@ def jobs(held: State, size: Size) -> list[Job]:
         _walk(
             "a workflow's executions, compat",
             "compat",
+            LIST_WORKFLOW_EXECUTIONS,
             "execution_id",
             list(held.workflow_executions[first]),
             lambda client, options: client.workflow_executions.list(first, **options),
@@ -87,6 +108,7 @@ def jobs(held: State, size: Size) -> list[Job]:
         _walk(
             "a workflow's executions, unified",
             "unified",
+            LIST_WORKFLOW_EXECUTIONS,
             "execution_id",
             list(held.workflow_executions[second]),
             lambda client, options: client.workflow_executions.list(second, **options),
@@ -95,6 +117,7 @@ def jobs(held: State, size: Size) -> list[Job]:
         _walk(
             "runs, by page",
             "compat",
+            LIST_RUNS,
             "id",
             list(held.runs),
             lambda client, options: client.runs.list(**options),
@@ -102,6 +125,7 @@ def jobs(held: State, size: Size) -> list[Job]:
         ),
         _bulk(
             "workflow executions, by id",
+            GET_WORKFLOW_EXECUTION,
             wanted,
             [held.workflow_executions.get(one) for one in wanted],
             lambda client, ids, tell: client.workflow_executions.get_many(
@@ -112,6 +136,7 @@ def jobs(held: State, size: Size) -> list[Job]:
         ),
         _bulk(
             "flow executions, by id",
+            GET_FLOW_EXECUTIONS,
             flow_ids,
             [held.flow_executions.get(one) for one in flow_ids],
             lambda client, ids, tell: client.flow_executions.get_many(first, ids, chunk_size=_CHUNK, on_progress=tell),
@@ -125,6 +150,7 @@ def jobs(held: State, size: Size) -> list[Job]:
 def _walk(
     title: str,
     edition: str,
+    endpoint: Endpoint,
     identity: str,
     rows: list[Row],
     make: Callable[[EachLabs, WalkOptions], Pager[Any]],
@@ -143,6 +169,7 @@ def _walk(
     return Job(
         title=title,
         edition=edition,
+        endpoint=endpoint,
         identity=identity,
         rows=rows,
         sample=len(rows),
@@ -153,6 +180,7 @@ def _walk(
 
 def _bulk(
     title: str,
+    endpoint: Endpoint,
     ids: list[str],
     rows: list[Row],
     make: Callable[[EachLabs, list[str], Callable[[BulkStats], None]], BulkFetch[Any]],
@@ -183,6 +211,7 @@ def _bulk(
     return Job(
         title=title,
         edition="compat",
+        endpoint=endpoint,
         identity="execution_id",
         rows=rows,
         sample=len(sample),

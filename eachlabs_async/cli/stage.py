@@ -35,6 +35,8 @@ _KINDS = (
 )
 _PAUSE_AFTER = 40
 """Gets of workflow executions before the one that is answered with a 429 and `Retry-After: 1`."""
+_CUT_AFTER = 1
+"""Pages by cursor before the one whose body is cut: few pages meet the dice, and one of these is to be struck."""
 
 
 class StageError(Exception):
@@ -72,6 +74,7 @@ def _trouble(emulator: Emulator, settings: Settings) -> None:
     if settings.fault_rate:
         pause = Fault.status(429, retry_after=1)
         emulator.faults.add(pause, endpoint="workflow_executions.get", times=1, after=_PAUSE_AFTER)
+        emulator.faults.add(Fault.cut_body(), endpoint="executions.list_by_cursor", times=1, after=_CUT_AFTER)
         emulator.faults.random(settings.fault_rate, _KINDS)
 
 
@@ -87,6 +90,7 @@ def _obeyed(emulator: Emulator, settings: Settings, command: str) -> dict[str, A
         _calm(emulator, settings)
     counts = {
         "requests": emulator.requests.total(),
+        "by_endpoint": dict(emulator.requests),
         "faults": dict(emulator.faults.injected),
         "foreign_keys": len(emulator.wrong_keys),
     }
@@ -154,12 +158,14 @@ class Stage:
         if process is None:
             return
         try:
-            async with asyncio.timeout(_GRACE_S):
-                await process.communicate(b"")
+            # After Ctrl-C nothing is waited for: a child that still starts would not hear before it has made its rows.
+            if not isinstance(exc, asyncio.CancelledError):
+                async with asyncio.timeout(_GRACE_S):
+                    await process.communicate(b"")
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await process.communicate(b"")
 
     async def open(self) -> None:
         """Wait until it listens."""
