@@ -27,8 +27,8 @@ class UnderWay(Protocol):
 class Ours:
     """What all views of one client have at the service; times are those of the loop.
 
-    `calls` are the calls that ask for executions and have not ended, `ended` counts the executions that were seen to end, and until
-    `silent_until` nothing that creates is sent.
+    `calls` are the calls that ask for executions and have not ended, `ended` counts the executions that were seen to
+    end, and until `silent_until` nothing that creates is sent.
     """
 
     __slots__ = ("_refusals", "_until", "calls", "ended", "silent_until")
