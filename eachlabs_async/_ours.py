@@ -19,7 +19,7 @@ _GROWTH: Final = (1.0, 4 / 3, 5 / 3, 2.0)
 
 
 class UnderWay(Protocol):
-    """A call that creates; `in_flight` while one of its requests is out."""
+    """A call that asks for executions; `in_flight` while one of its requests is out."""
 
     in_flight: bool
 
@@ -27,8 +27,8 @@ class UnderWay(Protocol):
 class Ours:
     """What all views of one client have at the service; times are those of the loop.
 
-    `calls` are the creating calls that have not ended, `ended` counts the executions that were seen to end, and until
-    `silent_until` nothing that creates is sent.
+    `calls` are the calls that ask for executions and have not ended, `ended` counts the executions that were seen to
+    end, and until `silent_until` nothing that creates is sent.
     """
 
     __slots__ = ("_refusals", "_until", "calls", "ended", "silent_until")

@@ -167,7 +167,7 @@ class Transport:
         gate, pause, routes = self.session.gate, call.service.pause, call.service.routes
         url: Any = call.url
         redirects, fresh = 0, True
-        if call.creating:
+        if call.asked:
             self.session.ours.calls.add(call)
         response: Any
         body: Any
