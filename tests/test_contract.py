@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 from attrs import evolve
 from contract import DIGEST, FILES, SPECIFICATIONS, Exchange, Recorder, complaints, said_by
@@ -58,12 +59,17 @@ async def caller(emulator: Recorder) -> AsyncIterator[Caller]:
 async def read(client: EachLabs, emulator: Emulator) -> None:
     """Read all that there is to read in both editions, with every filter."""
     workflow = emulator.workflow_ids[0]
-    executions = client.executions
-    await executions.list(limit=7).collect()
     filters: dict[str, Any] = {"model": "veo3-fast", "workflow_id": workflow, "workflow_execution_id": "x", "offset": 1}
-    await executions.list(status=["success", "error"], since=emulator.now, until=emulator.now, **filters).collect()
-    await executions.list(error_classification="provider_error").collect()
-    await executions.list(error_classification=["provider_error", "unknown"]).collect()
+    for by in ("cursor", "seek"):
+        by_hand = attrs.evolve(client.hosts, executions_by=by)
+        async with EachLabs(emulator.api_key, hosts=by_hand) as chosen:
+            executions = chosen.executions
+            await executions.list(limit=7).collect()
+            await executions.list(
+                status=["success", "error"], since=emulator.now, until=emulator.now, **filters
+            ).collect()
+            await executions.list(error_classification="provider_error").collect()
+            await executions.list(error_classification=["provider_error", "unknown"]).collect()
     by_cursor = client._transport.call(LIST_EXECUTIONS_BY_CURSOR, "/executions", "limit=7")
     assert (await client._transport.get(by_cursor, ExecutionCursorPage)).next_cursor
     await client.workflow_executions.list("workflow-1", limit=3, offset=1).collect()

@@ -7,12 +7,13 @@ import time
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import Act, RawServer, answer, client_of
 
-from eachlabs_async import Execution
+from eachlabs_async import EachLabs, Execution
 from eachlabs_async._wire import deprecation_link
 from eachlabs_async.endpoints import LIST_EXECUTIONS
 from eachlabs_async.errors import EachLabsError
@@ -28,6 +29,11 @@ def deprecated(status: int = 200, link: str | None = LINK, since: str = AT, body
     return answer(status, json={"executions": [], "total_count": 0} if body is None else body, headers=headers)
 
 
+def choosing(server: RawServer, **options: Any) -> EachLabs:
+    """A client that was told to list by `/v1/executions`: who leaves that to the client is not warned."""
+    return client_of(server, hosts=attrs.evolve(server.hosts, executions_by="seek"), **options)
+
+
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Any:
     """Give the function that gives the warnings so far."""
@@ -41,7 +47,7 @@ def told(caplog: pytest.LogCaptureFixture) -> Any:
 
 async def test_what_is_deprecated_is_told_once(told: Any, session: aiohttp.ClientSession | None) -> None:
     """One line for the endpoint, whatever the arguments, the pages and the views; with its link."""
-    async with RawServer(then=deprecated()) as server, client_of(server, session=session) as client:
+    async with RawServer(then=deprecated()) as server, choosing(server, session=session) as client:
         await client.executions.list().collect()
         await client.executions.list(model="m", limit=5).collect()
         await client.with_options().executions.list().collect()
@@ -64,7 +70,7 @@ async def test_each_endpoint_and_each_client_has_its_own_line(told: Any) -> None
 
 async def test_what_the_library_chose_is_told_to_nobody(told: Any) -> None:
     """A call that is `chosen` by the library says nothing, and leaves the line to one that the caller chose."""
-    async with RawServer(then=deprecated()) as server, client_of(server) as client:
+    async with RawServer(then=deprecated()) as server, choosing(server) as client:
         for chosen in (False, True):
             call = client._transport.call(LIST_EXECUTIONS, "/executions", chosen=chosen)
             await client._transport.get(call, ExecutionList)
@@ -74,7 +80,7 @@ async def test_what_the_library_chose_is_told_to_nobody(told: Any) -> None:
 @pytest.mark.parametrize("since", ["false", "?0", ""])
 async def test_a_header_that_says_no_is_no_deprecation(told: Any, since: str) -> None:
     """As is one that says nothing."""
-    async with RawServer(then=deprecated(since=since)) as server, client_of(server) as client:
+    async with RawServer(then=deprecated(since=since)) as server, choosing(server) as client:
         await client.executions.list().collect()
     assert told() == []
 
@@ -90,14 +96,14 @@ async def test_without_the_header_nothing_is_told(told: Any) -> None:
 class TestARequestByPath:
     async def test_is_told_once_for_a_link(self, told: Any) -> None:
         """Paths hold ids: the link tells which of them are one endpoint."""
-        async with RawServer(then=deprecated()) as server, client_of(server) as client:
+        async with RawServer(then=deprecated()) as server, choosing(server) as client:
             for path in ("/things/1", "/things/2"):
                 await client.request("api", "GET", path)
         assert told() == [f"GET /api/things/1 is deprecated by the service: see {PAGE}"]
 
     async def test_is_told_once_for_a_path_without_one(self, told: Any) -> None:
         """And not for ever: there is a bound to the lines of one client."""
-        async with RawServer(then=deprecated(link=None)) as server, client_of(server) as client:
+        async with RawServer(then=deprecated(link=None)) as server, choosing(server) as client:
             for number in (*range(300), 1):
                 await client.request("api", "GET", f"/things/{number}")
         lines = told()
@@ -115,7 +121,7 @@ class TestARequestByPath:
 )
 async def test_a_link_is_told_as_a_line_can_hold_it(told: Any, link: str, shown: str) -> None:
     """No key, no control character, and not without end."""
-    async with RawServer(then=deprecated(link=link)) as server, client_of(server) as client:
+    async with RawServer(then=deprecated(link=link)) as server, choosing(server) as client:
         await client.executions.list().collect()
     assert told() == [f"GET /executions (executions.list) is deprecated by the service: see {shown}"]
 
