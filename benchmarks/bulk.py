@@ -16,6 +16,7 @@ from attrs import evolve
 from yarl import URL
 
 from eachlabs_async import COMPAT, EachLabs, RetryPolicy, Service
+from eachlabs_async.hosts import ExecutionsBy
 
 from .measure import Table, Variant, compare, interleave, missing, timed
 from .samples import identity
@@ -30,9 +31,10 @@ AT_ONCE = RetryPolicy(base_s=0)
 ONE_IN = 20
 
 
-def client_of(base: str, **options: Any) -> EachLabs:
+def client_of(base: str, executions_by: ExecutionsBy = "auto", **options: Any) -> EachLabs:
     """Make a client, with its defaults, of the scene at `base`."""
-    hosts = evolve(COMPAT, api=Service(f"{base}/v1"), workflows=Service(f"{base}/api/v1"), runs=Service(f"{base}/v1"))
+    api = Service(f"{base}/v1")
+    hosts = evolve(COMPAT, api=api, workflows=Service(f"{base}/api/v1"), runs=api, executions_by=executions_by)
     return EachLabs("key", hosts=hosts, runs_api_key="other-key", **options)
 
 

@@ -6,10 +6,17 @@ It refuses chance and clocks: row number n is always the same bytes.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 PAGE_ROWS: Final = 100
 RUN_FLOW: Final = "50741f40-8621-4d46-8a91-dff4d873be98"
+NEWEST: Final = datetime(2026, 9, 18, 12, tzinfo=UTC)
+"""When the first row of the listings of executions was created."""
+SPACING_S: Final = 60
+"""Seconds between the creation of a row and of the next, older one."""
+NOW: Final = NEWEST + timedelta(seconds=SPACING_S)
+"""The clock of the service, as its `Date` header tells it."""
 
 
 def identity(number: int) -> str:
@@ -24,8 +31,13 @@ def _time(number: int, fraction: str = "", zone: str = "Z") -> str:
 
 
 def execution(number: int, fraction: str = "") -> dict[str, Any]:
-    """Give a row of `GET /executions`; `fraction` is put behind the seconds of its times."""
+    """Give a row of the listings of executions, newest first; `fraction` is put behind the seconds of its times."""
     in_workflow = number % 2 == 0
+    created_at = NEWEST - timedelta(seconds=SPACING_S * number)
+
+    def after(seconds: int) -> str:
+        return f"{created_at + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
     return {
         "id": identity(number),
         "model": "flux-1-1-pro",
@@ -35,9 +47,9 @@ def execution(number: int, fraction: str = "") -> dict[str, Any]:
         "workflow_execution_id": identity(number + 1) if in_workflow else None,
         "execution_cost": 0.05,
         "run_time": 12.5,
-        "created_at": _time(number, fraction),
-        "started_at": _time(number + 2, fraction),
-        "completed_at": _time(number + 15, fraction),
+        "created_at": after(0),
+        "started_at": after(2),
+        "completed_at": after(15),
         "output": f"https://storage.example.com/predictions/{identity(number)}/image.jpg",
     }
 

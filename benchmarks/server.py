@@ -4,6 +4,9 @@ It reads the request line and nothing else of a request, so it refuses to be a m
 is that): bodies, keys and wrong requests mean nothing to it. The first segment of a path is the scene, such
 as `/latency=20,rows=10000,clamp=100,faults=20`: milliseconds per answer, rows in every listing, the largest page, and
 every how many requests for one execution fail.
+
+Executions are listed as the service has listed them since September 2026: `/v1/executions` by offset, no further than
+its first thousand rows, and `/v2/executions` by cursor, both within `from` and `to`. All other filters mean nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ import json
 import multiprocessing
 import os
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
@@ -26,6 +32,10 @@ from .measure import pin
 
 _Scene = dict[str, int]
 
+_DEPTH = 1000
+_WINDOW = timedelta(days=90)
+_KEPT = 4096  # answers to listings: a walk that looks ahead does not ask for the same spans of time every time
+
 
 @cache
 def _scene(words: bytes) -> _Scene:
@@ -33,8 +43,8 @@ def _scene(words: bytes) -> _Scene:
     return {"latency": 0, "rows": 10_000, "clamp": samples.PAGE_ROWS, **given}
 
 
-def _answer(body: bytes, status: str = "200 OK") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+def _answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     return head.encode() + body
 
 
@@ -42,6 +52,11 @@ _MARK = samples.identity(0)
 _ONE_BEFORE, _ONE_AFTER = _answer(samples.encode(samples.workflow_execution(_MARK))).split(_MARK.encode())
 _FAILED = _answer(b'{"error":"try again"}', "503 Service Unavailable")
 _LOST = _answer(b'{"error":"not found"}', "404 Not Found")
+_TOO_DEEP = _answer(
+    b'{"error":"V1 execution pagination is limited to 1000 rows; use GET /v2/executions with cursor pagination"}',
+    "400 Bad Request",
+)
+_DATE = f"Date: {format_datetime(samples.NOW, usegmt=True)}\r\n"
 
 
 @cache
@@ -49,19 +64,44 @@ def _rows(make: Callable[[int], Any], count: int) -> list[bytes]:
     return [samples.encode(make(number)) for number in range(count)]
 
 
-def _page(make: Callable[[int], Any], scene: _Scene, start: int, size: int) -> tuple[bytes, bool]:
-    """Give the encoded rows of a page, and whether more come after them."""
+def _page(
+    make: Callable[[int], Any], scene: _Scene, start: int, size: int, stop: int | None = None
+) -> tuple[bytes, bool]:
+    """Give the encoded rows of a page, and whether more come after them; the listing ends before the row `stop`."""
+    stop = scene["rows"] if stop is None else stop
     end = start + min(size, scene["clamp"])
-    return b"[" + b",".join(_rows(make, scene["rows"])[start:end]) + b"]", end < scene["rows"]
+    return b"[" + b",".join(_rows(make, scene["rows"])[start : min(end, stop)]) + b"]", end < stop
+
+
+def _between(query: dict[str, str], scene: _Scene) -> tuple[int, int]:
+    """Give the first execution that was created within `from` and `to`, both inclusive, and the one behind the last."""
+    until = datetime.fromisoformat(query["to"]) if "to" in query else samples.NOW
+    since = datetime.fromisoformat(query["from"]) if "from" in query else until - _WINDOW
+    ages = range(0, scene["rows"] * samples.SPACING_S, samples.SPACING_S)
+    youngest, oldest = ((samples.NEWEST - end).total_seconds() for end in (until, since))
+    return bisect_left(ages, youngest), bisect_right(ages, oldest)
+
+
+def _executions(query: dict[str, str], scene: _Scene, *, by_cursor: bool) -> bytes:
+    """Give the whole answer of either listing of executions; a cursor is the number of the next row."""
+    first, stop = _between(query, scene)
+    limit = min(int(query.get("limit", 20)), scene["clamp"])
+    if by_cursor:
+        start = int(query.get("cursor", first))
+        rows, more = _page(samples.execution, scene, start, limit, stop)
+        cursor = f'"{start + limit}"' if more else "null"
+        tail = f',"limit":{limit},"has_more":{json.dumps(more)},"next_cursor":{cursor}}}'
+    else:
+        offset = int(query.get("offset", 0))
+        if offset > _DEPTH - limit:
+            return _TOO_DEEP
+        rows, _ = _page(samples.execution, scene, first + offset, limit, stop)
+        tail = f',"total_count":{max(stop - first, 0)},"total_capped":false,"offset":{offset},"limit":{limit}}}'
+    return _answer(b'{"executions":' + rows + tail.encode(), headers=_DATE)
 
 
 def _listing(path: str, query: dict[str, str], scene: _Scene, base: str) -> bytes | None:
     total = scene["rows"]
-    if path.endswith("/v1/executions"):
-        offset, limit = int(query.get("offset", 0)), int(query.get("limit", 20))
-        rows, _ = _page(samples.execution, scene, offset, limit)
-        tail = f',"total_count":{total},"total_capped":false,"offset":{offset},"limit":{limit}}}'
-        return b'{"executions":' + rows + tail.encode()
     if path.endswith("/runs"):  # of ours, and of the Noxus SDK, which asks below a workflow
         page, size = int(query.get("page", 1)), min(int(query.get("size", 50)), scene["clamp"])
         rows, _ = _page(samples.run, scene, (page - 1) * size, size)
@@ -120,9 +160,15 @@ class _Server(asyncio.Protocol):
             return 0.0, _answer(samples.encode({"requests": _Server.requests, "cpu_s": time.process_time()}))
         url = urlsplit(target.decode())
         base = f"http://127.0.0.1:{self.port}/{words.decode()}"
-        body = _listing(url.path, dict(parse_qsl(url.query)), scene, base)
-        made = wait_s, _answer(body) if body is not None else _LOST
-        self.made[target] = made
+        query = dict(parse_qsl(url.query))
+        if url.path.endswith(("/v1/executions", "/v2/executions")):
+            answer = _executions(query, scene, by_cursor=url.path.endswith("/v2/executions"))
+        else:
+            body = _listing(url.path, query, scene, base)
+            answer = _answer(body) if body is not None else _LOST
+        if len(self.made) >= _KEPT:
+            self.made.clear()
+        self.made[target] = made = wait_s, answer
         return made
 
 
