@@ -17,7 +17,7 @@ import attrs
 import cattrs
 
 from eachlabs_async import records
-from eachlabs_async._codec import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_by_authority
 
 from . import samples
 from .measure import Table, compare, interleave, missing

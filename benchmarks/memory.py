@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eachlabs_async._jobs import in_batches
-from eachlabs_async.bulk import BulkFetch
+from eachlabs_async.bulk.fetch import BulkFetch
+from eachlabs_async.bulk.workers import in_batches
 
 from .bulk import WIDTH, client_of
 from .measure import Row, Table

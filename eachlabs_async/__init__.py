@@ -19,12 +19,13 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import errors as errors
     from . import webhooks as webhooks
-    from ._codec import to_dict as to_dict
-    from ._polling import Poll as Poll
-    from ._retry import RetryPolicy as RetryPolicy
-    from ._retry import Timeouts as Timeouts
-    from .bulk import BulkFetch as BulkFetch
+    from .bulk.fetch import BulkFetch as BulkFetch
+    from .bulk.outcomes import BulkResult as BulkResult
+    from .bulk.outcomes import BulkStats as BulkStats
+    from .bulk.outcomes import MapStats as MapStats
+    from .bulk.outcomes import Outcome as Outcome
     from .client import EachLabs as EachLabs
+    from .codec.strict import to_dict as to_dict
     from .errors import APIConnectionError as APIConnectionError
     from .errors import APIStatusError as APIStatusError
     from .errors import APITimeoutError as APITimeoutError
@@ -51,15 +52,14 @@ if TYPE_CHECKING:
     from .hosts import UNIFIED as UNIFIED
     from .hosts import Hosts as Hosts
     from .hosts import Service as Service
-    from .mapping import MapFetch as MapFetch
-    from .outcomes import BulkResult as BulkResult
-    from .outcomes import BulkStats as BulkStats
-    from .outcomes import MapStats as MapStats
-    from .outcomes import Outcome as Outcome
-    from .pager import Page as Page
-    from .pager import Pager as Pager
-    from .pager import WalkOptions as WalkOptions
-    from .pager import WalkStats as WalkStats
+    from .jobs.map import MapFetch as MapFetch
+    from .jobs.polling import Poll as Poll
+    from .pagination.pager import Page as Page
+    from .pagination.pager import Pager as Pager
+    from .pagination.pager import WalkOptions as WalkOptions
+    from .pagination.pager import WalkStats as WalkStats
+    from .pagination.windows import Window as Window
+    from .pagination.windows import WindowWalk as WindowWalk
     from .records import Balance as Balance
     from .records import BulkTriggered as BulkTriggered
     from .records import BulkTriggeredExecution as BulkTriggeredExecution
@@ -96,20 +96,20 @@ if TYPE_CHECKING:
     from .records import WorkflowSummary as WorkflowSummary
     from .records import WorkflowVersion as WorkflowVersion
     from .records import WorkflowWebhook as WorkflowWebhook
-    from .windows import Window as Window
-    from .windows import WindowWalk as WindowWalk
+    from .transport.retry import RetryPolicy as RetryPolicy
+    from .transport.retry import Timeouts as Timeouts
 
 _ROOMS = {
     "client": ("EachLabs",),
     "hosts": ("COMPAT", "UNIFIED", "Hosts", "Service"),
-    "_polling": ("Poll",),
-    "_retry": ("RetryPolicy", "Timeouts"),
-    "pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
-    "windows": ("Window", "WindowWalk"),
-    "bulk": ("BulkFetch",),
-    "mapping": ("MapFetch",),
-    "outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
-    "_codec": ("to_dict",),
+    "jobs.polling": ("Poll",),
+    "transport.retry": ("RetryPolicy", "Timeouts"),
+    "pagination.pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
+    "pagination.windows": ("Window", "WindowWalk"),
+    "bulk.fetch": ("BulkFetch",),
+    "jobs.map": ("MapFetch",),
+    "bulk.outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
+    "codec.strict": ("to_dict",),
     "records": (
         "Balance",
         "BulkTriggered",

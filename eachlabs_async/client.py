@@ -12,13 +12,6 @@ from typing import Any, Literal, Self, TypeVar
 
 import aiohttp
 
-from ._arguments import checked_count
-from ._keys import checked_key
-from ._requests import encoded
-from ._retry import RetryPolicy, Timeouts
-from ._services import Call, Session
-from ._session import Transport
-from ._wire import checked_path, query
 from .errors import ConfigurationError
 from .hosts import Hosts, ServiceName, default_hosts
 from .resources.billing import Billing
@@ -32,6 +25,13 @@ from .resources.runs import Runs
 from .resources.webhooks import Webhooks
 from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
+from .transport.arguments import checked_count
+from .transport.keys import checked_key
+from .transport.requests import encoded
+from .transport.retry import RetryPolicy, Timeouts
+from .transport.session import Call, Session
+from .transport.transport import Transport
+from .transport.wire import checked_path, query
 
 V = TypeVar("V")
 

@@ -65,8 +65,8 @@ async def _emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
 
 async def _client(request: pytest.FixtureRequest, eachlabs_emulator: Emulator) -> AsyncIterator[EachLabs]:
     """Give a client of the emulator, which pauses only briefly between tries."""
-    from ._retry import RetryPolicy
     from .client import EachLabs
+    from .transport.retry import RetryPolicy
 
     edition = _marked(request).get("edition", "compat")
     if edition not in ("compat", "unified"):

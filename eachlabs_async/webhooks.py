@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from attrs import evolve
 
-from ._arguments import checked_count, checked_moment
-from ._codec import decode, decode_json
-from ._keys import Key
-from ._wire import Body
+from .codec.strict import decode, decode_json
 from .errors import ResponseDecodeError, WebhookVerificationError
 from .records import PredictionWebhook, State, WebhookEvent, WorkflowWebhook
+from .transport.arguments import checked_count, checked_moment
+from .transport.keys import Key
+from .transport.wire import Body
 
 if TYPE_CHECKING:
     from aiohttp import web

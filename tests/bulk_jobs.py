@@ -10,9 +10,9 @@ from typing import Any
 from raw_server import QUICK, answer
 
 from eachlabs_async import EachLabs
-from eachlabs_async._jobs import in_batches
-from eachlabs_async._window import Slot
-from eachlabs_async.bulk import BulkFetch
+from eachlabs_async.bulk.fetch import BulkFetch
+from eachlabs_async.bulk.id_window import Slot
+from eachlabs_async.bulk.workers import in_batches
 from eachlabs_async.emulator import Emulator
 
 Batch = list[Slot[Any]]

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from eachlabs_async import _fast_reader
-from eachlabs_async._codec import decode, decode_by_authority
+from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec.strict import decode, decode_by_authority
 from eachlabs_async.errors import ResponseDecodeError
 
 needs_msgspec = pytest.mark.skipif(_fast_reader._msgspec is None, reason="compares msgspec with cattrs")

@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from eachlabs_async._paging import Ask, PageShape
-from eachlabs_async._walk import Walk
+from eachlabs_async.pagination.rules import Ask
+from eachlabs_async.pagination.walk import Walk
+from eachlabs_async.transport.page_shape import PageShape
 
 OFFSET = PageShape(dialect="offset", rows="rows", identity="id", total="total", capped="capped")
 PAGES = PageShape(dialect="page", rows="rows", identity="id", total="total", size="size")

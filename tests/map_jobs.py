@@ -10,7 +10,7 @@ from typing import Any
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.emulator import Emulator
-from eachlabs_async.mapping import MapFetch
+from eachlabs_async.jobs.map import MapFetch
 
 EDITIONS = ("compat", "unified")
 KINDS = ("workflow", "prediction")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, client_of, hosts_at
 
-from eachlabs_async._arguments import checked_count, checked_text, checked_time, checked_words
+from eachlabs_async.transport.arguments import checked_count, checked_text, checked_time, checked_words
 
 
 class TestCount:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from raw_server import ONCE
 
 from eachlabs_async import EachLabs, bulk
-from eachlabs_async.bulk import BulkFetch
+from eachlabs_async.bulk.fetch import BulkFetch
+from eachlabs_async.bulk.outcomes import BulkResult, BulkStats, Outcome
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import (
     AuthenticationError,
@@ -24,7 +25,6 @@ from eachlabs_async.errors import (
     NotFoundError,
     ServerError,
 )
-from eachlabs_async.outcomes import BulkResult, BulkStats, Outcome
 
 KINDS = ("sync", "async", "slow")
 BAD = [None, 7, ["a"], b"a", "", ".", "..", "\ud800"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from bulk_jobs import Reader, assert_idle, echo, fetch, labs, numbers, other_tasks, turns, until, workers
 
-from eachlabs_async.bulk import BulkFetch
+from eachlabs_async.bulk.fetch import BulkFetch
+from eachlabs_async.bulk.outcomes import BulkStats
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.outcomes import BulkStats
 
 KINDS = ("sync", "async", "slow")
 FACTORIES = [None, *([asyncio.eager_task_factory] if hasattr(asyncio, "eager_task_factory") else [])]

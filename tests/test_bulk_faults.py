@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from raw_server import Act, RawServer, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
-from eachlabs_async._window import Slot
+from eachlabs_async.bulk.id_window import Slot
 from eachlabs_async.errors import APIConnectionError, APITimeoutError, EachLabsError
 
 KINDS = ("gets", "runs", "flows")

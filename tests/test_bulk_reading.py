@@ -9,8 +9,8 @@ import pytest
 from bulk_jobs import execution, labs
 from raw_server import RawServer, answer, client_of
 
-from eachlabs_async import _jobs
-from eachlabs_async._jobs import SMALL_BODY
+from eachlabs_async.bulk import workers as _jobs
+from eachlabs_async.bulk.workers import SMALL_BODY
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records import WorkflowExecution

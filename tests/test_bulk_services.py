@@ -14,10 +14,11 @@ import pytest
 from bulk_jobs import assert_idle, execution, labs, own_id, until
 from raw_server import RawServer, answer, client_of
 
-from eachlabs_async import WorkflowExecution, _session
-from eachlabs_async._codec import decode
+from eachlabs_async import WorkflowExecution
+from eachlabs_async.codec.strict import decode
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.records import FlowExecutionBatch
+from eachlabs_async.transport import transport as _session
 
 LATENCY_S = 0.02
 GET = "workflow_executions.get"

@@ -13,7 +13,7 @@ from bulk_jobs import Desk, Reader, assert_idle, echo, fetch, labs, turns, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eachlabs_async.bulk import BulkFetch
+from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import NotFoundError
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eachlabs_async._cap import PROBE_AFTER, Cap
-from eachlabs_async._creating import holds
-from eachlabs_async._map_work import matched
+from eachlabs_async.jobs.account_limit import PROBE_AFTER, Cap
+from eachlabs_async.jobs.backends import matched
+from eachlabs_async.jobs.create import holds
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))

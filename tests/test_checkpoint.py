@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async import EachLabs
-from eachlabs_async._bookmark import Bookmark
-from eachlabs_async._checkpoint import VERSION, read, write
-from eachlabs_async._walk import ANCHORS
 from eachlabs_async.emulator import Emulator
+from eachlabs_async.pagination.bookmark import Bookmark
+from eachlabs_async.pagination.checkpoint import VERSION, read, write
+from eachlabs_async.pagination.walk import ANCHORS
 
 FILTERS = {"model": "flux", "status": None, "since": None, "until": None}
 STOOD = Bookmark(10, 34, ("a", "b", "c"), 99)

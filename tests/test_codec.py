@@ -14,11 +14,13 @@ import attrs
 import pytest
 from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
-from eachlabs_async import _codec, _fast_reader, records
-from eachlabs_async._codec import decode, decode_by_authority, decode_each, decode_json, encode_json, to_dict
-from eachlabs_async._record_times import places
-from eachlabs_async.endpoints import ENDPOINTS
+from eachlabs_async import records
+from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec import strict as _codec
+from eachlabs_async.codec.strict import decode, decode_by_authority, decode_each, decode_json, encode_json, to_dict
+from eachlabs_async.codec.times import places
 from eachlabs_async.errors import ResponseDecodeError
+from eachlabs_async.transport.endpoints import ENDPOINTS
 
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 ANSWERS = {endpoint.name: endpoint.answer for endpoint in ENDPOINTS}
@@ -355,7 +357,7 @@ def test_a_kind_without_times_is_read_too() -> None:
 def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where msgspec cannot be imported it gives None, and the record comes from cattrs all the same."""
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    spec = importlib.util.spec_from_file_location("eachlabs_async._fast_reader_alone", _fast_reader.__file__)
+    spec = importlib.util.spec_from_file_location("eachlabs_async.codec._fast_reader_alone", _fast_reader.__file__)
     assert spec is not None
     assert spec.loader is not None
     alone = importlib.util.module_from_spec(spec)
@@ -373,7 +375,7 @@ def test_readers_can_be_made_in_many_threads_at_once() -> None:
     run = """
 import sys, threading
 from eachlabs_async import records
-from eachlabs_async._codec import decode_fast
+from eachlabs_async.codec.strict import decode_fast
 sys.setswitchinterval(1e-6)
 body = b'{"executions":[{"execution_id":"e","status":"s","step_results":[{"step_id":"a","status":"s"}]}]}'
 start = threading.Barrier(8)

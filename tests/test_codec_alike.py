@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async import records
-from eachlabs_async._record_times import UNSET, settled, written_alike
-from eachlabs_async.endpoints import ENDPOINTS
+from eachlabs_async.codec.times import UNSET, settled, written_alike
+from eachlabs_async.transport.endpoints import ENDPOINTS
 
 ANSWERS = {endpoint.answer for endpoint in ENDPOINTS if endpoint.answer is not None}
 KINDS: list[Any] = sorted({*ANSWERS, records.Execution, records.WorkflowExecutionSummary}, key=repr)

@@ -10,8 +10,8 @@ import pytest
 from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
 from eachlabs_async import records
-from eachlabs_async._codec import decode, decode_by_authority
-from eachlabs_async._fast_reader import fast_reader
+from eachlabs_async.codec.fast import fast_reader
+from eachlabs_async.codec.strict import decode, decode_by_authority
 
 UTC_TIMES = {
     "2026-01-02T03:04:05Z": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

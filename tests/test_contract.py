@@ -20,8 +20,8 @@ from emulator_caller import Caller
 
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import NICKNAME, Emulator, Fault
-from eachlabs_async.endpoints import ENDPOINTS, LIST_EXECUTIONS_BY_CURSOR
 from eachlabs_async.records import ExecutionCursorPage
+from eachlabs_async.transport.endpoints import ENDPOINTS, LIST_EXECUTIONS_BY_CURSOR
 
 pytestmark = pytest.mark.skipif(
     not all((SPECIFICATIONS / name).exists() for names in FILES.values() for name in names),

@@ -13,12 +13,12 @@ import pytest
 from raw_server import Act, RawServer, Seen, answer, client_of, hosts_at, reset
 
 from eachlabs_async import EachLabs, Poll, RetryPolicy, Timeouts, to_dict
-from eachlabs_async import _claims as claims_room
-from eachlabs_async._claims import Claims
-from eachlabs_async._creating import Seen as SeenExecution
-from eachlabs_async._creating import alike, assigned, holds
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import OutcomeUnknownError, RateLimitError, ServerError
+from eachlabs_async.jobs.create import Seen as SeenExecution
+from eachlabs_async.jobs.create import alike, assigned, holds
+from eachlabs_async.transport import claims as claims_room
+from eachlabs_async.transport.claims import Claims
 
 QUICK = RetryPolicy(base_s=0.01, cap_s=0.02)
 LOST = [Fault.reset(late=True), Fault.status(503, late=True), Fault.cut_body(0.3), Fault.html(200, late=True)]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eachlabs_async._bookmark import WalkStats
-from eachlabs_async._cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorAsk, CursorWalk
-from eachlabs_async._frontier import Frontier
-from eachlabs_async._paging import Window
 from eachlabs_async.errors import PaginationError
+from eachlabs_async.pagination.bookmark import WalkStats
+from eachlabs_async.pagination.cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorAsk, CursorWalk
+from eachlabs_async.pagination.frontier import Frontier
+from eachlabs_async.pagination.rules import Window
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

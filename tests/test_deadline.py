@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from eachlabs_async._deadline import NEVER, Deadline, Watch
+from eachlabs_async.transport.deadline import NEVER, Deadline, Watch
 
 
 class Passed(Exception):  # noqa: N818  # it is no error, it passes

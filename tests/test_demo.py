@@ -19,10 +19,10 @@ import pytest
 from attrs import asdict, evolve
 
 from eachlabs_async import COMPAT, UNIFIED, Hosts
-from eachlabs_async._codec import decode
 from eachlabs_async.cli import demo, main, report, stage
 from eachlabs_async.cli.checks import difference, problems
 from eachlabs_async.cli.report import Line, Progress, Report
+from eachlabs_async.codec.strict import decode
 from eachlabs_async.emulator.state import State
 from eachlabs_async.records import Execution, WorkflowExecution
 

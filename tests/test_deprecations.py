@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from raw_server import Act, RawServer, answer, client_of
 
 from eachlabs_async import EachLabs, Execution
-from eachlabs_async._wire import deprecation_link
-from eachlabs_async.endpoints import LIST_EXECUTIONS
 from eachlabs_async.errors import EachLabsError
 from eachlabs_async.records import ExecutionList
+from eachlabs_async.transport.endpoints import LIST_EXECUTIONS
+from eachlabs_async.transport.wire import deprecation_link
 
 AT = "@1788480000"
 PAGE = "https://docs.example.com/deprecations/v1-executions"

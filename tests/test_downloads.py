@@ -31,7 +31,6 @@ from raw_server import (
 )
 
 from eachlabs_async import DownloadedFile, EachLabs, Timeouts
-from eachlabs_async._part_file import PartFile
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import (
     APIConnectionError,
@@ -41,6 +40,7 @@ from eachlabs_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
+from eachlabs_async.transport.part_file import PartFile
 
 SIGNATURE = "0123456789abcdef0123456789abcdef"
 QUERY = f"X-Amz-Credential=someone%2Fthere%2Fand%2Fnow&X-Amz-Signature={SIGNATURE}"

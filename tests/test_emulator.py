@@ -14,7 +14,7 @@ import pytest
 from emulator_caller import Caller
 
 from eachlabs_async.emulator import HANDLERS, PREFIXES, Emulator
-from eachlabs_async.endpoints import ENDPOINTS
+from eachlabs_async.transport.endpoints import ENDPOINTS
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 ROWS = 60

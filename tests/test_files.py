@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from raw_server import ONCE, QUICK, Act, RawServer, Seen, answer, client_of, free_port, hosts_at, redirect, reset, stall
 
-from eachlabs_async import EachLabs, Timeouts, UploadedFile, _uploads
+from eachlabs_async import EachLabs, Timeouts, UploadedFile
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import (
     APIConnectionError,
@@ -24,6 +24,7 @@ from eachlabs_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
+from eachlabs_async.transport import uploads as _uploads
 
 SIGNATURE = "0123456789abcdef0123456789abcdef"
 QUERY = f"X-Amz-Credential=someone%2Fthere%2Fand%2Fnow&X-Amz-Signature={SIGNATURE}"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eachlabs_async._frontier import Frontier, lowest
-from eachlabs_async._paging import Window
+from eachlabs_async.pagination.frontier import Frontier, lowest
+from eachlabs_async.pagination.rules import Window
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

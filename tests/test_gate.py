@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eachlabs_async._gate import CROWD_SHARE, Gate
+from eachlabs_async.transport.limiter import CROWD_SHARE, Gate
 
 
 async def turns(count: int = 3) -> None:

@@ -15,10 +15,10 @@ import pytest
 
 import eachlabs_async
 from eachlabs_async import EachLabs, errors
-from eachlabs_async._codec import decode, to_dict
+from eachlabs_async.codec.strict import decode, to_dict
 from eachlabs_async.emulator import HANDLERS
-from eachlabs_async.endpoints import ENDPOINTS, Endpoint
 from eachlabs_async.records import State
+from eachlabs_async.transport.endpoints import ENDPOINTS, Endpoint
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests" / "samples"
@@ -156,7 +156,17 @@ def test_each_room_can_be_imported_first() -> None:
     for name in names:
         importlib.import_module(name)
     # One process for all would hide a circle: each of the rooms that others lean on goes first once.
-    for name in ("records", "_codec", "endpoints", "pager", "bulk", "client", "emulator", "cli.demo"):
+    for name in (
+        "records",
+        "codec.strict",
+        "transport.endpoints",
+        "pagination.pager",
+        "bulk.fetch",
+        "jobs.map",
+        "client",
+        "emulator",
+        "cli.demo",
+    ):
         assert _fresh(f"import eachlabs_async.{name}; print('true')") is True
 
 

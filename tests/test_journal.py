@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eachlabs_async._journal import Entry, Journal, digest
+from eachlabs_async.jobs.journal import Entry, Journal, digest
 
 
 async def opened(path: Path, binding: str = "job") -> Journal:

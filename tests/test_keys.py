@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eachlabs_async import EachLabs
-from eachlabs_async._keys import Key, checked_key, key_headers, secrets
 from eachlabs_async.errors import ConfigurationError
+from eachlabs_async.transport.keys import Key, checked_key, key_headers, secrets
 
 
 def test_a_key_is_text_that_does_not_show_itself() -> None:

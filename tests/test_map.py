@@ -20,8 +20,8 @@ from eachlabs_async import (
     PermissionDeniedError,
     UnprocessableEntityError,
 )
-from eachlabs_async._inputs import Inputs
 from eachlabs_async.emulator import Fault, Seen
+from eachlabs_async.jobs.inputs import Inputs
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 

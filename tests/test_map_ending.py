@@ -13,7 +13,7 @@ from map_jobs import CREATES, KINDS, mapped, numbered, stage, until
 
 from eachlabs_async import AuthenticationError, EachLabs, PaymentRequiredError
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.mapping import MapFetch
+from eachlabs_async.jobs.map import MapFetch
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 LONG = 60.0

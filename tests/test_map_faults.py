@@ -10,8 +10,8 @@ import pytest
 from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, times, until
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
-from eachlabs_async._map_work import matched
 from eachlabs_async.emulator import Emulator, Fault, Seen
+from eachlabs_async.jobs.backends import matched
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -29,7 +29,7 @@ LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.li
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's listings show what was created at once."""
-    monkeypatch.setattr("eachlabs_async._map_sending.LOOKS_S", (0.0, 0.01, 0.05))
+    monkeypatch.setattr("eachlabs_async.jobs.map_sending.LOOKS_S", (0.0, 0.01, 0.05))
 
 
 async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Counter[str]:
@@ -172,7 +172,7 @@ class TestNothingIsBilledTwice:
 
     def test_what_equals_another_lost_input_belongs_to_no_other(self) -> None:
         """And as many candidates as inputs are lost are all ours, also where they are asked for one by one."""
-        from eachlabs_async._journal import digest
+        from eachlabs_async.jobs.journal import digest
 
         small, large = {"a": 1}, {"a": 1, "b": 2}
         assert matched([small], [("x", large)]) == ["x"]
@@ -210,7 +210,7 @@ class TestWatching:
     @both_kinds
     async def test_what_is_not_found_for_long_is_an_outcome(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """An execution that somebody deleted ends as not found, and its place falls free."""
-        monkeypatch.setattr("eachlabs_async._map_watching.GRACE_S", 0.0)
+        monkeypatch.setattr("eachlabs_async.jobs.map_watching.GRACE_S", 0.0)
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, numbered(2, seconds=30))
             task = asyncio.create_task(run.collect())

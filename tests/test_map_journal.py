@@ -22,9 +22,9 @@ import pytest
 from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times, until
 
 from eachlabs_async import OutcomeUnknownError, PaymentRequiredError
-from eachlabs_async._journal import Journal
+from eachlabs_async.bulk.outcomes import Outcome
 from eachlabs_async.emulator import Fault
-from eachlabs_async.outcomes import Outcome
+from eachlabs_async.jobs.journal import Journal
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 LOST = (
@@ -40,7 +40,7 @@ LOST = (
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's listings show what was created at once."""
-    monkeypatch.setattr("eachlabs_async._map_sending.LOOKS_S", (0.0, 0.01, 0.05))
+    monkeypatch.setattr("eachlabs_async.jobs.map_sending.LOOKS_S", (0.0, 0.01, 0.05))
 
 
 def states(path: Path) -> Counter[tuple[str, int]]:
@@ -273,7 +273,8 @@ class TestTheWrongJob:
 
 JOB = """
 import asyncio, json, sys
-from eachlabs_async import EachLabs, RetryPolicy, _map_sending
+from eachlabs_async import EachLabs, RetryPolicy
+from eachlabs_async.jobs import map_sending as _map_sending
 from eachlabs_async.emulator.places import hosts_at
 
 _map_sending.LOOKS_S = (0.0, 0.01, 0.05)

@@ -15,7 +15,7 @@ import pytest
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import Hosts, Service
-from eachlabs_async.mapping import MapFetch
+from eachlabs_async.jobs.map import MapFetch
 
 KINDS = ("workflow", "prediction")
 both_kinds = pytest.mark.parametrize("kind", KINDS)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from eachlabs_async._money import FIRST_S, LOOK_S, MOST_S, Money
-from eachlabs_async._ours import FORGET_S, MAX_KNOWN, Ours
+from eachlabs_async.jobs.money import FIRST_S, LOOK_S, MOST_S, Money
+from eachlabs_async.transport.ours import FORGET_S, MAX_KNOWN, Ours
 
 
 class Call:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eachlabs_async.outcomes import _FOLD, BulkStats
+from eachlabs_async.bulk.outcomes import _FOLD, BulkStats
 
 SHARES = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 

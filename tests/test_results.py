@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-from eachlabs_async import _fast_reader, records
-from eachlabs_async._codec import decode, decode_by_authority, to_dict
+from eachlabs_async import records
+from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec.strict import decode, decode_by_authority, to_dict
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records._results import result_urls
 

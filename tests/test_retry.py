@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async import RetryPolicy, Timeouts
-from eachlabs_async._retry import asked_pause_s, calls_for_silence, leaves_outcome_open, may_send_again
 from eachlabs_async.errors import (
     APIConnectionError,
     APIStatusError,
@@ -26,6 +25,7 @@ from eachlabs_async.errors import (
     ServerError,
     error_class_for,
 )
+from eachlabs_async.transport.retry import asked_pause_s, calls_for_silence, leaves_outcome_open, may_send_again
 
 SECONDS = st.floats(min_value=0, max_value=1000, allow_nan=False)
 SHARES = st.floats(min_value=0, max_value=1, exclude_max=True)

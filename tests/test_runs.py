@@ -26,7 +26,7 @@ from eachlabs_async import (
     UnprocessableEntityError,
     WaitTimeoutError,
 )
-from eachlabs_async._codec import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_by_authority
 from eachlabs_async.emulator import Emulator, Fault
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, client_of
 
-from eachlabs_async import _services
-from eachlabs_async._services import Pause, Service
-from eachlabs_async._wire import query, segment
-from eachlabs_async.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
+from eachlabs_async.transport import session as _services
+from eachlabs_async.transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
+from eachlabs_async.transport.session import Pause, Service
+from eachlabs_async.transport.wire import query, segment
 
 BASES = ["https://h.example", "https://h.example/v1", "https://h.example:8443/a/b%20c/", "http://[::1]:81/v1"]
 IDS = [

@@ -14,9 +14,9 @@ from bulk_jobs import assert_idle, until, workers
 from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, hosts_at, stall, stall_body
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
-from eachlabs_async._deadline import Watch
-from eachlabs_async.endpoints import LIST_EXECUTIONS
 from eachlabs_async.errors import ConfigurationError, OutcomeUnknownError
+from eachlabs_async.transport.deadline import Watch
+from eachlabs_async.transport.endpoints import LIST_EXECUTIONS
 
 AT_ONCE_S = 2.0
 """Far below every time-out here, and far above what a slow machine needs."""

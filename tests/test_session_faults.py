@@ -32,7 +32,6 @@ from raw_server import (
 )
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
-from eachlabs_async._http import Dropped, describe
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import (
     APIConnectionError,
@@ -41,6 +40,7 @@ from eachlabs_async.errors import (
     ConfigurationError,
     ServerError,
 )
+from eachlabs_async.transport.adapter import Dropped, describe
 
 BREAKS: dict[str, Callable[[], Act]] = {
     "reset": reset,

@@ -14,7 +14,6 @@ import pytest
 from raw_server import ONCE, Act, RawServer, Seen, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import RetryPolicy, Timeouts
-from eachlabs_async._services import Pause
 from eachlabs_async.errors import (
     APIStatusError,
     APITimeoutError,
@@ -22,6 +21,7 @@ from eachlabs_async.errors import (
     RateLimitError,
     ServerError,
 )
+from eachlabs_async.transport.session import Pause
 
 PAUSE_S = 0.25
 POLICY = RetryPolicy(base_s=0.01)

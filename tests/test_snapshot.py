@@ -11,8 +11,8 @@ import pytest
 from listings import KINDS, ids_of, reached
 
 from eachlabs_async import APIStatusError
-from eachlabs_async._arguments import rfc3339
 from eachlabs_async.emulator import Fault, Move
+from eachlabs_async.transport.arguments import rfc3339
 
 editions = pytest.mark.parametrize("kind", KINDS[:2])
 

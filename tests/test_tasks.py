@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from eachlabs_async._tasks import Awaited
+from eachlabs_async.transport.tasks import Awaited
 
 
 def cancelling() -> int:

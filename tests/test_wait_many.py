@@ -11,9 +11,9 @@ import pytest
 from map_jobs import EDITIONS, stage, until
 
 from eachlabs_async import ExecutionFailedError, NotFoundError, WaitTimeoutError
-from eachlabs_async._map_work import WaitWork
-from eachlabs_async._settled import REQUESTS_A_LOOK, Look
 from eachlabs_async.emulator import Emulator, Fault
+from eachlabs_async.jobs.backends import WaitWork
+from eachlabs_async.jobs.listing_watch import REQUESTS_A_LOOK, Look
 
 LISTING, GET = "workflow_executions.list", "workflow_executions.get"
 

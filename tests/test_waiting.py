@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from raw_server import ONCE, QUICK, Act, RawServer, Seen, answer, client_of, hosts_at, reset, stall
 
 from eachlabs_async import EachLabs, Poll, State, Timeouts, records
-from eachlabs_async._polling import SPREAD, hold_s, why_it_failed
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ExecutionFailedError, NotFoundError, ServerError, WaitTimeoutError
+from eachlabs_async.jobs.polling import SPREAD, hold_s, why_it_failed
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
 STEPS = {"steps": [{"step_id": f"s{n}", "type": "model", "model": "flux-1-1-pro", "params": {}} for n in range(3)]}
@@ -284,7 +284,7 @@ async def test_what_was_made_just_now_may_be_missing_at_first(monkeypatch: pytes
             await client.workflow_executions.wait("e", poll=EAGER)
         with pytest.raises(WaitTimeoutError, match="it was not found"):
             await client.workflow_executions.wait(fresh, poll=EAGER, timeout_s=0.05)
-        monkeypatch.setattr("eachlabs_async._waiting.GRACE_S", 0.03)
+        monkeypatch.setattr("eachlabs_async.jobs.wait.GRACE_S", 0.03)
         with pytest.raises(NotFoundError):
             await client.predictions.wait(records.CreatedPrediction(predictionID="p"), poll=EAGER)
     async with RawServer(execution("running"), then=answer(404)) as server, client_of(server) as client:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from listing_server import OFFSET, PAGES
 
-from eachlabs_async._paging import (
+from eachlabs_async.errors import PaginationError
+from eachlabs_async.pagination.rules import (
     Ask,
     Facts,
     Mark,
@@ -19,7 +20,6 @@ from eachlabs_async._paging import (
     begin,
     plan,
 )
-from eachlabs_async.errors import PaginationError
 
 TAKE, END, AGAIN = Verdict.TAKE, Verdict.END, Verdict.AGAIN
 

@@ -9,9 +9,9 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from listing_server import OFFSET, PAGES, Listing, drive, rows_of
 
-from eachlabs_async._bookmark import Bookmark
-from eachlabs_async._walk import Walk
 from eachlabs_async.errors import DriftError, PaginationError
+from eachlabs_async.pagination.bookmark import Bookmark
+from eachlabs_async.pagination.walk import Walk
 
 counts = st.integers(1, 60)
 sizes = st.integers(1, 12)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from listing_server import OFFSET, PAGES, Listing, drive, rows_of
 
-from eachlabs_async._walk import Walk
 from eachlabs_async.errors import DriftError, PaginationError
+from eachlabs_async.pagination.walk import Walk
 
 counts = st.integers(0, 60)
 sizes = st.integers(1, 12)

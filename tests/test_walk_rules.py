@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
 
-from eachlabs_async._bookmark import Bookmark
-from eachlabs_async._checkpoint import read, write
-from eachlabs_async._paging import Ask
-from eachlabs_async._walk import ANCHORS, Walk
 from eachlabs_async.errors import DriftError, PaginationError
+from eachlabs_async.pagination.bookmark import Bookmark
+from eachlabs_async.pagination.checkpoint import read, write
+from eachlabs_async.pagination.rules import Ask
+from eachlabs_async.pagination.walk import ANCHORS, Walk
 
 
 class Stuck(Listing):

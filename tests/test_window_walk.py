@@ -13,8 +13,8 @@ import pytest
 from listings import KINDS, Reached, ids_of, reached
 
 from eachlabs_async import APIStatusError, Window
-from eachlabs_async._arguments import rfc3339
 from eachlabs_async.emulator import Fault
+from eachlabs_async.transport.arguments import rfc3339
 
 SECOND = timedelta(seconds=1)
 TICK = timedelta(microseconds=1)

@@ -15,7 +15,7 @@ from listings import KINDS, reached
 
 from eachlabs_async import EachLabsError, Window
 from eachlabs_async.emulator import Fault
-from eachlabs_async.windows import split
+from eachlabs_async.pagination.windows import split
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

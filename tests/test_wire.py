@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from eachlabs_async import errors
-from eachlabs_async._wire import (
+from eachlabs_async.errors import APIStatusError, ConfigurationError, error_class_for
+from eachlabs_async.transport.endpoints import GET_FLOW_EXECUTION, GET_RUN, GET_WORKFLOW_EXECUTION, Endpoint
+from eachlabs_async.transport.wire import (
     MAX_BODY_TEXT,
     checked_path,
     query,
@@ -24,8 +26,6 @@ from eachlabs_async._wire import (
     status_error,
     strike,
 )
-from eachlabs_async.endpoints import GET_FLOW_EXECUTION, GET_RUN, GET_WORKFLOW_EXECUTION, Endpoint
-from eachlabs_async.errors import APIStatusError, ConfigurationError, error_class_for
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 KEY = "se/cr+et==key"

@@ -10,10 +10,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ..bulk import BulkFetch
+from ..bulk.fetch import BulkFetch
+from ..bulk.outcomes import BulkStats
 from ..client import EachLabs
 from ..emulator.state import State
-from ..endpoints import (
+from ..pagination.pager import Pager, WalkOptions, WalkStats
+from ..transport.endpoints import (
     GET_FLOW_EXECUTIONS,
     GET_WORKFLOW_EXECUTION,
     LIST_EXECUTIONS,
@@ -22,8 +24,6 @@ from ..endpoints import (
     LIST_WORKFLOW_EXECUTIONS,
     Endpoint,
 )
-from ..outcomes import BulkStats
-from ..pager import Pager, WalkOptions, WalkStats
 
 __all__ = ["Came", "Job", "Size", "jobs"]
 

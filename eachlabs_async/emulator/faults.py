@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import Factory, define, field
 
-from ..endpoints import ENDPOINTS
+from ..transport.endpoints import ENDPOINTS
 from .answers import Answer, Clamp
 from .collection import encode
 from .journal import STORAGE, UNROUTED, Seen

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from ..endpoints import Endpoint
 from ..hosts import Auth, Edition, Hosts, Service, ServiceName
+from ..transport.endpoints import Endpoint
 
 __all__ = ["PREFIXES", "auth_for", "auth_of", "hosts_at", "prefix_of"]
 

@@ -18,8 +18,8 @@ from typing import Any, Final, Self, Unpack
 
 from aiohttp import web
 
-from ..endpoints import ENDPOINTS, Endpoint
 from ..hosts import Edition, Hosts
+from ..transport.endpoints import ENDPOINTS, Endpoint
 from . import wire
 from .answers import Answer, Call, refusal
 from .execution_handlers import deprecation, is_off

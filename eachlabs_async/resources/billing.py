@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .._session import Transport
-from ..endpoints import GET_BALANCE
 from ..records import Balance
+from ..transport.endpoints import GET_BALANCE
+from ..transport.transport import Transport
 
 
 class Billing:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
-from .._arguments import (
+from ..pagination.execution_pager import ExecutionPager
+from ..pagination.first_rows import FirstRows, first_rows
+from ..pagination.pager import Pager, WalkOptions
+from ..pagination.windows import Sample, Window, WindowWalk, split, split_by_density
+from ..records import Execution
+from ..transport.arguments import (
     checked_count,
     checked_moment,
     checked_text,
@@ -15,12 +20,7 @@ from .._arguments import (
     checked_words,
     rfc3339,
 )
-from .._execution_pager import ExecutionPager
-from .._one_execution import FirstRows, first_rows
-from .._session import Transport
-from ..pager import Pager, WalkOptions
-from ..records import Execution
-from ..windows import Sample, Window, WindowWalk, split, split_by_density
+from ..transport.transport import Transport
 
 MAX_LIMIT: Final = 100
 ERROR_CLASSIFICATIONS: Final = frozenset(

@@ -1,4 +1,4 @@
-"""Owns the calls about files; refuses to know how their bytes travel, as `_uploads` and `_downloads` do."""
+"""Owns the calls about files; refuses to know how their bytes travel, as `uploads` and `downloads` do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Final, Literal
 
 from attrs import evolve
 
-from .. import _downloads, _requests, _uploads
-from .._arguments import checked_count, checked_text
-from .._keys import Key
-from .._session import Transport
-from ..endpoints import DELETE_FILE, PRESIGN_UPLOAD
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
+from ..transport import downloads as _downloads
+from ..transport import requests as _requests
+from ..transport import uploads as _uploads
+from ..transport.arguments import checked_count, checked_text
+from ..transport.endpoints import DELETE_FILE, PRESIGN_UPLOAD
+from ..transport.keys import Key
+from ..transport.transport import Transport
 
 FileType = Literal["image", "video", "audio", "other"]
 FILE_TYPES: Final = ("image", "video", "audio", "other")

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 from functools import partial
 from typing import Final
 
-from .._codec import decode_fast, encode_json
-from .._gone import NOBODY_KNOWS, tell, told
-from .._jobs import in_batches
-from .._services import Call
-from .._session import Transport
-from .._window import Slot
-from ..bulk import BulkFetch, Known
-from ..endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
+from ..bulk.fetch import BulkFetch, Known
+from ..bulk.id_window import Slot
+from ..bulk.outcomes import BulkStats
+from ..bulk.workers import in_batches
+from ..codec.strict import decode_fast, encode_json
 from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
-from ..outcomes import BulkStats
 from ..records import FlowExecution, FlowExecutionBatch
+from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
+from ..transport.gone import NOBODY_KNOWS, tell, told
+from ..transport.session import Call
+from ..transport.transport import Transport
 
 HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
 """Refusals of a chunk that one id in it, or the number of them, may have caused."""

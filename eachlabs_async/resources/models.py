@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final, Unpack
 
-from .._arguments import checked_count, checked_text
-from .._retry import RETRIED_STATUSES
-from .._session import Transport
-from .._wire import query
-from ..endpoints import GET_MODEL, GET_MODEL_BY_QUERY, GET_MODEL_SCHEMA, LIST_MODELS
 from ..errors import APIStatusError, NotFoundError
-from ..pager import Pager, WalkOptions
+from ..pagination.pager import Pager, WalkOptions
 from ..records import Model, ModelSchema
+from ..transport.arguments import checked_count, checked_text
+from ..transport.endpoints import GET_MODEL, GET_MODEL_BY_QUERY, GET_MODEL_SCHEMA, LIST_MODELS
+from ..transport.retry import RETRIED_STATUSES
+from ..transport.transport import Transport
+from ..transport.wire import query
 
 MAX_LIMIT: Final = 500
 

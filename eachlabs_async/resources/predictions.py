@@ -1,6 +1,6 @@
 """Owns the calls about predictions of models; refuses fanning out, waiting and looking for a lost one: rooms above do.
 
-What is created is billed, so it is sent once: `_creating` sees to that.
+What is created is billed, so it is sent once: `create` sees to that.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
-from .. import _requests
-from .._creating import Seen, Where, create
-from .._gone import NOBODY_KNOWS, WAS_THERE, told
-from .._jobs import one_each
-from .._map_start import map_model
-from .._polling import Poll
-from .._session import Transport
-from .._waiting import checked_timeout, identity_of, until_ended
-from ..bulk import BulkFetch, Known
-from ..endpoints import CANCEL_PREDICTION, GET_PREDICTION
-from ..mapping import MapFetch
-from ..outcomes import BulkStats, MapStats
+from ..bulk.fetch import BulkFetch, Known
+from ..bulk.outcomes import BulkStats, MapStats
+from ..bulk.workers import one_each
+from ..jobs.create import Seen, Where, create
+from ..jobs.map import MapFetch
+from ..jobs.map_start import map_model
+from ..jobs.polling import Poll
+from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
+from ..transport import requests as _requests
+from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
+from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
+from ..transport.transport import Transport
 
 
 class Predictions:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _requests
-from .._creating import Where, create
-from .._session import Transport
-from ..endpoints import GET_PUBLIC_WORKFLOW
+from ..jobs.create import Where, create
 from ..records import PublicWorkflow, TriggeredExecution
+from ..transport import requests as _requests
+from ..transport.endpoints import GET_PUBLIC_WORKFLOW
+from ..transport.transport import Transport
 
 
 class PublicWorkflows:

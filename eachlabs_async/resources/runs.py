@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Unpack, cast
 
-from .. import _requests
-from .._arguments import checked_count
-from .._creating import Span
-from .._jobs import one_each
-from .._polling import Poll
-from .._session import Transport
-from .._waiting import checked_timeout, identity_of, until_ended
-from ..bulk import BulkFetch, Known
-from ..endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..bulk.fetch import BulkFetch, Known
+from ..bulk.outcomes import BulkStats
+from ..bulk.workers import one_each
 from ..errors import NotFoundError, OutcomeUnknownError
-from ..outcomes import BulkStats
-from ..pager import Pager, WalkOptions
+from ..jobs.create import Span
+from ..jobs.polling import Poll
+from ..jobs.wait import checked_timeout, identity_of, until_ended
+from ..pagination.pager import Pager, WalkOptions
 from ..records import Run, RunDeletion, State
+from ..transport import requests as _requests
+from ..transport.arguments import checked_count
+from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..transport.transport import Transport
 
 
 class Runs:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from .._arguments import checked_count
-from .._session import Transport
-from ..endpoints import GET_WEBHOOK, LIST_WEBHOOKS
-from ..pager import Pager, WalkOptions
+from ..pagination.pager import Pager, WalkOptions
 from ..records import Webhook
+from ..transport.arguments import checked_count
+from ..transport.endpoints import GET_WEBHOOK, LIST_WEBHOOKS
+from ..transport.transport import Transport
 
 
 class Webhooks:

@@ -7,19 +7,19 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from functools import partial
 from typing import Any, Unpack
 
-from .._arguments import checked_count
-from .._gone import NOBODY_KNOWS, WAS_THERE, told
-from .._jobs import one_each
-from .._map_start import wait_for_many
-from .._polling import MAX_HOLD_S, Poll, hold_s
-from .._session import Transport
-from .._waiting import checked_timeout, identity_of, until_ended
-from ..bulk import BulkFetch, Known
-from ..endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
-from ..mapping import MapFetch
-from ..outcomes import BulkStats, MapStats
-from ..pager import Pager, WalkOptions
+from ..bulk.fetch import BulkFetch, Known
+from ..bulk.outcomes import BulkStats, MapStats
+from ..bulk.workers import one_each
+from ..jobs.map import MapFetch
+from ..jobs.map_start import wait_for_many
+from ..jobs.polling import MAX_HOLD_S, Poll, hold_s
+from ..jobs.wait import checked_timeout, identity_of, until_ended
+from ..pagination.pager import Pager, WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
+from ..transport.arguments import checked_count
+from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
+from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
+from ..transport.transport import Transport
 
 
 class SummaryPager(Pager[WorkflowExecutionSummary]):

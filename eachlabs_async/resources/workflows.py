@@ -1,6 +1,6 @@
 """Owns the calls about workflows: reading, making, triggering; refuses paging, bodies and looking for a lost one.
 
-What a trigger creates is billed, so it is sent once: `_creating` sees to that.
+What a trigger creates is billed, so it is sent once: `create` sees to that.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack
 
-from .. import _requests
-from .._arguments import checked_count, checked_text
-from .._creating import Seen, Where, assigned, create
-from .._map_start import map_workflow
-from .._session import Transport
-from ..endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
+from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
-from ..mapping import MapFetch
-from ..outcomes import MapStats
-from ..pager import Pager, WalkOptions
+from ..jobs.create import Seen, Where, assigned, create
+from ..jobs.map import MapFetch
+from ..jobs.map_start import map_workflow
+from ..pagination.pager import Pager, WalkOptions
 from ..records import (
     BulkTriggered,
     BulkTriggeredExecution,
@@ -30,6 +26,10 @@ from ..records import (
     WorkflowSummary,
     WorkflowVersion,
 )
+from ..transport import requests as _requests
+from ..transport.arguments import checked_count, checked_text
+from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
+from ..transport.transport import Transport
 
 SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status")
 

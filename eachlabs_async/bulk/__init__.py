@@ -1,0 +1,1 @@
+"""Many ids at once: the fetch, the window of ids under way, its workers, outcomes."""

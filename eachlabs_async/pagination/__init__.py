@@ -1,0 +1,1 @@
+"""Walking a listing: pagers, the rules of each way of paging, checkpoints, time windows."""
