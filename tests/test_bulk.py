@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import ONCE
 
-from eachlabs_async import EachLabs, bulk
+from eachlabs_async import EachLabs
+from eachlabs_async.bulk import fetch as bulk
 from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.bulk.outcomes import BulkResult, BulkStats, Outcome
 from eachlabs_async.emulator import Emulator, Fault

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bulk_jobs import Desk, echo, fetch, numbers, pour, turns, workers
 
-from eachlabs_async import bulk
+from eachlabs_async.bulk import fetch as bulk
 from eachlabs_async.errors import AuthenticationError
 
 
