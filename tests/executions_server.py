@@ -118,7 +118,7 @@ class Server:
         since = self.moment(query.get("from"))
         if since is None:
             since = (self.now if to is None else to) - 90 * 86400
-        nudge = 1e-7 if self.inclusive else -1e-7
+        nudge = 4e-7 if self.inclusive else -4e-7  # less than a microsecond, and more than a float of today rounds
         low = bisect_left(self.rows, (since - nudge, -1))
         high = len(self.rows) if to is None else bisect_left(self.rows, (to + nudge, -1))
         return low, max(low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -164,6 +165,25 @@ async def test_a_filter_goes_with_every_request(edition: str) -> None:
         rows = await walked(server, edition, status="success", look_ahead=4)
         assert rows == [row for row in (await server.account())["ids"] if int(row[5:]) % 3]
         assert all('"status": "success"' in line for line in (await server.account())["log"])
+
+
+@both_ways
+@ahead_or_not
+async def test_no_request_goes_beyond_the_times_asked_for(edition: str, look_ahead: int) -> None:
+    """`until` and `since` bound every block and span, also where a seam asks for a second more."""
+    async with running(rows=3000, cursor_life=2) as server:
+        async with client_of(server, edition) as client:
+            rows = await client.executions.list(max_rows=2900).collect()
+            until, since = rows[0].created_at, rows[2800].created_at
+            assert until is not None
+            assert since is not None
+            await server.reset()
+            found = await client.executions.list(since=since, until=until, look_ahead=look_ahead).collect()
+        assert [row.id for row in found] == [row.id for row in rows[:2801]]
+        asked = [json.loads(line[3:]) for line in (await server.account())["log"]]
+        assert len(asked) >= 28
+        assert all(datetime.fromisoformat(query["to"]) <= until for query in asked)
+        assert all(datetime.fromisoformat(query["from"]) >= since for query in asked)
 
 
 @both_ways
