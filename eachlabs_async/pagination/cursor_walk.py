@@ -49,7 +49,7 @@ class CursorAsk:
     size: int
 
     @property
-    def attempted(self) -> str:
+    def in_words(self) -> str:
         """The request in words, for errors."""
         return f"page {self.page + 1} of the chain up to {self.until or 'now'}"
 
@@ -213,7 +213,7 @@ class CursorWalk:
         if not chain.more:
             return
         if chain.cursor is not None and chain.used.holds(chain.cursor):
-            chain.broken = f"the service gave a cursor for the second time after {ask.attempted}: a loop without end"
+            chain.broken = f"the service gave a cursor for the second time after {ask.in_words}: a loop without end"
             return
         if chain.cursor is not None:
             chain.used.add([chain.cursor])
@@ -304,7 +304,7 @@ class CursorWalk:
                 self._read_whole()
             elif chain.cursor is None and not self.begin_anew():
                 raise PaginationError(
-                    f"the service says that there are more rows and gives no cursor to ask for them ({ask.attempted})"
+                    f"the service says that there are more rows and gives no cursor to ask for them ({ask.in_words})"
                 )
         ended = not chain.broken and all(self._is_done(each) for each in self._line)
         return Taken(taken, ended)
@@ -321,7 +321,7 @@ class CursorWalk:
             count = max(self._repeated, self._empty)
             raise PaginationError(
                 f"{count} pages in a row brought no new row, although the service says that there are more: the "
-                f"listing cannot be walked ({ask.attempted})"
+                f"listing cannot be walked ({ask.in_words})"
             )
 
     @staticmethod
