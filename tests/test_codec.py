@@ -18,7 +18,7 @@ from eachlabs_async import records
 from eachlabs_async.codec import fast as _fast_reader
 from eachlabs_async.codec import strict as _codec
 from eachlabs_async.codec.strict import decode, decode_each, decode_json, decode_strict, encode_json, to_dict
-from eachlabs_async.codec.times import places
+from eachlabs_async.codec.times import TimeFields
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
@@ -341,7 +341,7 @@ def test_a_type_without_a_rule_is_refused_at_once() -> None:
     """A record with a type that nobody showed to be read alike fails at its first use."""
     for kind in (bytes, int | str, set[str], dict[int, str]):
         with pytest.raises(TypeError, match="no rule"):
-            list(places(kind))
+            TimeFields(kind)
 
 
 def test_a_kind_without_times_is_read_too() -> None:

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async import records
-from eachlabs_async.codec.times import UNSET, settled, written_alike
+from eachlabs_async.codec.times import UNSET, are_whole_seconds, normalised
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
 ANSWERS = {endpoint.answer for endpoint in ENDPOINTS if endpoint.answer is not None}
@@ -237,6 +237,6 @@ def test_the_look_at_written_times_sees_what_a_look_at_each_would(some: list[dat
     plain = all(time.tzinfo is UTC and time != UNSET for time in there)
     whole = not any(time.microsecond for time in there)
     encode = importlib.import_module("msgspec").json.encode
-    assert written_alike(some, encode) is (whole if plain else None)
+    assert are_whole_seconds(some, encode) is (whole if plain else None)
     wanted = [time and (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC) for time in some]
-    assert settled(some, encode) == [None if time == UNSET else time for time in wanted]
+    assert normalised(some, encode) == [None if time == UNSET else time for time in wanted]
