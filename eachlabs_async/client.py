@@ -91,7 +91,7 @@ class EachLabs:
             default_hosts() if hosts is None else hosts,
             api_key=key,
             runs_api_key=runs_key,
-            given=session,
+            external=session,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
         )
         self._open(shared, _checked("retry", retry, RetryPolicy), _checked("timeouts", timeouts, Timeouts), True)
@@ -160,7 +160,7 @@ class EachLabs:
         body = None if json is None else encoded("json", json)
         where = self._session.service(service)
         call = Call(where, method, where.url(below, found), body=body, creating=not _REPEATABLE[method])
-        call.asked = int(call.creating)  # perhaps an execution
+        call.execution_count = int(call.creating)  # perhaps an execution
         return await self._transport.get_json(call)
 
     async def close(self) -> None:

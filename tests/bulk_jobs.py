@@ -105,12 +105,12 @@ def labs(emulator: Emulator, **options: Any) -> EachLabs:
 
 
 def assert_idle(client: EachLabs) -> None:
-    """No place in the semaphore is held, nobody waits for one or for a pause, and no deadline runs."""
-    session, watch = client._session, client._transport._watch
+    """No slot of the semaphore is taken, no call waits for one or for a pause, and no deadline is active."""
+    session, timer = client._session, client._transport._deadline_timer
     assert session.semaphore.available == session.semaphore.size
     assert not session.semaphore._background
     assert not session.semaphore._foreground
-    assert not watch._running
+    assert not timer._active
     assert session.pause("workflows").waiting == session.pause("flows").waiting == 0
 
 

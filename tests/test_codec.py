@@ -15,9 +15,8 @@ import pytest
 from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
 from eachlabs_async import records
-from eachlabs_async.codec import fast as _fast_reader
-from eachlabs_async.codec import strict as _codec
-from eachlabs_async.codec.strict import decode, decode_each, decode_json, decode_strict, encode_json, to_dict
+from eachlabs_async.codec import fast, strict
+from eachlabs_async.codec.strict import decode, decode_json, decode_rows, decode_strict, encode_json, to_dict
 from eachlabs_async.codec.times import TimeFields
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
@@ -252,7 +251,7 @@ def test_what_is_odd_but_readable_is_read() -> None:
 
 
 def each(body: str) -> list[tuple[str | None, Any]]:
-    return decode_each(
+    return decode_rows(
         body.encode(),
         records.FlowExecutionBatch,
         rows="executions",
@@ -348,7 +347,7 @@ def test_a_kind_without_times_is_read_too() -> None:
     """A record that holds no time needs no second look, and is read by the fast reader where there is one."""
     kind: Any = list[records.FlowParameter]
     body = b'[{"name":"a","value":"2026-01-01T00:00:00.1234567Z"}]'
-    assert assert_alike(body, kind) is (_fast_reader._msgspec is not None)
+    assert assert_alike(body, kind) is (fast._msgspec is not None)
     assert decode(body, kind)[0].value == "2026-01-01T00:00:00.1234567Z"
     with pytest.raises(ResponseDecodeError, match="UTF-8"):
         decode(b'[{"name":"a","new":"\xff"}]', kind)
@@ -357,7 +356,7 @@ def test_a_kind_without_times_is_read_too() -> None:
 def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where msgspec cannot be imported it gives None, and the record comes from cattrs all the same."""
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    spec = importlib.util.spec_from_file_location("eachlabs_async.codec._fast_reader_alone", _fast_reader.__file__)
+    spec = importlib.util.spec_from_file_location("eachlabs_async.codec.fast_without_msgspec", fast.__file__)
     assert spec is not None
     assert spec.loader is not None
     alone = importlib.util.module_from_spec(spec)
@@ -365,7 +364,7 @@ def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch
     body = execution(created_at='"2026-01-01T00:00:00Z"', run_time="1")
     assert alone._msgspec is None
     assert alone.fast_reader(records.Execution)(body) is None
-    monkeypatch.setattr(_codec, "fast_reader", alone.fast_reader)
+    monkeypatch.setattr(strict, "fast_reader", alone.fast_reader)
     assert decode(body, records.Execution) == decode_strict(body, records.Execution)
 
 
@@ -393,7 +392,7 @@ for thread in threads: thread.join()
 
 def test_all_this_holds_without_msgspec() -> None:
     """Where msgspec cannot be imported, everything above that does not compare the two passes as well."""
-    if _fast_reader._msgspec is None:
+    if fast._msgspec is None:
         pytest.skip("this is the run without it")
     run = "import sys; sys.modules['msgspec'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     files = [str(Path(__file__).with_name(name)) for name in ("test_codec.py", "test_codec_times.py")]

@@ -32,7 +32,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments claims endpoints gone keys ours page_shape requests retry targets wire",
+    "transport": "arguments claims deletion_hints endpoints keys ours page_shape requests retry storage_url wire",
     "pagination": "bookmark checkpoint cursor_walk frontier pages rules walk",
     "bulk": "outcomes",
     "jobs": "account_limit money polling",
@@ -43,7 +43,7 @@ ONLY = {
     "aiohttp": {
         "transport.adapter",
         "transport.session",
-        "transport.transfers",
+        "transport.storage_requests",
         "transport.transport",
         "client",
         "webhooks",

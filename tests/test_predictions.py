@@ -55,7 +55,7 @@ async def test_a_creation_names_a_version_where_its_edition_wants_one() -> None:
         (None, {}, TypeError, "model must be a str, not NoneType"),
         (1, {}, TypeError, "model must be a str, not int"),
         ("m", [], TypeError, "input must be a mapping"),
-        ("m", {"a": {1}}, TypeError, "input must be what JSON can carry"),
+        ("m", {"a": {1}}, TypeError, "input must be a value that JSON can represent"),
     ],
 )
 async def test_what_the_service_would_refuse_is_refused_at_the_call(

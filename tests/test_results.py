@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from eachlabs_async import records
-from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec import fast
 from eachlabs_async.codec.strict import decode, decode_strict, to_dict
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records._results import result_urls
@@ -163,8 +163,8 @@ def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
     """`service_urls` is the wire's `urls`: both readers read it, the fast way is taken, and it goes back as it came."""
     body = json.dumps(BODY).encode()
     found = [decode(body, records.Prediction), decode_strict(body, records.Prediction)]
-    if _fast_reader._msgspec is not None:
-        found.append(_fast_reader.fast_reader(records.Prediction)(body))
+    if fast._msgspec is not None:
+        found.append(fast.fast_reader(records.Prediction)(body))
     for prediction in found:
         assert prediction is not None
         assert prediction.urls == (A,)
@@ -190,4 +190,4 @@ def test_a_renamed_field_below_another_record_is_read_as_well() -> None:
     body = json.dumps([BODY, BODY]).encode()
     first, second = decode(body, list[records.Prediction])
     assert first == second == decode(json.dumps(BODY).encode(), records.Prediction)
-    assert _fast_reader.fast_reader(list[records.Prediction])(body) is None
+    assert fast.fast_reader(list[records.Prediction])(body) is None

@@ -80,7 +80,7 @@ class TestSegment:
             ("", ValueError, "run_id must not be empty"),
             (".", ValueError, "run_id must not be '.'"),
             ("..", ValueError, "run_id must not be '..'"),
-            ("a\ud800b", ValueError, "run_id must be text that UTF-8 can carry"),
+            ("a\ud800b", ValueError, "run_id must be text that UTF-8 can encode"),
             (None, TypeError, "run_id must be a str, not NoneType"),
             (7, TypeError, "run_id must be a str, not int"),
             (b"x", TypeError, "run_id must be a str, not bytes"),

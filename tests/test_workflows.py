@@ -126,8 +126,8 @@ async def test_a_version_is_put_as_its_edition_wants() -> None:
     [
         ({"inputs": [1]}, TypeError, "inputs must be a mapping, not list"),
         ({"inputs": {1: 2}}, TypeError, "inputs must have str keys, not int"),
-        ({"inputs": {"a": object()}}, TypeError, "inputs must be what JSON can carry"),
-        ({"inputs": {"a": float("nan")}}, ValueError, "inputs must be what JSON can carry"),
+        ({"inputs": {"a": object()}}, TypeError, "inputs must be a value that JSON can represent"),
+        ({"inputs": {"a": float("nan")}}, ValueError, "inputs must be a value that JSON can represent"),
         ({"webhook_url": "ftp://x"}, ValueError, "webhook_url must be an absolute"),
         ({"webhook_url": "https://[x"}, ValueError, "webhook_url must be an absolute"),
         ({"webhook_secret": "s"}, ValueError, "webhook_secret is part of the unified edition only"),

@@ -30,7 +30,6 @@ from .times import (
     UNSET_DATE,
     UNSET_JSON,
     TimeFields,
-    Times,
     are_whole_seconds,
     normalised,
     whole_second_check,
@@ -135,7 +134,7 @@ def _decoder(kind: Any) -> Callable[[bytes], Any]:
     if not names:
         return cast("Callable[[bytes], Any]", _msgspec.json.Decoder(kind).decode)
     hints = get_type_hints(kind)
-    own_names = [field.name for field in attrs.fields(kind)]
+    own_names: list[str] = [field.name for field in attrs.fields(kind)]
     on_the_wire = [names.get(name, name) for name in own_names]
     body: dict[str, Any] = {
         name: attrs.field(default=field.default) for name, field in zip(on_the_wire, attrs.fields(kind), strict=True)
@@ -175,4 +174,3 @@ def _prepare_for_absence(kind: Any) -> None:
 
     if setters:
         type.__setattr__(kind, "__attrs_pre_init__", set_to_none)
-

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
 from types import UnionType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -63,6 +63,12 @@ def _column(name: str) -> Column:
     return _COLUMNS.get(name) or (lambda records: list(map(get_time, records)))
 
 
+def _values_getter(names: list[str]) -> Callable[[Any], Iterable[Any]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: [getattr(record, name) for name in names]
+
+
 class TimeFields:
     """The time fields in values of one type: those of the records in it, and of the records in these.
 
@@ -78,20 +84,21 @@ class TimeFields:
             containers.append(origin)
             kind = get_args(inner)[-1]
             inner = _optional(kind)
-        if not attrs.has(inner) and inner not in (str, int, float, bool, Any):
+        is_record = attrs.has(inner)
+        if not is_record and inner not in (str, int, float, bool, Any):
             raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
         self._containers = containers
         self._is_optional = inner is not kind
         self._columns: list[Column] = []
         self._setters: list[Callable[[Any, datetime | None], None]] = []
         self._nested: list[tuple[Callable[[Any], Any], TimeFields]] = []
-        for name, hint in get_type_hints(inner).items() if attrs.has(inner) else ():
+        for name, hint in get_type_hints(inner).items() if is_record else ():
             if _optional(hint) is datetime:
                 self._columns.append(_column(name))
                 self._setters.append(getattr(inner, name).__set__)
             elif nested := TimeFields(hint):
                 self._nested.append((attrgetter(name), nested))
-        self.in_lists = bool(self) and (list in containers or any(nested.in_lists for _, nested in self._nested))
+        self.in_lists: bool = bool(self) and (list in containers or any(nested.in_lists for _, nested in self._nested))
         """Whether some of them are in a list, which may hold many records."""
 
     def __bool__(self) -> bool:
@@ -99,15 +106,16 @@ class TimeFields:
 
     def _records(self, values: Iterable[Any]) -> list[Any]:
         """Return the records in `values`, without those that are None."""
+        found: Any = values
         for container in self._containers:
-            present = list(filter(None, values))
+            present: list[Any] = list(filter(None, found))
             if container is dict:
-                values = chain.from_iterable(map(dict.values, present))
+                found = chain.from_iterable(map(cast(Any, dict).values, present))
             else:  # The rows of a page are a single list, which need not be copied.
-                values = present[0] if len(present) == 1 else chain.from_iterable(present)
+                found = present[0] if len(present) == 1 else chain.from_iterable(present)
         if self._is_optional:
-            values = filter(None, values)
-        return values if isinstance(values, list) else list(values)
+            found = filter(None, found)
+        return cast(Any, found) if type(found) is list else list(found)
 
     def gather(self, values: Iterable[Any]) -> Times:
         """Return all times in `values`, which are of this type."""
@@ -165,7 +173,7 @@ def whole_second_check(kind: Any) -> Callable[[Any], bool] | None:
             nested.append((attrgetter(name), check_value))
     if not names and not nested:
         return None
-    get_times = attrgetter(*names) if len(names) > 1 else lambda record: tuple(getattr(record, name) for name in names)
+    get_times = _values_getter(names)
 
     def check(record: Any) -> bool:
         for time in get_times(record):

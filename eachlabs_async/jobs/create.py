@@ -31,7 +31,7 @@ from ..transport.endpoints import (
     LIST_WORKFLOW_EXECUTIONS,
     Endpoint,
 )
-from ..transport.requests import Prepared
+from ..transport.requests import PreparedRequest
 from ..transport.transport import Transport
 from ..transport.wire import http_date
 
@@ -94,7 +94,7 @@ class LookupScope:
     async def _executions(self, span: TimeSpan, workflow_id: str, is_claimed: Callable[[str], bool]) -> list[Candidate]:
         edition = self.transport.session.hosts.edition
         path = LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id)
-        clock = self.transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen=False)
+        clock = self.transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen_by_caller=False)
         await self.transport.send(clock)
         since, until = _by_their_clock(span, http_date(clock.headers.get("Date")))
         pager: Pager[WorkflowExecutionSummary] = Pager(
@@ -136,7 +136,7 @@ class LookupScope:
         self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]
     ) -> dict[str, Candidate]:
         """Read executions in full, those that were not read before; one that is not there yet is left out."""
-        query = endpoint.soon(self.transport.session.hosts.edition)
+        query = endpoint.shortest_poll_query(self.transport.session.hosts.edition)
         missing = [identity for identity in ids if identity not in self._read]
         read = one_each(self.transport, endpoint, argument, kind, query)
         fetch = BulkFetch(read, missing, concurrency=8, ordered=False)
@@ -201,7 +201,7 @@ def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 async def create(
-    prepared: Prepared,
+    prepared: PreparedRequest,
     kind: type[T],
     where: LookupScope,
     *,
@@ -218,12 +218,12 @@ async def create(
     transport = where.transport
     claims = transport.session.claims
     call = transport.call(prepared.endpoint, prepared.path, body=prepared.body)
-    call.asked = len(prepared.inputs)
+    call.execution_count = len(prepared.inputs)
     since = datetime.now(UTC)
     what = encode_json([where.arguments, prepared.inputs])
     with claims.under_way(what):
         try:
-            answer = await transport.read(call, await transport.send(call), kind)
+            answer = await transport.decode(call, await transport.send(call), kind)
             transport.session.created(ids(answer))
             return answer
         except OutcomeUnknownError as exc:
@@ -241,7 +241,7 @@ async def create(
 
 
 async def _reconciled(
-    prepared: Prepared,
+    prepared: PreparedRequest,
     what: bytes,
     where: LookupScope,
     span: TimeSpan,

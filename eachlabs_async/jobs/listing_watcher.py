@@ -77,7 +77,7 @@ class ListingWatcher:
     async def _is_settled(self, identity: str, fresh: bool) -> bool:
         edition = self._transport.session.hosts.edition
         path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=identity)
-        query = GET_WORKFLOW_EXECUTION.soon(edition)
+        query = GET_WORKFLOW_EXECUTION.shortest_poll_query(edition)
         call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query, background=True)
         try:
             return (await self._transport.get(call, WorkflowExecution)).is_finished

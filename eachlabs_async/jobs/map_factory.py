@@ -21,6 +21,7 @@ from ..records import (
 from ..transport import requests as _requests
 from ..transport.arguments import checked_count
 from ..transport.call import Call
+from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import (
     CANCEL_PREDICTION,
     GET_PREDICTION,
@@ -28,7 +29,6 @@ from ..transport.endpoints import (
     LIST_WORKFLOW_EXECUTIONS,
     Endpoint,
 )
-from ..transport.gone import WAS_THERE, told
 from ..transport.transport import Transport
 from ..transport.wire import segment
 from .account_limit import AccountLimit
@@ -73,16 +73,16 @@ def map_workflow(
     async def trigger(chunk: list[Any]) -> BulkTriggered:
         prepared = _requests.bulk_trigger(edition, workflow_id, version_id, chunk, webhook_url, webhook_secret)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
-        call.asked = len(chunk)
+        call.execution_count = len(chunk)
         answer = await creating.get(call, BulkTriggered)
         transport.session.created(entry.execution_id for entry in answer.executions if entry.execution_id)
         if (refusal := refused_whole(answer)) is not None:
-            transport.session.hold(call, refusal, transport.retry)
+            transport.session.share_pause(call, refusal, transport.retry)
             raise transport.session.with_call_details(call, refusal)
         return answer
 
     async def get(identity: str) -> WorkflowExecution:
-        with told(WAS_THERE):
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return await transport.get(
                 _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
             )
@@ -116,13 +116,13 @@ def map_model(
     async def create(given: Any) -> CreatedPrediction:
         prepared = _requests.prediction(edition, model, given, version, webhook_url, webhook_secret, fallback_selector)
         call = creating.call(prepared.endpoint, prepared.path, body=prepared.body)
-        call.asked = 1
+        call.execution_count = 1
         answer = await creating.get(call, CreatedPrediction)
         transport.session.created([answer.id])
         return answer
 
     async def get(identity: str) -> Prediction:
-        with told(WAS_THERE):
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return await transport.get(_one(transport, GET_PREDICTION, prediction_id=identity), Prediction)
 
     async def cancel(identity: str) -> CancelledPrediction:
@@ -150,7 +150,7 @@ def wait_for_many(
     segment("workflow_id", workflow_id)
 
     async def get(identity: str) -> WorkflowExecution:
-        with told(WAS_THERE):
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return await transport.get(
                 _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
             )
@@ -223,4 +223,6 @@ def _listing_watcher(transport: Transport, workflow_id: str) -> ListingWatcher:
 
 def _one(transport: Transport, endpoint: Endpoint, **arguments: str) -> Call:
     edition = transport.session.hosts.edition
-    return transport.call(endpoint, endpoint.expand(edition, **arguments), endpoint.soon(edition), background=True)
+    return transport.call(
+        endpoint, endpoint.expand(edition, **arguments), endpoint.shortest_poll_query(edition), background=True
+    )

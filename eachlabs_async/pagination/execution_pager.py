@@ -379,7 +379,9 @@ class ExecutionPager(Pager[Execution]):
         endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
         # That v1 is deprecated is worth a warning only to who chose it.
         chosen = self._transport.session.hosts.executions_by != "auto"
-        call = self._transport.call(endpoint, self._path, text, background=self._look_ahead > 0, chosen=chosen)
+        call = self._transport.call(
+            endpoint, self._path, text, background=self._look_ahead > 0, chosen_by_caller=chosen
+        )
         if not self._bottom_known:
             self._call_that_dates = call
         return call
@@ -390,7 +392,7 @@ class ExecutionPager(Pager[Execution]):
         self.stats.requests += 1
         call = self._call(request)
         body = Body(await self._transport.send(call))
-        page = await self._transport.read(call, body, ExecutionCursorPage)
+        page = await self._transport.decode(call, body, ExecutionCursorPage)
         rows = page.executions or []
         ids = [row.id for row in rows]
         return PageResponse(

@@ -49,7 +49,7 @@ async def first_rows(transport: Transport, filters: Mapping[str, object], *, lim
 
 async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS.expand(transport.session.hosts.edition)
-    call = transport.call(LIST_EXECUTIONS, path, query({**params, "offset": 0}), chosen=False)
+    call = transport.call(LIST_EXECUTIONS, path, query({**params, "offset": 0}), chosen_by_caller=False)
     answer = await transport.get(call, ExecutionList)
     rows = answer.executions or []
     total = answer.total_count if answer.total_capped is False else None
@@ -59,6 +59,6 @@ async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstR
 
 async def _uncounted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS_BY_CURSOR.expand(transport.session.hosts.edition)
-    call = transport.call(LIST_EXECUTIONS_BY_CURSOR, path, query(params), chosen=False)
+    call = transport.call(LIST_EXECUTIONS_BY_CURSOR, path, query(params), chosen_by_caller=False)
     answer = await transport.get(call, ExecutionCursorPage)
     return FirstRows(answer.executions or [], bool(answer.has_more), None, False, http_date(call.headers.get("Date")))

@@ -9,12 +9,11 @@ from typing import Final, Literal
 from attrs import evolve
 
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
-from ..transport import downloads as _downloads
-from ..transport import requests as _requests
-from ..transport import uploads as _uploads
+from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import DELETE_FILE, PRESIGN_UPLOAD
 from ..transport.keys import Key
+from ..transport.requests import encoded
 from ..transport.transport import Transport
 
 FileType = Literal["image", "video", "audio", "other"]
@@ -48,9 +47,9 @@ class Files:
         if expires_in_seconds is not None:
             checked_count("expires_in_seconds", expires_in_seconds, least=60, most=31_536_000)
         fields = {"content_type": content_type, "file_type": file_type, "expires_in_seconds": expires_in_seconds}
-        call = self._transport.call(PRESIGN_UPLOAD, path, body=_requests.encoded("content_type", fields))
-        place = await self._transport.get(call, PresignedUpload)
-        return evolve(place, presigned_url=Key(place.presigned_url))
+        call = self._transport.call(PRESIGN_UPLOAD, path, body=encoded("content_type", fields))
+        presigned = await self._transport.get(call, PresignedUpload)
+        return evolve(presigned, presigned_url=Key(presigned.presigned_url))
 
     async def upload(
         self,
@@ -78,14 +77,14 @@ class Files:
         Raises `ValueError` or `TypeError` before anything is sent for what the service would refuse, `OSError` for a
         file that cannot be read, and the errors of a call.
         """
-        opened = await _uploads.opened(source, size)
+        opened = await uploads.opened(source, size)
         try:
             guessed = content_type if content_type is not None else opened.content_type
 
             async def presign() -> PresignedUpload:
                 return await self.presign(guessed, file_type, expires_in_seconds=expires_in_seconds)
 
-            return await _uploads.Upload(self._transport, opened, guessed, presign, on_progress).run()
+            return await uploads.Upload(self._transport, opened, guessed, presign, on_progress).run()
         finally:
             opened.close()
 
@@ -94,7 +93,7 @@ class Files:
         url: str,
         path: str | PathLike[str],
         *,
-        max_bytes: int = _downloads.MAX_BYTES,
+        max_bytes: int = downloads.MAX_BYTES,
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> DownloadedFile:
         """Download a result, or any file at an http(s) URL, to `path`; give where it lies, its size and its type.
@@ -122,7 +121,7 @@ class Files:
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, not {type(url).__name__}")
         url = where = Key(url)  # It may be a secret, and a traceback shows the locals of this frame.
-        return await _downloads.Download(self._transport, where, path, max_bytes, on_progress).run()
+        return await downloads.Download(self._transport, where, path, max_bytes, on_progress).run()
 
     async def delete(self, file_id: str) -> None:
         """Delete an uploaded file (`DELETE /files/{id}`); one that is gone already is no error."""

@@ -18,8 +18,8 @@ from ..codec.strict import decode_fast, encode_json
 from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
 from ..records import FlowExecution, FlowExecutionBatch
 from ..transport.call import Call
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, add_hint, hint_on_not_found
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
-from ..transport.gone import NOBODY_KNOWS, tell, told
 from ..transport.transport import Transport
 
 HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
@@ -44,7 +44,7 @@ class FlowExecutions:
         """
         edition = self._transport.session.hosts.edition
         path = GET_FLOW_EXECUTION.expand(edition, workflow_id=workflow_id, execution_id=execution_id)
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._transport.get(self._transport.call(GET_FLOW_EXECUTION, path), FlowExecution)
 
     def get_many(
@@ -90,8 +90,8 @@ def _in_chunks(transport: Transport, path: str) -> Callable[[list[PendingId[Flow
             elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
                 rows = [(row.execution_id, row) for row in answer.executions or ()]
             else:
-                async with transport.session.slowly:
-                    rows = await asyncio.to_thread(_rows, transport, call, body, slow=True)
+                async with transport.session.strict_decode_lock:
+                    rows = await asyncio.to_thread(_rows, transport, call, body, strict=True)
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -111,10 +111,16 @@ def _in_chunks(transport: Transport, path: str) -> Callable[[list[PendingId[Flow
 
 
 def _rows(
-    transport: Transport, call: Call, body: bytes, *, slow: bool = False
+    transport: Transport, call: Call, body: bytes, *, strict: bool = False
 ) -> list[tuple[str | None, FlowExecution | ResponseDecodeError]]:
-    return transport.decoded_each(
-        call, body, FlowExecutionBatch, rows="executions", row_kind=FlowExecution, identity="execution_id", slow=slow
+    return transport.decode_rows(
+        call,
+        body,
+        FlowExecutionBatch,
+        rows="executions",
+        row_kind=FlowExecution,
+        identity="execution_id",
+        strict=strict,
     )
 
 
@@ -135,5 +141,5 @@ def _hand_out(
             outcome.value = row
         else:
             missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
-            tell(missing, NOBODY_KNOWS)
+            add_hint(missing, HINT_FOR_ANY_ID)
             outcome.error = row or transport.session.with_call_details(call, missing)

@@ -20,8 +20,8 @@ from ..jobs.polling import Poll
 from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
 from ..transport import requests as _requests
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
-from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
 from ..transport.transport import Transport
 
 
@@ -95,7 +95,7 @@ class Predictions:
 
     async def get(self, prediction_id: str) -> Prediction:
         """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an id that is unknown or was deleted."""
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._read(prediction_id)
 
     async def _read(self, prediction_id: str) -> Prediction:
@@ -116,7 +116,7 @@ class Predictions:
     ) -> BulkFetch[Prediction]:
         """Get many predictions, an outcome per id; arguments and errors are those of `workflow_executions.get_many`."""
         return BulkFetch(
-            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction, hint=NOBODY_KNOWS),
+            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction, hint=HINT_FOR_ANY_ID),
             ids,
             concurrency=concurrency,
             ordered=ordered,
@@ -159,7 +159,7 @@ class Predictions:
         identity = identity_of("prediction", prediction, "id")
 
         async def ask(pause_s: float, left_s: float) -> Prediction:
-            with told(WAS_THERE):
+            with hint_on_not_found(HINT_FOR_KNOWN_ID):
                 return await self._read(identity)
 
         return await until_ended(

@@ -17,8 +17,8 @@ from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..pagination.pager import Pager, WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 from ..transport.arguments import checked_count
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
-from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
 from ..transport.transport import Transport
 
 
@@ -52,7 +52,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
             known=known,
             on_progress=on_progress,
             close=ids.aclose,
-            hint=WAS_THERE,
+            hint=HINT_FOR_KNOWN_ID,
         )
 
     async def _ids(self) -> AsyncGenerator[str, None]:
@@ -107,7 +107,7 @@ class WorkflowExecutions:
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._read(execution_id, wait_s)
 
     async def _read(self, execution_id: str, wait_s: int | None) -> WorkflowExecution:
@@ -149,7 +149,7 @@ class WorkflowExecutions:
 
         async def ask(pause_s: float, left_s: float) -> WorkflowExecution:
             wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
-            with told(WAS_THERE):
+            with hint_on_not_found(HINT_FOR_KNOWN_ID):
                 return await self._read(identity, wait_s)
 
         return await until_ended(
@@ -211,7 +211,7 @@ class WorkflowExecutions:
             known=known,
             on_progress=on_progress,
             close=None,
-            hint=NOBODY_KNOWS,
+            hint=HINT_FOR_ANY_ID,
         )
 
     def _fetch_many(
@@ -227,7 +227,7 @@ class WorkflowExecutions:
         hint: str,
     ) -> BulkFetch[WorkflowExecution]:
         """Do as `get_many` does, and call `close` when the fetch ends; `hint` is what a 404 may mean."""
-        query = GET_WORKFLOW_EXECUTION.soon(self._transport.session.hosts.edition)
+        query = GET_WORKFLOW_EXECUTION.shortest_poll_query(self._transport.session.hosts.edition)
         return BulkFetch(
             one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query, hint=hint),
             ids,

@@ -266,7 +266,7 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
         return [answer.execution_id]
     if answer.state is State.FAILED:
         return []
-    raise ResponseDecodeError("cannot read the answer at $.execution_id: is missing", path="$.execution_id")
+    raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
 
 
 def _one_execution(seen: list[Candidate]) -> BulkTriggeredExecution | None:

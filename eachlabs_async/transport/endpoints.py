@@ -1,7 +1,7 @@
-"""Owns every endpoint as a row of data; refuses to act: nothing here sends, decodes or pages.
+"""Describe every endpoint of the API as data.
 
-A new endpoint starts here: a row, then its record, its method, its route in the emulator and its sample. A test
-fails while one of them is missing.
+A new endpoint starts here, followed by its record, its method, its handler in the emulator and its sample. A test fails
+while one of them is missing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from .page_shape import PageShape
 from .wire import segment
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-KeyPlace = Literal["header", "body", "none"]
+KeyLocation = Literal["header", "body", "none"]
 
 
 @frozen(kw_only=True)
 class Endpoint:
-    """One call of the API.
+    """One endpoint of the API.
 
-    `compat` and `unified` are the path template of each edition, None where it lacks the call. `answer` is the record
-    that a success decodes into, None where it has no body. `repeatable` is True where sending twice does no harm, so
-    that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
-    the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
-    query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
-    `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`, and 2 means the
-    `/v2` beside it. `serves` names the public method that makes the call, where that has another name.
+    `compat` and `unified` are the path templates of the two editions, None if the edition lacks the endpoint. `answer`
+    is the record that a successful response decodes into, None if it has no body. `repeatable` is True if sending a
+    request twice does no harm, so that a failed attempt may be repeated. `key` is where the service's key is sent: in
+    its header, as `api_key` in the JSON body instead, or nowhere, so that a client without a key can call the endpoint.
+    `shortest_poll` is the query with which the compat edition holds back its response for an unfinished execution for
+    the shortest time. `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`,
+    and 2 stands for the `/v2` next to it. `serves` names the public method that calls the endpoint, if it has another
+    name.
     """
 
     name: str
@@ -41,28 +42,28 @@ class Endpoint:
     answer: Any
     repeatable: bool = True
     page: PageShape | None = field(default=None)
-    key: KeyPlace = "header"
-    least_hold: str = ""
+    key: KeyLocation = "header"
+    shortest_poll: str = ""
     version: int = 1
     serves: str = ""
 
     def path(self, edition: Edition) -> str | None:
-        """Give the path template of `edition`, None where that edition lacks the call."""
+        """Return the path template of `edition`, or None if that edition lacks the endpoint."""
         return self.compat if edition == "compat" else self.unified
 
-    def soon(self, edition: Edition) -> str:
-        """Give the query of a call that is not to be held back; empty where `edition` holds nothing."""
-        return self.least_hold if edition == "compat" else ""
+    def shortest_poll_query(self, edition: Edition) -> str:
+        """Return the query for a response that is held back as briefly as possible; empty if `edition` never does."""
+        return self.shortest_poll if edition == "compat" else ""
 
     def template(self, edition: Edition) -> str:
-        """Give the path template of `edition`; a `ConfigurationError` where that edition lacks the call."""
+        """Return the path template of `edition`. Raises `ConfigurationError` if that edition lacks the endpoint."""
         path = self.path(edition)
         if path is None:
             raise ConfigurationError(f"{self.name} is not part of the {edition} edition: choose other hosts")
         return path
 
     def expand(self, edition: Edition, **arguments: object) -> str:
-        """Give the path in `edition` with each argument as one encoded segment."""
+        """Return the path in `edition`, with each argument as one encoded segment."""
         return self.template(edition).format(**{name: segment(name, value) for name, value in arguments.items()})
 
 
@@ -108,7 +109,7 @@ GET_WORKFLOW_EXECUTION: Final = Endpoint(
     compat="/executions/{execution_id}",
     unified="/workflows/executions/{execution_id}",
     answer=records.WorkflowExecution,
-    least_hold="timeout=1",
+    shortest_poll="timeout=1",
 )
 GET_FLOW_EXECUTION: Final = Endpoint(
     name="flow_executions.get",
@@ -187,7 +188,7 @@ DELETE_RUNS: Final = Endpoint(
     compat="/runs/bulk/delete",
     unified="/runs/bulk/delete",
     answer=records.RunDeletion,
-    # What filters find may be more the second time; what only counts (`dry_run`) is sent again all the same.
+    # Filters may match more runs the second time. With `dry_run`, which only counts, the request is repeatable.
     repeatable=False,
 )
 LIST_WORKFLOWS: Final = Endpoint(
@@ -293,7 +294,7 @@ CANCEL_PREDICTION: Final = Endpoint(
     compat="/prediction/{prediction_id}/cancel",
     unified="/prediction/{prediction_id}/cancel",
     answer=records.CancelledPrediction,
-    # What is cancelled stays cancelled: asking twice changes nothing.
+    # Cancelling twice changes nothing.
     repeatable=True,
 )
 RUN_PREDICTION: Final = Endpoint(
@@ -340,7 +341,7 @@ GET_MODEL_SCHEMA: Final = Endpoint(
     method="GET",
     compat="/models/{slug}/schemas/openapi",
     unified="/models/{slug}/schemas/openapi",
-    # The document itself: a record of it would have to drop what it does not know.
+    # The document itself: a record would have to drop the fields that it does not know.
     answer=dict[str, Any],
     key="none",
 )
@@ -376,7 +377,7 @@ PRESIGN_UPLOAD: Final = Endpoint(
     compat=None,
     unified="/upload/presign",
     answer=records.PresignedUpload,
-    # It makes a place for a file, no file: one that is never used costs nothing and is nowhere listed.
+    # It creates an upload URL, not a file. An unused one costs nothing and is not listed anywhere.
     repeatable=True,
 )
 DELETE_FILE: Final = Endpoint(
@@ -389,4 +390,4 @@ DELETE_FILE: Final = Endpoint(
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for row in tuple(globals().values()) if isinstance(row, Endpoint))
-"""Every row above, in this order: none can be forgotten here."""
+"""All endpoints, in the order above."""

@@ -1,4 +1,4 @@
-"""Owns how tasks are waited for and ended together; refuses to know what they do."""
+"""Run tasks together, end them together, and end what another task awaits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do all of it at once and give the results in order; the first failure ends the rest and is raised as it is.
+    """Run coroutines concurrently and return their results in order.
 
-    (A `TaskGroup` would wrap it in a group.)
+    The first exception cancels the others and is raised as it is; a `TaskGroup` would wrap it in a group.
     """
     tasks = [asyncio.create_task(each) for each in work]
     try:
@@ -22,7 +22,7 @@ async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and see them gone, also where the caller is cancelled meanwhile (which is then raised)."""
+    """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile; that is raised then."""
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
@@ -33,51 +33,57 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
             cancelled = exc
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # Looked at, so that the loop does not report it: nobody waits for it now.
+            task.exception()  # Retrieved, so that the event loop does not report it.
     if cancelled is not None:
         raise cancelled
 
 
 def is_running(generator: AsyncGenerator[Any, None]) -> bool:
-    """Say whether some task is within `generator` at this moment, so that no other can close it."""
+    """Whether a task is executing `generator` at this moment, so that no other task can close it."""
     return bool(generator.ag_running)  # type: ignore[attr-defined]  # the abstract class lacks it
 
 
 class Interruptible:
-    """What one task awaits, so that another can end it and the first is told."""
+    """An await of one task that another task can end.
 
-    def __init__(self, told: str) -> None:
-        self._told = told
-        self._ended = False
+    The first task then raises a `RuntimeError` with the given message.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._is_ended = False
         self._caller: asyncio.Task[Any] | None = None
-        self._left: asyncio.Future[None] | None = None
+        self._caller_left: asyncio.Future[None] | None = None
 
     def check(self) -> None:
-        """Raise the RuntimeError that tells of the end, where it came."""
-        if self._ended:
-            raise RuntimeError(self._told)
+        """Raise the `RuntimeError` if the await was ended."""
+        if self._is_ended:
+            raise RuntimeError(self._message)
 
     async def result(self, work: Awaitable[T]) -> T:
-        """Wait for `work`; a RuntimeError where another task ended that. A cancellation of the caller passes."""
+        """Await `work` and return its result.
+
+        Raises `RuntimeError` if another task calls `end`. A cancellation of the caller passes through.
+        """
         caller = self._caller = cast("asyncio.Task[Any]", asyncio.current_task())
-        asked = caller.cancelling()
+        cancelling = caller.cancelling()
         try:
             return await work
         except asyncio.CancelledError:
-            if self._left is None or caller.cancelling() > asked + 1:
+            if self._caller_left is None or caller.cancelling() > cancelling + 1:
                 raise
-            raise RuntimeError(self._told) from None
+            raise RuntimeError(self._message) from None
         finally:
             self._caller = None
-            if self._left is not None:
+            if self._caller_left is not None:
                 caller.uncancel()
-                self._left.set_result(None)
+                self._caller_left.set_result(None)
 
     async def end(self) -> None:
-        """End what is awaited, and whatever would be; it is gone when this returns."""
-        self._ended = True
-        if self._caller is not None and self._left is None:
-            self._left = asyncio.get_running_loop().create_future()
+        """End the present await, if there is one, and every later one. It has ended when this returns."""
+        self._is_ended = True
+        if self._caller is not None and self._caller_left is None:
+            self._caller_left = asyncio.get_running_loop().create_future()
             self._caller.cancel()
-        if self._left is not None:
-            await asyncio.wait([self._left])
+        if self._caller_left is not None:
+            await asyncio.wait([self._caller_left])
