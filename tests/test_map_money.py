@@ -155,7 +155,7 @@ class TestABalanceThatWhatRunsReserves:
                 at = sent(emulator)
                 assert at[1] - at[0] >= 0.2 - 0.002
                 assert at[2] - at[1] >= 0.2 * 4 / 3 - 0.002
-                assert "which alone ends" in caplog.text
+                assert "pausing all creating" in caplog.text
 
     @both_kinds
     async def test_nothing_that_was_refused_is_marked_as_sent(self, kind: str, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ class TestABlock:
             assert len(result.values) == 40
             assert set(times(emulator).values()) == {1}
             refused = emulator.answers[429]
-            told = [one for one in caplog.records if "which alone ends" in one.getMessage()]
+            told = [one for one in caplog.records if "pausing all creating" in one.getMessage()]
             assert 0 < len(told) <= refused <= len(told) * run._run_state.work.senders
             assert run.stats.refusals == refused
             assert run._run_state.limit.running == 0
