@@ -1,8 +1,8 @@
-"""Owns the emulator's command line: start, say where and with which keys, run until told to stop.
-
-It refuses to know rows or faults beyond their arguments.
+"""The emulator's command line.
 
     python -m eachlabs_async.emulator --port 8123 --executions 5000 --latency-ms 20 --faults 0.05
+
+It starts an emulator, prints its URLs and keys, and runs until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the emulator until SIGINT or SIGTERM; 0 then, 1 where it cannot listen, 2 for a wrong argument."""
+    """Run the emulator until SIGINT or SIGTERM. Return 0 after that, 1 if it cannot listen, 2 for a wrong argument."""
     arguments = _parser().parse_args(argv)
     try:
         asyncio.run(_run(arguments))
