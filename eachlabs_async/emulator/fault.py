@@ -164,7 +164,7 @@ class Fault:
 
     @classmethod
     def clamped_limit(cls, largest: int, *, stated: bool = True) -> Fault:
-        """Send pages of at most `largest` rows. The response states this limit, or the requested one if not `stated`."""
+        """Send pages of at most `largest` rows. Responses state this limit; with `stated=False`, the requested one."""
         return cls(kind="clamped_limit", breaks=False, clamp=Clamp(largest, stated))
 
     @classmethod
