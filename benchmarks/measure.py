@@ -32,8 +32,9 @@ Variant: TypeAlias = Callable[[], Awaitable[object]]
 
 @define
 class Row:
-    """One line of a table. `ratio` is relative to the table's base, by the time named in `by`; half of the rounds lie
-    between `low` and `high`.
+    """One line of a table.
+
+    `ratio` is relative to the table's base, by the time named in `by`; half of the rounds lie between `low` and `high`.
     """
 
     name: str

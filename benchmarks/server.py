@@ -74,9 +74,7 @@ def _page(
 
 
 def _between(query: dict[str, str], configuration: _Configuration) -> tuple[int, int]:
-    """Return the indexes of the first execution created within `from` and `to`, both inclusive, and of the one after
-    the last.
-    """
+    """Return the range of the executions created within `from` and `to`, both inclusive, as a half-open pair."""
     until = datetime.fromisoformat(query["to"]) if "to" in query else samples.NOW
     since = datetime.fromisoformat(query["from"]) if "from" in query else until - _WINDOW
     ages = range(0, configuration["rows"] * samples.SPACING_S, samples.SPACING_S)

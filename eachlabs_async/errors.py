@@ -49,7 +49,7 @@ class EachLabsError(Exception):
     - `request_id`: the id of the last request, for the vendor's support: the service's own id if its response has one,
       else the `X-Request-Id` that was sent.
     - `checkpoint`: where to resume, if a walk raised the error.
-    - `partial`: the rows so far, if `collect()` raised the error.
+    - `partial`: what was collected so far (rows, or a `BulkResult`), if a `collect()` raised the error.
     """
 
     def __init__(
@@ -156,8 +156,9 @@ class AuthenticationError(APIStatusError):
 
 
 class PaymentRequiredError(APIStatusError):
-    """402: the balance of the account is too low, or running executions reserve it. `details` says if the latter, which
-    passes.
+    """402: the balance of the account is too low, or running executions reserve it.
+
+    In the second case `details` says so, and the request can succeed once they have ended.
     """
 
 
@@ -218,9 +219,7 @@ class ResponseDecodeError(EachLabsError):
 
 
 class PaginationError(EachLabsError):
-    """A listing cannot be walked: several pages in a row bring nothing new, although the server says that there is
-    more.
-    """
+    """A listing cannot be walked: page after page brings nothing new, although the server says that more follow."""
 
 
 class DriftError(PaginationError):
@@ -228,7 +227,9 @@ class DriftError(PaginationError):
 
 
 class OutcomeUnknownError(EachLabsError):
-    """A creating request was sent without a clear response, so it may have been carried out. It is never sent again.
+    """A creating request was sent, but there was no clear response, so it may have been carried out.
+
+    The client does not send such a request again by itself.
 
     - `reason`: the error that hides the outcome.
     - `lookup`: where to look for what it may have created, as arguments of the listings: `workflow_id` or `model`, and
@@ -352,8 +353,9 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 def error_class_for(status: int) -> type[APIStatusError]:
-    """Return the class of an HTTP status: `ServerError` for any 5xx, `APIStatusError` for one without a class of its
-    own.
+    """Return the error class of an HTTP status.
+
+    It is `ServerError` for any 5xx, and `APIStatusError` for a status without a class of its own.
     """
     if 500 <= status <= 599:
         return ServerError

@@ -1,4 +1,4 @@
-"""An emulator of the services: a real HTTP server on loopback, with rows, faults and moves to order.
+"""An emulator of the services: a real HTTP server on loopback, with rows, faults and moves of your choice.
 
     async with Emulator(executions=1000, seed=1) as emulator:
         emulator.faults.add(Fault.status(503, retry_after=1), endpoint="executions.list", times=2)

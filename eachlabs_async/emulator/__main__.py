@@ -22,13 +22,13 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m eachlabs_async.emulator",
-        description="A stand-in for the Each Labs services on loopback, with seeded rows.",
+        description="An emulator of the Each Labs services on loopback, with seeded rows.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)")
     parser.add_argument("--executions", type=int, default=1000, help="rows of each kind (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default 1)")
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds before each answer (default 0)")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds before each response (default 0)")
     parser.add_argument("--faults", type=float, default=0.0, help="share 0..1 of requests that fail (default 0)")
     return parser
 
@@ -88,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(arguments))
     except OSError as error:
-        print(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}", file=sys.stderr)
+        address = f"{arguments.host}:{arguments.port}"
+        hint = "choose another --port, or 0 for a free one"
+        print(f"cannot listen on {address}: {error.strerror or error}; {hint}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"{_parser().prog}: {error}", file=sys.stderr)

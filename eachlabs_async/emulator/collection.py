@@ -106,9 +106,7 @@ class Collection:
         return [row[self._identity] for row in made]
 
     def add(self, row: Row) -> None:
-        """Add an existing row before the first one that was created at the same time or earlier; that is mostly at the
-        top.
-        """
+        """Add an existing row before the first one that was created no later, which is mostly at the top."""
         created = parsed_time(row.get("created_at"))
         at = 0
         while created is not None and at < len(self._rows):
@@ -156,8 +154,9 @@ class Collection:
         return body
 
     def select(self, key: Any = None, keep: Callable[[Row], bool] | None = None) -> list[Row]:
-        """Return the rows that `keep` accepts, newest first, cached under `key` until a row changes. All rows without
-        `keep`.
+        """Return the rows that `keep` accepts (default: all), newest first.
+
+        A selection is cached under `key` until a row changes.
         """
         if keep is None:
             return self._rows

@@ -46,7 +46,7 @@ def _has_key_in_body(endpoint: Endpoint | None) -> bool:
 
 
 class Emulator(Simulation, RequestLogView):
-    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to order.
+    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults of your choice.
 
     `async with Emulator(executions=1000, seed=1) as emulator:` starts it. However the block ends, no task and no socket
     is left behind. The same arguments and the same `now` give the same bytes. Executions that are submitted to it run,

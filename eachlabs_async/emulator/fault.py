@@ -31,8 +31,7 @@ _HTML: Final = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gate
 
 @frozen(kw_only=True)
 class Fault:
-    """One thing that can go wrong: made by one of the constructors below, and passed to `Faults.add` or
-    `Faults.random`.
+    """One thing that can go wrong, made by a constructor below and passed to `Faults.add` or `Faults.random`.
 
     A `late` fault acts after the request was carried out: its effect remains, and the response is lost.
     """
@@ -107,9 +106,7 @@ class Fault:
 
     @classmethod
     def stalled_body(cls, keep: float = 0.5) -> Fault:
-        """Carry the request out, send the share `keep` (0..1) of the body, and hold the connection until the client
-        leaves.
-        """
+        """Carry the request out, send the share `keep` (0..1) of the body, and hold until the client leaves."""
         return cls(kind="stalled_body", late=True, keep=keep)
 
     @classmethod

@@ -41,8 +41,7 @@ class Submitted:
 
 @define(kw_only=True)
 class RunningExecution:
-    """An execution that runs: its steps (a prediction has one), the duration of each, and which one fails for what
-    reason.
+    """An execution that runs: its steps (a prediction has one), their duration, and which one fails for what reason.
 
     `attempts` is the number of models that were tried for a prediction with a fallback.
     """

@@ -80,9 +80,7 @@ class Timeline(Collection):
         return bisect_right(rows, key, key=_key)
 
     def add(self, row: Row) -> None:
-        """Add an existing row before the first one that was created at the same time or earlier; that is mostly at the
-        top.
-        """
+        """Add an existing row before the first one that was created no later, which is mostly at the top."""
         time = parsed_time(row.get("created_at"))
         self._put(0 if time is None else bisect_left(self._rows, _age_at(time), key=_age), [row])
         self._rows_changed()

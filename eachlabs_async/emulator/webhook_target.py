@@ -22,8 +22,9 @@ class WebhookTarget:
 
 
 def webhook_target(body: Row, request: HandlerRequest) -> WebhookTarget | None:
-    """Return the webhook of a request, or None. A URL in the body has precedence over one in the query; refuse
-    non-URLs.
+    """Return the webhook of a request, or None; refuse a value that is no URL.
+
+    A URL in the body has precedence over one in the query.
     """
     url = body.get("webhook_url") or request.query.get("webhook_url")
     secret = body.get("webhook_secret")

@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class State(StrEnum):
-    """The meaning of a status word, the same for every service. `UNKNOWN` is the state of a word that this package does
-    not know.
+    """The meaning of a status word, the same for every service.
 
-    A `WAITING` job continues only after a person has acted; it is not finished.
+    `UNKNOWN` is the state of a word that this package does not know. A `WAITING` job continues only after a person has
+    acted; it is not finished.
     """
 
     PENDING = "pending"

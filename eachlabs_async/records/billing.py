@@ -7,8 +7,9 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Balance:
-    """The balance of the account in USD, from `GET /billing/balance`. It can be 0 or negative, and shows top-ups with a
-    delay.
+    """The balance of the account in USD, from `GET /billing/balance`.
+
+    It can be 0 or negative, and shows top-ups with a delay.
     """
 
     balance_usd: float

@@ -13,8 +13,9 @@ from ._state import Stateful
 
 @frozen(kw_only=True)
 class PredictionMetrics:
-    """The resources that a prediction took: `predict_time` and `billed_seconds` in seconds, `cost` in USD, `output_gb`
-    in GB.
+    """The metrics of a prediction.
+
+    `predict_time` and `billed_seconds` are in seconds, `cost` is in USD, `output_gb` in GB.
     """
 
     predict_time: float | None = None
@@ -55,8 +56,9 @@ class Prediction(OutputUrls, Stateful):
 
 @frozen(kw_only=True)
 class CreatedPrediction:
-    """The response of `POST /prediction`. `status` is that of the request, not of the prediction, so there is no
-    `state`.
+    """The response of `POST /prediction`.
+
+    `status` is that of the request, not of the prediction, so there is no `state`.
     """
 
     predictionID: str  # noqa: N815  # the wire's name

@@ -14,8 +14,9 @@ from .workflow_executions import WorkflowExecution
 
 @frozen(kw_only=True)
 class WebhookAttempt:
-    """One attempt to deliver. `status` is `PENDING`, `SUCCESS` or `FAILED`; `status_code` is that of the receiver's
-    response.
+    """One attempt to deliver a webhook.
+
+    `status` is `PENDING`, `SUCCESS` or `FAILED`; `status_code` is that of the receiver's response.
     """
 
     status: str
