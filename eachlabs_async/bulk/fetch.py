@@ -19,7 +19,7 @@ from ..transport.tasks import cancel_and_wait, is_running
 from .id_window import IdWindow, PendingId
 from .id_window import Known as Known
 from .outcomes import BulkResult, BulkStats, Outcome, as_key
-from .workers import Job
+from .workers import Worker
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class BulkFetch(Generic[T]):
 
     def __init__(
         self,
-        job: Job[T],
+        worker: Worker[T],
         ids: Iterable[str] | AsyncIterable[str],
         *,
         concurrency: int,
@@ -51,7 +51,7 @@ class BulkFetch(Generic[T]):
         paused: Callable[[], int] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._job = job
+        self._worker = worker
         self._concurrency = checked_count("concurrency", concurrency, least=1)
         chunk = checked_count("chunk_size", chunk_size, least=1)
         least = self._concurrency * chunk
@@ -135,7 +135,7 @@ class BulkFetch(Generic[T]):
     async def _run(self) -> AsyncGenerator[Outcome[T], None]:
         loop, window = asyncio.get_running_loop(), self._window
         ready, window.wake_consumer = window.ready, self._wake
-        self._workers = [loop.create_task(self._job(window)) for _ in range(self._concurrency)]
+        self._workers = [loop.create_task(self._worker(window)) for _ in range(self._concurrency)]
         for worker in self._workers:
             worker.add_done_callback(self._worker_done)
         try:
@@ -150,7 +150,7 @@ class BulkFetch(Generic[T]):
                     break
                 self._wakeup = loop.create_future()
                 await self._wakeup
-            for slot in window.left():
+            for slot in window.remaining():
                 self._release(slot)
                 yield slot.outcome
             if window.failure is not None:

@@ -113,10 +113,10 @@ class MapRun(Generic[T]):
         try:
             if (journal := run.journal) is not None:
                 await journal.open()
-                run.claimed, run.lost = await journal.claimed(), await journal.lost()
+                run.claimed, run.in_doubt = await journal.claimed(), await journal.in_doubt()
             sending, watching = MapSender(run), MapWatcher(run)
             self._reader = [asyncio.create_task(sending.read())]
-            jobs = [*(sending.send() for _ in range(run.work.senders)), watching.watch()]
+            jobs = [*(sending.send() for _ in range(run.backend.senders)), watching.watch()]
             self._tasks = [asyncio.create_task(job) for job in jobs]
             for task in [*self._reader, *self._tasks]:
                 task.add_done_callback(self._task_done)
@@ -130,7 +130,7 @@ class MapRun(Generic[T]):
                     break
                 if ends is not None and loop.time() >= ends:
                     raise WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
-                await run.change(None if ends is None else ends - loop.time())
+                await run.wait_for_change(None if ends is None else ends - loop.time())
             failure = run.failure or run.inputs.failure
             if failure is not None:
                 try:
@@ -144,13 +144,13 @@ class MapRun(Generic[T]):
         run = self._run_state
         if run.ordered:
             # Once the run is over, what stands behind an input that was never sent comes too.
-            while run.line and not run.line[0].finished and self._is_over():
-                run.line.popleft()
-            found = run.line.popleft() if run.line and run.line[0].finished else None
+            while run.in_order and not run.in_order[0].finished and self._is_over():
+                run.in_order.popleft()
+            found = run.in_order.popleft() if run.in_order and run.in_order[0].finished else None
         else:
             found = run.ready.popleft() if run.ready else None
         if found is not None:
-            run.held -= 1
+            run.undelivered -= 1
             run.signal()
         return found
 
@@ -170,7 +170,7 @@ class MapRun(Generic[T]):
 
     def _take_stock(self) -> None:
         run, stats = self._run_state, self.stats
-        stats.running, stats.level, stats.refusals = len(run.running), run.limit.level, run.limit.refusals
+        stats.running, stats.level, stats.refusals = len(run.running), run.limit.estimate, run.limit.refusals
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks and task not in self._reader:
@@ -190,18 +190,18 @@ class MapRun(Generic[T]):
         run = self._run_state
         async with self._stopping:
             tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
-            if self._remember is not None and run.limit.known and run.level_lasts:
-                self._remember(run.limit.level)
+            if self._remember is not None and run.limit.known and not run.limited_by_balance:
+                self._remember(run.limit.estimate)
             try:
                 await cancel_and_wait(tasks)
                 running, run.running = list(run.running), {}
-                run.ours.leave(running, asyncio.get_running_loop().time())
+                run.ledger.executions.unwatch(running, asyncio.get_running_loop().time())
                 if running and run.journal is None:
-                    await run.work.cancel(running)
+                    await run.backend.cancel(running)
             finally:
                 run.inputs.close()
                 # What nobody was given may not be handed out any more: the journal is closed.
-                for held in (run.fresh, run.line, run.ready, run.again):
+                for held in (run.unsent, run.in_order, run.ready, run.unsent_batches):
                     held.clear()
                 self._take_stock()
                 journal, run.journal = run.journal, None
@@ -217,5 +217,5 @@ async def _note_delivered(journal: Journal, item: Item[Any]) -> None:
     try:
         await journal.delivered(item.outcome.index, item.digest)
     except asyncio.CancelledError:
-        await journal.kept(item.outcome.index)
+        await journal.undelivered(item.outcome.index)
         raise
