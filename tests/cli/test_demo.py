@@ -26,7 +26,7 @@ from eachlabs_async.codec.strict import decode
 from eachlabs_async.emulator.state import State
 from eachlabs_async.records import Execution, WorkflowExecution
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ["--quick", "--executions", "250", "--latency-ms", "0"]
 EXECUTIONS = ["executions, by seeking", "executions, by cursor"]
 

@@ -33,7 +33,7 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Positio
 
 
 @pytest.mark.parametrize(
-    ("position", "request", "info", "verdict", "place"),
+    ("position", "asked", "info", "verdict", "place"),
     [
         # an exact total decides
         (begin(0, 10), PageRequest(0, 10), PageInfo(10, 10, 10, True), END, 10),
@@ -105,10 +105,10 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Positio
     ],
 )
 def test_what_an_answer_means(
-    position: Position, request: PageRequest, info: PageInfo, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, verdict: Verdict, place: int
 ) -> None:
     """The verdict and the place, for each kind of answer."""
-    found, after = advance(OFFSET, position, request, info)
+    found, after = advance(OFFSET, position, asked, info)
     assert (found, after.place) == (verdict, place)
 
 
@@ -163,7 +163,7 @@ def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | No
 
 
 @pytest.mark.parametrize(
-    ("position", "request", "info", "usable", "size"),
+    ("position", "asked", "info", "usable", "size"),
     [
         (begin(0, 100), PageRequest(0, 100), PageInfo(30, 30, 90, True, 30), True, 30),  # a clamp that is stated
         (begin(0, 100), PageRequest(0, 100), PageInfo(30, 30, 90, True, 100), True, 30),  # one that is not
@@ -214,10 +214,10 @@ def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | No
     ],
 )
 def test_both_sides_agree_on_the_size_of_a_page(
-    position: Position, request: PageRequest, info: PageInfo, usable: bool, size: int
+    position: Position, asked: PageRequest, info: PageInfo, usable: bool, size: int
 ) -> None:
     """The smaller size counts where the server gives less, the larger where it gives more."""
-    found, after = agree(PAGES, position, request, info)
+    found, after = agree(PAGES, position, asked, info)
     assert (found, after.size) == (usable, size)
 
 
@@ -236,7 +236,7 @@ def test_a_size_that_never_settles_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "request", "info", "repeats", "verdict", "place"),
+    ("position", "asked", "info", "repeats", "verdict", "place"),
     [
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(11, 10, 99, True), False, TAKE, 20),
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(5, 4, 14, True), False, END, 14),
@@ -249,10 +249,10 @@ def test_a_size_that_never_settles_is_an_error() -> None:
     ],
 )
 def test_a_page_that_joins_proves_more(
-    position: Position, request: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, place: int
 ) -> None:
     """If it reaches the end of the listing so does the walk, whatever the counts say."""
-    found, after = advance_joined(position, request, info, repeats=repeats)
+    found, after = advance_joined(position, asked, info, repeats=repeats)
     assert (found, after.place) == (verdict, place)
 
 
@@ -321,7 +321,7 @@ def test_page_numbers_count_whole_pages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request", "info", "ids", "joined"),
+    ("asked", "info", "ids", "joined"),
     [
         (PageRequest(10, 10), PageInfo(2, 2, 30, True), ["k", "l"], True),  # the same exact total, no position between
         (PageRequest(11, 10), PageInfo(2, 2, 30, True), ["k", "l"], False),
@@ -330,9 +330,9 @@ def test_page_numbers_count_whole_pages() -> None:
         (PageRequest(99, 10), PageInfo(2, 1, None), ["j", "k"], True),  # a row that they share
     ],
 )
-def test_which_pages_adjoin(request: PageRequest, info: PageInfo, ids: list[str], joined: bool) -> None:
+def test_which_pages_adjoin(asked: PageRequest, info: PageInfo, ids: list[str], joined: bool) -> None:
     """Neighbours share a row, or state equal exact totals."""
-    assert adjoins(PreviousPage(10, 30, frozenset("abcdefghij")), request, info, ids) is joined
+    assert adjoins(PreviousPage(10, 30, frozenset("abcdefghij")), asked, info, ids) is joined
 
 
 # ---- the window of ids

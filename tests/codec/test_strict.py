@@ -22,7 +22,7 @@ from eachlabs_async.codec.times import places
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
-SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
 ANSWERS = {endpoint.name: endpoint.answer for endpoint in ENDPOINTS}
 
 
@@ -396,10 +396,10 @@ def test_all_this_holds_without_msgspec() -> None:
     if _fast_reader._msgspec is None:
         pytest.skip("this is the run without it")
     run = "import sys; sys.modules['msgspec'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    files = [str(Path(__file__).with_name(name)) for name in ("test_codec.py", "test_codec_times.py")]
+    files = [str(Path(__file__).with_name(name)) for name in ("test_strict.py", "test_times.py")]
     done = subprocess.run(
         [sys.executable, "-c", run, "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *files],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
