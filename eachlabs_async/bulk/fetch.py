@@ -119,10 +119,11 @@ class BulkFetch(Stream, Generic[T]):
             self._workers = [loop.create_task(self._job(window)) for _ in range(self._concurrency)]
             for worker in self._workers:
                 worker.add_done_callback(self._worker_done)
-        self._log_progress(loop.time())
         if self._workers:
             self._wakeup = loop.create_future()
             await self._wakeup
+            if window.ready:
+                self._log_progress(loop.time())
             return
         window.ready.extend(window.left())
         if window.ready:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from enum import Enum
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 from weakref import ref
 
 from .tasks import Interruptible, is_being_cancelled
@@ -36,7 +36,7 @@ class Stream(ABC):
         self._reused = reused
         self._used = False
         self._in_block = False
-        self._iterator: Callable[[], StreamIterator[object] | None] = _no_iterator
+        self._iterator: Callable[[], StreamIterator[Any] | None] = _no_iterator
         self._waiting = Interruptible(closed)
 
     @abstractmethod
@@ -86,7 +86,7 @@ class StreamIterator(AsyncIterator[R]):
         self,
         stream: Stream,
         take: Callable[[], R | Literal[Nothing.NOTHING]],
-        advance: Callable[[], Awaitable[None]],
+        advance: Callable[[], Coroutine[Any, Any, None]],
         waiting: Interruptible,
     ) -> None:
         self._stream = stream
