@@ -51,6 +51,7 @@ class MapRun(Stream, Generic[T]):
         self._timeout_s = timeout_s
         self._ends: float | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._counted: Item[T] | None = None
         self._recorded: Item[T] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reader: list[asyncio.Task[None]] = []
@@ -87,12 +88,11 @@ class MapRun(Stream, Generic[T]):
     def _take(self) -> Outcome[T] | Literal[Nothing.NOTHING]:
         if self._run_state.journal is None:
             item = self._next_finished()
+            if item is not None:
+                self._count(item.outcome)
         else:
             item, self._recorded = self._recorded, None
-        if item is None:
-            return NOTHING
-        self._count(item.outcome)
-        return item.outcome
+        return NOTHING if item is None else item.outcome
 
     async def _advance(self) -> None:
         run, loop = self._run_state, asyncio.get_running_loop()
@@ -144,6 +144,9 @@ class MapRun(Stream, Generic[T]):
 
     async def _record(self, journal: Journal, item: Item[T]) -> None:
         """Record that an outcome is handed out, before it is: whenever the process dies, none comes twice."""
+        if item is not self._counted:
+            self._count(item.outcome)  # First, so that an error of `on_progress` leaves the outcome to the next run.
+            self._counted = item
         try:
             await journal.delivered(item.outcome.index, item.digest)
         except asyncio.CancelledError:

@@ -1,9 +1,8 @@
-"""Owns the walking of executions, by cursor or by seeking; refuses to decide what follows (`cursor_walk`, `walk`).
+"""Walking executions, by cursor or by seeking, whichever the service offers.
 
-Executions are listed by two calls. `/v2/executions` gives cursors. `/v1/executions` counts offsets and serves the
-first thousand rows alone, so a walk *seeks*: it reads a block of pages by offset, then moves the newest time asked for
-down to the last row's (see `frontier`), and reads the next block. Which of the two a client uses is chosen by
-`Hosts.executions_by`; where the service refuses it the client goes on by the other, from where the walk is.
+`/v2/executions` pages by cursor. `/v1/executions` pages by offset and serves only the first thousand rows, so a walk
+*seeks*: it reads a block of pages by offset, then asks for what is older than the last row (see `frontier`) and reads
+the next block. `Hosts.executions_by` chooses; where the service refuses one, the walk goes on with the other.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ class Pager(Stream, Generic[T]):
         self._step: PageStep[T] | None = None  # taken, and not in hand yet
         self._source: AsyncGenerator[None, None] | None = None
         self._ended = max_rows == 0
+        self._patient = False  # a wait was cancelled
+        self._stepping: asyncio.Task[bool] | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
         self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its attempts
@@ -201,7 +203,7 @@ class Pager(Stream, Generic[T]):
             # Gone before the next page comes, which then takes this one's place in memory and in the caches.
             self._page = None
         try:
-            if self._step is None:
+            if self._step is None or self._stepping is not None:
                 await self._next_step()
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
@@ -221,22 +223,38 @@ class Pager(Stream, Generic[T]):
             self._on_progress(self.stats)
 
     async def _next_step(self) -> None:
-        if self._ended:
+        if self._ended and self._stepping is None:
             raise StopAsyncIteration
         if self._pin is not None:
             await self._pin(self._filters)
             self._pin = None
         if self._source is None:
             self._source = self._steps()
+        if self._patient:
+            self._stepping = self._stepping or asyncio.create_task(self._step_once(self._source))
+            await asyncio.wait([self._stepping])
+            stepping, self._stepping = self._stepping, None
+            if not stepping.result():
+                raise StopAsyncIteration
+            return
         try:
             await anext(self._source)
         except asyncio.CancelledError:
-            # That has ended the generator. All that was taken is in the walk, so that another one can go on.
-            self._source = None
+            # That has ended the generator. All that was taken is in the walk, so that another one can go on; it runs in
+            # tasks that outlive the waits, because an answer may take longer than each of them.
+            self._source, self._patient = None, True
+            await self._drop(list(self._ahead))
             raise
+
+    async def _step_once(self, source: AsyncGenerator[None, None]) -> bool:
+        async for _ in source:
+            return True
+        return False
 
     async def _stop(self) -> None:
         source, self._source = self._source, None
+        if self._stepping is not None:
+            await cancel_and_wait([self._stepping])
         if source is not None:
             await source.aclose()
         await self._drop(list(self._ahead))
@@ -288,9 +306,8 @@ class Pager(Stream, Generic[T]):
             self._answered = wanted, read.attempts
             return read, asked_at
         task, asked_at = self._ahead[wanted]
-        await asyncio.wait([task])  # Awaited by itself, the task would be cancelled with this one.
+        read = await task
         del self._ahead[wanted]
-        read = task.result()
         self._answered = wanted, read.attempts
         return read, asked_at
 

@@ -50,7 +50,8 @@ def states(path: Path) -> Counter[tuple[str, int]]:
 
 
 async def outcomes_of(run: Any) -> list[Outcome[Any]]:
-    return [outcome async for outcome in run]
+    async with run as outcomes:
+        return [outcome async for outcome in outcomes]
 
 
 class TestCancelledAtAnyPoint:
