@@ -17,7 +17,7 @@ import attrs
 import cattrs
 
 from eachlabs_async import records
-from eachlabs_async.codec.strict import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_strict
 
 from . import samples
 from .measure import Table, compare, interleave, missing
@@ -49,7 +49,7 @@ def _readers(body: bytes, kind: Any) -> tuple[dict[str, Callable[[], object]], l
     found: dict[str, Callable[[], object]] = {
         "json.loads": partial(json.loads, body),
         OURS: partial(decode, body, kind),
-        "eachlabs_async, no msgspec": partial(decode_by_authority, body, kind),
+        "eachlabs_async, no msgspec": partial(decode_strict, body, kind),
         "json + plain cattrs": lambda: converter.structure(json.loads(body), kind),
     }
     absent = []

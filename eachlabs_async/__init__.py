@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .hosts import UNIFIED as UNIFIED
     from .hosts import Hosts as Hosts
     from .hosts import Service as Service
-    from .jobs.map import MapFetch as MapFetch
+    from .jobs.map_run import MapRun as MapRun
     from .jobs.polling import Poll as Poll
     from .pagination.pager import Page as Page
     from .pagination.pager import Pager as Pager
@@ -107,7 +107,7 @@ _ROOMS = {
     "pagination.pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
     "pagination.windows": ("Window", "WindowWalk"),
     "bulk.fetch": ("BulkFetch",),
-    "jobs.map": ("MapFetch",),
+    "jobs.map_run": ("MapRun",),
     "bulk.outcomes": ("BulkResult", "BulkStats", "MapStats", "Outcome"),
     "codec.strict": ("to_dict",),
     "records": (

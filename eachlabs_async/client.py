@@ -26,10 +26,11 @@ from .resources.webhooks import Webhooks
 from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
 from .transport.arguments import checked_count
+from .transport.call import Call
 from .transport.keys import checked_key
 from .transport.requests import encoded
 from .transport.retry import RetryPolicy, Timeouts
-from .transport.session import Call, Session
+from .transport.session import Session
 from .transport.transport import Transport
 from .transport.wire import checked_path, query
 

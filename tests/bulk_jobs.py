@@ -11,11 +11,11 @@ from raw_server import QUICK, answer
 
 from eachlabs_async import EachLabs
 from eachlabs_async.bulk.fetch import BulkFetch
-from eachlabs_async.bulk.id_window import Slot
+from eachlabs_async.bulk.id_window import PendingId
 from eachlabs_async.bulk.workers import in_batches
 from eachlabs_async.emulator import Emulator
 
-Batch = list[Slot[Any]]
+Batch = list[PendingId[Any]]
 
 
 async def echo(batch: Batch) -> None:
@@ -105,11 +105,11 @@ def labs(emulator: Emulator, **options: Any) -> EachLabs:
 
 
 def assert_idle(client: EachLabs) -> None:
-    """No place in the gate is held, nobody waits for one or for a pause, and no deadline runs."""
+    """No place in the semaphore is held, nobody waits for one or for a pause, and no deadline runs."""
     session, watch = client._session, client._transport._watch
-    assert session.gate.free == session.gate.size
-    assert not session.gate._crowd
-    assert not session.gate._singles
+    assert session.semaphore.available == session.semaphore.size
+    assert not session.semaphore._background
+    assert not session.semaphore._foreground
     assert not watch._running
     assert session.pause("workflows").waiting == session.pause("flows").waiting == 0
 

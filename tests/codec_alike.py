@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from eachlabs_async.codec import fast as _fast_reader
-from eachlabs_async.codec.strict import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_strict
 from eachlabs_async.errors import ResponseDecodeError
 
 needs_msgspec = pytest.mark.skipif(_fast_reader._msgspec is None, reason="compares msgspec with cattrs")
@@ -52,5 +52,5 @@ def read(reader: Any, body: bytes, kind: Any) -> Any:
 
 def assert_alike(body: bytes, kind: Any) -> bool:
     """Hold the readers against each other; say whether the fast one ventured an answer."""
-    assert read(decode, body, kind) == read(decode_by_authority, body, kind)
+    assert read(decode, body, kind) == read(decode_strict, body, kind)
     return _fast_reader.fast_reader(kind)(body) is not None

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from eachlabs_async.pagination.rules import Ask
+from eachlabs_async.pagination.rules import PageRequest
 from eachlabs_async.pagination.walk import Walk
 from eachlabs_async.transport.page_shape import PageShape
 
@@ -48,7 +48,7 @@ class Listing:
         self.cap = cap
         self.slips = slips
         self.extra = extra
-        self.asked: list[Ask] = []
+        self.asked: list[PageRequest] = []
         self._born = count
 
     def insert(self, count: int, at: int = 0) -> None:
@@ -56,7 +56,7 @@ class Listing:
         self._born += count
         self.ids[at:at] = new
 
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: PageRequest) -> Answer:
         number = len(self.asked)
         self.asked.append(ask)
         size = ask.size if self.clamp is None else min(ask.size, self.clamp)
@@ -86,11 +86,11 @@ def drive(
 
     Answers to pages asked for ahead are given in any order (`shuffle`), and `between` is called before each one.
     """
-    out: dict[Ask, tuple[Answer | None, int]] = {}
+    out: dict[PageRequest, tuple[Answer | None, int]] = {}
     ended = False
     while not ended:
         assert len(listing.asked) < most_requests, "the walk does not end"
-        asks = walk.asks(ahead)
+        asks = walk.next_requests(ahead)
         out = {ask: held for ask, held in out.items() if ask in asks}
         for ask in asks:
             out.setdefault(ask, (None, walk.taken))
@@ -110,8 +110,8 @@ def drive(
         ended = taken.ended
         ids = [answer.ids[position] for position in taken.fresh]
         yield [(identity, asks[0].offset + position + 1) for identity, position in zip(ids, taken.fresh, strict=True)]
-        walk.hand_out(ids)
-        for ask in walk.asks(ahead - 1) if ahead and not ended else ():
+        walk.mark_delivered(ids)
+        for ask in walk.next_requests(ahead - 1) if ahead and not ended else ():
             out.setdefault(ask, (None, walk.taken))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.emulator import Emulator
-from eachlabs_async.jobs.map import MapFetch
+from eachlabs_async.jobs.map_run import MapRun
 
 EDITIONS = ("compat", "unified")
 KINDS = ("workflow", "prediction")
@@ -28,7 +28,7 @@ async def stage(edition: str = "unified", **options: Any) -> AsyncIterator[tuple
             yield emulator, client
 
 
-def mapped(emulator: Emulator, client: EachLabs, kind: str, inputs: Any, **options: Any) -> MapFetch[Any]:
+def mapped(emulator: Emulator, client: EachLabs, kind: str, inputs: Any, **options: Any) -> MapRun[Any]:
     """A map of the kind over the first workflow or model."""
     if kind == "workflow":
         return client.workflows.map(emulator.workflow_ids[0], "v1", inputs, **options)

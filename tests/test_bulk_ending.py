@@ -33,7 +33,7 @@ class TestLeaving:
     @pytest.mark.parametrize("how", ["break", "raise", "cancel", "progress"])
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_at_any_point_leaves_nothing(self, emulator: Emulator, how: str, ordered: bool) -> None:
-        """No task, no place in the gate, no request that the server still answers; other calls go on as before."""
+        """No task, no place in the semaphore, no request that the server still answers; other calls go on as before."""
         chance = random.Random(f"{how}{ordered}")
         ids = emulator.workflow_executions.ids()
         async with labs(emulator, max_concurrency=5) as client:

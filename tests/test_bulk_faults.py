@@ -1,7 +1,7 @@
 """Holds bulk fetches against bad networks and dying servers, over real sockets.
 
 In each: an outcome per id, none lost and none twice; no exception but ours; every attempt counted; all within the
-deadline; and no task, no socket, no place in the gate and no object left over.
+deadline; and no task, no socket, no place in the semaphore and no object left over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from raw_server import Act, RawServer, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
-from eachlabs_async.bulk.id_window import Slot
+from eachlabs_async.bulk.id_window import PendingId
 from eachlabs_async.errors import APIConnectionError, APITimeoutError, EachLabsError
 
 KINDS = ("gets", "runs", "flows")
@@ -168,7 +168,7 @@ def test_mixtures(
 
     asyncio.run(run())
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, Slot | aiohttp.ClientResponse)]
+    assert not [one for one in gc.get_objects() if isinstance(one, PendingId | aiohttp.ClientResponse)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,107 +8,107 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eachlabs_async.jobs.account_limit import PROBE_AFTER, Cap
-from eachlabs_async.jobs.backends import matched
+from eachlabs_async.jobs.account_limit import PROBE_AFTER, AccountLimit
 from eachlabs_async.jobs.create import holds
+from eachlabs_async.jobs.map_backends import matched
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
 def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> None:
     """Whatever the cap and the chunk, the level comes to the cap and is never more than one above it for long."""
     chance = random.Random(seed)
-    cap = Cap(64, 64)
+    limit = AccountLimit(64, 64)
     running = 0
     started = 0
     for _ in range(4000):
-        if cap.room:
-            count = min(cap.room, chunk)
-            cap.start(count)
+        if limit.available:
+            count = min(limit.available, chunk)
+            limit.start(count)
             if running + count <= allowed:
                 running += count
                 started += count
-                cap.accept()
+                limit.accept()
             else:
-                cap.refuse(count)
-        if running and (not cap.room or chance.random() < 0.5):
+                limit.refuse(count)
+        if running and (not limit.available or chance.random() < 0.5):
             running -= 1
-            cap.settle()
-    assert min(allowed, 64) - 1 <= cap.level <= allowed + 1
-    assert cap.running == running
+            limit.release()
+    assert min(allowed, 64) - 1 <= limit.level <= allowed + 1
+    assert limit.running == running
     # A probe that is refused makes the next one rarer.
-    assert cap.refusals < 40 + started / PROBE_AFTER
+    assert limit.refusals < 40 + started / PROBE_AFTER
 
 
 def test_one_more_is_tried_now_and_then() -> None:
     """After a refusal the level stays, and rises by one when enough have settled without another."""
-    cap = Cap(10, 10)
-    cap.start(4)
-    cap.accept()
-    cap.start(1)
-    cap.refuse(1)
-    assert (cap.level, cap.room) == (4, 0)
+    limit = AccountLimit(10, 10)
+    limit.start(4)
+    limit.accept()
+    limit.start(1)
+    limit.refuse(1)
+    assert (limit.level, limit.available) == (4, 0)
     for _ in range(PROBE_AFTER):
-        cap.settle()
-        cap.start(1)
-    assert (cap.level, cap.room) == (5, 1)
-    cap.withdraw(4)
-    assert cap.running == 0
-    assert cap.room == 4  # all that was proven, at once
+        limit.release()
+        limit.start(1)
+    assert (limit.level, limit.available) == (5, 1)
+    limit.withdraw(4)
+    assert limit.running == 0
+    assert limit.available == 4  # all that was proven, at once
 
 
 def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
     """What was refused since the last acceptance may have had the same reason; then it goes step by step."""
-    cap = Cap(40, 40)
-    cap.start(10)
-    cap.accept()
+    limit = AccountLimit(40, 40)
+    limit.start(10)
+    limit.accept()
     for _ in range(10):
-        cap.start(1)
-        cap.refuse(1)
-        cap.settle()
-    assert (cap.running, cap.level) == (0, 1)
-    cap.start(1)
-    cap.hold(1)
-    assert (cap.running, cap.level, cap.room, cap.refusals) == (0, 40, 1, 11)
+        limit.start(1)
+        limit.refuse(1)
+        limit.release()
+    assert (limit.running, limit.level) == (0, 1)
+    limit.start(1)
+    limit.hold(1)
+    assert (limit.running, limit.level, limit.available, limit.refusals) == (0, 40, 1, 11)
     for running in range(1, 5):
-        cap.start(1)
-        cap.accept()
-        assert (cap.running, cap.room) == (running, 1)
-    cap.settle(4)
-    assert cap.room == 4
-    cap.start(4)
-    cap.refuse(4)
-    cap.accept()
-    cap.hold(0)
-    assert cap.level == 3, "what was refused before an acceptance was told by a cap"
+        limit.start(1)
+        limit.accept()
+        assert (limit.running, limit.available) == (running, 1)
+    limit.release(4)
+    assert limit.available == 4
+    limit.start(4)
+    limit.refuse(4)
+    limit.accept()
+    limit.hold(0)
+    assert limit.level == 3, "what was refused before an acceptance was told by a cap"
 
 
 def test_what_was_refused_for_the_balance_is_halved() -> None:
     """Whatever was accepted once: the balance may cover less now."""
-    cap, tried = Cap(40, 40), []
-    cap.start(20)
-    cap.accept()
-    cap.settle(20)
-    cap.start(10)
-    while cap.running > 1:
-        tried.append(cap.running)
-        cap.lower(cap.running)
-        cap.start(cap.room)
-    assert [*tried, cap.running] == [10, 5, 2, 1]
+    limit, tried = AccountLimit(40, 40), []
+    limit.start(20)
+    limit.accept()
+    limit.release(20)
+    limit.start(10)
+    while limit.running > 1:
+        tried.append(limit.running)
+        limit.lower(limit.running)
+        limit.start(limit.available)
+    assert [*tried, limit.running] == [10, 5, 2, 1]
 
 
 @pytest.mark.parametrize("allowed", [1, 2, 3, 4, 9, 10, 11, 32, 63])
 def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
     """From nothing known, the level is at the cap after a handful of refusals, without anything having settled."""
-    cap = Cap(64, 64)
-    while cap.room:
-        count = min(cap.room, 10)
-        cap.start(count)
-        if cap.running <= allowed:
-            cap.accept()
+    limit = AccountLimit(64, 64)
+    while limit.available:
+        count = min(limit.available, 10)
+        limit.start(count)
+        if limit.running <= allowed:
+            limit.accept()
         else:
-            cap.refuse(count)
-    assert cap.level == cap.running == allowed
-    assert cap.refusals <= 5
+            limit.refuse(count)
+    assert limit.level == limit.running == allowed
+    assert limit.refusals <= 5
 
 
 @pytest.mark.parametrize(

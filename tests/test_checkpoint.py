@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator
-from eachlabs_async.pagination.bookmark import Bookmark
-from eachlabs_async.pagination.checkpoint import VERSION, read, write
+from eachlabs_async.pagination.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
 from eachlabs_async.pagination.walk import ANCHORS
 
 FILTERS = {"model": "flux", "status": None, "since": None, "until": None}
-STOOD = Bookmark(10, 34, ("a", "b", "c"), 99)
+STOOD = Checkpoint(10, 34, ("a", "b", "c"), 99)
 
 
 def text(**changes: Any) -> str:
-    parts = json.loads(write("executions.list", "compat", FILTERS, STOOD))
+    parts = json.loads(write_checkpoint("executions.list", "compat", FILTERS, STOOD))
     return json.dumps({name: value for name, value in {**parts, **changes}.items() if value is not ...})
 
 
@@ -35,8 +34,11 @@ def test_what_is_written_is_read(
     start: int, beyond: int, ids: list[str], total: int | None, filters: dict[str, str | None]
 ) -> None:
     """Whatever the ids and the filters hold, a checkpoint gives back the bookmark."""
-    bookmark = Bookmark(start, start + beyond, tuple(ids), total)
-    assert read(write("x", "compat", filters, bookmark), "x", "compat", filters) == (bookmark, filters)
+    checkpoint = Checkpoint(start, start + beyond, tuple(ids), total)
+    assert read_checkpoint(write_checkpoint("x", "compat", filters, checkpoint), "x", "compat", filters) == (
+        checkpoint,
+        filters,
+    )
 
 
 def test_the_text_is_short_json_with_a_version() -> None:
@@ -52,7 +54,7 @@ def test_the_text_is_short_json_with_a_version() -> None:
         "last": ["a", "b", "c"],
     }
     uuids = tuple(f"{number:08}-0000-4000-8000-000000000000" for number in range(2 * ANCHORS))
-    assert len(write("executions.list", "compat", FILTERS, Bookmark(0, 10**6, uuids, 10**6))) < 1000
+    assert len(write_checkpoint("executions.list", "compat", FILTERS, Checkpoint(0, 10**6, uuids, 10**6))) < 1000
 
 
 @pytest.mark.parametrize(
@@ -70,23 +72,23 @@ def test_the_text_is_short_json_with_a_version() -> None:
 def test_another_walk_is_refused_with_what_differs(endpoint: str, edition: str, filters: Any, differs: str) -> None:
     """The error names the difference, both sides of it."""
     with pytest.raises(ValueError, match="another walk") as caught:
-        read(text(), endpoint, edition, filters)
+        read_checkpoint(text(), endpoint, edition, filters)
     assert differs in str(caught.value)
 
 
 def test_all_that_differs_is_named() -> None:
     """Not only the first difference."""
     with pytest.raises(ValueError, match="edition is .*; model is .*; status is "):
-        read(text(), "executions.list", "unified", {"model": "veo", "status": "error"})
+        read_checkpoint(text(), "executions.list", "unified", {"model": "veo", "status": "error"})
 
 
 def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
     """`since` and `until` may be left out, other filters may not."""
-    found = write("x", "compat", {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}, STOOD)
-    _, filters = read(found, "x", "compat", {"since": None, "until": None})
+    found = write_checkpoint("x", "compat", {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}, STOOD)
+    _, filters = read_checkpoint(found, "x", "compat", {"since": None, "until": None})
     assert filters == {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
     with pytest.raises(ValueError, match="since is '2025"):
-        read(found, "x", "compat", {"since": "2025-01-01T00:00:00Z", "until": None})
+        read_checkpoint(found, "x", "compat", {"since": "2025-01-01T00:00:00Z", "until": None})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
 def test_damaged_text_is_refused(damaged: str, said: str) -> None:
     """A ValueError that says so, whatever the text is."""
     with pytest.raises(ValueError, match="resume is not a checkpoint") as caught:
-        read(damaged, "executions.list", "compat", FILTERS)
+        read_checkpoint(damaged, "executions.list", "compat", FILTERS)
     assert said in str(caught.value)
 
 
@@ -129,14 +131,14 @@ def test_damaged_text_is_refused(damaged: str, said: str) -> None:
 def test_what_is_no_text_is_a_type_error(wrong: object) -> None:
     """Bytes are not text either."""
     with pytest.raises(TypeError, match="resume must be a checkpoint"):
-        read(wrong, "executions.list", "compat", FILTERS)
+        read_checkpoint(wrong, "executions.list", "compat", FILTERS)
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_no_text_is_anything_but_a_value_error(any_text: str) -> None:
     """Nothing that is not a checkpoint gets through, and nothing crashes."""
     with pytest.raises(ValueError):
-        read(any_text, "executions.list", "compat", FILTERS)
+        read_checkpoint(any_text, "executions.list", "compat", FILTERS)
 
 
 class TestAtTheCall:

@@ -17,7 +17,7 @@ from codec_alike import assert_alike, execution, needs_msgspec, refusal
 from eachlabs_async import records
 from eachlabs_async.codec import fast as _fast_reader
 from eachlabs_async.codec import strict as _codec
-from eachlabs_async.codec.strict import decode, decode_by_authority, decode_each, decode_json, encode_json, to_dict
+from eachlabs_async.codec.strict import decode, decode_each, decode_json, decode_strict, encode_json, to_dict
 from eachlabs_async.codec.times import places
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
@@ -111,7 +111,7 @@ def test_what_is_left_out_is_as_what_is_null(kind: Any) -> None:
         assert_alike(body, kind)
         record = decode(body, kind)
         assert [getattr(record, name) for name in optional] == [None] * len(optional)
-        assert record == decode(null, kind) == decode_by_authority(absent, kind)
+        assert record == decode(null, kind) == decode_strict(absent, kind)
         assert decode(b"[" + body + b"]", list[kind]) == [record]
         assert repr(record) == repr(decode(null, kind))
     record = decode(absent, kind)
@@ -366,7 +366,7 @@ def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch
     assert alone._msgspec is None
     assert alone.fast_reader(records.Execution)(body) is None
     monkeypatch.setattr(_codec, "fast_reader", alone.fast_reader)
-    assert decode(body, records.Execution) == decode_by_authority(body, records.Execution)
+    assert decode(body, records.Execution) == decode_strict(body, records.Execution)
 
 
 @needs_msgspec

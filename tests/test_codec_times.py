@@ -11,7 +11,7 @@ from codec_alike import assert_alike, execution, needs_msgspec, refusal
 
 from eachlabs_async import records
 from eachlabs_async.codec.fast import fast_reader
-from eachlabs_async.codec.strict import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_strict
 
 UTC_TIMES = {
     "2026-01-02T03:04:05Z": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -117,7 +117,7 @@ def test_usual_times_are_read_fast(text: str, where: str) -> None:
     body, kind = holding(text, where)
     assert assert_alike(body, kind)
     time = time_in(fast_reader(kind)(body), where)
-    assert time == time_in(decode_by_authority(body, kind), where)
+    assert time == time_in(decode_strict(body, kind), where)
     assert (time is None) == (text[:4] in ("0001", ""))
 
 

@@ -15,8 +15,7 @@ from raw_server import Act, RawServer, Seen, answer, client_of, hosts_at, reset
 from eachlabs_async import EachLabs, Poll, RetryPolicy, Timeouts, to_dict
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import OutcomeUnknownError, RateLimitError, ServerError
-from eachlabs_async.jobs.create import Seen as SeenExecution
-from eachlabs_async.jobs.create import alike, assigned, holds
+from eachlabs_async.jobs.create import Candidate, alike, assigned, holds
 from eachlabs_async.transport import claims as claims_room
 from eachlabs_async.transport.claims import Claims
 
@@ -340,8 +339,8 @@ async def test_a_webhook_s_secret_is_in_no_traceback() -> None:
 def test_inputs_that_hold_what_was_given_come_after_equal_ones() -> None:
     """The service may add to inputs what was left out: that is taken where nothing is equal."""
     equal, more = (
-        SeenExecution(id="1", status="x", inputs={"a": {"b": 1}}),
-        SeenExecution(id="2", status="x", inputs={"a": {"b": 1, "c": 2}}),
+        Candidate(id="1", status="x", inputs={"a": {"b": 1}}),
+        Candidate(id="2", status="x", inputs={"a": {"b": 1, "c": 2}}),
     )
     assert alike([{"a": {"b": 1}}], [more, equal]) == [equal]
     assert alike([{"a": {"b": 1}}], [more]) == [more]

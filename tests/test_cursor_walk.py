@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async.errors import PaginationError
-from eachlabs_async.pagination.bookmark import WalkStats
-from eachlabs_async.pagination.cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorAsk, CursorWalk
+from eachlabs_async.pagination.cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorRequest, CursorWalk
 from eachlabs_async.pagination.frontier import Frontier
-from eachlabs_async.pagination.rules import Window
+from eachlabs_async.pagination.pages import WalkStats
+from eachlabs_async.pagination.rules import RecentIds
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,23 +39,25 @@ class Listing:
         self.short = 0.0
         self.made: dict[str, tuple[datetime, str]] = {}
         self.refused: set[str] = set()
-        self.asked: list[CursorAsk] = []
+        self.asked: list[CursorRequest] = []
 
-    def answer(self, ask: CursorAsk) -> Answer | None:
-        self.asked.append(ask)
-        if ask.cursor is not None and ask.cursor in self.refused:
+    def answer(self, request: CursorRequest) -> Answer | None:
+        self.asked.append(request)
+        if request.cursor is not None and request.cursor in self.refused:
             return None
         rows = self.rows
-        if ask.until is not None:
-            until = datetime.fromisoformat(ask.until)
+        if request.until is not None:
+            until = datetime.fromisoformat(request.until)
             rows = [row for row in rows if row[0] < until or (row[0] == until and not self.exclusive)]
-        if ask.since is not None:
-            since = datetime.fromisoformat(ask.since)
+        if request.since is not None:
+            since = datetime.fromisoformat(request.since)
             rows = [row for row in rows if row[0] > since or (row[0] == since and not self.exclusive)]
-        if ask.cursor is not None:
-            at = bisect_right(rows, (-self.made[ask.cursor][0].timestamp(), self.made[ask.cursor][1]), key=order)
+        if request.cursor is not None:
+            at = bisect_right(
+                rows, (-self.made[request.cursor][0].timestamp(), self.made[request.cursor][1]), key=order
+            )
             rows = rows[at:]
-        size = ask.size
+        size = request.size
         if self.dice is not None and self.dice.random() < self.empties:
             size = 0
         elif self.dice is not None and self.dice.random() < self.short:
@@ -65,7 +67,7 @@ class Listing:
         cursor = None
         if more:
             cursor = f"c{len(self.made)}"
-            last = page[-1] if page else self.made.get(ask.cursor or "", (ZERO + timedelta(days=9999), ""))
+            last = page[-1] if page else self.made.get(request.cursor or "", (ZERO + timedelta(days=9999), ""))
             self.made[cursor] = last
         return Answer(page, more, cursor)
 
@@ -86,40 +88,40 @@ def walked(
     most: int = 5000,
 ) -> list[str]:
     """Walk as a pager does: answers to requests ahead come in any order, pages are taken in the order of the asks."""
-    frontier = frontier or Frontier(Window(10_000))
+    frontier = frontier or Frontier(RecentIds(10_000))
     course = CursorWalk(frontier, WalkStats(), size=size, since=None, until=None, ahead=ahead > 0)
     listing.rows.sort(key=order)
     rows: list[str] = []
-    out: dict[CursorAsk, Answer | type[Ellipsis] | None] = {}
-    asks, ended = course.asks(1), False
+    out: dict[CursorRequest, Answer | type[Ellipsis] | None] = {}
+    requests, ended = course.next_requests(1), False
     while not ended:
         assert len(listing.asked) < most, "the walk does not end"
-        out = {ask: out.get(ask, Ellipsis) for ask in asks}
+        out = {request: out.get(request, Ellipsis) for request in requests}
         assert len(out) <= ahead + 1
-        while out[asks[0]] is Ellipsis:
-            waiting = [ask for ask, answer in out.items() if answer is Ellipsis]
-            ask = dice.choice(waiting) if dice is not None else asks[0]
-            out[ask] = listing.answer(ask)
-        ask, answer = asks[0], out.pop(asks[0])
+        while out[requests[0]] is Ellipsis:
+            waiting = [request for request, answer in out.items() if answer is Ellipsis]
+            request = dice.choice(waiting) if dice is not None else requests[0]
+            out[request] = listing.answer(request)
+        request, answer = requests[0], out.pop(requests[0])
         if answer is None:
             assert course.begin_anew()
-            asks = course.asks(ahead + 1)
+            requests = course.next_requests(ahead + 1)
             continue
         assert isinstance(answer, Answer)
         course.bound(oldest)
-        course.arrived(ask, answer.times, more=answer.more, cursor=answer.cursor)
+        course.arrived(request, answer.times, more=answer.more, cursor=answer.cursor)
         for other, came in out.items():
             if isinstance(came, Answer):
                 course.arrived(other, came.times, more=came.more, cursor=came.cursor)
-        taken = course.take(ask, answer.ids, answer.times)
+        taken = course.take(request, answer.ids, answer.times)
         rows += [answer.ids[at] for at in taken.fresh]
         ended = taken.ended
-        held = course.asks(ahead, needed=False)
+        held = course.next_requests(ahead, needed=False)
         assert len(held) <= ahead
         for later in held:
             out.setdefault(later, Ellipsis)
         if not ended:
-            asks = course.asks(ahead + 1)
+            requests = course.next_requests(ahead + 1)
     return rows
 
 
@@ -193,16 +195,16 @@ def test_without_look_ahead_a_walk_asks_for_no_page_more_than_there_are() -> Non
     listing = Listing([float(second) for second in range(1000)])
     assert len(walked(listing, size=100)) == 1000
     assert len(listing.asked) == 10
-    assert {(ask.since, ask.until) for ask in listing.asked} == {(None, None)}
+    assert {(request.since, request.until) for request in listing.asked} == {(None, None)}
 
 
 def test_rows_of_one_moment_are_resumed_by_their_number_where_those_known_are_gone() -> None:
     """A checkpoint says how many rows of its time came; of those that are left to see the rest comes."""
     listing = Listing([5.0] * 30 + [1.0, 0.0])
     walk = walked(listing, size=8)
-    frontier = Frontier(Window(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=("gone",))
+    frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=("gone",))
     assert walked(listing, size=8, frontier=frontier) == walk[12:]
-    frontier = Frontier(Window(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=(walk[11],))
+    frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=(walk[11],))
     assert walked(listing, size=8, frontier=frontier) == walk[12:]
 
 
@@ -214,8 +216,8 @@ class Endless(Listing):
         self.rows.sort(key=order)
         self.cursors, self.kind = cursors, rows
 
-    def answer(self, ask: CursorAsk) -> Answer | None:
-        self.asked.append(ask)
+    def answer(self, request: CursorRequest) -> Answer | None:
+        self.asked.append(request)
         rows = [] if self.kind == "none" and len(self.asked) > 1 else self.rows[:10]
         cursor = {"same": "c", "new": f"c{len(self.asked)}", "none": None}[self.cursors]
         return Answer(rows, True, cursor)

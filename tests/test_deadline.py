@@ -9,14 +9,14 @@ from time import monotonic
 
 import pytest
 
-from eachlabs_async.transport.deadline import NEVER, Deadline, Watch
+from eachlabs_async.transport.deadline import NEVER, Deadline, DeadlineTimer
 
 
 class Passed(Exception):  # noqa: N818  # it is no error, it passes
     """What stands for `APITimeoutError` here."""
 
 
-async def within(watch: Watch, work: Callable[[], Awaitable[object]]) -> object:
+async def within(watch: DeadlineTimer, work: Callable[[], Awaitable[object]]) -> object:
     """Bound some work as `Transport.send` bounds a call."""
     deadline = watch.enter(asyncio.get_running_loop(), listening=False)
     try:
@@ -35,7 +35,7 @@ async def forever() -> None:
 
 async def test_a_call_in_time_is_left_alone() -> None:
     """It gives its result, and nothing of the watch's is left but the timer."""
-    watch = Watch(5, NEVER)
+    watch = DeadlineTimer(5, NEVER)
     assert await within(watch, lambda: asyncio.sleep(0, "done")) == "done"
     assert not watch._running
     watch.close()
@@ -45,7 +45,7 @@ async def test_a_call_in_time_is_left_alone() -> None:
 
 async def test_a_call_that_takes_too_long_is_interrupted() -> None:
     """After the length of the watch, not before, and the task is not left marked as cancelled."""
-    watch, began = Watch(0.05, NEVER), monotonic()
+    watch, began = DeadlineTimer(0.05, NEVER), monotonic()
     with pytest.raises(Passed):
         await within(watch, forever)
     assert 0.049 < monotonic() - began < 2
@@ -57,7 +57,7 @@ async def test_a_call_that_takes_too_long_is_interrupted() -> None:
 
 async def test_calls_fall_due_in_the_order_in_which_they_began() -> None:
     """One timer serves calls that began at different times, each at its own moment."""
-    watch, order = Watch(0.08, NEVER), []
+    watch, order = DeadlineTimer(0.08, NEVER), []
     loop = asyncio.get_running_loop()
 
     async def call(name: int) -> None:
@@ -78,7 +78,7 @@ async def test_calls_fall_due_in_the_order_in_which_they_began() -> None:
 async def test_many_calls_have_one_timer() -> None:
     """The loop holds a single handle for a thousand calls, and none once all have ended and it has rung."""
     loop = asyncio.get_running_loop()
-    watch, before = Watch(0.1, NEVER), len(loop._scheduled)
+    watch, before = DeadlineTimer(0.1, NEVER), len(loop._scheduled)
     tasks = [asyncio.ensure_future(within(watch, forever)) for _ in range(1000)]
     await asyncio.sleep(0)
     assert len(watch._running) == 1000
@@ -92,7 +92,7 @@ async def test_many_calls_have_one_timer() -> None:
 
 async def test_a_later_call_is_bounded_after_an_earlier_one_has_ended() -> None:
     """The timer that was set for a call which is long over rings for the oldest that is left."""
-    watch = Watch(0.4, NEVER)
+    watch = DeadlineTimer(0.4, NEVER)
     await within(watch, lambda: asyncio.sleep(0.02))
     began = monotonic()
     with pytest.raises(Passed):
@@ -103,7 +103,7 @@ async def test_a_later_call_is_bounded_after_an_earlier_one_has_ended() -> None:
 @pytest.mark.parametrize("first", ["caller", "deadline"])
 async def test_the_callers_cancellation_wins(first: str) -> None:
     """Where caller and deadline cancel in one turn of the loop, in whatever order, the caller's counts."""
-    watch = Watch(30, NEVER)
+    watch = DeadlineTimer(30, NEVER)
     task = asyncio.ensure_future(within(watch, forever))
     await asyncio.sleep(0)
     (deadline,) = watch._running
@@ -120,7 +120,7 @@ async def test_the_callers_cancellation_wins(first: str) -> None:
 
 async def test_a_cancellation_that_was_there_before_does_not_count() -> None:
     """A task that was cancelled and caught it can still meet deadlines, as with `asyncio.timeout`."""
-    watch = Watch(0.02, NEVER)
+    watch = DeadlineTimer(0.02, NEVER)
 
     async def cancelled_once() -> int:
         task = asyncio.current_task()
@@ -140,7 +140,7 @@ async def test_a_cancellation_that_was_there_before_does_not_count() -> None:
 
 async def test_an_outer_timeout_that_passes_too_is_not_taken_for_ours() -> None:
     """A caller's `asyncio.timeout` of the same moment becomes the caller's `TimeoutError`."""
-    watch = Watch(0.03, NEVER)
+    watch = DeadlineTimer(0.03, NEVER)
     with pytest.raises((TimeoutError, Passed)):
         async with asyncio.timeout(0.03):
             await within(watch, forever)
@@ -153,7 +153,7 @@ async def test_an_outer_timeout_that_passes_too_is_not_taken_for_ours() -> None:
 @pytest.mark.parametrize("outcome", ["value", "error"])
 async def test_work_that_swallows_the_interruption_leaves_no_mark(outcome: str) -> None:
     """Its result or error stands, and the task is not left marked as cancelled, as with `asyncio.timeout`."""
-    watch = Watch(0.01, NEVER)
+    watch = DeadlineTimer(0.01, NEVER)
 
     async def swallow() -> str:
         try:
@@ -176,7 +176,7 @@ async def test_work_that_swallows_the_interruption_leaves_no_mark(outcome: str) 
 async def test_a_deadline_is_in_no_hurry_to_ring_early() -> None:
     """The end is the start plus the length, whatever other watches do."""
     loop = asyncio.get_running_loop()
-    short, long = Watch(0.01, NEVER), Watch(30, NEVER)
+    short, long = DeadlineTimer(0.01, NEVER), DeadlineTimer(30, NEVER)
     before = loop.time()
     deadlines: list[Deadline] = [short.enter(loop, listening=False), long.enter(loop, listening=False)]
     assert deadlines[0].ends - before >= 0.01
@@ -192,12 +192,12 @@ def test_a_call_outside_of_a_task_is_refused() -> None:
     loop = asyncio.new_event_loop()
     try:
         with pytest.raises(RuntimeError, match="needs a running asyncio task"):
-            Watch(1, NEVER).enter(loop, listening=False)
+            DeadlineTimer(1, NEVER).enter(loop, listening=False)
     finally:
         loop.close()
 
 
-async def silent(watch: Watch, *, after_s: float = 0.0) -> float:
+async def silent(watch: DeadlineTimer, *, after_s: float = 0.0) -> float:
     """Wait for a peer that never speaks, from `after_s` on; gives how long that took to be called silence."""
     loop = asyncio.get_running_loop()
     deadline = watch.enter(loop, listening=not after_s)
@@ -219,7 +219,7 @@ async def silent(watch: Watch, *, after_s: float = 0.0) -> float:
 @pytest.mark.parametrize(("length_s", "silence_s"), [(0.1, 6.0), (6.0, 0.1), (0.1, NEVER)])
 async def test_a_bound_is_exact_after_others_were_met(length_s: float, silence_s: float) -> None:
     """Calls that begin once the timer has rung for others are interrupted at their own moment, not at a later one."""
-    watch = Watch(length_s, silence_s)
+    watch = DeadlineTimer(length_s, silence_s)
     for pause_s in (0.0, 0.0, 0.03, 0.15, 0.0):
         await asyncio.sleep(pause_s)
         began = monotonic()
@@ -234,7 +234,7 @@ async def test_a_bound_is_exact_after_others_were_met(length_s: float, silence_s
 
 async def test_silence_begins_when_one_listens() -> None:
     """However long after the start that is, and although the timer was set when nobody listened."""
-    watch = Watch(30, 0.1)
+    watch = DeadlineTimer(30, 0.1)
     took = await asyncio.gather(*(silent(watch, after_s=after_s) for after_s in (0.0, 0.02, 0.07, 0.13, 0.22)))
     assert all(0.099 < one < 1 for one in took), took
     assert not watch._running
@@ -243,7 +243,7 @@ async def test_silence_begins_when_one_listens() -> None:
 
 async def test_whoever_is_heard_is_not_silent() -> None:
     """Each part of an answer lets the silence begin anew, as long as the whole may take."""
-    watch, loop = Watch(0.4, 0.1), asyncio.get_running_loop()
+    watch, loop = DeadlineTimer(0.4, 0.1), asyncio.get_running_loop()
     deadline = watch.enter(loop, listening=True)
     with pytest.raises(asyncio.CancelledError):
         while True:
@@ -258,7 +258,7 @@ async def test_whoever_is_heard_is_not_silent() -> None:
 
 async def test_a_silence_that_was_swallowed_leaves_no_mark() -> None:
     """Who rests waits for nobody: an interruption that is under way is taken back, and none follows."""
-    watch, loop = Watch(30, 0.02), asyncio.get_running_loop()
+    watch, loop = DeadlineTimer(30, 0.02), asyncio.get_running_loop()
     deadline = watch.enter(loop, listening=True)
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()
@@ -274,7 +274,7 @@ async def test_a_silence_that_was_swallowed_leaves_no_mark() -> None:
 
 async def test_who_takes_long_to_end_is_not_interrupted_again() -> None:
     """The timer rings for others meanwhile, and leaves alone what it has interrupted already."""
-    watch, loop = Watch(0.03, NEVER), asyncio.get_running_loop()
+    watch, loop = DeadlineTimer(0.03, NEVER), asyncio.get_running_loop()
 
     async def slow() -> int:
         deadline = watch.enter(loop, listening=False)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eachlabs_async.pagination.frontier import Frontier, lowest
-from eachlabs_async.pagination.rules import Window
+from eachlabs_async.pagination.rules import RecentIds
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -16,8 +16,8 @@ def at(*seconds: float | None) -> list[datetime | None]:
     return [None if second is None else ZERO + timedelta(seconds=second) for second in seconds]
 
 
-def standing(known: str, second: float, ties: int) -> Frontier:
-    frontier = Frontier(Window(100), at=ZERO + timedelta(seconds=second), ties=ties)
+def position(known: str, second: float, ties: int) -> Frontier:
+    frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=second), ties=ties)
     frontier.seen.add(list(known))
     frontier.begin_seam()
     return frontier
@@ -44,13 +44,13 @@ def test_a_seam_bars_what_came_before(
     known: str, ties: int, ids: str, seconds: tuple[float | None, ...], barred: set[int]
 ) -> None:
     """Rows above the time, and as many of the time as came before."""
-    found = standing(known, 5, ties).barred(ids, at(*seconds))
+    found = position(known, 5, ties).barred(ids, at(*seconds))
     assert {position for position in found if ids[position] not in known} == barred
 
 
 def test_a_seam_goes_on_over_pages_and_is_asked_for_twice_without_harm() -> None:
     """What `barred` says is final when the page is taken."""
-    frontier = standing("", 5, 3)
+    frontier = position("", 5, 3)
     for _ in range(2):
         assert set(frontier.barred("ab", at(5, 5))) == {0, 1}
     frontier.take(at(5, 5), [])
@@ -62,7 +62,7 @@ def test_a_seam_goes_on_over_pages_and_is_asked_for_twice_without_harm() -> None
 
 def test_rows_to_skip_are_taken_and_not_given() -> None:
     """They count for the time and its ties, so that a seam knows them."""
-    frontier = Frontier(Window(100), skip=3)
+    frontier = Frontier(RecentIds(100), skip=3)
     assert frontier.take(at(9, 8), [0, 1]) == []
     assert frontier.take(at(7, 6, 6), [0, 1, 2]) == [1, 2]
     assert (frontier.at, frontier.ties, frontier.skip) == (ZERO + timedelta(seconds=6), 2, 0)
@@ -70,7 +70,7 @@ def test_rows_to_skip_are_taken_and_not_given() -> None:
 
 def test_an_old_checkpoint_bars_all_until_one_of_its_rows_is_met() -> None:
     """And then all up to the last of them on that page."""
-    frontier = Frontier(Window(100), anchors=("a", "b"))
+    frontier = Frontier(RecentIds(100), anchors=("a", "b"))
     assert set(frontier.barred("xy", at(9, 8))) == {0, 1}
     frontier.take(at(9, 8), [])
     assert frontier.seeking
@@ -82,13 +82,13 @@ def test_an_old_checkpoint_bars_all_until_one_of_its_rows_is_met() -> None:
 
 def test_rows_out_of_order_are_noticed_and_then_times_prove_nothing() -> None:
     """The walk goes on from the newest row of the last page, and drops what it knows."""
-    frontier = Frontier(Window(100))
+    frontier = Frontier(RecentIds(100))
     frontier.take(at(5, 7), [0, 1])
     assert not frontier.ordered
     assert frontier.resume_at == ZERO + timedelta(seconds=7)
     frontier.begin_seam()
     assert not frontier.barred("xy", at(9, 8))
-    untimed = Frontier(Window(100))
+    untimed = Frontier(RecentIds(100))
     untimed.take(at(None), [0])
     assert not untimed.ordered
     assert untimed.resume_at is None

@@ -120,7 +120,7 @@ async def test_what_a_map_started_may_be_gone_before_it_is_read(
     kind: str, emulator: Emulator, client: EachLabs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An execution that is deleted while it runs is an outcome that says so, and the others are not touched."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_watching.GRACE_S", 0.1)
+    monkeypatch.setattr("eachlabs_async.jobs.map_watcher.GRACE_S", 0.1)
     inputs = [{"n": 0, "seconds": 0.2}, {"n": 1, "seconds": 30}]
     fetch: Any = client.predictions.map("flux-1-1-pro", inputs)
     if kind == "workflow":

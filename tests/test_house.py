@@ -162,7 +162,7 @@ def test_each_room_can_be_imported_first() -> None:
         "transport.endpoints",
         "pagination.pager",
         "bulk.fetch",
-        "jobs.map",
+        "jobs.map_run",
         "client",
         "emulator",
         "cli.demo",

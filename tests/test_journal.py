@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eachlabs_async.jobs.journal import Entry, Journal, digest
+from eachlabs_async.jobs.journal import Journal, JournalEntry, digest
 
 
 async def opened(path: Path, binding: str = "job") -> Journal:
@@ -34,11 +34,11 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
     await first.close()
     second = await opened(path)
     assert await second.entries([0, 1, 2, 3, 4, 5, 7]) == {
-        0: Entry(0, "a", "running", "exec-0", 5.0, None, True),
-        1: Entry(1, "b", "unknown", None, 5.0, "who knows", False),
-        3: Entry(3, "a", "sending", None, 6.0, None, False),
-        4: Entry(4, "a", "sending", None, 6.0, None, False),
-        7: Entry(7, "", "refused", None, 0.0, None, True),
+        0: JournalEntry(0, "a", "running", "exec-0", 5.0, None, True),
+        1: JournalEntry(1, "b", "unknown", None, 5.0, "who knows", False),
+        3: JournalEntry(3, "a", "sending", None, 6.0, None, False),
+        4: JournalEntry(4, "a", "sending", None, 6.0, None, False),
+        7: JournalEntry(7, "", "refused", None, 0.0, None, True),
     }
     assert await second.claimed() == {"exec-0"}
     assert await second.lost() == {"a": 2, "b": 1}

@@ -49,7 +49,7 @@ ONLY = {
         "webhooks",
         "emulator",
     },
-    "yarl": {"transport.adapter", "transport.session", "transport.transfers", "transport.transport", "emulator"},
+    "yarl": {"transport", "emulator"},
     "backoff": {"transport.transport"},
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},

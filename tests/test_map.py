@@ -21,7 +21,7 @@ from eachlabs_async import (
     UnprocessableEntityError,
 )
 from eachlabs_async.emulator import Fault, Seen
-from eachlabs_async.jobs.inputs import Inputs
+from eachlabs_async.jobs.input_reader import InputReader
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -56,7 +56,7 @@ class TestOutcomes:
                 assert outcome.elapsed_s > 0
             assert set(times(emulator).values()) == {1}
             assert emulator.max_running <= 8
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
             assert not emulator.wrong_keys
 
     @both_kinds
@@ -104,7 +104,7 @@ class TestOutcomes:
             assert {type(found[index].error) for index in (1, 2, 4, 5, 6)} <= {TypeError, ValueError}
             assert [found[index].id for index in (1, 2)] == ["", ""]
             assert len(emulator.submitted) == 3
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_no_inputs_are_no_outcomes(self, kind: str) -> None:
@@ -216,7 +216,7 @@ class TestInputs:
     async def test_inputs_are_numbered_and_read_one_by_one(self) -> None:
         """Nothing is read before it is asked for, and nothing after the end."""
         source = iter([{"a": 1}, {"b": 2}, {"c": 3}])
-        inputs = Inputs("inputs", source)
+        inputs = InputReader("inputs", source)
         assert await inputs.next() == (0, {"a": 1})
         assert next(source) == {"b": 2}
         assert await inputs.next() == (1, {"c": 3})
@@ -232,7 +232,7 @@ class TestInputs:
             await asyncio.sleep(3600)
             yield 1
 
-        inputs = Inputs("inputs", never())
+        inputs = InputReader("inputs", never())
         task = asyncio.create_task(inputs.next())
         await asyncio.sleep(0)
         task.cancel()
@@ -261,7 +261,7 @@ class TestRefusals:
             assert isinstance(result.errors["6"], error)
             assert len(emulator.submitted) == 9
             assert emulator.requests["workflows.bulk_trigger"] <= 9
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_an_input_that_is_refused_by_name_is_an_outcome(self, kind: str) -> None:
@@ -273,7 +273,7 @@ class TestRefusals:
             assert isinstance(result.errors["1"], BadRequestError)
             assert "too large" in str(result.errors["1"])
             assert len(emulator.submitted) == 2
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @pytest.mark.parametrize("mangle", ["short", "silent"])
     async def test_an_answer_that_does_not_tell_of_an_input_has_it_looked_for(self, mangle: str) -> None:
@@ -290,7 +290,7 @@ class TestRefusals:
             assert len((await run.collect()).values) == 10
             assert run.stats.recovered >= 1
             assert set(times(emulator).values()) == {1}
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     @pytest.mark.parametrize(
@@ -313,37 +313,37 @@ class TestRefusals:
                 await run.collect()
             assert len(caught.value.partial.values) == len(emulator.submitted) > 0
             assert emulator.requests[CREATES[KINDS.index(kind)]] <= 6
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
 
 class TestTheCap:
     @both_kinds
-    @pytest.mark.parametrize("cap", [2, 4, 10, 32])
-    async def test_it_is_found_filled_and_remembered(self, kind: str, cap: int) -> None:
+    @pytest.mark.parametrize("limit", [2, 4, 10, 32])
+    async def test_it_is_found_filled_and_remembered(self, kind: str, limit: int) -> None:
         """All of the cap is used; a second map of the same client starts from what the first one found."""
-        inputs = numbered(3 * cap, seconds=0.1 + 0.01 * cap)
-        async with stage(account_cap=cap) as (emulator, client):
+        inputs = numbered(3 * limit, seconds=0.1 + 0.01 * limit)
+        async with stage(account_cap=limit) as (emulator, client):
             run = mapped(emulator, client, kind, inputs)
-            assert len((await run.collect()).values) == 3 * cap
-            assert emulator.max_running == cap
+            assert len((await run.collect()).values) == 3 * limit
+            assert emulator.max_running == limit
             assert 1 <= run.stats.refusals <= 20
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
             refused = emulator.answers[429]
             again = mapped(emulator, client, kind, inputs)
-            assert len((await again.collect()).values) == 3 * cap
+            assert len((await again.collect()).values) == 3 * limit
             assert emulator.answers[429] - refused <= 8
             assert again.stats.refusals == emulator.answers[429] - refused
-            assert len(emulator.submitted) == 6 * cap
+            assert len(emulator.submitted) == 6 * limit
 
-    @pytest.mark.parametrize("cap", [1, 3, 10])
-    async def test_a_bulk_that_fits_in_part_is_completed(self, cap: int) -> None:
+    @pytest.mark.parametrize("limit", [1, 3, 10])
+    async def test_a_bulk_that_fits_in_part_is_completed(self, limit: int) -> None:
         """Entries that failed for the cap alone are sent again; nothing is wrong with their inputs."""
-        async with stage(account_cap=cap, partial_bulks=True) as (emulator, client):
-            run = mapped(emulator, client, "workflow", numbered(25, seconds=0.02 * cap))
+        async with stage(account_cap=limit, partial_bulks=True) as (emulator, client):
+            run = mapped(emulator, client, "workflow", numbered(25, seconds=0.02 * limit))
             assert len((await run.collect()).values) == 25
             assert set(times(emulator).values()) == {1}
             assert run.stats.refusals > 0
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_a_retry_after_is_waited_out(self, kind: str) -> None:

@@ -13,7 +13,7 @@ from map_jobs import CREATES, KINDS, mapped, numbered, stage, until
 
 from eachlabs_async import AuthenticationError, EachLabs, PaymentRequiredError
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.jobs.map import MapFetch
+from eachlabs_async.jobs.map_run import MapRun
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 LONG = 60.0
@@ -23,14 +23,14 @@ def statuses(emulator: Emulator) -> set[str]:
     return {str(emulator.predictions.get(one.id)["status"]) for one in emulator.submitted}
 
 
-def started(emulator: Emulator, client: EachLabs, kind: str, **options: Any) -> MapFetch[Any]:
+def started(emulator: Emulator, client: EachLabs, kind: str, **options: Any) -> MapRun[Any]:
     """A map of which two inputs end soon and five run long."""
     return mapped(emulator, client, kind, [*numbered(2), *numbered(5, seconds=LONG)], **options)
 
 
 def tasks() -> set[asyncio.Task[Any]]:
     """The tasks of maps that run."""
-    names = ("Sending.", "Watching.")
+    names = ("MapSender.", "MapWatcher.")
     return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "").startswith(names)}
 
 

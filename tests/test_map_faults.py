@@ -11,7 +11,7 @@ from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, t
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
 from eachlabs_async.emulator import Emulator, Fault, Seen
-from eachlabs_async.jobs.backends import matched
+from eachlabs_async.jobs.map_backends import matched
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -29,7 +29,7 @@ LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.li
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's listings show what was created at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sending.LOOKS_S", (0.0, 0.01, 0.05))
+    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.01, 0.05))
 
 
 async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Counter[str]:
@@ -51,7 +51,7 @@ async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Co
     assert not too_many, "an input was executed twice"
     assert ended["ok"] + ended["OutcomeUnknownError"] == len(inputs)
     assert len(emulator.submitted) >= ended["ok"]
-    assert run._run_state.cap.running == 0
+    assert run._run_state.limit.running == 0
     assert run.stats.unknown == ended["OutcomeUnknownError"]
     return ended
 
@@ -110,7 +110,7 @@ class TestNothingIsBilledTwice:
                 assert isinstance(error, OutcomeUnknownError)
                 assert error.reason is not None
                 assert set(error.lookup) == {"workflow_id" if kind == "workflow" else "model", "since", "until"}
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_a_listing_that_shows_it_late_is_read_again(self, kind: str) -> None:
@@ -210,7 +210,7 @@ class TestWatching:
     @both_kinds
     async def test_what_is_not_found_for_long_is_an_outcome(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """An execution that somebody deleted ends as not found, and its place falls free."""
-        monkeypatch.setattr("eachlabs_async.jobs.map_watching.GRACE_S", 0.0)
+        monkeypatch.setattr("eachlabs_async.jobs.map_watcher.GRACE_S", 0.0)
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, numbered(2, seconds=30))
             task = asyncio.create_task(run.collect())
@@ -222,7 +222,7 @@ class TestWatching:
                     emulator.predictions.remove(one.id)
             result = await task
             assert {type(error) for error in result.errors.values()} == {NotFoundError}
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_one_that_cannot_be_asked_for_holds_up_no_other(self, kind: str) -> None:
@@ -289,7 +289,7 @@ class TestWatching:
             run = mapped(emulator, client, "workflow", numbered(2))
             result = await run.collect()
             assert {type(error) for error in result.errors.values()} == {ServerError}
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_an_input_that_never_left_is_told_so(self, kind: str) -> None:
@@ -300,4 +300,4 @@ class TestWatching:
             result = await run.collect()
             assert len(result.errors) == 3
             assert not any(isinstance(error, OutcomeUnknownError | BadRequestError) for error in result.errors.values())
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0

@@ -40,7 +40,7 @@ LOST = (
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's listings show what was created at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sending.LOOKS_S", (0.0, 0.01, 0.05))
+    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.01, 0.05))
 
 
 def states(path: Path) -> Counter[tuple[str, int]]:
@@ -274,10 +274,10 @@ class TestTheWrongJob:
 JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
-from eachlabs_async.jobs import map_sending as _map_sending
+from eachlabs_async.jobs import map_sender as _map_sender
 from eachlabs_async.emulator.places import hosts_at
 
-_map_sending.LOOKS_S = (0.0, 0.01, 0.05)
+_map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
 
 async def main(url, key, kind, target, journal, count):
     inputs = [{"n": number // 2} for number in range(count)]

@@ -15,7 +15,7 @@ import pytest
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import Hosts, Service
-from eachlabs_async.jobs.map import MapFetch
+from eachlabs_async.jobs.map_run import MapRun
 
 KINDS = ("workflow", "prediction")
 both_kinds = pytest.mark.parametrize("kind", KINDS)
@@ -59,7 +59,7 @@ async def verdict(url: str) -> dict[str, Any]:
         return found
 
 
-def mapped(client: EachLabs, kind: str, inputs: list[dict[str, Any]], **options: Any) -> MapFetch[Any]:
+def mapped(client: EachLabs, kind: str, inputs: list[dict[str, Any]], **options: Any) -> MapRun[Any]:
     if kind == "workflow":
         return client.workflows.map("w", "v", inputs, **options)
     return client.predictions.map("m", inputs, **options)
@@ -123,7 +123,7 @@ async def test_both_at_once_and_a_job_that_is_ended_and_started_again(kind: str,
     seen: list[int] = []
     async with judged(burst=15, balance=10 * 0.05 + 60 * 0.02) as (client, url):
 
-        async def go(run: MapFetch[Any]) -> None:
+        async def go(run: MapRun[Any]) -> None:
             async with run as outcomes:
                 async for outcome in outcomes:
                     assert outcome.ok

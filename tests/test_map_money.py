@@ -46,7 +46,7 @@ class TestABalanceThatWhatRunsReserves:
             assert len(result.values) == 30
             assert set(times(emulator).values()) == {1}
             assert emulator.max_running <= covers
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
             # A slow machine may never have twelve of them run at once.
             assert run.stats.refusals == emulator.answers[402] <= 20
             assert client._session.account_level is None, "what the balance allowed is not the account's cap"
@@ -83,7 +83,7 @@ class TestABalanceThatWhatRunsReserves:
                     await run.collect()
             assert len(caught.value.partial.values) == len(emulator.submitted) > 0
             assert len(sent(emulator)) <= 10
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @both_kinds
     async def test_is_an_error_at_once_where_nothing_ran(self, kind: str) -> None:
@@ -126,7 +126,7 @@ class TestABalanceThatWhatRunsReserves:
             run = mapped(emulator, client, "workflow", numbered(20, seconds=0.05))
             assert len((await run.collect()).values) == 20
             assert set(times(emulator).values()) == {1}
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
 
     @pytest.mark.parametrize("words", ["insufficient balance", "concurrent execution limit reached"])
     async def test_a_bulk_of_nothing_but_such_entries_is_a_refusal(
@@ -191,7 +191,7 @@ class TestABlock:
             told = [one for one in caplog.records if "which alone ends" in one.getMessage()]
             assert 0 < len(told) <= refused <= len(told) * run._run_state.work.senders
             assert run.stats.refusals == refused
-            assert run._run_state.cap.running == 0
+            assert run._run_state.limit.running == 0
             gaps = [later - earlier for earlier, later in pairwise(sent(emulator))]
             assert sum(gap >= 0.3 - 0.002 for gap in gaps) == len(told)
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from eachlabs_async.jobs.money import FIRST_S, LOOK_S, MOST_S, Money
-from eachlabs_async.transport.ours import FORGET_S, MAX_KNOWN, Ours
+from eachlabs_async.jobs.balance_backoff import BALANCE_CHECK_S, FIRST_S, MOST_S, BalanceBackoff
+from eachlabs_async.transport.ours import FORGET_S, MAX_KNOWN, OwnExecutions
 
 
 class Call:
@@ -17,7 +17,7 @@ class Call:
 
 def test_what_was_created_runs_until_it_is_seen_to_end() -> None:
     """Its end counts once, and what is not ours does not count at all."""
-    ours = Ours()
+    ours = OwnExecutions()
     ours.created(["a", "b"], 0.0)
     assert ours.running(1.0) == 2
     ours.seen("a", finished=False, now=1.0)
@@ -30,7 +30,7 @@ def test_what_was_created_runs_until_it_is_seen_to_end() -> None:
 
 def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -> None:
     """A map's executions are not, before the map is left."""
-    ours = Ours()
+    ours = OwnExecutions()
     ours.created(["seen", "unseen", "watched"], 0.0)
     ours.watch("watched")
     ours.seen("seen", finished=False, now=100.0)
@@ -48,7 +48,7 @@ def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -
 
 def test_a_creating_call_counts_while_its_request_is_out() -> None:
     """Not while it waits for its next try, and not for itself."""
-    ours, call, waits = Ours(), Call(), Call(in_flight=False)
+    ours, call, waits = OwnExecutions(), Call(), Call(in_flight=False)
     ours.calls.update((call, waits))
     assert ours.running(0.0) == 1
     assert ours.is_watched
@@ -57,7 +57,7 @@ def test_a_creating_call_counts_while_its_request_is_out() -> None:
 
 def test_no_more_are_remembered_than_is_said() -> None:
     """The latest ones."""
-    ours = Ours()
+    ours = OwnExecutions()
     ours.created((str(number) for number in range(MAX_KNOWN + 5)), 0.0)
     assert ours.running(0.0) == MAX_KNOWN
     ours.end("0")
@@ -68,7 +68,7 @@ def test_no_more_are_remembered_than_is_said() -> None:
 
 def test_silences_in_a_row_grow_until_something_is_created() -> None:
     """90, 120, 150 and 180 s; refusals of requests that were under way together begin one anew at the same length."""
-    ours, now = Ours(), 1000.0
+    ours, now = OwnExecutions(), 1000.0
     lengths: list[float] = []
     for _ in range(6):
         lengths.append(ours.keep_silence(90.0, now))
@@ -84,7 +84,7 @@ def test_silences_in_a_row_grow_until_something_is_created() -> None:
 
 def test_money_is_asked_for_again_when_something_has_ended_and_ever_more_rarely() -> None:
     """While a map watches, nothing is asked before an end; after each refusal in a row the pause is twice as long."""
-    ours, money, now = Ours(), Money(), 50.0
+    ours, money, now = OwnExecutions(), BalanceBackoff(), 50.0
     ours.watch("a")
     assert money.wait_s(ours, now) == 0
     pauses: list[float] = []
@@ -93,7 +93,7 @@ def test_money_is_asked_for_again_when_something_has_ended_and_ever_more_rarely(
         money.refuse(ours.ended, now + 0.01)  # Of a request that was under way with the first.
         pauses.append(money.wait_s(ours, now))
         now += pauses[-1]
-        assert money.wait_s(ours, now) == LOOK_S
+        assert money.wait_s(ours, now) == BALANCE_CHECK_S
         ours.watch("b")
         ours.end("b")
         assert money.wait_s(ours, now) == 0, number
@@ -105,7 +105,7 @@ def test_money_is_asked_for_again_when_something_has_ended_and_ever_more_rarely(
 
 def test_an_end_while_the_request_was_out_counts() -> None:
     """The refusal may be from before it."""
-    ours, money = Ours(), Money()
+    ours, money = OwnExecutions(), BalanceBackoff()
     ours.watch("a")
     ours.watch("b")
     ended = ours.ended
@@ -116,7 +116,7 @@ def test_an_end_while_the_request_was_out_counts() -> None:
 
 def test_where_nobody_would_tell_of_an_end_money_is_asked_for_after_the_pause() -> None:
     """What a single call created is not watched."""
-    ours, money = Ours(), Money()
+    ours, money = OwnExecutions(), BalanceBackoff()
     ours.created(["a"], 0.0)
     money.refuse(ours.ended, 0.0)
     assert money.wait_s(ours, 0.0) == pytest.approx(FIRST_S)

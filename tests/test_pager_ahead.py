@@ -68,12 +68,12 @@ async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind:
         under_way, most = 0, 0
         fetch = pager._fetch
 
-        async def counted(ask: Any) -> Any:
+        async def counted(request: Any) -> Any:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
             try:
-                return await fetch(ask)
+                return await fetch(request)
             finally:
                 under_way -= 1
 

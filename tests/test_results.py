@@ -10,7 +10,7 @@ import pytest
 
 from eachlabs_async import records
 from eachlabs_async.codec import fast as _fast_reader
-from eachlabs_async.codec.strict import decode, decode_by_authority, to_dict
+from eachlabs_async.codec.strict import decode, decode_strict, to_dict
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records._results import result_urls
 
@@ -162,7 +162,7 @@ BODY = {
 def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
     """`service_urls` is the wire's `urls`: both readers read it, the fast way is taken, and it goes back as it came."""
     body = json.dumps(BODY).encode()
-    found = [decode(body, records.Prediction), decode_by_authority(body, records.Prediction)]
+    found = [decode(body, records.Prediction), decode_strict(body, records.Prediction)]
     if _fast_reader._msgspec is not None:
         found.append(_fast_reader.fast_reader(records.Prediction)(body))
     for prediction in found:
@@ -175,7 +175,7 @@ def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
         assert "service_urls" not in written
 
 
-@pytest.mark.parametrize("reader", [decode, decode_by_authority])
+@pytest.mark.parametrize("reader", [decode, decode_strict])
 def test_our_own_name_is_not_the_wire_s(reader: Any) -> None:
     """A field of the wire that is called as ours is one that nobody knows; errors name the wire's."""
     odd = json.dumps({"id": "p", "status": "s", "service_urls": 1}).encode()

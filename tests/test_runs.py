@@ -26,7 +26,7 @@ from eachlabs_async import (
     UnprocessableEntityError,
     WaitTimeoutError,
 )
-from eachlabs_async.codec.strict import decode, decode_by_authority
+from eachlabs_async.codec.strict import decode, decode_strict
 from eachlabs_async.emulator import Emulator, Fault
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
@@ -56,7 +56,7 @@ def test_a_run_has_its_nodes_and_its_progress_in_every_form(nodes: Any, progress
     row |= {"workflow_version_id": "v", "single_node_id": "n-1"}
     raw = json.dumps(row).encode()
     found = decode(raw, Run)
-    assert found == decode_by_authority(raw, Run)
+    assert found == decode_strict(raw, Run)
     assert (found.node_ids, found.progress, found.input) == (nodes, progress, None)
     assert (found.workflow_version_id, found.single_node_id) == ("v", "n-1")
 

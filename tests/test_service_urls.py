@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, client_of
 
-from eachlabs_async.transport import session as _services
+from eachlabs_async.transport import service as _services
 from eachlabs_async.transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
-from eachlabs_async.transport.session import Pause, Service
+from eachlabs_async.transport.service import BoundService, Pause
 from eachlabs_async.transport.wire import query, segment
 
 BASES = ["https://h.example", "https://h.example/v1", "https://h.example:8443/a/b%20c/", "http://[::1]:81/v1"]
@@ -37,8 +37,8 @@ IDS = [
 QUERIES = ["", "timeout=30", query({"a": "x y&z", "é": [1, "/?#%"]}), "a=%2F%3F%23%25+b"]
 
 
-def service(base: str) -> Service:
-    return Service("api", base, None, Pause())
+def service(base: str) -> BoundService:
+    return BoundService("api", base, None, Pause())
 
 
 @pytest.fixture(params=[True, False], ids=["template", "whole"])

@@ -15,7 +15,7 @@ from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, h
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
 from eachlabs_async.errors import ConfigurationError, OutcomeUnknownError
-from eachlabs_async.transport.deadline import Watch
+from eachlabs_async.transport.deadline import DeadlineTimer
 from eachlabs_async.transport.endpoints import LIST_EXECUTIONS
 
 AT_ONCE_S = 2.0
@@ -85,7 +85,7 @@ async def test_calls_that_queue_at_the_gate_end(session: aiohttp.ClientSession |
         await server.seen(1)
         methods: tuple[Any, ...] = ("GET", "POST", "GET", "PUT")
         others = [asyncio.ensure_future(client.request("api", method, "/x", json={})) for method in methods]
-        await until(lambda: len(client._session.gate._singles) == len(methods))
+        await until(lambda: len(client._session.semaphore._foreground) == len(methods))
         results = await closed(client, first, *others)
     assert_closed(results)
     assert [error.attempts for error in results] == [1, 0, 0, 0, 0]
@@ -251,7 +251,7 @@ async def test_a_bound_that_passes_in_the_same_turn_leaves_no_bare_cancellation(
 
 async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     """Each deadline says that it was the closing, once; a mark that nobody asks for is taken away at the end."""
-    loop, watch = asyncio.get_running_loop(), Watch(30, 30)
+    loop, watch = asyncio.get_running_loop(), DeadlineTimer(30, 30)
     asked: list[bool] = []
 
     async def call(*, ask: bool) -> None:

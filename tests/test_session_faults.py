@@ -40,7 +40,7 @@ from eachlabs_async.errors import (
     ConfigurationError,
     ServerError,
 )
-from eachlabs_async.transport.adapter import Dropped, describe
+from eachlabs_async.transport.adapter import ConnectionLostError, describe
 
 BREAKS: dict[str, Callable[[], Act]] = {
     "reset": reset,
@@ -316,7 +316,7 @@ def kinds_of(root: type[Exception]) -> list[type[Exception]]:
     return [root, *(one for child in root.__subclasses__() for one in kinds_of(child))]
 
 
-ALL_KINDS = {*kinds_of(aiohttp.ClientError), *kinds_of(http_exceptions.HttpProcessingError)} - {Dropped}
+ALL_KINDS = {*kinds_of(aiohttp.ClientError), *kinds_of(http_exceptions.HttpProcessingError)} - {ConnectionLostError}
 NEVER_AGAIN = {
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,

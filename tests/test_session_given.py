@@ -1,4 +1,4 @@
-"""Holds what a session that was passed in changes: its pool is waited for in the gate, its headers are looked at."""
+"""Holds what a session that was passed in changes: its pool is waited for in the semaphore, its headers are checked."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ small_pools = pytest.mark.parametrize("limits", LIMITS, ids=str)
 
 @small_pools
 async def test_no_more_is_in_flight_than_the_pool_holds(limits: Any) -> None:
-    """The gate is as small as the smallest limit, so that nobody who has passed it waits once more."""
+    """The semaphore is as small as the smallest limit, so that nobody who has passed it waits once more."""
     async with (
         RawServer(then=answer(json=1, delay_s=0.01)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
     ):
         async with client_of(server, session=session) as client:
-            assert client._session.gate.size == 2
+            assert client._session.semaphore.size == 2
             assert await asyncio.gather(*(client.request("api", "GET", "/x") for _ in range(9))) == [1] * 9
     assert server.connections == 2
 
@@ -39,7 +39,7 @@ async def test_a_large_pool_changes_nothing(limits: Any, places: int) -> None:
     """No limit is none, and one beyond `max_concurrency` does not lift that."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
         async with EachLabs("k", session=session) as client:
-            assert client._session.gate.size == places
+            assert client._session.semaphore.size == places
 
 
 @small_pools
@@ -55,7 +55,7 @@ async def test_the_wait_for_the_pool_is_no_silence(limits: Any) -> None:
 
 
 async def test_the_wait_for_its_owners_own_requests_is_no_silence() -> None:
-    """What else uses the pool is not seen by the gate: a call waits for it as long as its deadline allows."""
+    """What else uses the pool is not seen by the semaphore: a call waits for it as long as its deadline allows."""
     times = Timeouts(connect_s=0.05, read_s=0.05)
     async with (
         RawServer(answer(json=0, delay_s=0.3), then=answer(json=1)) as server,
@@ -73,7 +73,7 @@ async def test_the_wait_for_its_owners_own_requests_is_no_silence() -> None:
 @small_pools
 @pytest.mark.parametrize("status", [429, 503])
 async def test_nothing_goes_out_in_a_pause(limits: Any, status: int) -> None:
-    """Who would have waited in the pool waits in the gate, and sees the pause before it goes out."""
+    """Who would have waited in the pool waits in the semaphore, and sees the pause before it goes out."""
     held = answer(status, headers={"Retry-After": str(PAUSE_S)}, delay_s=0.03)
     async with (
         RawServer(held, answer(json=1, delay_s=0.06), then=answer(json=1, delay_s=0.01)) as server,

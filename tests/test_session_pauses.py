@@ -21,7 +21,7 @@ from eachlabs_async.errors import (
     RateLimitError,
     ServerError,
 )
-from eachlabs_async.transport.session import Pause
+from eachlabs_async.transport.service import Pause
 
 PAUSE_S = 0.25
 POLICY = RetryPolicy(base_s=0.01)

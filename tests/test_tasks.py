@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from eachlabs_async.transport.tasks import Awaited
+from eachlabs_async.transport.tasks import Interruptible
 
 
 def cancelling() -> int:
@@ -19,7 +19,7 @@ def cancelling() -> int:
 @pytest.mark.parametrize("in_a_task", [True, False])
 async def test_who_awaits_is_told_and_can_go_on(in_a_task: bool) -> None:
     """The end is a RuntimeError, not a cancellation; complete when `end` returns; it holds for what is next."""
-    awaited = Awaited("it was closed")
+    awaited = Interruptible("it was closed")
     over = []
 
     async def work() -> None:
@@ -49,7 +49,7 @@ async def test_who_awaits_is_told_and_can_go_on(in_a_task: bool) -> None:
 @pytest.mark.parametrize("cancelled_first", [True, False])
 async def test_a_cancellation_at_the_same_moment_passes(cancelled_first: bool) -> None:
     """Who was cancelled as well ends as cancelled."""
-    awaited = Awaited("it was closed")
+    awaited = Interruptible("it was closed")
     consumer = asyncio.create_task(awaited.result(asyncio.sleep(60)))
     await asyncio.sleep(0)
     if cancelled_first:
@@ -66,7 +66,7 @@ async def test_a_cancellation_at_the_same_moment_passes(cancelled_first: bool) -
 
 async def test_what_does_not_let_itself_be_ended_is_given() -> None:
     """Work that ends all the same gives its result, and its caller is not marked as cancelled."""
-    awaited = Awaited("it was closed")
+    awaited = Interruptible("it was closed")
 
     async def stubborn() -> str:
         with suppress(asyncio.CancelledError):
@@ -84,7 +84,7 @@ async def test_what_does_not_let_itself_be_ended_is_given() -> None:
 
 async def test_an_end_that_is_cancelled_ends_it_all_the_same() -> None:
     """Only the waiting for it is given up."""
-    awaited = Awaited("it was closed")
+    awaited = Interruptible("it was closed")
     consumer = asyncio.create_task(awaited.result(asyncio.sleep(60)))
     await asyncio.sleep(0)
     ending = asyncio.create_task(awaited.end())

@@ -12,8 +12,8 @@ from map_jobs import EDITIONS, stage, until
 
 from eachlabs_async import ExecutionFailedError, NotFoundError, WaitTimeoutError
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.jobs.backends import WaitWork
-from eachlabs_async.jobs.listing_watch import REQUESTS_A_LOOK, Look
+from eachlabs_async.jobs.listing_watcher import REQUESTS_PER_CHECK, ListingWatcher
+from eachlabs_async.jobs.map_backends import WaitBackend
 
 LISTING, GET = "workflow_executions.list", "workflow_executions.get"
 
@@ -32,9 +32,9 @@ def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     """The requests of each look, by what was asked: the listing's pages, or one id."""
     counted: list[Counter[str]] = []
-    settled, one = Look.settled, Look._is_settled
+    settled, one = ListingWatcher.settled, ListingWatcher._is_settled
 
-    async def counting(self: Look, *arguments: Any) -> list[str]:
+    async def counting(self: ListingWatcher, *arguments: Any) -> list[str]:
         counted.append(Counter())
         make = self._make_pager
 
@@ -55,12 +55,12 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
         finally:
             self._make_pager = make
 
-    async def counting_one(self: Look, *arguments: Any) -> bool:
+    async def counting_one(self: ListingWatcher, *arguments: Any) -> bool:
         counted[-1]["ids"] += 1
         return await one(self, *arguments)
 
-    monkeypatch.setattr(Look, "settled", counting)
-    monkeypatch.setattr(Look, "_is_settled", counting_one)
+    monkeypatch.setattr(ListingWatcher, "settled", counting)
+    monkeypatch.setattr(ListingWatcher, "_is_settled", counting_one)
     return counted
 
 
@@ -82,11 +82,11 @@ async def test_a_thousand_executions_cost_fifteen_requests_a_look(edition: str, 
         await time
         assert [found[index].unwrap().execution_id for index in range(1000)] == ids
         assert [found[index].id for index in range(1000)] == ids
-        assert max(look.total() for look in looks) <= REQUESTS_A_LOOK
+        assert max(look.total() for look in looks) <= REQUESTS_PER_CHECK
         assert len(looks) == run.stats.polls > 3
         assert sum(look["pages"] for look in looks) == emulator.requests[LISTING]
         assert emulator.requests[GET] == 1000 + sum(look["ids"] for look in looks)
-        assert run._run_state.cap.running == 0
+        assert run._run_state.limit.running == 0
         assert set(emulator.requests) == {LISTING, GET}
 
 
@@ -102,7 +102,7 @@ async def test_those_far_down_the_listing_are_reached_by_going_on_there(looks: l
         assert all(outcome.ok for outcome in outcomes)
         assert len(outcomes) == 300
         assert len(looks) <= 6
-        assert max(look.total() for look in looks) <= REQUESTS_A_LOOK
+        assert max(look.total() for look in looks) <= REQUESTS_PER_CHECK
 
 
 async def test_a_few_far_down_are_asked_for_by_their_ids(looks: list[Counter[str]]) -> None:
@@ -135,7 +135,7 @@ async def test_a_failed_one_and_an_unknown_one_are_outcomes() -> None:
         assert isinstance(fourth.error, TypeError)
         assert isinstance(fifth.error, ValueError)
         assert run.stats.failed == 4
-        assert run._run_state.cap.running == 0
+        assert run._run_state.limit.running == 0
 
 
 async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> None:
@@ -146,7 +146,7 @@ async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> 
         found = {outcome.index: outcome.unwrap().execution_id async for outcome in run}
         assert found == {0: first, 1: second, 2: first}
         assert emulator.requests[GET] == 2
-        assert run._run_state.cap.running == 0
+        assert run._run_state.limit.running == 0
 
 
 async def test_what_does_not_end_in_time_is_an_error_after_the_outcomes() -> None:
@@ -219,14 +219,14 @@ async def test_a_key_that_is_revoked_ends_the_wait() -> None:
 
 async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
     """So there is nothing to look for, and nowhere."""
-    work = WaitWork(cast("Any", None), cast("Any", None))
+    work = WaitBackend(cast("Any", None), cast("Any", None))
     assert await work.find(["a", "b"], 0.0, set(), {}) == [None, None]
     assert work.lookup(0.0) == {}
 
 
 def test_it_is_the_turn_of_who_waited_longest() -> None:
     """Those that the listing misses are asked for in turn, newcomers last, and who is gone is forgotten."""
-    look = Look(cast("Any", None), cast("Any", None))
+    look = ListingWatcher(cast("Any", None), cast("Any", None))
     ids = {f"id-{number}" for number in range(7)}
     first, second = list(look._next_of(ids, 3)), list(look._next_of(ids, 3))
     assert not set(first) & set(second)

@@ -30,18 +30,18 @@ def execution(status: str, **more: Any) -> Act:
 @given(
     first=st.floats(0.001, 100),
     growth=st.floats(1, 10),
-    cap=st.floats(0.001, 1000),
+    limit=st.floats(0.001, 1000),
     asked=st.integers(1, 10**6),
     jitter=st.floats(0, 1),
 )
 def test_pauses_grow_from_the_first_to_the_cap(
-    first: float, growth: float, cap: float, asked: int, jitter: float
+    first: float, growth: float, limit: float, asked: int, jitter: float
 ) -> None:
     """Every pause is within a fifth of a step that starts at the first, never falls and never exceeds the cap."""
-    poll = Poll(first_s=first, growth=growth, cap_s=cap)
+    poll = Poll(first_s=first, growth=growth, cap_s=limit)
     steps = [poll.pause_s(number, jitter=0.5) for number in (asked, asked + 1)]
-    assert steps[0] <= steps[1] * 1.000001 <= cap * 1.000002
-    assert poll.pause_s(1, jitter=0.5) == pytest.approx(min(first, cap))
+    assert steps[0] <= steps[1] * 1.000001 <= limit * 1.000002
+    assert poll.pause_s(1, jitter=0.5) == pytest.approx(min(first, limit))
     assert (1 - SPREAD) * steps[0] <= poll.pause_s(asked, jitter=jitter) * 1.000001
     assert poll.pause_s(asked, jitter=jitter) <= (1 + SPREAD) * steps[0] * 1.000001
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from listing_server import OFFSET, PAGES, Listing, drive, rows_of
 
 from eachlabs_async.errors import DriftError, PaginationError
-from eachlabs_async.pagination.bookmark import Bookmark
+from eachlabs_async.pagination.checkpoint import Checkpoint
 from eachlabs_async.pagination.walk import Walk
 
 counts = st.integers(1, 60)
@@ -67,19 +67,19 @@ def assert_once_and_in_order(rows: list[str], staying: list[str]) -> None:
 
 def walked(
     walk: Walk, listing: Listing, stop: int | None = None, **options: object
-) -> tuple[list[str], Bookmark, bool]:
+) -> tuple[list[str], Checkpoint, bool]:
     """The rows of a walk up to `stop` rows, the bookmark behind the last of them, and whether the walk ended."""
     rows: list[str] = []
-    bookmark = walk.bookmark(walk.standing.place)
+    checkpoint = walk.checkpoint_at(walk.position.place)
     if stop == 0:
-        return rows, bookmark, False
+        return rows, checkpoint, False
     for page in drive(walk, listing, **options):
         for at, (identity, place) in enumerate(page):
             rows.append(identity)
-            bookmark = walk.bookmark(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
             if len(rows) == stop:
-                return rows, bookmark, False
-    return rows, bookmark, True
+                return rows, checkpoint, False
+    return rows, checkpoint, True
 
 
 @given(counts, sizes, depths, totals, st.sampled_from([OFFSET, PAGES]), chances, rates)
@@ -148,16 +148,16 @@ def test_raise_never_gives_a_wrong_row_and_its_bookmark_goes_on(
     move = Mover(listing, chance, rate)
     walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift="raise")
     rows: list[str] = []
-    bookmark = walk.bookmark(0)
+    checkpoint = walk.checkpoint_at(0)
     said = ""
     try:
         for page in drive(walk, listing, ahead=ahead, between=move, shuffle=chance):
             rows += [identity for identity, _ in page]
-            bookmark = walk.bookmark(page[-1][1], [identity for identity, _ in page]) if page else bookmark
+            checkpoint = walk.checkpoint_at(page[-1][1], [identity for identity, _ in page]) if page else checkpoint
     except DriftError as exc:
         said = str(exc)
         event("raised")
-        again = Walk(OFFSET, start=0, size=size, ahead=ahead, drift="resync", resume=bookmark)
+        again = Walk(OFFSET, start=0, size=size, ahead=ahead, drift="resync", resume=checkpoint)
         try:
             rows += rows_of(again, listing, ahead=ahead, between=move, shuffle=chance)
         except PaginationError:
@@ -237,7 +237,7 @@ def test_a_resync_walk_killed_again_and_again_gives_what_stays_exactly_once(
     listing = Listing(count, clamp=clamp, totals=total)
     move = Mover(listing, chance, rate)
     rows: list[str] = []
-    bookmark: Bookmark | None = None
+    checkpoint: Checkpoint | None = None
     ended = False
     try:
         for number, stop in enumerate([*stops, None]):
@@ -248,9 +248,9 @@ def test_a_resync_walk_killed_again_and_again_gives_what_stays_exactly_once(
                 size=size if number % 2 == 0 else later,
                 ahead=depth,
                 drift="resync",
-                resume=bookmark,
+                resume=checkpoint,
             )
-            part, bookmark, ended = walked(walk, listing, stop, ahead=depth, between=move, shuffle=chance)
+            part, checkpoint, ended = walked(walk, listing, stop, ahead=depth, between=move, shuffle=chance)
             rows += part
             if ended:
                 break
@@ -291,7 +291,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
     listing = Listing(count, shape, totals=total)
     move = Mover(listing, chance, rate, "top")
     rows: list[str] = []
-    bookmark: Bookmark | None = None
+    checkpoint: Checkpoint | None = None
     ended = False
     said = ""
     try:
@@ -302,9 +302,9 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
                 size=size if number % 2 == 0 else later,
                 ahead=ahead,
                 drift=drift,
-                resume=bookmark,
+                resume=checkpoint,
             )
-            part, bookmark, ended = walked(walk, listing, stop, ahead=ahead, between=move, shuffle=chance)
+            part, checkpoint, ended = walked(walk, listing, stop, ahead=ahead, between=move, shuffle=chance)
             rows += part
             if ended:
                 break

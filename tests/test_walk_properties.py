@@ -144,13 +144,13 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
     stop = chance.randrange(count + 1)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead, drift=drift)
     first: list[str] = []
-    bookmark = walk.bookmark(0)
+    checkpoint = walk.checkpoint_at(0)
     for page in drive(walk, listing, ahead=ahead, shuffle=chance):
         for at, (identity, place) in enumerate(page):
             if len(first) == stop:
                 break
             first.append(identity)
-            bookmark = walk.bookmark(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
         if len(first) == stop:
             break
     if stop:
@@ -160,7 +160,7 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
         if stop and chance.random() < 0.3 and len(listing.ids) < 300:
             listing.insert(chance.randrange(1, 5))
 
-    again = Walk(listing.shape, start=0, size=later_size, ahead=ahead, drift=drift, resume=bookmark)
+    again = Walk(listing.shape, start=0, size=later_size, ahead=ahead, drift=drift, resume=checkpoint)
     try:
         rest = rows_of(again, listing, ahead=ahead, shuffle=chance, between=insert)
     except DriftError:

@@ -8,9 +8,8 @@ import pytest
 from listing_server import OFFSET, PAGES, Answer, Listing, drive, rows_of
 
 from eachlabs_async.errors import DriftError, PaginationError
-from eachlabs_async.pagination.bookmark import Bookmark
-from eachlabs_async.pagination.checkpoint import read, write
-from eachlabs_async.pagination.rules import Ask
+from eachlabs_async.pagination.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eachlabs_async.pagination.rules import PageRequest
 from eachlabs_async.pagination.walk import ANCHORS, Walk
 
 
@@ -21,9 +20,9 @@ class Stuck(Listing):
         super().__init__(10 * pages)
         self.pages, self.total = pages, total
 
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, request: PageRequest) -> Answer:
         first = 10 * (len(self.asked) % self.pages)
-        self.asked.append(ask)
+        self.asked.append(request)
         return Answer(self.ids[first : first + 10], self.total, self.total is not None, None)
 
 
@@ -61,8 +60,8 @@ def test_empty_pages_by_mistake_are_asked_for_again(drift: str, slips: set[int])
 class Stale(Listing):
     """A server whose third answer is its second one again, by mistake."""
 
-    def answer(self, ask: Ask) -> Answer:
-        found = super().answer(ask)
+    def answer(self, request: PageRequest) -> Answer:
+        found = super().answer(request)
         if len(self.asked) == 3:
             found.ids = self.before
         self.before = found.ids
@@ -140,7 +139,7 @@ def test_an_overlap_costs_no_request_below_the_largest_page() -> None:
     rows_of(Walk(OFFSET, start=0, size=50, drift="resync"), below)
     rows_of(Walk(OFFSET, start=0, size=100, drift="resync"), largest)
     assert len(below.asked) == 10
-    assert below.asked[1] == Ask(49, 51)
+    assert below.asked[1] == PageRequest(49, 51)
     assert len(largest.asked) <= 100 * (1 + 1 / 99) + 1
 
 
@@ -170,8 +169,8 @@ def test_resync_by_page_number_from_the_middle_copes_with_falls_of_the_total(at:
         if len(listing.asked) == 2:
             del listing.ids[at : at + gone]
 
-    bookmark = Bookmark(0, 100, tuple(listing.ids[100 - ANCHORS : 100]), 300) if resumed else None
-    walk = Walk(PAGES, start=0 if resumed else 100, size=10, drift="resync", resume=bookmark)
+    checkpoint = Checkpoint(0, 100, tuple(listing.ids[100 - ANCHORS : 100]), 300) if resumed else None
+    walk = Walk(PAGES, start=0 if resumed else 100, size=10, drift="resync", resume=checkpoint)
     rows = rows_of(walk, listing, between=vanish)
     left = set(listing.ids)
     assert len(rows) == len(set(rows))
@@ -306,13 +305,13 @@ class TestABookmark:
     def test_names_the_last_rows_and_the_place(self) -> None:
         """The row in hand counts as done, and no more than a few ids are kept."""
         walk, listing = Walk(OFFSET, start=0, size=10), Listing(40)
-        assert walk.bookmark(0) == Bookmark(0, 0)
+        assert walk.checkpoint_at(0) == Checkpoint(0, 0)
         pages = drive(walk, listing)
         first = next(pages)
         ids = [identity for identity, _ in first]
-        assert walk.bookmark(3, ids[:3]) == Bookmark(0, 3, tuple(ids[:3]), 40)
+        assert walk.checkpoint_at(3, ids[:3]) == Checkpoint(0, 3, tuple(ids[:3]), 40)
         next(pages)
-        found = walk.bookmark(13, [*ids, "row-10", "row-11", "row-12"])
+        found = walk.checkpoint_at(13, [*ids, "row-10", "row-11", "row-12"])
         assert found.anchors[-1] == "row-12"
         assert len(found.anchors) == ANCHORS
 
@@ -324,10 +323,10 @@ class TestABookmark:
         """Rows entered at the top, and of the ids that it keeps all but one may be gone."""
         listing = Listing(60, shape)
         last = [f"row-{number}" for number in range(17, 25)]
-        bookmark = Bookmark(0, 25, tuple(last), 60)
+        checkpoint = Checkpoint(0, 25, tuple(last), 60)
         listing.insert(entered)
         listing.ids = [row for row in listing.ids if row not in last[8 - gone :]]
-        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=checkpoint)
         assert rows_of(walk, listing) == [f"row-{number}" for number in range(25, 60)]
 
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
@@ -339,8 +338,8 @@ class TestABookmark:
     ) -> None:
         """The rows that are read again to find the place are no sign of movement and no doubles, clamped or not."""
         listing = Listing(30, shape, clamp=clamp, stated=stated)
-        bookmark = Bookmark(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
-        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=bookmark)
+        checkpoint = Checkpoint(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
+        walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=checkpoint)
         assert rows_of(walk, listing) == listing.ids[place:]
         assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
 
@@ -349,9 +348,9 @@ class TestABookmark:
     def test_of_rows_that_are_all_gone_is_an_error(self, total: str, left: int) -> None:
         """Where none of the rows is there any more, the walk says so: it can neither lose nor repeat quietly."""
         listing = Listing(left, totals=total)
-        bookmark = Bookmark(0, 25, ("gone-1", "gone-2"), 60)
+        checkpoint = Checkpoint(0, 25, ("gone-1", "gone-2"), 60)
         with pytest.raises(DriftError, match="none of the rows is there any more"):
-            rows_of(Walk(OFFSET, start=0, size=10, resume=bookmark), listing)
+            rows_of(Walk(OFFSET, start=0, size=10, resume=checkpoint), listing)
         assert len(listing.asked) < 20
 
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
@@ -366,10 +365,10 @@ class TestABookmark:
         page = next(pages)
         page = page or next(pages)
         out = [identity for identity, _ in page]
-        bookmark = walk.bookmark(page[-1][1], out)
-        assert bookmark.place < bookmark.start
-        found, _ = read(write("x", "compat", {}, bookmark), "x", "compat", {})
-        assert found == bookmark
+        checkpoint = walk.checkpoint_at(page[-1][1], out)
+        assert checkpoint.place < checkpoint.start
+        found, _ = read_checkpoint(write_checkpoint("x", "compat", {}, checkpoint), "x", "compat", {})
+        assert found == checkpoint
         again = Walk(listing.shape, start=0, size=10, drift="resync", resume=found)
         assert out + rows_of(again, listing) == wanted
 
@@ -382,19 +381,19 @@ class TestABookmark:
     ) -> None:
         """The last row alone on a page is no sign of a server that gives one row at a time."""
         listing = Listing(count, totals=total)
-        bookmark = Bookmark(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
+        checkpoint = Checkpoint(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
 
         def enter() -> None:
             if len(listing.asked) == 1:
                 listing.insert(entering)
 
-        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=checkpoint)
         assert rows_of(walk, listing, between=enter) == []
 
     def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
         """Without ids there is nothing to find: the walk begins at its start."""
         listing = Listing(30)
-        assert rows_of(Walk(OFFSET, start=0, size=10, resume=Bookmark(5, 5)), listing) == listing.ids[5:]
+        assert rows_of(Walk(OFFSET, start=0, size=10, resume=Checkpoint(5, 5)), listing) == listing.ids[5:]
 
     @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
     @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
@@ -402,8 +401,8 @@ class TestABookmark:
     def test_of_a_walk_that_had_ended_gives_nothing_more(self, count: int, drift: str, total: str) -> None:
         """What was done stays done, and an empty page says so where no total does."""
         listing = Listing(count, totals=total)
-        bookmark = Bookmark(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
-        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=bookmark)
+        checkpoint = Checkpoint(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
+        walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=checkpoint)
         assert rows_of(walk, listing) == []
         assert len(listing.asked) <= 2
 
@@ -416,4 +415,4 @@ class TestABookmark:
         listing.insert(25)
         page = next(pages)
         assert page[0][0] == "row-30"
-        assert walk.bookmark(page[0][1], [page[0][0]]).anchors[-1] == "row-9"
+        assert walk.checkpoint_at(page[0][1], [page[0][0]]).anchors[-1] == "row-9"

@@ -21,10 +21,10 @@ from eachlabs_async.transport.wire import (
     MAX_BODY_TEXT,
     checked_path,
     query,
+    redact,
     retry_after_s,
     segment,
     status_error,
-    strike,
 )
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -390,7 +390,7 @@ def test_a_key_with_odd_signs_is_struck_out(key: str) -> None:
     forms = [key, json.dumps(key), repr(key), repr(key.encode())]
     forms.append(json.dumps(key).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
     for form in forms:
-        assert strike(f"x{form}y", (key,)).strip("xyb\"'") == "***", form
+        assert redact(f"x{form}y", (key,)).strip("xyb\"'") == "***", form
     error = refused(400, {"error": key, "details": {key: [key]}, "code": key}, secrets=(key,))
     assert (error.message, error.code, error.details) == ("***", "***", {"***": ["***"]})
 

@@ -1,6 +1,6 @@
 """Owns the fanning out of one call over many ids: the workers, the handing out, the clean-up.
 
-It refuses to know what is fetched (a `Job` does), which ids are held (the `Window` does) and to retry (`transport`
+It refuses to know what is fetched (a `Job` does), which ids are held (the `IdWindow` does) and to retry (`transport`
 does). The workers are tasks of the fetch alone; its `finally` ends them, and no `yield` stands inside a task group.
 """
 
@@ -15,9 +15,9 @@ from weakref import ref
 
 from ..errors import EachLabsError
 from ..transport.arguments import checked_callback, checked_count
-from ..transport.tasks import end, is_running
+from ..transport.tasks import cancel_and_wait, is_running
+from .id_window import IdWindow, PendingId
 from .id_window import Known as Known
-from .id_window import Slot, Window
 from .outcomes import BulkResult, BulkStats, Outcome, as_key
 from .workers import Job
 
@@ -57,7 +57,7 @@ class BulkFetch(Generic[T]):
         least = self._concurrency * chunk
         size = WINDOW * least if window is None else checked_count("window", window, least=least)
         self._stats = BulkStats()
-        self._window = Window(ids, size=size, chunk_size=chunk, ordered=ordered, known=known, stats=self._stats)
+        self._window = IdWindow(ids, size=size, chunk_size=chunk, ordered=ordered, known=known, stats=self._stats)
         self._on_progress = checked_callback("on_progress", on_progress)
         self._paused = paused
         self._close = close
@@ -68,7 +68,7 @@ class BulkFetch(Generic[T]):
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Lock()
         self._ended = False  # by a failure that was every id's
-        self._bell: asyncio.Future[None] | None = None
+        self._wakeup: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<BulkFetch: {self._stats.done} outcomes so far>"
@@ -134,24 +134,24 @@ class BulkFetch(Generic[T]):
 
     async def _run(self) -> AsyncGenerator[Outcome[T], None]:
         loop, window = asyncio.get_running_loop(), self._window
-        ready, window.ring = window.ready, self._ring
+        ready, window.wake_consumer = window.ready, self._wake
         self._workers = [loop.create_task(self._job(window)) for _ in range(self._concurrency)]
         for worker in self._workers:
             worker.add_done_callback(self._worker_done)
         try:
             while True:
                 if ready:
-                    self._tell(loop.time())
+                    self._log_progress(loop.time())
                 while ready:
                     slot = ready.popleft()
-                    self._let_go(slot)
+                    self._release(slot)
                     yield slot.outcome
                 if not self._workers:
                     break
-                self._bell = loop.create_future()
-                await self._bell
+                self._wakeup = loop.create_future()
+                await self._wakeup
             for slot in window.left():
-                self._let_go(slot)
+                self._release(slot)
                 yield slot.outcome
             if window.failure is not None:
                 try:
@@ -161,13 +161,13 @@ class BulkFetch(Generic[T]):
         finally:
             await self._stop()
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
-    def _let_go(self, slot: Slot[T]) -> None:
+    def _release(self, slot: PendingId[T]) -> None:
         """Count an outcome as handed out."""
-        self._window.let_go(slot)
+        self._window.release(slot)
         outcome, stats = slot.outcome, self._stats
         stats.done += 1
         if outcome.error is not None:
@@ -176,7 +176,7 @@ class BulkFetch(Generic[T]):
         if self._on_progress is not None:
             self._on_progress(self.stats)
 
-    def _tell(self, now: float) -> None:
+    def _log_progress(self, now: float) -> None:
         """Log how it goes, once a period."""
         if now >= self._log_at:
             if self._log_at:
@@ -198,9 +198,9 @@ class BulkFetch(Generic[T]):
             window.fail(failure)
             for other in self._workers:
                 other.cancel()
-        window.let_all_end()
+        window.wake_all()
         if not self._workers:
-            self._ring()
+            self._wake()
 
     async def _stop(self) -> None:
         """End the workers and forget what they held; who comes second waits for the first."""
@@ -208,10 +208,10 @@ class BulkFetch(Generic[T]):
         async with self._stopping:
             workers, self._workers = self._workers, []
             try:
-                await end(workers)
+                await cancel_and_wait(workers)
             finally:
                 self._window.close()
-                self._ring()
+                self._wake()
                 close, self._close = self._close, None
                 if close is not None:
                     await close()

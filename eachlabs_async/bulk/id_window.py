@@ -19,26 +19,27 @@ T = TypeVar("T")
 
 Known = Mapping[str, T] | Callable[[str], T | None]
 
-_ENDS_ALL: Final = (AuthenticationError, ConfigurationError)
+FATAL_FOR_BULK: Final = (AuthenticationError, ConfigurationError)
 """Errors that would be every id's alike."""
 
 
-class Slot(Generic[T]):
+class PendingId(Generic[T]):
     """One id in the window: its outcome once it has one, and the twins that wait for it."""
 
-    __slots__ = ("encoded", "finished", "outcome", "twins")
+    __slots__ = ("duplicates", "encoded", "finished", "outcome")
 
     def __init__(self, identity: Any, index: int) -> None:
         self.outcome: Outcome[T] = Outcome(identity, index)
         self.encoded = ""
         self.finished = False
-        self.twins: list[Slot[T]] | None = None
+        self.duplicates: list[PendingId[T]] | None = None
 
 
-class Window(Generic[T]):
+class IdWindow(Generic[T]):
     """What is read and not yet handed out: at most `size` ids, in batches of up to `chunk_size`.
 
-    `ready` is what can be handed out, `ring` is called when there is something. `exhausted` says that nothing more is
+    `ready` is what can be handed out, `wake_consumer` is called when it
+    is not empty. `exhausted` says that nothing more is
     read, `closed` that nobody wants what was; `failure` is what is to be raised when all that is ready was handed out.
     """
 
@@ -74,20 +75,20 @@ class Window(Generic[T]):
         self._reading = asyncio.Lock()
         self._read = 0  # ids read from the source
         self.held = 0  # of these, not handed out yet
-        self._by_id: dict[str, Slot[T]] = {}
-        self._line: deque[Slot[T]] = deque()  # ordered: what is held and not ready, in input order
+        self._by_id: dict[str, PendingId[T]] = {}
+        self._line: deque[PendingId[T]] = deque()  # ordered: what is held and not ready, in input order
         self._room: deque[asyncio.Future[None]] = deque()
-        self.ready: deque[Slot[T]] = deque()
-        self.ring: Callable[[], object] = _nobody
+        self.ready: deque[PendingId[T]] = deque()
+        self.wake_consumer: Callable[[], object] = _nobody
         self.exhausted = False
         self.closed = False
         self.failure: BaseException | None = None
 
     # ---- for workers
 
-    def take(self) -> list[Slot[T]]:
+    def take(self) -> list[PendingId[T]]:
         """Give up to a chunk of ids to fetch; none where there is nothing at hand, and `more` has to tell."""
-        batch: list[Slot[T]] = []
+        batch: list[PendingId[T]] = []
         source = self._source
         if source is None or self.exhausted or self.held > self._most:
             return batch
@@ -106,7 +107,7 @@ class Window(Generic[T]):
         self._stats.in_flight += len(batch)
         return batch
 
-    async def more(self) -> list[Slot[T]]:
+    async def more(self) -> list[PendingId[T]]:
         """Wait for room and for ids; none at the end."""
         loop = asyncio.get_running_loop()
         while not self.exhausted:
@@ -120,11 +121,11 @@ class Window(Generic[T]):
                 return batch
         return []
 
-    def landed(self, batch: Sequence[Slot[T]]) -> None:
+    def landed(self, batch: Sequence[PendingId[T]]) -> None:
         """Note that the answers to these are there, whether or not they are read yet: they are in flight no longer."""
         self._stats.in_flight -= len(batch)
 
-    def done(self, batch: Sequence[Slot[T]], elapsed_s: float) -> None:
+    def done(self, batch: Sequence[PendingId[T]], elapsed_s: float) -> None:
         """Take ids back whose outcomes are filled in, `elapsed_s` after they were taken.
 
         Raises the error of one that would be every id's alike.
@@ -132,7 +133,7 @@ class Window(Generic[T]):
         stats = self._stats
         for slot in batch:
             outcome = slot.outcome
-            if outcome.error is not None and isinstance(outcome.error, _ENDS_ALL):
+            if outcome.error is not None and isinstance(outcome.error, FATAL_FOR_BULK):
                 raise outcome.error
             outcome.elapsed_s = elapsed_s
             stats.note_latency(elapsed_s)
@@ -140,9 +141,9 @@ class Window(Generic[T]):
                 stats.retries += outcome.attempts - 1
             self._finish(slot)
 
-    async def _next_async(self) -> list[Slot[T]]:
+    async def _next_async(self) -> list[PendingId[T]]:
         """Do as `take` does, from an async source, which one worker reads at a time."""
-        batch: list[Slot[T]] = []
+        batch: list[PendingId[T]] = []
         source = self._async_source
         assert source is not None
         async with self._reading:
@@ -168,9 +169,9 @@ class Window(Generic[T]):
         self.exhausted = True
         self.failure = self.failure or exc
 
-    def _admit(self, identity: Any) -> Slot[T] | None:
+    def _admit(self, identity: Any) -> PendingId[T] | None:
         """Take an id into the window; give its slot where it has to be fetched."""
-        slot: Slot[T] = Slot(identity, self._read)
+        slot: PendingId[T] = PendingId(identity, self._read)
         self._read += 1
         self.held += 1
         if self._ordered:
@@ -184,11 +185,11 @@ class Window(Generic[T]):
         first = self._by_id.get(encoded)
         if first is not None:
             if first.finished:
-                self._answer_twin(first, slot)
-            elif first.twins is None:
-                first.twins = [slot]
+                self._answer_duplicate(first, slot)
+            elif first.duplicates is None:
+                first.duplicates = [slot]
             else:
-                first.twins.append(slot)
+                first.duplicates.append(slot)
             return None
         self._by_id[encoded] = slot
         if self._known is not None:
@@ -200,7 +201,7 @@ class Window(Generic[T]):
                 return None
         return slot
 
-    def _finish(self, slot: Slot[T]) -> None:
+    def _finish(self, slot: PendingId[T]) -> None:
         slot.finished = True
         if not self._ordered:
             self.ready.append(slot)
@@ -208,21 +209,21 @@ class Window(Generic[T]):
             while self._line and self._line[0].finished:
                 self.ready.append(self._line.popleft())
         if self.ready:
-            self.ring()
-        if slot.twins is not None:
-            twins, slot.twins = slot.twins, None
-            for twin in twins:
-                self._answer_twin(slot, twin)
+            self.wake_consumer()
+        if slot.duplicates is not None:
+            duplicates, slot.duplicates = slot.duplicates, None
+            for duplicate in duplicates:
+                self._answer_duplicate(slot, duplicate)
 
-    def _answer_twin(self, first: Slot[T], twin: Slot[T]) -> None:
-        done, outcome = first.outcome, twin.outcome
+    def _answer_duplicate(self, first: PendingId[T], duplicate: PendingId[T]) -> None:
+        done, outcome = first.outcome, duplicate.outcome
         outcome.value, outcome.error = done.value, done.error
         outcome.attempts, outcome.elapsed_s = done.attempts, done.elapsed_s
-        self._finish(twin)
+        self._finish(duplicate)
 
     # ---- for the consumer
 
-    def let_go(self, slot: Slot[T]) -> None:
+    def release(self, slot: PendingId[T]) -> None:
         """Forget an id whose outcome is handed out, and let one more in."""
         self.held -= 1
         if self._by_id.get(slot.encoded) is slot:
@@ -233,12 +234,12 @@ class Window(Generic[T]):
                 waiter.set_result(None)
                 break
 
-    def left(self) -> list[Slot[T]]:
+    def left(self) -> list[PendingId[T]]:
         """Give what is finished behind an id that never will be, because the fetch was ended."""
         line, self._line = self._line, deque()
         return [slot for slot in line if slot.finished]
 
-    def let_all_end(self) -> None:
+    def wake_all(self) -> None:
         """Wake who waits for room: there is nothing left to read, so none of them needs any."""
         while self._room:
             waiter = self._room.popleft()
@@ -248,7 +249,7 @@ class Window(Generic[T]):
     def close(self) -> None:
         """Read no further and forget everything."""
         self.exhausted = self.closed = True
-        self.ring = _nobody
+        self.wake_consumer = _nobody
         # An async generator that only we know ends with this; one of the caller's stays as it is.
         self._source = self._async_source = None
         self._line.clear()

@@ -8,18 +8,18 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..codec.fast import fast_reader
 from ..errors import EachLabsError
+from ..transport.call import Call
 from ..transport.endpoints import Endpoint
 from ..transport.gone import tell
-from ..transport.session import Call
 from ..transport.transport import Transport
-from .id_window import Slot, Window
+from .id_window import IdWindow, PendingId
 
 T = TypeVar("T")
 
 SMALL_BODY: Final = 8 * 1024
 """Bytes up to which bodies are read together: those of a whole turn hold up the loop for a few milliseconds at most."""
 
-Job = Callable[[Window[T]], Coroutine[Any, Any, None]]
+Job = Callable[[IdWindow[T]], Coroutine[Any, Any, None]]
 """One worker: takes ids from the window and hands their outcomes in, until there are no more; it raises only what ends
 the whole fetch."""
 
@@ -34,7 +34,7 @@ def one_each(
     before, after = endpoint.template(transport.session.hosts.edition).split("{" + argument + "}")
     reading = Reading(transport, kind)
 
-    async def work(window: Window[T]) -> None:
+    async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
         service: Any = None
         url: Any = None
@@ -43,7 +43,9 @@ def one_each(
             if url is None:
                 service = transport.session.service(endpoint.service, endpoint.key)
                 url = service.urls(query)
-            call = Call(service, endpoint.method, url(before + slot.encoded + after), crowd=True, endpoint=endpoint)
+            call = Call(
+                service, endpoint.method, url(before + slot.encoded + after), background=True, endpoint=endpoint
+            )
             outcome = slot.outcome
             try:
                 body = await transport.send(call)
@@ -73,10 +75,10 @@ class Reading(Generic[T]):
         self._transport = transport
         self._kind = kind
         self._read = fast_reader(kind)
-        self._came: list[tuple[list[Slot[T]], Call, bytes, float]] = []
+        self._came: list[tuple[list[PendingId[T]], Call, bytes, float]] = []
 
     def add(
-        self, window: Window[T], batch: list[Slot[T]], call: Call, body: bytes, loop: asyncio.AbstractEventLoop
+        self, window: IdWindow[T], batch: list[PendingId[T]], call: Call, body: bytes, loop: asyncio.AbstractEventLoop
     ) -> None:
         """Take the body that came for a batch of one."""
         window.landed(batch)
@@ -84,7 +86,7 @@ class Reading(Generic[T]):
             loop.call_soon(self._read_all, window)
         self._came.append((batch, call, body, loop.time() - call.deadline.began))
 
-    def _read_all(self, window: Window[T]) -> None:
+    def _read_all(self, window: IdWindow[T]) -> None:
         came, self._came = self._came, []
         if window.closed:
             return
@@ -103,10 +105,10 @@ class Reading(Generic[T]):
             window.fail(exc)
 
 
-def in_batches(fetch: Callable[[list[Slot[T]]], Awaitable[None]]) -> Job[T]:
+def in_batches(fetch: Callable[[list[PendingId[T]]], Awaitable[None]]) -> Job[T]:
     """Make the job that fetches whole batches: `fetch` fills in the outcomes of one."""
 
-    async def work(window: Window[T]) -> None:
+    async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
         while batch := window.take() or await window.more():
             began = loop.time()

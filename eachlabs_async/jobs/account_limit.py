@@ -17,17 +17,18 @@ PROBE_AT_MOST: Final = 1024
 
 
 @define
-class Cap:
+class AccountLimit:
     """The level of executions at once that seems to be allowed: `level`, between 1 and `most`.
 
-    `running` counts what is under way or on its way, `proven` is the highest count that was accepted, `refusals` counts
+    `running` counts what is under way or on its way, `confirmed` is the highest count that was
+    accepted, `refusals` counts
     what was refused; `known` tells that the level was found from some, now or earlier.
     """
 
     most: int
     level: int
     running: int = 0
-    proven: int = 0
+    confirmed: int = 0
     refusals: int = 0
     known: bool = False
     _step: int = 1_000_000
@@ -37,10 +38,10 @@ class Cap:
     _probe_after: int = PROBE_AFTER
 
     @property
-    def room(self) -> int:
+    def available(self) -> int:
         """How many more may be tried now: all that were proven at once, and beyond them a step."""
         free = max(0, self.level - self.running)
-        return min(free, max(self.proven - self.running, self._step))
+        return min(free, max(self.confirmed - self.running, self._step))
 
     def start(self, count: int) -> None:
         """Count executions as under way; to be said before they are sent."""
@@ -48,14 +49,14 @@ class Cap:
 
     def accept(self) -> None:
         """Note that what is under way was accepted."""
-        self.proven = max(self.proven, self.running)
+        self.confirmed = max(self.confirmed, self.running)
         self._before = 0
 
     def withdraw(self, count: int) -> None:
         """Take back `count` that never ran, for reasons other than the cap."""
         self.running -= count
 
-    def settle(self, count: int = 1) -> None:
+    def release(self, count: int = 1) -> None:
         """Count executions as settled; after enough of them without a refusal one more is tried than seemed allowed."""
         self.running -= count
         self._settled += count
@@ -77,7 +78,7 @@ class Cap:
             self._probing = False
             self._probe_after = min(2 * self._probe_after, PROBE_AT_MOST)
         self.level = min(self.level, below)
-        self.proven = min(self.proven, below)
+        self.confirmed = min(self.confirmed, below)
         self._step = max(1, count // 2)
 
     def hold(self, count: int) -> None:
@@ -88,11 +89,11 @@ class Cap:
         self.running -= count
         self.refusals += 1
         self.level = max(self.level, self._before)
-        self.proven = min(self.proven, self.running)
+        self.confirmed = min(self.confirmed, self.running)
         self._before = 0
         self._step = 1
 
     def lower(self, count: int) -> None:
         """Take back `count` that were refused for the balance: what was accepted once may be too many now."""
         self.refuse(count)
-        self.proven = min(self.proven, self.running)
+        self.confirmed = min(self.confirmed, self.running)

@@ -38,12 +38,12 @@ from ..transport.wire import http_date
 T = TypeVar("T")
 R = TypeVar("R", Prediction, WorkflowExecution)
 
-SLACK: Final = timedelta(seconds=2)
-LOOKS: Final = 5
+CLOCK_TOLERANCE: Final = timedelta(seconds=2)
+LOOKUP_ATTEMPTS: Final = 5
 
 
 @frozen
-class Span:
+class TimeSpan:
     """From when to when a call went on, by this machine's clock."""
 
     since: datetime
@@ -51,11 +51,11 @@ class Span:
 
     def lookup(self, **where: str) -> dict[str, str]:
         """Give where to look, as arguments of a listing."""
-        return {**where, "since": rfc3339(self.since - SLACK), "until": rfc3339(self.until + SLACK)}
+        return {**where, "since": rfc3339(self.since - CLOCK_TOLERANCE), "until": rfc3339(self.until + CLOCK_TOLERANCE)}
 
 
 @frozen(kw_only=True)
-class Seen:
+class Candidate:
     """An execution that was created in the span: what it is called, and what it was given."""
 
     id: str
@@ -66,7 +66,7 @@ class Seen:
 
 
 @frozen(kw_only=True)
-class Where:
+class LookupScope:
     """Where executions of one kind are looked for; it reads no execution's inputs twice."""
 
     transport: Transport
@@ -74,7 +74,7 @@ class Where:
     version_id: str | None = None
     model: str | None = None
     whole: bool = False
-    _read: dict[str, Seen] = field(factory=dict[str, Seen], init=False, repr=False)
+    _read: dict[str, Candidate] = field(factory=dict[str, Candidate], init=False, repr=False)
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Where:
             return {"model": self.model}
         return {"workflow_id": self.workflow_id} if self.workflow_id is not None else {}
 
-    async def seen(self, span: Span, claimed: Collection[str] | Callable[[str], bool] = ()) -> list[Seen]:
+    async def seen(self, span: TimeSpan, claimed: Collection[str] | Callable[[str], bool] = ()) -> list[Candidate]:
         """Give the executions that were created in the span and are not `claimed`."""
         is_claimed = claimed if callable(claimed) else claimed.__contains__
         if self.model is not None:
@@ -91,7 +91,7 @@ class Where:
         assert self.workflow_id is not None
         return await self._executions(span, self.workflow_id, is_claimed)
 
-    async def _executions(self, span: Span, workflow_id: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
+    async def _executions(self, span: TimeSpan, workflow_id: str, is_claimed: Callable[[str], bool]) -> list[Candidate]:
         edition = self.transport.session.hosts.edition
         path = LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id)
         clock = self.transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen=False)
@@ -120,11 +120,11 @@ class Where:
         whole = await self._whole(GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, bare)
         return [
             whole.get(row.execution_id)
-            or Seen(id=row.execution_id, status=row.status, inputs=row.inputs, started_at=row.started_at)
+            or Candidate(id=row.execution_id, status=row.status, inputs=row.inputs, started_at=row.started_at)
             for row in found
         ]
 
-    async def _predictions(self, span: Span, model: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
+    async def _predictions(self, span: TimeSpan, model: str, is_claimed: Callable[[str], bool]) -> list[Candidate]:
         since, until = _by_their_clock(span, (await first_rows(self.transport, {})).served_at)
         filters = {"model": model, "since": rfc3339(since), "until": rfc3339(until)}
         pager = ExecutionPager(self.transport, filters)
@@ -132,7 +132,9 @@ class Where:
         whole = await self._whole(GET_PREDICTION, "prediction_id", Prediction, ids)
         return [whole[identity] for identity in ids if identity in whole]
 
-    async def _whole(self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]) -> dict[str, Seen]:
+    async def _whole(
+        self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]
+    ) -> dict[str, Candidate]:
         """Read executions in full, those that were not read before; one that is not there yet is left out."""
         query = endpoint.soon(self.transport.session.hosts.edition)
         missing = [identity for identity in ids if identity not in self._read]
@@ -146,17 +148,17 @@ class Where:
         return {identity: self._read[identity] for identity in ids if identity in self._read}
 
 
-def _by_their_clock(span: Span, served_at: datetime | None) -> tuple[datetime, datetime]:
+def _by_their_clock(span: TimeSpan, served_at: datetime | None) -> tuple[datetime, datetime]:
     """Give the span by the service's clock, which told this time just now; two seconds are added on each side."""
     now = datetime.now(UTC)
     skew = (served_at or now) - now
-    return span.since + skew - SLACK, span.until + skew + SLACK
+    return span.since + skew - CLOCK_TOLERANCE, span.until + skew + CLOCK_TOLERANCE
 
 
-def _seen(record: Prediction | WorkflowExecution) -> Seen:
+def _seen(record: Prediction | WorkflowExecution) -> Candidate:
     if isinstance(record, Prediction):
-        return Seen(id=record.id, status=record.status, inputs=record.input)
-    return Seen(
+        return Candidate(id=record.id, status=record.status, inputs=record.input)
+    return Candidate(
         id=record.execution_id,
         status=record.status,
         inputs=record.inputs,
@@ -172,19 +174,19 @@ def holds(found: Any, given: Any) -> bool:
     return bool(found == given)
 
 
-def alike(inputs: Sequence[Any], seen: Sequence[Seen]) -> list[Seen]:
+def alike(inputs: Sequence[Any], seen: Sequence[Candidate]) -> list[Candidate]:
     """Give the executions that have one of these inputs, or, where none has, those that hold one of them."""
     equal = [one for one in seen if one.inputs in inputs]
     return equal or [one for one in seen if any(holds(one.inputs, value) for value in inputs)]
 
 
-def assigned(inputs: Sequence[Any], seen: Sequence[Seen]) -> list[Seen | None]:
+def assigned(inputs: Sequence[Any], seen: Sequence[Candidate]) -> list[Candidate | None]:
     """Give each input one execution with its inputs, and each execution to one input at most.
 
     Equal inputs come before those that only hold what was given.
     """
     left = list(seen)
-    result: list[Seen | None] = [None] * len(inputs)
+    result: list[Candidate | None] = [None] * len(inputs)
     for fits in (operator.eq, holds):
         for number, value in enumerate(inputs):
             if result[number] is None:
@@ -201,10 +203,10 @@ def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
 async def create(
     prepared: Prepared,
     kind: type[T],
-    where: Where,
+    where: LookupScope,
     *,
     ids: Callable[[T], list[str]],
-    found: Callable[[list[Seen]], T | None],
+    found: Callable[[list[Candidate]], T | None],
     reconcile: bool,
 ) -> T:
     """Send a creating request once; with `reconcile` look for what it created where no clear answer came.
@@ -227,8 +229,8 @@ async def create(
         except OutcomeUnknownError as exc:
             unknown = exc
         except ResponseDecodeError as exc:  # from `ids`
-            unknown = cast(OutcomeUnknownError, transport.session.settled(call, exc))
-        span = Span(since, datetime.now(UTC))
+            unknown = cast(OutcomeUnknownError, transport.session.with_call_details(call, exc))
+        span = TimeSpan(since, datetime.now(UTC))
         unknown.lookup = span.lookup(**where.arguments) if where.arguments else {}
         if reconcile:
             made = await _reconciled(prepared, what, where, span, unknown, found)
@@ -241,17 +243,17 @@ async def create(
 async def _reconciled(
     prepared: Prepared,
     what: bytes,
-    where: Where,
-    span: Span,
+    where: LookupScope,
+    span: TimeSpan,
     unknown: OutcomeUnknownError,
-    found: Callable[[list[Seen]], T | None],
+    found: Callable[[list[Candidate]], T | None],
 ) -> T | None:
     """Look until exactly one answer shows; None, with the candidates in the error, where none does."""
     transport = where.transport
     claims = transport.session.claims
     ends = asyncio.get_running_loop().time() + transport.timeouts.deadline_s
     pause_s = transport.retry.base_s
-    for look in range(LOOKS):
+    for look in range(LOOKUP_ATTEMPTS):
         if look:
             if asyncio.get_running_loop().time() + pause_s >= ends:
                 break

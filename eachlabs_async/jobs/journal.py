@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS inputs (
 
 
 @frozen
-class Entry:
+class JournalEntry:
     """What the journal says of one input.
 
     `sending`: sent perhaps. `running`: sent, as `execution_id`. `unknown`: sent perhaps, looked for and not found, with
@@ -92,7 +92,7 @@ class Journal:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+    async def entries(self, numbers: Sequence[int]) -> dict[int, JournalEntry]:
         """Give what is known of these inputs."""
         return await self._run(lambda: self._entries(numbers))
 
@@ -211,7 +211,7 @@ class Journal:
             self._db.close()
             self._db = None
 
-    def _entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+    def _entries(self, numbers: Sequence[int]) -> dict[int, JournalEntry]:
         marks = ",".join("?" * len(numbers))
         rows = self._connection.execute(
             "SELECT number, digest, state, execution_id, sent_at, message, delivered FROM inputs "
@@ -219,6 +219,6 @@ class Journal:
             list(numbers),
         ).fetchall()
         return {
-            number: Entry(number, fingerprint, state, identity, sent_at, message, bool(delivered))
+            number: JournalEntry(number, fingerprint, state, identity, sent_at, message, bool(delivered))
             for number, fingerprint, state, identity, sent_at, message, delivered in rows
         }

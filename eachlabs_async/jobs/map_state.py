@@ -23,15 +23,15 @@ from ..errors import (
     PaymentRequiredError,
     PermissionDeniedError,
 )
-from ..transport.ours import Ours
-from .account_limit import Cap
-from .inputs import Inputs
+from ..transport.ours import OwnExecutions
+from .account_limit import AccountLimit
+from .input_reader import InputReader
 from .journal import Journal
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-STOPS_ALL: Final = (
+FATAL_FOR_MAP: Final = (
     AuthenticationError,
     ConfigurationError,
     NotFoundError,
@@ -46,7 +46,7 @@ OUT_OF_MONEY: Final = re.compile(r"insufficient[ _](?:account[ _])?(?:balance|fu
 """Words of an entry that failed for the balance alone."""
 
 
-class Work(Protocol[T_co]):
+class Backend(Protocol[T_co]):
     """What is run: how inputs are sent, watched, read and found again.
 
     `chunk` is inputs a request, `senders` requests at once; `creates` tells that sending creates executions.
@@ -107,29 +107,29 @@ class Item(Generic[T]):
     began: float = 0.0
 
 
-class Run(Generic[T]):
+class MapState(Generic[T]):
     """The shared state of one map."""
 
     def __init__(
         self,
-        work: Work[T],
-        inputs: Inputs,
-        cap: Cap,
+        work: Backend[T],
+        inputs: InputReader,
+        limit: AccountLimit,
         *,
-        ours: Ours,
+        ours: OwnExecutions,
         window: int,
         ordered: bool,
         journal: Journal | None,
     ) -> None:
         self.work = work
         self.inputs = inputs
-        self.cap = cap
+        self.limit = limit
         self.ours = ours
         self.level_lasts = True  # The level is the account's, and not what the balance allowed for a while.
         self.window = window
         self.ordered = ordered
         self.journal = journal
-        self.stats = MapStats(level=cap.level)
+        self.stats = MapStats(level=limit.level)
         self.failure: BaseException | None = None
         self.held = 0  # inputs read and not handed out
         self.fresh: deque[Item[T]] = deque()  # read and not looked at

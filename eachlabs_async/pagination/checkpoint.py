@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeGuard, cast
 
+from attrs import frozen
+
 from ..transport.arguments import checked_moment, rfc3339
-from .bookmark import Bookmark
 
 VERSION: Final = 1
 TIMES: Final = ("at", "bottom")
@@ -20,7 +22,24 @@ TAKEN_OVER: Final = ("since", "until")
 """Filters that may be left out when a walk is resumed: the checkpoint has them."""
 
 
-def write(endpoint: str, edition: str | None, filters: Mapping[str, object], bookmark: Bookmark) -> str:
+@frozen
+class Checkpoint:
+    """Where a walk stood: its start, the rows before its place, the last ids handed out, the total if exact.
+
+    Listings by time add `at`, the creation time of the lowest row handed out, `ties`, how many rows of that very time
+    were, and `bottom`, the oldest time asked for where the walk chose it.
+    """
+
+    start: int
+    place: int
+    anchors: tuple[str, ...] = ()
+    total: int | None = None
+    at: datetime | None = None
+    ties: int = 0
+    bottom: datetime | None = None
+
+
+def write_checkpoint(endpoint: str, edition: str | None, filters: Mapping[str, object], checkpoint: Checkpoint) -> str:
     """Write a checkpoint; `filters` are the caller's arguments by name, None where not given."""
     return json.dumps(
         {
@@ -28,20 +47,20 @@ def write(endpoint: str, edition: str | None, filters: Mapping[str, object], boo
             "endpoint": endpoint,
             **({} if edition is None else {"edition": edition}),
             "filters": {name: value for name, value in filters.items() if value is not None},
-            "start": bookmark.start,
-            "place": bookmark.place,
-            "total": bookmark.total,
-            "last": bookmark.anchors,
-            **({} if bookmark.at is None else {"at": rfc3339(bookmark.at), "ties": bookmark.ties}),
-            **({} if bookmark.bottom is None else {"bottom": rfc3339(bookmark.bottom)}),
+            "start": checkpoint.start,
+            "place": checkpoint.place,
+            "total": checkpoint.total,
+            "last": checkpoint.anchors,
+            **({} if checkpoint.at is None else {"at": rfc3339(checkpoint.at), "ties": checkpoint.ties}),
+            **({} if checkpoint.bottom is None else {"bottom": rfc3339(checkpoint.bottom)}),
         },
         separators=(",", ":"),
     )
 
 
-def read(
+def read_checkpoint(
     text: object, endpoint: str, edition: str | None, filters: Mapping[str, object]
-) -> tuple[Bookmark, dict[str, object]]:
+) -> tuple[Checkpoint, dict[str, object]]:
     """Read a checkpoint for a walk; gives the bookmark, and the filters with what the checkpoint adds.
 
     Raises `TypeError` where `text` is no text, `ValueError` where it is no checkpoint, or one of another walk: the
@@ -85,7 +104,7 @@ def read(
         at, bottom = (None if parts.get(name) is None else checked_moment(name, parts[name]) for name in TIMES)
     except (TypeError, ValueError):
         raise ValueError("resume is not a checkpoint: a time in it is damaged") from None
-    return Bookmark(start, place, tuple(cast(list[str], last)), total, at, ties, bottom), merged
+    return Checkpoint(start, place, tuple(cast(list[str], last)), total, at, ties, bottom), merged
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -21,9 +21,9 @@ from attrs import define, field, frozen
 
 from ..errors import PaginationError
 from ..transport.arguments import rfc3339
-from .bookmark import Taken, WalkStats
 from .frontier import MARGIN, Frontier
-from .rules import Window
+from .pages import TakenPage, WalkStats
+from .rules import RecentIds
 
 MAX_REPEATED: Final = 4
 MAX_EMPTY: Final = 50
@@ -35,7 +35,7 @@ _DENSE: Final = 0.25
 
 
 @frozen
-class CursorAsk:
+class CursorRequest:
     """One request of a walk by cursor; `since` and `until` are as the wire takes them.
 
     `number` and `page` tell the request from all others: the chain it belongs to, and its page in it, from 0.
@@ -71,12 +71,12 @@ class _Chain:
     until: datetime | None
     since_text: str | None
     until_text: str | None
-    waiting: deque[CursorAsk] = field(factory=deque[CursorAsk])  # asked for, and not taken
+    waiting: deque[CursorRequest] = field(factory=deque[CursorRequest])  # asked for, and not taken
     answered: int = 0  # how many of those came
     pages: int = 0
     cursor: str | None = None
     more: bool = True
-    used: Window = field(factory=lambda: Window(_CURSORS_KEPT))
+    used: RecentIds = field(factory=lambda: RecentIds(_CURSORS_KEPT))
     last: datetime | None = None  # the time of the last row that was taken
     broken: str = ""
 
@@ -145,7 +145,7 @@ class CursorWalk:
 
     # ---- asking
 
-    def asks(self, most: int, *, needed: bool = True) -> list[CursorAsk]:
+    def next_requests(self, most: int, *, needed: bool = True) -> list[CursorRequest]:
         """Give what to ask for now, `most` requests at most, in order; at least the next one where it is `needed`.
 
         What was asked for before stays among them. Raises `PaginationError` where the walk cannot go on.
@@ -169,15 +169,15 @@ class CursorWalk:
                 each.waiting.append(self._next(each))
                 room -= 1
             at += 1
-        return [ask for each in self._line if isinstance(each, _Chain) for ask in each.waiting]
+        return [request for each in self._line if isinstance(each, _Chain) for request in each.waiting]
 
     @staticmethod
     def _is_done(each: _Chain | _Gap) -> bool:
         return isinstance(each, _Chain) and not each.waiting and not each.more
 
-    def _next(self, chain: _Chain) -> CursorAsk:
+    def _next(self, chain: _Chain) -> CursorRequest:
         page, chain.pages = chain.pages, chain.pages + 1
-        return CursorAsk(chain.number, page, chain.since_text, chain.until_text, chain.cursor, self._size)
+        return CursorRequest(chain.number, page, chain.since_text, chain.until_text, chain.cursor, self._size)
 
     def _plan(self, at: int, gap: _Gap) -> None:
         """Put the next chain in the place of the top of a gap."""
@@ -197,10 +197,10 @@ class CursorWalk:
     # ---- what came
 
     def arrived(
-        self, ask: CursorAsk, times: Sequence[datetime | None], *, more: bool | None, cursor: str | None
+        self, request: CursorRequest, times: Sequence[datetime | None], *, more: bool | None, cursor: str | None
     ) -> None:
         """Note an answer that came, maybe before its turn: the chain can then go on."""
-        at, chain = self._find(ask)
+        at, chain = self._find(request)
         if chain is None:
             return
         chain.answered += 1
@@ -209,11 +209,11 @@ class CursorWalk:
         last = times[-1] if times else None
         if last is not None and self._is_cut(chain) and chain.since is not None and last < chain.since:
             chain.more = False  # What follows belongs to the next span, whatever the service makes of `from`.
-        self._measure(chain, ask, times)
+        self._measure(chain, request, times)
         if not chain.more:
             return
         if chain.cursor is not None and chain.used.holds(chain.cursor):
-            chain.broken = f"the service gave a cursor for the second time after {ask.in_words}: a loop without end"
+            chain.broken = f"the service gave a cursor for the second time after {request.in_words}: a loop without end"
             return
         if chain.cursor is not None:
             chain.used.add([chain.cursor])
@@ -222,10 +222,10 @@ class CursorWalk:
         chain.more = False
         self._line.insert(at + 1, _Gap(last, self._oldest if chain.since is None else chain.since))
 
-    def _find(self, ask: CursorAsk) -> tuple[int, _Chain | None]:
+    def _find(self, request: CursorRequest) -> tuple[int, _Chain | None]:
         for at, each in enumerate(self._line):
-            if isinstance(each, _Chain) and each.number == ask.number:
-                new = each.answered < len(each.waiting) and each.waiting[each.answered] == ask
+            if isinstance(each, _Chain) and each.number == request.number:
+                new = each.answered < len(each.waiting) and each.waiting[each.answered] == request
                 return at, each if new else None
         return -1, None
 
@@ -233,12 +233,12 @@ class CursorWalk:
         """Say whether other rows follow below a chain."""
         return chain.since is not None and chain.since != self._oldest
 
-    def _measure(self, chain: _Chain, ask: CursorAsk, times: Sequence[datetime | None]) -> None:
+    def _measure(self, chain: _Chain, request: CursorRequest, times: Sequence[datetime | None]) -> None:
         """Learn how dense the rows are, from the first page of a chain."""
         known = [time for time in times if time is not None]
         if chain.more and known:
             self._given = float(len(known)) if not self._recent else max(len(known), 0.9 * self._given)
-        if ask.page:
+        if request.page:
             return
         if not known:
             if not chain.more and chain.until is not None:
@@ -271,7 +271,7 @@ class CursorWalk:
 
     # ---- taking
 
-    def take(self, ask: CursorAsk, ids: Sequence[str], times: Sequence[datetime | None]) -> Taken:
+    def take(self, request: CursorRequest, ids: Sequence[str], times: Sequence[datetime | None]) -> TakenPage:
         """Take the answer to the first of the requests; `arrived` was told of it before.
 
         Raises `PaginationError` where page after page brings no new row.
@@ -279,7 +279,7 @@ class CursorWalk:
         frontier, stats = self._frontier, self._stats
         chain = self._line[0]
         assert isinstance(chain, _Chain)
-        assert chain.waiting[0] == ask
+        assert chain.waiting[0] == request
         chain.waiting.popleft()
         chain.answered -= 1
         stats.longest_page = max(stats.longest_page, len(ids))
@@ -292,24 +292,24 @@ class CursorWalk:
             below = [at for at in coming if (time := times[at]) is not None and time < chain.since]
             coming = [at for at in coming if at not in below] if below else coming
         taken = frontier.take(times, coming)
-        stats.duplicates += len(seen) if ask.page else 0
+        stats.duplicates += len(seen) if request.page else 0
         frontier.seen.add([identity for at, identity in enumerate(ids) if at not in below] if below else ids)
         last = times[-1] if times else None
         # A seam can be pages long: what goes further down gets somewhere.
         down = last is not None and chain.last is not None and last < chain.last
         chain.last = last
-        self._count(chain, ask, len(ids), new=bool(fresh) or down, coming=bool(coming))
+        self._count(chain, request, len(ids), new=bool(fresh) or down, coming=bool(coming))
         if chain.more and not chain.broken:
-            if ask.page == 0 and self._is_ignored(ask, times):
+            if request.page == 0 and self._is_ignored(request, times):
                 self._read_whole()
             elif chain.cursor is None and not self.begin_anew():
                 raise PaginationError(
-                    f"the service says that there are more rows and gives no cursor to ask for them ({ask.in_words})"
+                    f"the service says that there are more rows and gives no cursor for them ({request.in_words})"
                 )
         ended = not chain.broken and all(self._is_done(each) for each in self._line)
-        return Taken(taken, ended)
+        return TakenPage(taken, ended)
 
-    def _count(self, chain: _Chain, ask: CursorAsk, rows: int, *, new: bool, coming: bool) -> None:
+    def _count(self, chain: _Chain, request: CursorRequest, rows: int, *, new: bool, coming: bool) -> None:
         """Count the pages without a new row; too many in a row are an error."""
         if coming:
             self._repeated = self._empty = self._began_anew = self._allowed = 0
@@ -321,15 +321,15 @@ class CursorWalk:
             count = max(self._repeated, self._empty)
             raise PaginationError(
                 f"{count} pages in a row brought no new row, although the service says that there are more: the "
-                f"listing cannot be walked ({ask.in_words})"
+                f"listing cannot be walked ({request.in_words})"
             )
 
     @staticmethod
-    def _is_ignored(ask: CursorAsk, times: Sequence[datetime | None]) -> bool:
+    def _is_ignored(request: CursorRequest, times: Sequence[datetime | None]) -> bool:
         """Say whether a page has newer rows than were asked for: then the service does not heed `to`."""
-        if ask.until is None or not times:
+        if request.until is None or not times:
             return False
-        newest = datetime.fromisoformat(ask.until) + MARGIN
+        newest = datetime.fromisoformat(request.until) + MARGIN
         return any(time is not None and time > newest for time in times)
 
     def _read_whole(self) -> None:

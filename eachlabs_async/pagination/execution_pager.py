@@ -16,17 +16,17 @@ from typing import Any, Final
 from ..errors import APIStatusError, DriftError, PaginationError
 from ..records import Execution, ExecutionCursorPage
 from ..transport.arguments import checked_moment, rfc3339
+from ..transport.call import Call
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
-from ..transport.session import Call
 from ..transport.transport import Transport
 from ..transport.wire import Body, http_date, query
-from .bookmark import Bookmark
-from .cursor_walk import CursorAsk, CursorWalk
+from .checkpoint import Checkpoint
+from .cursor_walk import CursorRequest, CursorWalk
 from .frontier import MARGIN, SPAN_BY_DEFAULT, Frontier, lowest
 from .listing_choice import ListingChoice, is_refused, is_too_deep
 from .pager import Pager
-from .pages import Handing, Read, Step, WalkOptions
-from .rules import WINDOW_ROWS, Ask, Window
+from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
+from .rules import WINDOW_ROWS, PageRequest, RecentIds
 from .walk import Walk
 
 DEPTH: Final = 1000
@@ -70,7 +70,7 @@ class ExecutionPager(Pager[Execution]):
         self._size = size
         self._depth = DEPTH
         before = self._resumed
-        self._out = before or Bookmark(start, start)
+        self._out = before or Checkpoint(start, start)
         self._bottom = before.bottom if before is not None else None
         self._bottom_known = before is not None and (before.bottom is not None or before.at is not None)
         self._front = self._entry(by_offset=False)
@@ -87,7 +87,7 @@ class ExecutionPager(Pager[Execution]):
 
     def _entry(self, *, by_offset: bool) -> Frontier:
         """Give the frontier of a walk that has taken nothing; `by_offset` where its first row can be asked for."""
-        before, seen = self._resumed, Window(WINDOW_ROWS + (self._look_ahead + 2) * self._size)
+        before, seen = self._resumed, RecentIds(WINDOW_ROWS + (self._look_ahead + 2) * self._size)
         if before is None or not before.anchors:
             return Frontier(seen, skip=0 if by_offset else self._out.start)
         if by_offset:
@@ -118,35 +118,35 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- the checkpoint
 
-    def _bookmark(self) -> Bookmark:
+    def _checkpoint_at(self) -> Checkpoint:
         page = self._page
-        out = self._out if page is None else self._after(page, page.handed)
-        return super()._bookmark() if out.at is None and self._in_first_block else out
+        out = self._out if page is None else self._after(page, page.delivered)
+        return super()._checkpoint_at() if out.at is None and self._in_first_block else out
 
-    def _after(self, page: Handing, handed: int) -> Bookmark:
+    def _after(self, page: CurrentPage, delivered: int) -> Checkpoint:
         """Give the bookmark of a walk that has handed out so many rows of a page."""
         out = self._out
-        if not handed:
+        if not delivered:
             return out
-        times = [row.created_at for row in page.rows[:handed]]
-        at, ties = lowest(times, range(handed), out.at, out.ties) if self._front.ordered else (None, 0)
-        return Bookmark(
+        times = [row.created_at for row in page.rows[:delivered]]
+        at, ties = lowest(times, range(delivered), out.at, out.ties) if self._front.ordered else (None, 0)
+        return Checkpoint(
             out.start,
-            out.place + handed,
-            (*out.anchors, *page.ids[:handed])[-ANCHORS:],
+            out.place + delivered,
+            (*out.anchors, *page.ids[:delivered])[-ANCHORS:],
             self.stats.total if self.stats.total_is_exact else None,
             at,
             ties,
             self._bottom,
         )
 
-    def _handed_out(self, step: Step[Execution], handing: Handing) -> None:
-        self._out = self._after(handing, len(handing.rows))
+    def _mark_delivered(self, step: PageStep[Execution], current: CurrentPage) -> None:
+        self._out = self._after(current, len(current.rows))
         self._place = step.place
 
     # ---- which of the two
 
-    async def _steps(self) -> AsyncGenerator[Step[Execution], None]:
+    async def _steps(self) -> AsyncGenerator[PageStep[Execution], None]:
         choice = ListingChoice(self._transport.session)
         while True:
             way = choice.make()
@@ -163,12 +163,12 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- by cursor
 
-    async def _by_cursor(self) -> AsyncGenerator[Step[Execution], None]:
+    async def _by_cursor(self) -> AsyncGenerator[PageStep[Execution], None]:
         if not self._begun:
             self._front = self._entry(by_offset=False)
         front, ahead, stats = self._front, self._look_ahead, self.stats
         until = self._filters.get("until")
-        course = CursorWalk(
+        walk = CursorWalk(
             front,
             stats,
             size=self._size,
@@ -177,30 +177,30 @@ class ExecutionPager(Pager[Execution]):
             ahead=ahead > 0,
         )
         if self._bottom_known:
-            course.bound(self._bottom)
-        asks, ended = course.asks(1), False
+            walk.bound(self._bottom)
+        requests, ended = walk.next_requests(1), False
         while not ended:
-            ask = asks[0]
+            request = requests[0]
             try:
-                read, _ = await self._answer(asks)
+                read, _ = await self._answer(requests)
             except APIStatusError as exc:
-                if ask.cursor is not None and exc.status in _CURSOR_REFUSED and course.begin_anew():
-                    asks = course.asks(self._room(ahead + 1))
-                    await self._keep(asks)
+                if request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.begin_anew():
+                    requests = walk.next_requests(self._room(ahead + 1))
+                    await self._keep(requests)
                     continue
                 if is_refused(exc, "cursor", self._transport.session):
                     raise _RefusedError(exc) from None
                 raise
             times = [row.created_at for row in read.rows]
             self._settle_bottom(times)
-            course.bound(self._bottom)
-            course.arrived(ask, times, more=read.more, cursor=read.cursor)
+            walk.bound(self._bottom)
+            walk.arrived(request, times, more=read.more, cursor=read.cursor)
             for other, (task, _) in self._ahead.items():
                 if task.done() and not task.cancelled() and task.exception() is None:
                     came = task.result()
-                    course.arrived(other, [row.created_at for row in came.rows], more=came.more, cursor=came.cursor)
+                    walk.arrived(other, [row.created_at for row in came.rows], more=came.more, cursor=came.cursor)
             duplicates = stats.duplicates
-            taken = course.take(ask, read.ids, times)
+            taken = walk.take(request, read.ids, times)
             if stats.duplicates > duplicates:
                 stats.drift_seen += 1
                 if self._drift == "raise":
@@ -208,12 +208,12 @@ class ExecutionPager(Pager[Execution]):
             fresh, ended = self._cut(taken.fresh, taken.ended)
             self._see_found(ended=taken.ended)
             self._begun, self._in_first_block = True, False
-            await self._prepare([] if ended else course.asks(self._room(ahead, fresh), needed=False))
+            await self._prepare([] if ended else walk.next_requests(self._room(ahead, fresh), needed=False))
             offset = self._out.place
-            yield Step(read, ask, fresh, offset, offset + len(fresh))
+            yield PageStep(read, request, fresh, offset, offset + len(fresh))
             del read, taken, fresh
             if not ended:
-                asks = course.asks(self._room(ahead + 1))
+                requests = walk.next_requests(self._room(ahead + 1))
 
     def _room(self, most: int, coming: Sequence[int] = ()) -> int:
         """Give how many requests may be out at once: no more than `max_rows` still wants."""
@@ -228,45 +228,45 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- by seeking
 
-    async def _by_seeking(self) -> AsyncGenerator[Step[Execution], None]:
-        course = self._first_block() if not self._begun else self._block()
-        asks = self._reached(course, course.asks(self._look_ahead))
+    async def _by_seeking(self) -> AsyncGenerator[PageStep[Execution], None]:
+        walk = self._first_block() if not self._begun else self._block()
+        requests = self._reached(walk, walk.next_requests(self._look_ahead))
         new, ended = 0, False  # rows of this block
         while not ended:
-            if not asks:
+            if not requests:
                 raise _RefusedError(self._out_of_reach())
-            ask, search = asks[0], course.search
+            request, search = requests[0], walk.search
             try:
-                read, asked_at = await self._answer(asks)
+                read, asked_at = await self._answer(requests)
             except APIStatusError as exc:
                 deep = is_too_deep(exc)
-                if is_refused(exc, "seek", self._transport.session) or (deep and not ask.offset):
+                if is_refused(exc, "seek", self._transport.session) or (deep and not request.offset):
                     raise _RefusedError(exc) from None
                 if not deep:
                     raise
                 # It serves less than was thought: what it still does is the depth of a block.
                 await self._drop(list(self._ahead))
-                self._depth = min(self._depth, ask.offset + ask.size - 1)
+                self._depth = min(self._depth, request.offset + request.size - 1)
                 if self._begun and not new:
                     raise _RefusedError(self._out_of_reach()) from None
-                course, new = self._block() if self._begun else self._first_block(), 0
-                asks = self._reached(course, course.asks(self._look_ahead))
+                walk, new = self._block() if self._begun else self._first_block(), 0
+                requests = self._reached(walk, walk.next_requests(self._look_ahead))
                 continue
             times = [row.created_at for row in read.rows]
             self._settle_bottom(times)
-            taken = course.take(
-                ask,
+            taken = walk.take(
+                request,
                 asked_at,
                 read.ids,
                 read.total,
                 exact=read.exact,
                 barred=self._front.barred(read.ids, times),
             )
-            asks = self._reached(course, course.asks(self._look_ahead))
-            if taken is None and asks:
-                await self._keep(asks if course.search == search else [])
+            requests = self._reached(walk, walk.next_requests(self._look_ahead))
+            if taken is None and requests:
+                await self._keep(requests if walk.search == search else [])
                 continue
-            taking, position = course, self._out.place
+            taking, position = walk, self._out.place
             if taken is None:
                 found, ended = list[int](), False
             else:
@@ -275,19 +275,19 @@ class ExecutionPager(Pager[Execution]):
                 self._see_found(ended=taken.ended)
                 self._begun = True
                 found, ended = self._cut(fresh, taken.ended)
-            if not ended and not asks and new and self._front.resume_at is not None and self._front.ordered:
+            if not ended and not requests and new and self._front.resume_at is not None and self._front.ordered:
                 await self._keep([])
-                course, new = self._block(), 0
-                asks = self._reached(course, course.asks(self._look_ahead))
+                walk, new = self._block(), 0
+                requests = self._reached(walk, walk.next_requests(self._look_ahead))
             if taken is None:
                 continue
-            await self._prepare([] if ended else asks)
-            offset = ask.offset if self._in_first_block else position
+            await self._prepare([] if ended else requests)
+            offset = request.offset if self._in_first_block else position
             cut = found and len(found) < len(taken.fresh)
-            place = ask.offset + found[-1] + 1 if cut else taking.standing.place
-            yield Step(read, ask, found, offset, place)
-            taking.hand_out([read.ids[at] for at in found])
-            self._in_first_block = self._in_first_block and course is taking
+            place = request.offset + found[-1] + 1 if cut else taking.position.place
+            yield PageStep(read, request, found, offset, place)
+            taking.mark_delivered([read.ids[at] for at in found])
+            self._in_first_block = self._in_first_block and walk is taking
             del read, taken, found
 
     def _first_block(self) -> Walk:
@@ -302,7 +302,7 @@ class ExecutionPager(Pager[Execution]):
             return self._block()
         self._in_first_block = by_offset
         self._until = None
-        self._course = Walk(
+        self._walk = Walk(
             self._shape,
             start=start if by_offset else 0,
             size=self._size,
@@ -311,9 +311,9 @@ class ExecutionPager(Pager[Execution]):
             most=self._max_rows if by_offset else None,
             resume=before if by_offset else None,
             seen=self._front.seen,
-            before=self._course,
+            before=self._walk,
         )
-        return self._course
+        return self._walk
 
     def _block(self) -> Walk:
         """Begin a block of offsets at the time of the last row that was taken."""
@@ -325,7 +325,7 @@ class ExecutionPager(Pager[Execution]):
         self._until = rfc3339(wider)
         self._front.begin_seam()
         most = None if self._max_rows is None else self._max_rows - self.stats.rows + self._front.skip + self._size
-        self._course = Walk(
+        self._walk = Walk(
             self._shape,
             start=0,
             size=self._size,
@@ -333,23 +333,23 @@ class ExecutionPager(Pager[Execution]):
             ahead=self._look_ahead,
             most=most,
             seen=self._front.seen,
-            before=self._course,
+            before=self._walk,
         )
-        return self._course
+        return self._walk
 
-    def _reached(self, course: Walk, asks: list[Ask]) -> list[Ask]:
+    def _reached(self, walk: Walk, requests: list[PageRequest]) -> list[PageRequest]:
         """Leave out the requests that lie beyond a block.
 
         Where pages are asked for ahead a block ends with as many as are asked for at once: the next one can only begin
         when its last page is there.
         """
-        depth, standing, at_once = self._depth, course.standing, self._look_ahead + 1
-        ends_here = standing.exact and standing.total is not None and standing.total <= depth
+        depth, position, at_once = self._depth, walk.position, self._look_ahead + 1
+        ends_here = position.exact and position.total is not None and position.total <= depth
         pages = depth // self._size
         if not ends_here and 1 < at_once < pages:
             depth = pages // at_once * at_once * self._size
-        within = [ask for ask in asks if ask.offset + ask.size <= depth]
-        return within if within[:1] == asks[:1] else []
+        within = [request for request in requests if request.offset + request.size <= depth]
+        return within if within[:1] == requests[:1] else []
 
     def _out_of_reach(self) -> PaginationError:
         """Give the error of a walk whose next rows `/v1/executions` does not serve."""
@@ -366,31 +366,33 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- requests
 
-    def _call(self, ask: Any) -> Call:
+    def _call(self, request: Any) -> Call:
         words, filters = self._shape.words, dict(self._filters)
-        if isinstance(ask, CursorAsk):
-            filters["since"], filters["until"] = ask.since, ask.until
-            window = {"limit": ask.size, "cursor": ask.cursor}
+        if isinstance(request, CursorRequest):
+            filters["since"], filters["until"] = request.since, request.until
+            window = {"limit": request.size, "cursor": request.cursor}
         else:
             if self._until is not None:
                 filters["since"], filters["until"] = self._since, self._until
-            window = {"limit": ask.size, "offset": ask.offset}
+            window = {"limit": request.size, "offset": request.offset}
         text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
-        endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(ask, CursorAsk) else self._endpoint
+        endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
         # That v1 is deprecated is worth a warning only to who chose it.
         chosen = self._transport.session.hosts.executions_by != "auto"
-        call = self._transport.call(endpoint, self._path, text, crowd=self._look_ahead > 0, chosen=chosen)
+        call = self._transport.call(endpoint, self._path, text, background=self._look_ahead > 0, chosen=chosen)
         if not self._bottom_known:
             self._call_that_dates = call
         return call
 
-    async def _fetch(self, ask: Any) -> Read[Execution]:
-        if not isinstance(ask, CursorAsk):
-            return await super()._fetch(ask)
+    async def _fetch(self, request: Any) -> PageResponse[Execution]:
+        if not isinstance(request, CursorRequest):
+            return await super()._fetch(request)
         self.stats.requests += 1
-        call = self._call(ask)
+        call = self._call(request)
         body = Body(await self._transport.send(call))
         page = await self._transport.read(call, body, ExecutionCursorPage)
         rows = page.executions or []
         ids = [row.id for row in rows]
-        return Read(rows, ids, None, False, page.limit, body, ask, call.attempts, page.has_more, page.next_cursor)
+        return PageResponse(
+            rows, ids, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor
+        )

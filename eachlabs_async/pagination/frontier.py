@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from .rules import Window
+from .rules import RecentIds
 
 MARGIN: Final = timedelta(seconds=1)
 SPAN_BY_DEFAULT: Final = timedelta(days=90)
@@ -49,7 +49,7 @@ class Frontier:
 
     def __init__(
         self,
-        seen: Window,
+        seen: RecentIds,
         *,
         at: datetime | None = None,
         ties: int = 0,

@@ -17,18 +17,17 @@ from weakref import ref
 
 from ..errors import EachLabsError, PaginationError, ResponseDecodeError
 from ..transport.arguments import checked_callback, checked_count
+from ..transport.call import Call
 from ..transport.endpoints import Endpoint
-from ..transport.session import Call
-from ..transport.tasks import Awaited, end, is_running
+from ..transport.tasks import Interruptible, cancel_and_wait, is_running
 from ..transport.transport import Transport
 from ..transport.wire import MAX_BODY_TEXT, Body, query
-from . import checkpoint as _checkpoint
-from .bookmark import Bookmark
-from .bookmark import WalkStats as WalkStats
-from .pages import Handing, Read, Step
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .pages import CurrentPage, PageResponse, PageStep
 from .pages import Page as Page
 from .pages import WalkOptions as WalkOptions
-from .rules import DRIFT_MODES, Ask, Drift
+from .pages import WalkStats as WalkStats
+from .rules import DRIFT_MODES, Drift, PageRequest
 from .walk import Walk
 
 T = TypeVar("T")
@@ -78,36 +77,38 @@ class Pager(Generic[T]):
         self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
         self._pin = pin
         self._drift: Drift = drift
-        bookmark = None
+        checkpoint = None
         if resume is not None:
-            bookmark, self._filters = _checkpoint.read(
+            checkpoint, self._filters = read_checkpoint(
                 resume, endpoint.name, self._edition, self._filters | self._named
             )
             self._filters = {name: self._filters[name] for name in filters}
-            if bookmark.anchors:
+            if checkpoint.anchors:
                 self._pin = None  # What was pinned then stands in the checkpoint; before the first row it may not.
-            if start not in (0, bookmark.start):
-                raise ValueError(f"resume is the checkpoint of a walk from row {bookmark.start}, not from row {start}")
-        self._resumed = bookmark
-        self._course = Walk(
+            if start not in (0, checkpoint.start):
+                raise ValueError(
+                    f"resume is the checkpoint of a walk from row {checkpoint.start}, not from row {start}"
+                )
+        self._resumed = checkpoint
+        self._walk = Walk(
             self._shape,
             start=start,
             size=size,
             drift=drift,
             ahead=self._look_ahead,
             most=self._max_rows,
-            resume=bookmark,
+            resume=checkpoint,
         )
-        self._place = self._course.standing.place if bookmark is None else bookmark.place
-        self._page: Handing | None = None
+        self._place = self._walk.position.place if checkpoint is None else checkpoint.place
+        self._page: CurrentPage | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._walked = False
         self._in_block = False
-        self._walk: Callable[[], AsyncGenerator[Any, None] | None] | None = None
-        self._awaited = Awaited("the walk was closed while a row was awaited")
-        self._ahead: dict[Any, tuple[asyncio.Task[Read[T]], int]] = {}
+        self._generator: Callable[[], AsyncGenerator[Any, None] | None] | None = None
+        self._awaited = Interruptible("the walk was closed while a row was awaited")
+        self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
         self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its tries
-        self.stats = self._course.stats
+        self.stats = self._walk.stats
 
     def __repr__(self) -> str:
         return f"<Pager of {self._endpoint.name}: {self.stats.rows} rows so far>"
@@ -124,13 +125,13 @@ class Pager(Generic[T]):
         It holds at any moment, after a crash too: resuming loses no row and repeats none, also where rows were
         inserted in between.
         """
-        return _checkpoint.write(self._endpoint.name, self._edition, self._filters | self._named, self._bookmark())
+        return write_checkpoint(self._endpoint.name, self._edition, self._filters | self._named, self._checkpoint_at())
 
-    def _bookmark(self) -> Bookmark:
+    def _checkpoint_at(self) -> Checkpoint:
         page = self._page
-        if page is not None and page.handed:
-            return self._course.bookmark(page.place, page.ids[: page.handed])
-        return self._course.bookmark(self._place)
+        if page is not None and page.delivered:
+            return self._walk.checkpoint_at(page.place, page.ids[: page.delivered])
+        return self._walk.checkpoint_at(self._place)
 
     # ---- ways to walk
 
@@ -177,7 +178,7 @@ class Pager(Generic[T]):
     async def aclose(self) -> None:
         """End the walk now: what was asked for is cancelled, and gone when this returns."""
         self._walked = True
-        walk = self._walk() if self._walk is not None else None
+        walk = self._generator() if self._generator is not None else None
         if walk is not None and is_running(walk):
             await self._awaited.end()  # Another task awaits a row: it must not take this end for the listing's.
         elif walk is not None:
@@ -191,18 +192,18 @@ class Pager(Generic[T]):
             raise RuntimeError("a Pager is walked once: make a new one with list()")
         self._walked = True
         # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._walk = (lambda: walk) if self._in_block else ref(walk)
+        self._generator = (lambda: walk) if self._in_block else ref(walk)
         return walk
 
     async def _rows(self) -> AsyncGenerator[T, None]:
         async with aclosing(self._pages(whole=False)) as pages:
             async for page in pages:
-                handing = self._page
-                assert handing is not None
+                current = self._page
+                assert current is not None
                 for row in page.rows:
-                    handing.handed += 1
+                    current.delivered += 1
                     yield row
-                del page, handing  # See `pages`.
+                del page, current  # See `pages`.
 
     async def _pages(self, *, whole: bool = True) -> AsyncGenerator[Page[T], None]:
         """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
@@ -217,54 +218,54 @@ class Pager(Generic[T]):
                     read, rows, ids = step.read, step.read.rows, step.read.ids
                     if len(step.fresh) < len(rows):
                         rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
-                    handing = self._page = Handing(step.offset, step.fresh, ids, rows)
+                    current = self._page = CurrentPage(step.offset, step.fresh, ids, rows)
                     stats.rows += len(rows)
                     if self._on_progress is not None:
                         self._on_progress(stats)
                     if rows:
                         number += 1
                         if whole:
-                            handing.handed = len(rows)
+                            current.delivered = len(rows)
                         yield Page(
                             rows=rows,
                             number=number,
                             offset=step.offset,
-                            requested=step.ask.size,
+                            requested=step.request.size,
                             total=read.total,
                             total_is_exact=read.exact,
                             raw=read.raw,
                         )
-                    self._handed_out(step, handing)
+                    self._mark_delivered(step, current)
                     self._page = None
                     # Gone before the next page comes, which then takes this one's place in memory and in the caches.
-                    del step, read, rows, ids, handing
+                    del step, read, rows, ids, current
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
                 call = self._call(self._answered[0])  # Like the one that was answered; who raised it did not know it.
                 call.attempts = self._answered[1]
-                self._transport.session.settled(call, exc)
+                self._transport.session.with_call_details(call, exc)
             exc.checkpoint = self.checkpoint
             raise
         finally:
             await self._drop(list(self._ahead))
 
-    async def _steps(self) -> AsyncGenerator[Step[T], None]:
+    async def _steps(self) -> AsyncGenerator[PageStep[T], None]:
         """Take one page after the other, asking ahead for those that follow."""
-        course = self._course
-        asks, ended = course.asks(self._look_ahead), False
+        walk = self._walk
+        requests, ended = walk.next_requests(self._look_ahead), False
         while not ended:
-            ask, search = asks[0], course.search
-            read, asked_at = await self._answer(asks)
-            taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
-            asks = course.asks(self._look_ahead)
+            request, search = requests[0], walk.search
+            read, asked_at = await self._answer(requests)
+            taken = walk.take(request, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
+            requests = walk.next_requests(self._look_ahead)
             if taken is None:
-                await self._keep(asks if course.search == search else [])
+                await self._keep(requests if walk.search == search else [])
                 continue
             fresh, ended = self._cut(taken.fresh, taken.ended)
-            await self._prepare([] if ended else asks)
+            await self._prepare([] if ended else requests)
             # A page that `max_rows` cut short is not done: then the place is behind its last row.
-            place = course.standing.place if fresh is taken.fresh else ask.offset + fresh[-1] + 1
-            yield Step(read, ask, fresh, ask.offset, place)
+            place = walk.position.place if fresh is taken.fresh else request.offset + fresh[-1] + 1
+            yield PageStep(read, request, fresh, request.offset, place)
             del taken, fresh, read
 
     def _cut(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
@@ -274,22 +275,22 @@ class Pager(Generic[T]):
         left = self._max_rows - self.stats.rows
         return (fresh if left == len(fresh) else fresh[:left]), True
 
-    async def _prepare(self, asks: Sequence[Any]) -> None:
+    async def _prepare(self, requests: Sequence[Any]) -> None:
         """Ask for what follows while a page is handed out, and drop what does not."""
         if self._look_ahead:
-            await self._keep(asks[: self._look_ahead])
-            self._ask_ahead(asks[: self._look_ahead])
+            await self._keep(requests[: self._look_ahead])
+            self._request_ahead(requests[: self._look_ahead])
 
-    def _handed_out(self, step: Step[T], handing: Handing) -> None:
+    def _mark_delivered(self, step: PageStep[T], current: CurrentPage) -> None:
         """Note that all rows of a page that were wanted are out."""
-        self._course.hand_out(handing.ids)
+        self._walk.mark_delivered(current.ids)
         self._place = step.place
 
-    async def _answer(self, asks: Sequence[Any]) -> tuple[Read[T], int]:
-        """Wait for the answer to the first of `asks`, with the others on their way; and when it was asked for."""
+    async def _answer(self, requests: Sequence[Any]) -> tuple[PageResponse[T], int]:
+        """Wait for the answer to the first of `requests`, with the others on their way; and when it was asked for."""
         self._awaited.check()
-        self._ask_ahead(asks[1:])
-        wanted, asked_at = asks[0], self._course.taken
+        self._request_ahead(requests[1:])
+        wanted, asked_at = requests[0], self._walk.taken
         if wanted not in self._ahead:
             read = await self._awaited.result(self._fetch(wanted))
             self._answered = wanted, read.attempts
@@ -300,34 +301,38 @@ class Pager(Generic[T]):
         self._answered = wanted, read.attempts
         return read, asked_at
 
-    def _ask_ahead(self, asks: Sequence[Any]) -> None:
-        for ask in asks:
-            if ask not in self._ahead:
-                self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
+    def _request_ahead(self, requests: Sequence[Any]) -> None:
+        for request in requests:
+            if request not in self._ahead:
+                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.taken
 
-    async def _keep(self, asks: Sequence[Any]) -> None:
+    async def _keep(self, requests: Sequence[Any]) -> None:
         """Drop what nobody wants any more before more is asked for: both together would be beyond the look-ahead."""
-        if stale := [ask for ask in self._ahead if ask not in asks]:
+        if stale := [request for request in self._ahead if request not in requests]:
             await self._drop(stale)
 
-    async def _drop(self, asks: Sequence[Any]) -> None:
-        tasks = [self._ahead[ask][0] for ask in asks if ask in self._ahead]
+    async def _drop(self, requests: Sequence[Any]) -> None:
+        tasks = [self._ahead[request][0] for request in requests if request in self._ahead]
         if tasks:
             # They stay listed until they have ended, so that whoever else ends the walk meanwhile waits for them too.
-            await end(tasks)
-            for ask in asks:
-                self._ahead.pop(ask, None)
+            await cancel_and_wait(tasks)
+            for request in requests:
+                self._ahead.pop(request, None)
 
-    def _call(self, ask: Ask) -> Call:
+    def _call(self, request: PageRequest) -> Call:
         words, by_offset = self._shape.words, self._shape.dialect == "offset"
-        window = f"limit={ask.size}&offset={ask.offset}" if by_offset else f"page={ask.number}&size={ask.size}"
+        window = (
+            f"limit={request.size}&offset={request.offset}"
+            if by_offset
+            else f"page={request.number}&size={request.size}"
+        )
         filters = query({words.get(name, name): value for name, value in self._filters.items()})
         text = f"{filters}&{window}" if filters else window
-        return self._transport.call(self._endpoint, self._path, text, crowd=self._look_ahead > 0)
+        return self._transport.call(self._endpoint, self._path, text, background=self._look_ahead > 0)
 
-    async def _fetch(self, ask: Ask) -> Read[T]:
+    async def _fetch(self, request: PageRequest) -> PageResponse[T]:
         self.stats.requests += 1
-        call, shape = self._call(ask), self._shape
+        call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
         envelope = await self._transport.read(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
@@ -337,17 +342,17 @@ class Pager(Generic[T]):
         if rows is None:
             if total != 0:
                 text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
-                raise self._transport.session.settled(
+                raise self._transport.session.with_call_details(
                     call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
                 )
             rows = []
-        return Read(
+        return PageResponse(
             rows,
             list(map(self._identity, rows)),
             total,
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
-            ask,
+            request,
             call.attempts,
         )

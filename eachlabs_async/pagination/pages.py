@@ -7,10 +7,37 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from attrs import define, field, frozen
 
-from .bookmark import WalkStats
 from .rules import Drift
 
 T = TypeVar("T")
+
+
+@frozen
+class TakenPage:
+    """A page that was taken: the positions of its rows to hand out, and whether the walk ends with it."""
+
+    fresh: list[int]
+    ended: bool
+
+
+@define
+class WalkStats:
+    """What a walk did so far; the object is kept up to date while the walk goes on.
+
+    `requests` counts pages asked for, `rows` those handed out, `duplicates` rows dropped because they came before
+    (the row that neighbours share by design not counted), `steps_back` how often the walk read again further up,
+    `drift_seen` the answers that showed that the listing moved, `longest_page` rows in the longest answer; `total`
+    is the last that was stated.
+    """
+
+    requests: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    steps_back: int = 0
+    drift_seen: int = 0
+    longest_page: int = 0
+    total: int | None = None
+    total_is_exact: bool = False
 
 
 @frozen(kw_only=True, eq=False)
@@ -58,8 +85,8 @@ class WalkOptions(TypedDict, total=False):
 
 
 @frozen
-class Read(Generic[T]):
-    """An answer, decoded: what came for one `Ask`."""
+class PageResponse(Generic[T]):
+    """An answer, decoded: what came for one `PageRequest`."""
 
     rows: list[T]
     ids: list[str]
@@ -67,34 +94,34 @@ class Read(Generic[T]):
     exact: bool
     stated_size: int | None
     raw: bytes
-    ask: Any
+    request: Any
     attempts: int
     more: bool | None = None
     cursor: str | None = None
 
 
 @frozen
-class Step(Generic[T]):
-    """A page that was taken: the answer to `ask`, the positions of its rows to hand out, where they stand."""
+class PageStep(Generic[T]):
+    """A page that was taken: the answer to `request`, the positions of its rows to hand out, where they stand."""
 
-    read: Read[T]
-    ask: Any
+    read: PageResponse[T]
+    request: Any
     fresh: list[int]
     offset: int
     place: int
 
 
 @define
-class Handing:
+class CurrentPage:
     """The page whose rows are being handed out: where they stand, and how many of them are out."""
 
     offset: int
     positions: list[int]
     ids: list[str]
     rows: list[Any]
-    handed: int = 0
+    delivered: int = 0
 
     @property
     def place(self) -> int:
         """The place behind the last row that is out."""
-        return self.offset + self.positions[self.handed - 1] + 1
+        return self.offset + self.positions[self.delivered - 1] + 1

@@ -1,9 +1,9 @@
 """Owns where a walk stands and when it ends, as pure functions over small values; refuses I/O and tasks.
 
 The theory. A walk has a *place*: the start plus the rows that came. The limit and the offset that a server states
-decide nothing, because servers clamp limits and name other things "offset". An `Ask` is a request at a place, `Facts`
-are what its answer says, `advance` turns a `Standing` and both into the next standing and a verdict, and `plan` says
-what to ask next. Inserts only push rows down, so a page may repeat rows: a `Window` of ids tells them.
+decide nothing, because servers clamp limits and name other things "offset". A `PageRequest` is a request at a place,
+`PageInfo` is what its answer says, `advance` turns a `Position` and both into the next position and a verdict, and
+`plan` says what to ask next. Inserts only push rows down, so a page may repeat rows: `RecentIds` recognises them.
 
 Rules, in the order in which they are tried:
 
@@ -32,12 +32,12 @@ from ..transport.page_shape import PageShape
 
 Drift = Literal["dedupe", "resync", "raise"]
 DRIFT_MODES: Final[tuple[Drift, ...]] = ("dedupe", "resync", "raise")
-MAX_BARREN: Final = 4
+MAX_STALLED_PAGES: Final = 4
 WINDOW_ROWS: Final = 10_000
 
 
 @frozen
-class Ask:
+class PageRequest:
     """One request of a walk: `size` rows from `offset` on (for page numbers, `offset` is a multiple of `size`)."""
 
     offset: int
@@ -50,7 +50,7 @@ class Ask:
 
 
 @frozen
-class Facts:
+class PageInfo:
     """What an answer says: its rows, how many of them are new, the total and size that it states."""
 
     rows: int
@@ -61,22 +61,22 @@ class Facts:
 
 
 @frozen(kw_only=True)
-class Standing:
+class Position:
     """Where a walk stands.
 
-    `reach` is the most rows that the server seems to give at once, where that is less than was asked for.
+    `server_page_size` is the most rows that the server seems to give at once, where that is less than was asked for.
     `ahead` tells that pages are asked for ahead of time; `overlap` is then 1 from the first total that is not exact
-    on, so that neighbours share a row. `shown` is the most rows that an answer by page number had, taken or not.
+    on, so that neighbours share a row. `largest_seen` is the most rows that an answer by page number had, taken or not.
     """
 
     start: int
     place: int
     size: int
     longest: int = 0
-    shown: int = 0
-    reach: int | None = None
+    largest_seen: int = 0
+    server_page_size: int | None = None
     distinct: int = 0
-    barren: int = 0
+    stalled_pages: int = 0
     total: int | None = None
     exact: bool = False
     ahead: bool = False
@@ -84,206 +84,213 @@ class Standing:
 
 
 class Verdict(Enum):
-    """What becomes of a page: `TAKE` hands out its new rows, `END` does so and ends, `AGAIN` asks anew."""
+    """What becomes of a page: `TAKE` hands out its new rows, `END` does so and ends, `RETRY` asks anew."""
 
     TAKE = "take"
     END = "end"
-    AGAIN = "again"
+    RETRY = "again"
 
 
-def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
+def begin(start: int, size: int, *, ahead: bool = False) -> Position:
     """Give the standing of a walk before its first request."""
-    return Standing(start=start, place=start, size=size, ahead=ahead)
+    return Position(start=start, place=start, size=size, ahead=ahead)
 
 
 def advance(
-    shape: PageShape, standing: Standing, ask: Ask, facts: Facts, *, repeats: bool = True
-) -> tuple[Verdict, Standing]:
-    """Decide what the answer to `ask` means, whose rows `agree` found to be those that were asked for.
+    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, *, repeats: bool = True
+) -> tuple[Verdict, Position]:
+    """Decide what the answer to `request` means, whose rows `agree` found to be those that were asked for.
 
     Raises `PaginationError` where the walk cannot go on. `repeats` is False for a page whose rows came before, but not
     all of them since the last new row.
     """
-    end = ask.offset + facts.rows
-    if facts.fresh:
-        return _progress(shape, standing, ask, facts, max(standing.place, end))
-    if facts.rows and ask.offset < standing.place and end <= standing.place and standing.overlap:
+    end = request.offset + info.rows
+    if info.fresh:
+        return _progress(shape, position, request, info, max(position.place, end))
+    if info.rows and request.offset < position.place and end <= position.place and position.overlap:
         # The row that neighbours share and nothing more: the end, unless the server gives one row at a time.
-        if facts.rows < min(standing.longest, ask.size) and (facts.total is None or facts.total <= standing.place):
-            return Verdict.END, standing
-        return Verdict.AGAIN, evolve(standing, overlap=0, ahead=False)
-    if facts.rows == 0 or end <= standing.place:
-        return _empty(standing, facts)
-    return _repeated(standing, facts, end, repeats)
+        if info.rows < min(position.longest, request.size) and (info.total is None or info.total <= position.place):
+            return Verdict.END, position
+        return Verdict.RETRY, evolve(position, overlap=0, ahead=False)
+    if info.rows == 0 or end <= position.place:
+        return _empty(position, info)
+    return _repeated(position, info, end, repeats)
 
 
-def agree(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[bool, Standing]:
+def agree(shape: PageShape, position: Position, request: PageRequest, info: PageInfo) -> tuple[bool, Position]:
     """Settle the size that page numbers count by, and say whether the rows are those that were asked for.
 
     Which rows a page has depends on the size: where that changes it is known of the first page alone, and that one
     may end above the place of a resumed walk.
     """
     if shape.dialect != "page":
-        return True, standing
-    size = _agreed_size(shape, standing, ask, facts)
-    if facts.rows > standing.shown:
-        standing = evolve(standing, shown=facts.rows)
-    if size == ask.size:
-        return True, standing
-    standing = evolve(standing, size=size)
-    if ask.number == 1 and (not facts.rows or facts.rows > standing.place):
-        return True, standing
-    return False, _bounded(evolve(standing, barren=standing.barren + 1), facts)
+        return True, position
+    size = _agreed_size(shape, position, request, info)
+    if info.rows > position.largest_seen:
+        position = evolve(position, largest_seen=info.rows)
+    if size == request.size:
+        return True, position
+    position = evolve(position, size=size)
+    if request.number == 1 and (not info.rows or info.rows > position.place):
+        return True, position
+    return False, _bounded(evolve(position, stalled_pages=position.stalled_pages + 1), info)
 
 
-def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:
-    joined = standing.overlap or (standing.ahead and shape.dialect == "offset" and not facts.exact)
-    longest = max(standing.longest, facts.rows)
+def _progress(
+    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, place: int
+) -> tuple[Verdict, Position]:
+    joined = position.overlap or (position.ahead and shape.dialect == "offset" and not info.exact)
+    longest = max(position.longest, info.rows)
     moved = evolve(
-        standing,
+        position,
         place=place,
         longest=longest,
-        reach=facts.rows if facts.rows < ask.size else None,
-        distinct=standing.distinct + facts.fresh,
-        barren=0,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+        server_page_size=info.rows if info.rows < request.size else None,
+        distinct=position.distinct + info.fresh,
+        stalled_pages=0,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
         overlap=int(joined),
     )
-    if facts.exact and facts.total is not None:
-        ended = facts.total <= place
+    if info.exact and info.total is not None:
+        ended = info.total <= place
     else:
-        ended = (facts.total is None or facts.total <= place) and facts.rows < min(longest, ask.size)
+        ended = (info.total is None or info.total <= place) and info.rows < min(longest, request.size)
     return (Verdict.END if ended else Verdict.TAKE), moved
 
 
-def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool) -> tuple[Verdict, Standing]:
+def advance_joined(
+    position: Position, request: PageRequest, info: PageInfo, *, repeats: bool
+) -> tuple[Verdict, Position]:
     """Decide as `advance` does, for a page by offset that is known to continue what was seen before it.
 
     Such a page proves more: if it reaches the end of the listing, so does the walk, whatever the counts say; and one
     of rows that all came before is a step on the way, unless it `repeats`.
     """
-    end = ask.offset + facts.rows
-    longest = max(standing.longest, facts.rows)
-    if facts.exact and facts.total is not None:
-        ended = facts.total <= end
+    end = request.offset + info.rows
+    longest = max(position.longest, info.rows)
+    if info.exact and info.total is not None:
+        ended = info.total <= end
     else:
         # (Of a resumed walk no page may have come yet that an empty one is shorter than.)
-        short = not facts.rows or facts.rows < min(longest, ask.size)
-        ended = (facts.total is None or facts.total <= end) and short
+        short = not info.rows or info.rows < min(longest, request.size)
+        ended = (info.total is None or info.total <= end) and short
     moved = evolve(
-        standing,
+        position,
         longest=longest,
-        reach=facts.rows if facts.rows < ask.size else None,
-        distinct=standing.distinct + facts.fresh,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+        server_page_size=info.rows if info.rows < request.size else None,
+        distinct=position.distinct + info.fresh,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
     )
-    if facts.fresh or ended:
-        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, barren=0)
-    if end > standing.place:
-        barren = standing.barren + 1 if repeats else 0
-        return Verdict.TAKE, _bounded(evolve(moved, place=end, barren=barren), facts)
-    if facts.rows == 1 and ask.size > 1:
+    if info.fresh or ended:
+        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, stalled_pages=0)
+    if end > position.place:
+        stalled_pages = position.stalled_pages + 1 if repeats else 0
+        return Verdict.TAKE, _bounded(evolve(moved, place=end, stalled_pages=stalled_pages), info)
+    if info.rows == 1 and request.size > 1:
         moved = evolve(moved, overlap=0)  # Perhaps the server gives one row at a time: then none can be shared.
-    return Verdict.AGAIN, _bounded(evolve(moved, longest=standing.longest, barren=standing.barren + 1), facts)
+    return Verdict.RETRY, _bounded(
+        evolve(moved, longest=position.longest, stalled_pages=position.stalled_pages + 1), info
+    )
 
 
-def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
-    before = standing.total if standing.total is not None else standing.place
-    if facts.total is None:
-        more = before > standing.place
+def _empty(position: Position, info: PageInfo) -> tuple[Verdict, Position]:
+    before = position.total if position.total is not None else position.place
+    if info.total is None:
+        more = before > position.place
     else:
         # The page before spoke of more rows and this one does not: one more look tells a fall from a slip.
-        more = facts.total > standing.place or (before > standing.place and standing.barren == 0)
-    barren = evolve(standing, barren=standing.barren + 1)
+        more = info.total > position.place or (before > position.place and position.stalled_pages == 0)
+    stalled_pages = evolve(position, stalled_pages=position.stalled_pages + 1)
     if not more:
-        return Verdict.END, barren
-    return Verdict.AGAIN, _bounded(barren, facts)
+        return Verdict.END, stalled_pages
+    return Verdict.RETRY, _bounded(stalled_pages, info)
 
 
-def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tuple[Verdict, Standing]:
+def _repeated(position: Position, info: PageInfo, end: int, repeats: bool) -> tuple[Verdict, Position]:
     passed = evolve(
-        standing,
+        position,
         place=end,
-        barren=standing.barren + 1 if repeats else 0,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+        stalled_pages=position.stalled_pages + 1 if repeats else 0,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
     )
     # Rows above the start are counted as come, though some may be gone: from there only the listing's end is one.
-    total = facts.total if facts.exact and (not standing.start or (facts.total or 0) <= end) else None
-    if total is not None and standing.start + standing.distinct >= total:
+    total = info.total if info.exact and (not position.start or (info.total or 0) <= end) else None
+    if total is not None and position.start + position.distinct >= total:
         return Verdict.END, passed
-    at_rest = facts.exact and standing.exact and facts.total == standing.total
-    if repeats and at_rest and standing.barren == 0:
+    at_rest = info.exact and position.exact and info.total == position.total
+    if repeats and at_rest and position.stalled_pages == 0:
         # The counts say that no row entered and pushed these down, and that others are there: a slip, most likely.
-        return Verdict.AGAIN, evolve(standing, barren=1)
-    return Verdict.TAKE, _bounded(passed, facts)
+        return Verdict.RETRY, evolve(position, stalled_pages=1)
+    return Verdict.TAKE, _bounded(passed, info)
 
 
-def _bounded(standing: Standing, facts: Facts) -> Standing:
-    if standing.barren >= MAX_BARREN:
-        total = facts.total if facts.total is not None else standing.total
+def _bounded(position: Position, info: PageInfo) -> Position:
+    if position.stalled_pages >= MAX_STALLED_PAGES:
+        total = info.total if info.total is not None else position.total
         raise PaginationError(
-            f"{standing.barren} pages in a row brought no new row at offset {standing.place}, although the total "
+            f"{position.stalled_pages} pages in a row brought no new row at offset {position.place}, although the "
+            "total "
             f"is given as {total}: the listing cannot be walked"
         )
-    return standing
+    return position
 
 
-def _agreed_size(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> int:
+def _agreed_size(shape: PageShape, position: Position, request: PageRequest, info: PageInfo) -> int:
     """Find the size that page numbers count by: the smaller where the server gives less, the larger where more."""
-    stated = facts.stated_size if facts.stated_size is not None and facts.stated_size > 0 else None
-    if stated is not None and stated < ask.size:
+    stated = info.stated_size if info.stated_size is not None and info.stated_size > 0 else None
+    if stated is not None and stated < request.size:
         return stated
-    if facts.rows > ask.size:
-        return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
-    if 0 < facts.rows < ask.size:
+    if info.rows > request.size:
+        return stated if stated is not None and stated > request.size else min(info.rows, shape.largest)
+    if 0 < info.rows < request.size:
         # The last page may be short. A short first page may be any page: behind page 1 unless the server has given as
         # many rows at once as are asked for, on page 1 where no total tells that those are all.
-        begun = standing.longest > 0 or ask.size <= standing.shown or (ask.number == 1 and facts.exact)
-        last = begun and (not facts.exact or ask.offset + facts.rows == facts.total)
-        return ask.size if last else facts.rows
-    return ask.size
+        begun = position.longest > 0 or request.size <= position.largest_seen or (request.number == 1 and info.exact)
+        last = begun and (not info.exact or request.offset + info.rows == info.total)
+        return request.size if last else info.rows
+    return request.size
 
 
 # ---- what to ask next
 
 
-def plan(shape: PageShape, standing: Standing, ahead: int, most: int | None = None) -> list[Ask]:
+def plan(shape: PageShape, position: Position, ahead: int, most: int | None = None) -> list[PageRequest]:
     """Give the request at the place and up to `ahead` more behind it, in order.
 
     Nothing is asked for ahead before the first page came, past an exact total, past `most` rows from the start, or
     where neighbours have neither an exact total nor a shared row to be joined by.
     """
-    asks = [_ask(shape, standing, standing.place)]
-    if not standing.longest or not (standing.exact or standing.overlap):
-        return asks
-    end = standing.total if standing.exact and standing.total is not None else None
+    requests = [_request(shape, position, position.place)]
+    if not position.longest or not (position.exact or position.overlap):
+        return requests
+    end = position.total if position.exact and position.total is not None else None
     if most is not None:
-        end = standing.start + most if end is None else min(end, standing.start + most)
-    while len(asks) <= ahead:
-        last = asks[-1]
-        place = last.offset + min(last.size, standing.reach or last.size)
+        end = position.start + most if end is None else min(end, position.start + most)
+    while len(requests) <= ahead:
+        last = requests[-1]
+        place = last.offset + min(last.size, position.server_page_size or last.size)
         if end is not None and place >= end:
             break
-        following = _ask(shape, standing, place)
+        following = _request(shape, position, place)
         if following.offset <= last.offset:
             break
-        asks.append(following)
-    return asks
+        requests.append(following)
+    return requests
 
 
-def _ask(shape: PageShape, standing: Standing, place: int) -> Ask:
-    size = standing.size
+def _request(shape: PageShape, position: Position, place: int) -> PageRequest:
+    size = position.size
     if shape.dialect == "page":
-        return Ask(place // size * size, size)
-    overlap = min(standing.overlap, place)
-    return Ask(place - overlap, min(size + overlap, shape.largest))
+        return PageRequest(place // size * size, size)
+    overlap = min(position.overlap, place)
+    return PageRequest(place - overlap, min(size + overlap, shape.largest))
 
 
 @frozen
-class Mark:
+class PreviousPage:
     """What is kept of the page before, to join the next one to it."""
 
     end: int
@@ -291,7 +298,7 @@ class Mark:
     ids: frozenset[str]
 
 
-def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
+def adjoins(mark: PreviousPage, request: PageRequest, info: PageInfo, ids: Sequence[str]) -> bool:
     """Say whether a page that was asked for before its neighbour came continues it without a gap.
 
     Rows may have moved between the two answers. They adjoin if they share a row, or if both state the same exact
@@ -299,15 +306,15 @@ def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
     """
     if not mark.ids.isdisjoint(ids):
         return True
-    return facts.exact and facts.total == mark.total and ask.offset <= mark.end
+    return info.exact and info.total == mark.total and request.offset <= mark.end
 
 
-def covered(ask: Ask, facts: Facts, place: int) -> int:
+def covered(request: PageRequest, info: PageInfo, place: int) -> int:
     """Give how many rows of an answer stand before `place`."""
-    return min(max(0, place - ask.offset), facts.rows)
+    return min(max(0, place - request.offset), info.rows)
 
 
-class Window:
+class RecentIds:
     """The ids that came last: at least `keep` of them, at most twice as many; all of them if `keep` is None."""
 
     __slots__ = ("_keep", "_older", "_recent")

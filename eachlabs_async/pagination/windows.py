@@ -16,7 +16,7 @@ from weakref import ref
 
 from attrs import define, field, frozen
 
-from ..transport.tasks import end, is_running, together
+from ..transport.tasks import cancel_and_wait, gather_or_cancel, is_running
 from .pager import Pager
 
 _MARGIN: Final = timedelta(seconds=1)
@@ -109,7 +109,7 @@ async def split(
         if parts == 1 or not large:
             break
         budget -= sum(span.cost for span in large)
-        halves = await together(_halved(span, count) for span in large)
+        halves = await gather_or_cancel(_halved(span, count) for span in large)
         for span, (older, newer) in zip(large, halves, strict=True):
             at = spans.index(span)
             spans[at : at + 1] = [older, newer]
@@ -140,7 +140,7 @@ async def split_by_density(
     pieces = _SAMPLES_PER_PART * parts
     cuts = {(since + (until - since) * number / pieces).replace(microsecond=0) for number in range(1, pieces)}
     ends = [*sorted(cut for cut in cuts if since < cut < until), until]
-    samples = await together(sample(newest) for newest in ends)
+    samples = await gather_or_cancel(sample(newest) for newest in ends)
     spans: list[_Span] = []
     for begin, newest, found in zip([since, *ends], ends, samples, strict=False):
         seconds = (newest - found.since).total_seconds()
@@ -218,7 +218,7 @@ class WindowWalk(Generic[R]):
         self._walked = False
         self._closed = False
         self._in_block = False
-        self._walk: Callable[[], AsyncGenerator[R, None] | None] | None = None
+        self._generator: Callable[[], AsyncGenerator[R, None] | None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._pages: dict[int, deque[list[R]]] = {}
         self._changed = asyncio.Event()
@@ -230,7 +230,7 @@ class WindowWalk(Generic[R]):
             raise RuntimeError("a WindowWalk is walked once: make a new one with walk_windows()")
         self._walked = True
         walk = self._rows()
-        self._walk = (lambda: walk) if self._in_block else ref(walk)
+        self._generator = (lambda: walk) if self._in_block else ref(walk)
         return walk
 
     async def __aenter__(self) -> Self:
@@ -245,7 +245,7 @@ class WindowWalk(Generic[R]):
     async def aclose(self) -> None:
         """End the walk now: what is under way is cancelled, and gone when this returns."""
         self._walked = True
-        walk = self._walk() if self._walk is not None else None
+        walk = self._generator() if self._generator is not None else None
         if walk is not None and is_running(walk):
             self._closed = True  # Another task awaits a row: it must not take this end for the last window's.
             self._changed.set()
@@ -301,4 +301,4 @@ class WindowWalk(Generic[R]):
 
     async def _stop(self) -> None:
         tasks, self._tasks = list(self._tasks), {}
-        await end(tasks)
+        await cancel_and_wait(tasks)

@@ -11,15 +11,15 @@ from functools import partial
 from typing import Final
 
 from ..bulk.fetch import BulkFetch, Known
-from ..bulk.id_window import Slot
+from ..bulk.id_window import PendingId
 from ..bulk.outcomes import BulkStats
 from ..bulk.workers import in_batches
 from ..codec.strict import decode_fast, encode_json
 from ..errors import APIStatusError, EachLabsError, NotFoundError, ResponseDecodeError
 from ..records import FlowExecution, FlowExecutionBatch
+from ..transport.call import Call
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
 from ..transport.gone import NOBODY_KNOWS, tell, told
-from ..transport.session import Call
 from ..transport.transport import Transport
 
 HALVED_STATUSES: Final = frozenset({400, 404, 413, 422})
@@ -79,10 +79,10 @@ class FlowExecutions:
         )
 
 
-def _in_chunks(transport: Transport, path: str) -> Callable[[list[Slot[FlowExecution]]], Awaitable[None]]:
-    async def fetch(batch: list[Slot[FlowExecution]]) -> None:
+def _in_chunks(transport: Transport, path: str) -> Callable[[list[PendingId[FlowExecution]]], Awaitable[None]]:
+    async def fetch(batch: list[PendingId[FlowExecution]]) -> None:
         ids = [slot.outcome.id for slot in batch]
-        call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), crowd=True)
+        call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), background=True)
         try:
             body = await transport.send(call)
             if len(body) < LARGE_ANSWER:
@@ -121,7 +121,7 @@ def _rows(
 def _hand_out(
     transport: Transport,
     call: Call,
-    batch: list[Slot[FlowExecution]],
+    batch: list[PendingId[FlowExecution]],
     rows: Mapping[str | None, FlowExecution | ResponseDecodeError],
 ) -> None:
     """Give each id its row, or what is wrong with it."""
@@ -136,4 +136,4 @@ def _hand_out(
         else:
             missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
             tell(missing, NOBODY_KNOWS)
-            outcome.error = row or transport.session.settled(call, missing)
+            outcome.error = row or transport.session.with_call_details(call, missing)

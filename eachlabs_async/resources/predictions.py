@@ -13,9 +13,9 @@ from typing import Any
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.outcomes import BulkStats, MapStats
 from ..bulk.workers import one_each
-from ..jobs.create import Seen, Where, create
-from ..jobs.map import MapFetch
-from ..jobs.map_start import map_model
+from ..jobs.create import Candidate, LookupScope, create
+from ..jobs.map_factory import map_model
+from ..jobs.map_run import MapRun
 from ..jobs.polling import Poll
 from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
@@ -63,7 +63,7 @@ class Predictions:
         return await create(
             prepared,
             CreatedPrediction,
-            Where(transport=self._transport, model=model),
+            LookupScope(transport=self._transport, model=model),
             ids=lambda answer: [answer.id],
             found=_one_prediction,
             reconcile=reconcile,
@@ -85,7 +85,7 @@ class Predictions:
         finished = await create(
             prepared,
             FinishedPrediction,
-            Where(transport=self._transport, model=model),
+            LookupScope(transport=self._transport, model=model),
             ids=lambda answer: [answer.id],
             found=lambda seen: None,
             reconcile=False,
@@ -185,7 +185,7 @@ class Predictions:
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[Prediction]:
+    ) -> MapRun[Prediction]:
         """Run any number of inputs through a model: an outcome for each, as they finish or in order (`ordered`).
 
         The arguments and promises are those of `workflows.map`; `fallback_selector` is that of `create`, for every
@@ -208,5 +208,5 @@ class Predictions:
         )
 
 
-def _one_prediction(seen: list[Seen]) -> CreatedPrediction | None:
+def _one_prediction(seen: list[Candidate]) -> CreatedPrediction | None:
     return CreatedPrediction(predictionID=seen[0].id) if len(seen) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..jobs.create import Where, create
+from ..jobs.create import LookupScope, create
 from ..records import PublicWorkflow, TriggeredExecution
 from ..transport import requests as _requests
 from ..transport.endpoints import GET_PUBLIC_WORKFLOW
@@ -63,7 +63,7 @@ class PublicWorkflows:
         return await create(
             prepared,
             TriggeredExecution,
-            Where(transport=self._transport),
+            LookupScope(transport=self._transport),
             ids=lambda answer: [answer.execution_id],
             found=lambda seen: None,
             reconcile=False,

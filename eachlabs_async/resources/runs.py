@@ -11,7 +11,7 @@ from ..bulk.fetch import BulkFetch, Known
 from ..bulk.outcomes import BulkStats
 from ..bulk.workers import one_each
 from ..errors import NotFoundError, OutcomeUnknownError
-from ..jobs.create import Span
+from ..jobs.create import TimeSpan
 from ..jobs.polling import Poll
 from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..pagination.pager import Pager, WalkOptions
@@ -105,7 +105,7 @@ class Runs:
         try:
             return await self._transport.get(call, Run)
         except OutcomeUnknownError as exc:
-            exc.lookup = Span(since, datetime.now(UTC)).lookup(workflow_id=workflow_id)
+            exc.lookup = TimeSpan(since, datetime.now(UTC)).lookup(workflow_id=workflow_id)
             raise
 
     async def wait(

@@ -10,8 +10,8 @@ from typing import Any, Unpack
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.outcomes import BulkStats, MapStats
 from ..bulk.workers import one_each
-from ..jobs.map import MapFetch
-from ..jobs.map_start import wait_for_many
+from ..jobs.map_factory import wait_for_many
+from ..jobs.map_run import MapRun
 from ..jobs.polling import MAX_HOLD_S, Poll, hold_s
 from ..jobs.wait import checked_timeout, identity_of, until_ended
 from ..pagination.pager import Pager, WalkOptions
@@ -169,7 +169,7 @@ class WorkflowExecutions:
         timeout_s: float | None = None,
         ordered: bool = False,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[WorkflowExecution]:
+    ) -> MapRun[WorkflowExecution]:
         """Wait for many executions of one workflow: an outcome for each, as they finish or in order (`ordered`).
 
         They are watched by the workflow's listing, a thousand at once at most, with no more than 15 requests a look,

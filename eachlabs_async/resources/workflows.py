@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, Unpack
 
 from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
-from ..jobs.create import Seen, Where, assigned, create
-from ..jobs.map import MapFetch
-from ..jobs.map_start import map_workflow
+from ..jobs.create import Candidate, LookupScope, assigned, create
+from ..jobs.map_factory import map_workflow
+from ..jobs.map_run import MapRun
 from ..pagination.pager import Pager, WalkOptions
 from ..records import (
     BulkTriggered,
@@ -108,7 +108,7 @@ class Workflows:
         return await create(
             prepared,
             Workflow,
-            Where(transport=self._transport),
+            LookupScope(transport=self._transport),
             ids=lambda answer: [],
             found=lambda seen: None,
             reconcile=False,
@@ -181,7 +181,7 @@ class Workflows:
         edition = self._transport.session.hosts.edition
         prepared = _requests.trigger(edition, workflow_id, version_id, inputs, webhook_url, webhook_secret)
         del webhook_secret  # A traceback shows the locals of this frame.
-        where = Where(transport=self._transport, workflow_id=workflow_id, version_id=version_id)
+        where = LookupScope(transport=self._transport, workflow_id=workflow_id, version_id=version_id)
         answer = await create(
             prepared, BulkTriggeredExecution, where, ids=_one_id, found=_one_execution, reconcile=reconcile
         )
@@ -206,9 +206,9 @@ class Workflows:
         edition = self._transport.session.hosts.edition
         prepared = _requests.bulk_trigger(edition, workflow_id, version_id, inputs, webhook_url, webhook_secret)
         del webhook_secret
-        where = Where(transport=self._transport, workflow_id=workflow_id, version_id=version_id, whole=True)
+        where = LookupScope(transport=self._transport, workflow_id=workflow_id, version_id=version_id, whole=True)
 
-        def found(seen: builtins.list[Seen]) -> BulkTriggered | None:
+        def found(seen: builtins.list[Candidate]) -> BulkTriggered | None:
             return _one_bulk(prepared.inputs, seen)
 
         return await create(prepared, BulkTriggered, where, ids=_all_ids, found=found, reconcile=reconcile)
@@ -226,7 +226,7 @@ class Workflows:
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[WorkflowExecution]:
+    ) -> MapRun[WorkflowExecution]:
         """Run any number of inputs through a workflow: an outcome for each, as they finish or in order (`ordered`).
 
         Inputs are read lazily, at most `window` ahead of the outcomes (None: four times `concurrency`), and sent in
@@ -269,7 +269,7 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
     raise ResponseDecodeError("cannot read the answer at $.execution_id: is missing", path="$.execution_id")
 
 
-def _one_execution(seen: list[Seen]) -> BulkTriggeredExecution | None:
+def _one_execution(seen: list[Candidate]) -> BulkTriggeredExecution | None:
     if len(seen) != 1:
         return None
     one = seen[0]
@@ -289,9 +289,9 @@ def _all_ids(answer: BulkTriggered) -> list[str]:
     return [entry.execution_id for entry in answer.executions if entry.execution_id is not None]
 
 
-def _one_bulk(inputs: Sequence[Any], seen: list[Seen]) -> BulkTriggered | None:
+def _one_bulk(inputs: Sequence[Any], seen: list[Candidate]) -> BulkTriggered | None:
     """Make the answer of the one bulk trigger that started all of `inputs`."""
-    bulks: dict[str, list[Seen]] = {}
+    bulks: dict[str, list[Candidate]] = {}
     for one in seen:
         if one.bulk_id is not None:
             bulks.setdefault(one.bulk_id, []).append(one)

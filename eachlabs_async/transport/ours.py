@@ -24,7 +24,7 @@ class UnderWay(Protocol):
     in_flight: bool
 
 
-class Ours:
+class OwnExecutions:
     """What all views of one client have at the service; times are those of the loop.
 
     `calls` are the calls that ask for executions and have not ended, `ended` counts the executions that were seen to

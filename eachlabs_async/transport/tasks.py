@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 
-async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Do all of it at once and give the results in order; the first failure ends the rest and is raised as it is.
 
     (A `TaskGroup` would wrap it in a group.)
@@ -18,10 +18,10 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        await end(tasks)
+        await cancel_and_wait(tasks)
 
 
-async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel tasks and see them gone, also where the caller is cancelled meanwhile (which is then raised)."""
     for task in tasks:
         task.cancel()
@@ -43,7 +43,7 @@ def is_running(generator: AsyncGenerator[Any, None]) -> bool:
     return bool(generator.ag_running)  # type: ignore[attr-defined]  # the abstract class lacks it
 
 
-class Awaited:
+class Interruptible:
     """What one task awaits, so that another can end it and the first is told."""
 
     def __init__(self, told: str) -> None:

@@ -15,7 +15,7 @@ from eachlabs_async import (
     EachLabs,
     ExecutionFailedError,
     FinishedPrediction,
-    MapFetch,
+    MapRun,
     MapStats,
     Model,
     ModelCost,
@@ -73,12 +73,12 @@ async def calls(client: EachLabs) -> None:
     assert_type(bulk.executions[0].execution_id, str | None)
     assert_type(await client.workflow_executions.wait(triggered, timeout_s=1, poll=Poll(first_s=1)), WorkflowExecution)
     run = client.workflows.map("w", "v", ({"a": number} for number in range(2)))
-    assert_type(run, MapFetch[WorkflowExecution])
+    assert_type(run, MapRun[WorkflowExecution])
     assert_type(run.stats, MapStats)
     async for outcome in run:
         assert_type(outcome.value, WorkflowExecution | None)
-    assert_type(client.predictions.map("m", [{}]), MapFetch[Prediction])
-    assert_type(client.workflow_executions.wait_many("w", ids()), MapFetch[WorkflowExecution])
+    assert_type(client.predictions.map("m", [{}]), MapRun[Prediction])
+    assert_type(client.workflow_executions.wait_many("w", ids()), MapRun[WorkflowExecution])
     assert_type(await client.public_workflows.get("n", "s", "v"), PublicWorkflow)
     assert_type(await client.public_workflows.trigger("n", "s", "v", {}), TriggeredExecution)
     created = await client.predictions.create("m", {}, fallback_selector="any-image")

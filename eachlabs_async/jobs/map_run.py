@@ -1,7 +1,7 @@
 """Owns the running of any number of inputs through a workflow or a model: its tasks, and the handing out.
 
-It refuses to know what is run (`Work` does), where the cap lies (`account_limit` guesses), how inputs are sent
-(`map_sending`) and watched (`map_watching`). A reader, a few senders and one watcher are its tasks, and the run's own
+It refuses to know what is run (`Backend` does), where the cap lies (`account_limit` guesses), how inputs are sent
+(`map_sender`) and watched (`map_watcher`). A reader, a few senders and one watcher are its tasks, and the run's own
 `finally` ends them. With a journal an outcome is handed out once: what is cancelled while it is being written down was
 not handed out, and only a process that dies in that very moment may lose one.
 """
@@ -17,16 +17,16 @@ from weakref import ref
 from ..bulk.outcomes import BulkResult, MapStats, Outcome
 from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from ..transport.arguments import checked_callback
-from ..transport.tasks import end, is_running
+from ..transport.tasks import cancel_and_wait, is_running
 from .journal import Journal
-from .map_sending import Sending
-from .map_state import Item, Run
-from .map_watching import Watching
+from .map_sender import MapSender
+from .map_state import Item, MapState
+from .map_watcher import MapWatcher
 
 T = TypeVar("T")
 
 
-class MapFetch(Generic[T]):
+class MapRun(Generic[T]):
     """Inputs run through a workflow or a model; making one does no I/O, and it is run once.
 
     `async with run as outcomes: async for outcome in outcomes` ends everything when the block is left; a plain
@@ -36,7 +36,7 @@ class MapFetch(Generic[T]):
 
     def __init__(
         self,
-        run: Run[T],
+        run: MapState[T],
         *,
         on_progress: Callable[[MapStats], object] | None = None,
         remember: Callable[[int], None] | None = None,
@@ -55,7 +55,7 @@ class MapFetch(Generic[T]):
         self.stats = run.stats
 
     def __repr__(self) -> str:
-        return f"<MapFetch: {self.stats.done} outcomes so far>"
+        return f"<MapRun: {self.stats.done} outcomes so far>"
 
     # ---- ways to run
 
@@ -114,7 +114,7 @@ class MapFetch(Generic[T]):
             if (journal := run.journal) is not None:
                 await journal.open()
                 run.claimed, run.lost = await journal.claimed(), await journal.lost()
-            sending, watching = Sending(run), Watching(run)
+            sending, watching = MapSender(run), MapWatcher(run)
             self._reader = [asyncio.create_task(sending.read())]
             jobs = [*(sending.send() for _ in range(run.work.senders)), watching.watch()]
             self._tasks = [asyncio.create_task(job) for job in jobs]
@@ -170,7 +170,7 @@ class MapFetch(Generic[T]):
 
     def _take_stock(self) -> None:
         run, stats = self._run_state, self.stats
-        stats.running, stats.level, stats.refusals = len(run.running), run.cap.level, run.cap.refusals
+        stats.running, stats.level, stats.refusals = len(run.running), run.limit.level, run.limit.refusals
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks and task not in self._reader:
@@ -190,10 +190,10 @@ class MapFetch(Generic[T]):
         run = self._run_state
         async with self._stopping:
             tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
-            if self._remember is not None and run.cap.known and run.level_lasts:
-                self._remember(run.cap.level)
+            if self._remember is not None and run.limit.known and run.level_lasts:
+                self._remember(run.limit.level)
             try:
-                await end(tasks)
+                await cancel_and_wait(tasks)
                 running, run.running = list(run.running), {}
                 run.ours.leave(running, asyncio.get_running_loop().time())
                 if running and run.journal is None:

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..hosts import is_loopback
 from .keys import Key
-from .wire import strike
+from .wire import redact
 
 
-class Target:
+class StorageUrl:
     """What may be said of the URL of a storage, such as a presigned one, and what may not."""
 
     def __init__(self, where: Key) -> None:
@@ -26,9 +26,9 @@ class Target:
         values = [value for _, value in parse_qsl(parts.query) if len(value) >= 16]
         self.secrets = tuple(Key(text) for text in sorted({parts.query, *values} - {""}, key=len, reverse=True))
 
-    def strike(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Strike the query, and what it says, out of a text."""
-        return strike(text, self.secrets)
+        return redact(text, self.secrets)
 
     @property
     def is_safe(self) -> bool:

@@ -9,17 +9,17 @@ from typing import Final
 
 from attrs import define
 
-from ..transport.ours import Ours
+from ..transport.ours import OwnExecutions
 
 FIRST_S: Final = 0.2
 """The pause after the first refusal, in seconds; each further one in a row doubles it."""
 MOST_S: Final = 30.0
-LOOK_S: Final = 0.5
+BALANCE_CHECK_S: Final = 0.5
 """How often it is looked whether another map of the client saw an execution end."""
 
 
 @define
-class Money:
+class BalanceBackoff:
     """The refusals in a row of one map; times are those of the loop."""
 
     refusals: int = 0
@@ -38,7 +38,7 @@ class Money:
         """Note that there is money."""
         self.refusals = 0
 
-    def wait_s(self, ours: Ours, now: float) -> float:
+    def wait_s(self, ours: OwnExecutions, now: float) -> float:
         """Give the seconds until it is worth asking again, or looking again whether it is.
 
         It is when one of ours has ended since, and where nobody would tell of an end: each time after a longer pause.
@@ -47,5 +47,5 @@ class Money:
             return 0.0
         left = max(0.0, self._not_before - now)
         if not left and ours.ended == self._ended and ours.is_watched:
-            return LOOK_S
+            return BALANCE_CHECK_S
         return left

@@ -20,15 +20,15 @@ from ..errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from .journal import Entry, digest
-from .map_state import AT_THE_CAP, OUT_OF_MONEY, STOPS_ALL, Item, Run, refused
-from .money import Money
+from .balance_backoff import BalanceBackoff
+from .journal import JournalEntry, digest
+from .map_state import AT_THE_CAP, FATAL_FOR_MAP, OUT_OF_MONEY, Item, MapState, refused
 
 T = TypeVar("T")
 
-LOOKS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
+LOOKUP_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Pauses before the look-ups for what may have been carried out: a listing may show it late."""
-GATHER_S: Final = 0.05
+BATCH_DELAY_S: Final = 0.05
 """How long the first inputs of a chunk wait for the others, in seconds, where the source is slow."""
 _OTHERS_MOST_S: Final = 5.0
 """The longest pause, in seconds, while others fill the account."""
@@ -38,16 +38,16 @@ _NEVER: Final = float("inf")
 log: Final = logging.getLogger("eachlabs_async")
 
 
-class Sending(Generic[T]):
+class MapSender(Generic[T]):
     """What the reader and the senders of one map share."""
 
-    def __init__(self, run: Run[T]) -> None:
+    def __init__(self, run: MapState[T]) -> None:
         self.run = run
         self._sends = asyncio.Semaphore(run.work.senders)
         self._looking = asyncio.Lock()
         self._not_before = 0.0
         self._refused_in_a_row = 0
-        self._money = Money()
+        self._balance_backoff = BalanceBackoff()
         self._one_by_one = False  # After a refusal that more tries would only prolong, until one is accepted.
 
     async def read(self) -> None:
@@ -83,20 +83,20 @@ class Sending(Generic[T]):
 
     async def _take(self) -> list[Item[T]] | None:
         """Wait until something may be sent and give it, counted as running; None when nothing is left to send."""
-        run, cap = self.run, self.run.cap
+        run, limit = self.run, self.run.limit
         while run.failure is None:
             wait_s = self._wait_s()
             if run.again or run.fresh:
-                most = min(cap.room, run.work.chunk)
+                most = min(limit.available, run.work.chunk)
                 if wait_s <= 0 and most:
                     wait_s = self._gathers_s(most)
                     if wait_s <= 0:
                         batch = self._next_batch(most)
-                        cap.start(len(batch))
+                        limit.start(len(batch))
                         return batch
             elif run.inputs.exhausted and not run.sending:
                 return None
-            await run.change(wait_s if 0 < wait_s < _NEVER and cap.room else None)
+            await run.change(wait_s if 0 < wait_s < _NEVER and limit.available else None)
         return None
 
     def _wait_s(self) -> float:
@@ -107,7 +107,7 @@ class Sending(Generic[T]):
         if self._one_by_one and run.sending:
             return _NEVER
         now = _now()
-        silence_s, money_s = run.ours.silent_until - now, self._money.wait_s(run.ours, now)
+        silence_s, money_s = run.ours.silent_until - now, self._balance_backoff.wait_s(run.ours, now)
         return max(self._not_before - time.monotonic(), silence_s, money_s)
 
     def _gathers_s(self, most: int) -> float:
@@ -115,7 +115,7 @@ class Sending(Generic[T]):
         run = self.run
         if run.again or len(run.fresh) >= most or run.inputs.exhausted or run.held >= run.window:
             return 0.0
-        return run.fresh[0].began + GATHER_S - time.monotonic()
+        return run.fresh[0].began + BATCH_DELAY_S - time.monotonic()
 
     def _next_batch(self, most: int) -> list[Item[T]]:
         run = self.run
@@ -141,16 +141,16 @@ class Sending(Generic[T]):
                 wrong.append((item, exc.with_traceback(None)))
             else:
                 good.append(item)
-        entries: dict[int, Entry] = {}
+        entries: dict[int, JournalEntry] = {}
         if run.journal is not None:
             entries = await run.journal.entries([item.outcome.index for item in items])
         for item, error in wrong:
-            run.cap.withdraw(1)
+            run.limit.withdraw(1)
             if not self._was_delivered(item, entries):
                 run.finish(item, error)
         return await self._not_yet_sent(good, entries)
 
-    def _was_delivered(self, item: Item[T], entries: dict[int, Entry]) -> bool:
+    def _was_delivered(self, item: Item[T], entries: dict[int, JournalEntry]) -> bool:
         entry = entries.get(item.outcome.index)
         if entry is None:
             return False
@@ -160,19 +160,19 @@ class Sending(Generic[T]):
             self.run.drop(item)
         return entry.delivered
 
-    async def _not_yet_sent(self, items: list[Item[T]], entries: dict[int, Entry]) -> list[Item[T]]:
+    async def _not_yet_sent(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
         run = self.run
-        sent: list[tuple[Item[T], Entry]] = []
+        sent: list[tuple[Item[T], JournalEntry]] = []
         fresh: list[Item[T]] = []
         for item in items:
             if self._was_delivered(item, entries):
-                run.cap.withdraw(1)
+                run.limit.withdraw(1)
                 continue
             entry = entries.get(item.outcome.index)
             if entry is None or entry.state == "refused":
                 fresh.append(item)
             elif entry.state == "unknown":
-                run.cap.withdraw(1)
+                run.limit.withdraw(1)
                 run.finish(item, OutcomeUnknownError(entry.message or "", lookup=run.work.lookup(entry.sent_at)))
             elif entry.execution_id is not None:
                 run.starts(item, entry.execution_id)
@@ -181,7 +181,7 @@ class Sending(Generic[T]):
         if sent:
             since = min(entry.sent_at for _, entry in sent)
             reason = OutcomeUnknownError("the job was ended while this input was being sent")
-            await self._look([item for item, _ in sent], since, reason)
+            await self._reconcile([item for item, _ in sent], since, reason)
         return fresh
 
     async def _submit(self, batch: list[Item[T]]) -> None:
@@ -205,7 +205,7 @@ class Sending(Generic[T]):
         elif doubtful:
             # Before anything else can happen: who looks for another input must not take an execution of these.
             run.lost.update(item.digest for item in doubtful)
-            await self._look(doubtful, now, reason)
+            await self._reconcile(doubtful, now, reason)
 
     async def _refused(self, batch: list[Item[T]], failure: EachLabsError, *, ended: int, alone: bool) -> None:
         """Go on after a refusal, or what was never sent: it is certain that nothing was carried out.
@@ -225,8 +225,8 @@ class Sending(Generic[T]):
         if isinstance(failure, PaymentRequiredError) and (not alone or len(batch) > 1 or run.ours.running(_now())):
             self._out_of_money(batch, failure.message, ended=ended, alone=alone)
             return
-        run.cap.withdraw(len(batch))
-        if isinstance(failure, STOPS_ALL):
+        run.limit.withdraw(len(batch))
+        if isinstance(failure, FATAL_FOR_MAP):
             run.stop_for(failure)
         elif len(batch) > 1 and _concerns_inputs(failure):
             middle = len(batch) // 2
@@ -260,26 +260,26 @@ class Sending(Generic[T]):
             elif OUT_OF_MONEY.search(message):
                 unpaid.append(item)
             else:
-                run.cap.withdraw(1)
+                run.limit.withdraw(1)
                 run.finish(item, refused(message))
         if at_the_cap:
             self._refuse(at_the_cap, 0.0)
         if unpaid:
             self._out_of_money(unpaid, "entries of a bulk trigger", ended=ended, alone=False)
         if not at_the_cap and not unpaid:
-            run.cap.accept()
-            self._money.accept()
+            run.limit.accept()
+            self._balance_backoff.accept()
             self._refused_in_a_row = 0
             self._one_by_one = False
         return doubtful + batch[len(results) :]
 
     def _refuse(self, batch: list[Item[T]], wait_s: float) -> None:
         """The account runs as much as it may: try these again when something has settled, or after a while."""
-        cap = self.run.cap
+        limit = self.run.limit
         self.run.again.appendleft(batch)
-        cap.refuse(len(batch))
+        limit.refuse(len(batch))
         self._refused_in_a_row += 1
-        if cap.running == 0 and len(batch) == 1:
+        if limit.running == 0 and len(batch) == 1:
             # None of ours runs, so nothing of ours can settle: others use the account.
             most_s = _OTHERS_MOST_S if self.run.ours.is_watched else _NOBODY_TELLS_MOST_S
             wait_s = max(wait_s, min(most_s, 0.1 * 2.0 ** min(self._refused_in_a_row, 10)))
@@ -288,23 +288,23 @@ class Sending(Generic[T]):
     def _keep_silence(self, batch: list[Item[T]]) -> None:
         """Try these again when the client's silence is over, and then one request at a time."""
         self.run.again.appendleft(batch)
-        self.run.cap.hold(len(batch))
+        self.run.limit.hold(len(batch))
         self._one_by_one = True
 
     def _out_of_money(self, batch: list[Item[T]], said: str, *, ended: int, alone: bool) -> None:
         """What runs reserves the balance: try these again when something of ours has ended, and fewer at once."""
         run = self.run
         run.again.appendleft(batch)
-        run.cap.lower(len(batch))
+        run.limit.lower(len(batch))
         run.level_lasts = False
         self._one_by_one = True
         if alone:
             return  # Nothing reserves anything: fewer may still be paid for.
-        if not self._money.refusals:
+        if not self._balance_backoff.refusals:
             log.info("inputs wait until executions that run leave money for them: HTTP 402: %s", said)
-        self._money.refuse(ended, _now())
+        self._balance_backoff.refuse(ended, _now())
 
-    async def _look(self, batch: list[Item[T]], since: float, reason: OutcomeUnknownError) -> None:
+    async def _reconcile(self, batch: list[Item[T]], since: float, reason: OutcomeUnknownError) -> None:
         """Look for executions of inputs that may have been carried out; nothing else is sent meanwhile."""
         run, left = self.run, batch
         async with self._looking:
@@ -314,7 +314,7 @@ class Sending(Generic[T]):
                 while places < run.work.senders:
                     await self._sends.acquire()
                     places += 1
-                for pause_s in LOOKS_S:
+                for pause_s in LOOKUP_DELAYS_S:
                     await asyncio.sleep(pause_s)
                     left = await self._found(left, since)
                     if not left:
@@ -322,7 +322,7 @@ class Sending(Generic[T]):
             finally:
                 for _ in range(places):
                     self._sends.release()
-        run.cap.withdraw(len(left))
+        run.limit.withdraw(len(left))
         reason.lookup = run.work.lookup(since)
         if run.journal is not None:
             await run.journal.unknown([item.outcome.index for item in left], reason.message)

@@ -16,16 +16,16 @@ from ..pagination.pager import Pager
 from ..records import WorkflowExecution, WorkflowExecutionSummary
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION
 from ..transport.transport import Transport
-from .map_state import STOPS_ALL
+from .map_state import FATAL_FOR_MAP
 
-REQUESTS_A_LOOK: Final = 15
+REQUESTS_PER_CHECK: Final = 15
 _LEAST_ROWS: Final = 10
 _MOST_ROWS: Final = 100
 _KEPT_FOR_IDS: Final = 3
 """Requests of a look that are kept for ids which the listing has not shown."""
 
 
-class Look:
+class ListingWatcher:
     """Repeated looks at the same workflow; it remembers whose turn it is among those that the listing misses."""
 
     def __init__(self, transport: Transport, make_pager: Callable[[int, int], Pager[WorkflowExecutionSummary]]) -> None:
@@ -54,13 +54,13 @@ class Look:
                                 settled.append(row.execution_id)
                     if not left:
                         break
-                    if pager.stats.requests >= REQUESTS_A_LOOK - _KEPT_FOR_IDS:
+                    if pager.stats.requests >= REQUESTS_PER_CHECK - _KEPT_FOR_IDS:
                         if len(left) > _KEPT_FOR_IDS:
                             self._place = page.offset + len(page.rows)
                         break
         except (ResponseDecodeError, PaginationError):
             pass  # A listing that makes no sense must not hide what runs for ever: they are asked for by id.
-        for identity in self._next_of(left, REQUESTS_A_LOOK - pager.stats.requests):
+        for identity in self._next_of(left, REQUESTS_PER_CHECK - pager.stats.requests):
             if await self._is_settled(identity, identity in fresh):
                 settled.append(identity)
         return settled
@@ -78,14 +78,14 @@ class Look:
         edition = self._transport.session.hosts.edition
         path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=identity)
         query = GET_WORKFLOW_EXECUTION.soon(edition)
-        call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query, crowd=True)
+        call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query, background=True)
         try:
             return (await self._transport.get(call, WorkflowExecution)).is_finished
         except NotFoundError:
             return not fresh  # Reading it whole will say so.
         except ResponseDecodeError:
             return True
-        except STOPS_ALL:
+        except FATAL_FOR_MAP:
             raise
         except EachLabsError:
             return False  # The others are not to wait for this one.

@@ -20,12 +20,12 @@ from ..errors import (
 )
 from ..records import BulkTriggered, BulkTriggeredExecution, CreatedPrediction, Prediction, State, WorkflowExecution
 from ..transport.requests import MAX_BULK_INPUTS, checked_object
-from ..transport.tasks import together
+from ..transport.tasks import gather_or_cancel
 from ..transport.wire import segment
-from .create import Span, Where, holds
+from .create import LookupScope, TimeSpan, holds
 from .journal import digest
-from .listing_watch import Look
-from .map_state import AT_THE_CAP, OUT_OF_MONEY, STOPS_ALL
+from .listing_watcher import ListingWatcher
+from .map_state import AT_THE_CAP, FATAL_FOR_MAP, OUT_OF_MONEY
 from .polling import why_it_failed
 
 R = TypeVar("R", Prediction, WorkflowExecution)
@@ -62,7 +62,7 @@ def matched(
     return found
 
 
-class WorkflowWork:
+class WorkflowBackend:
     """Inputs of one workflow, sent in bulk triggers of up to ten."""
 
     chunk = MAX_BULK_INPUTS
@@ -73,12 +73,12 @@ class WorkflowWork:
         self,
         trigger: Callable[[list[Any]], Awaitable[BulkTriggered]],
         get: Callable[[str], Awaitable[WorkflowExecution]],
-        look: Look,
-        where: Where,
+        look: ListingWatcher,
+        where: LookupScope,
     ) -> None:
         self._trigger = trigger
         self._get = get
-        self._look = look
+        self._listing_watcher = look
         self._where = where
 
     def checked(self, value: Any) -> Any:
@@ -92,7 +92,7 @@ class WorkflowWork:
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
         """Look at the workflow's listing."""
-        return await self._look.settled(ids, fresh)
+        return await self._listing_watcher.settled(ids, fresh)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -112,7 +112,7 @@ class WorkflowWork:
         """Do nothing: the API has no call that cancels an execution of a workflow."""
 
 
-class PredictionWork:
+class PredictionBackend:
     """Inputs of one model, a prediction each."""
 
     chunk = 1
@@ -124,7 +124,7 @@ class PredictionWork:
         create: Callable[[Any], Awaitable[CreatedPrediction]],
         get: Callable[[str], Awaitable[Prediction]],
         cancel: Callable[[str], Awaitable[object]],
-        where: Where,
+        where: LookupScope,
     ) -> None:
         self._create = create
         self._get = get
@@ -143,7 +143,7 @@ class PredictionWork:
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
         """Ask for each; a finished one is kept, so that it is read once. An error where none could be asked for."""
-        found = await together(self._is_finished(identity, identity in fresh) for identity in ids)
+        found = await gather_or_cancel(self._is_finished(identity, identity in fresh) for identity in ids)
         failures = [answer for answer in found if isinstance(answer, EachLabsError)]
         if len(failures) == len(found):
             raise failures[0]
@@ -156,7 +156,7 @@ class PredictionWork:
             return not fresh  # Reading it again will say so.
         except ResponseDecodeError:
             return True
-        except STOPS_ALL:
+        except FATAL_FOR_MAP:
             raise
         except EachLabsError as exc:
             return exc  # The others are not to wait for this one.
@@ -181,7 +181,7 @@ class PredictionWork:
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Cancel each, as well as it goes."""
-        await together(self._cancel_one(identity) for identity in ids)
+        await gather_or_cancel(self._cancel_one(identity) for identity in ids)
 
     async def _cancel_one(self, identity: str) -> None:
         try:
@@ -190,7 +190,7 @@ class PredictionWork:
             return  # Best effort: it may be finished, or the service away.
 
 
-class WaitWork:
+class WaitBackend:
     """Executions that run already: the "inputs" are their ids, and nothing is sent."""
 
     chunk = 1000
@@ -199,10 +199,10 @@ class WaitWork:
 
     def __init__(
         self,
-        look: Look,
+        look: ListingWatcher,
         get: Callable[[str], Awaitable[WorkflowExecution]],
     ) -> None:
-        self._look = look
+        self._listing_watcher = look
         self._get = get
 
     def checked(self, value: Any) -> Any:
@@ -216,7 +216,7 @@ class WaitWork:
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
         """Look at the workflow's listing; who waits for an id knows it, so that none counts as fresh."""
-        return await self._look.settled(ids)
+        return await self._listing_watcher.settled(ids)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -250,12 +250,12 @@ def _why_refused(entry: BulkTriggeredExecution) -> str:
     return entry.message or entry.status if entry.state is State.FAILED else ""
 
 
-def _span(since: float) -> Span:
-    return Span(datetime.fromtimestamp(since, UTC), datetime.now(UTC))
+def _span(since: float) -> TimeSpan:
+    return TimeSpan(datetime.fromtimestamp(since, UTC), datetime.now(UTC))
 
 
 async def _found(
-    where: Where, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
+    where: LookupScope, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
 ) -> list[str | None]:
     claims = where.transport.session.claims
     seen = await where.seen(_span(since), lambda identity: identity in claimed or identity in claims)

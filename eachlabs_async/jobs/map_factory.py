@@ -20,6 +20,7 @@ from ..records import (
 )
 from ..transport import requests as _requests
 from ..transport.arguments import checked_count
+from ..transport.call import Call
 from ..transport.endpoints import (
     CANCEL_PREDICTION,
     GET_PREDICTION,
@@ -28,17 +29,16 @@ from ..transport.endpoints import (
     Endpoint,
 )
 from ..transport.gone import WAS_THERE, told
-from ..transport.session import Call
 from ..transport.transport import Transport
 from ..transport.wire import segment
-from .account_limit import Cap
-from .backends import PredictionWork, WaitWork, WorkflowWork, refused_whole
-from .create import Where
-from .inputs import Inputs
+from .account_limit import AccountLimit
+from .create import LookupScope
+from .input_reader import InputReader
 from .journal import Journal
-from .listing_watch import Look
-from .map import MapFetch
-from .map_state import Run, Work
+from .listing_watcher import ListingWatcher
+from .map_backends import PredictionBackend, WaitBackend, WorkflowBackend, refused_whole
+from .map_run import MapRun
+from .map_state import Backend, MapState
 from .wait import checked_timeout
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def map_workflow(
     ordered: bool,
     journal: str | PathLike[str] | None,
     on_progress: OnProgress,
-) -> MapFetch[WorkflowExecution]:
+) -> MapRun[WorkflowExecution]:
     """Put together a map over a workflow."""
     edition = transport.session.hosts.edition
     # Prepared once for nothing, so that a bad argument is told now and not with the first input.
@@ -78,7 +78,7 @@ def map_workflow(
         transport.session.created(entry.execution_id for entry in answer.executions if entry.execution_id)
         if (refusal := refused_whole(answer)) is not None:
             transport.session.hold(call, refusal, transport.retry)
-            raise transport.session.settled(call, refusal)
+            raise transport.session.with_call_details(call, refusal)
         return answer
 
     async def get(identity: str) -> WorkflowExecution:
@@ -87,8 +87,8 @@ def map_workflow(
                 _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
             )
 
-    where = Where(transport=transport, workflow_id=workflow_id, version_id=version_id)
-    work = WorkflowWork(trigger, get, _look(transport, workflow_id), where)
+    where = LookupScope(transport=transport, workflow_id=workflow_id, version_id=version_id)
+    work = WorkflowBackend(trigger, get, _listing_watcher(transport, workflow_id), where)
     binding = f"workflow {workflow_id}, version {version_id}, {edition}"
     return _mapped(transport, work, inputs, binding, concurrency, window, ordered, journal, on_progress)
 
@@ -107,7 +107,7 @@ def map_model(
     ordered: bool,
     journal: str | PathLike[str] | None,
     on_progress: OnProgress,
-) -> MapFetch[Prediction]:
+) -> MapRun[Prediction]:
     """Put together a map over a model."""
     edition = transport.session.hosts.edition
     _requests.prediction(edition, model, {}, version, webhook_url, webhook_secret, fallback_selector)
@@ -130,7 +130,7 @@ def map_model(
         transport.session.seen(identity, finished=True)
         return cancelled
 
-    work = PredictionWork(create, get, cancel, Where(transport=transport, model=model))
+    work = PredictionBackend(create, get, cancel, LookupScope(transport=transport, model=model))
     binding = f"model {model}, version {version}, {edition}"
     if fallback_selector is not None:  # A journal from before there were any stays good.
         binding += f", fallback {fallback_selector}"
@@ -145,7 +145,7 @@ def wait_for_many(
     timeout_s: float | None,
     ordered: bool,
     on_progress: OnProgress,
-) -> MapFetch[WorkflowExecution]:
+) -> MapRun[WorkflowExecution]:
     """Put together a wait for executions of one workflow."""
     segment("workflow_id", workflow_id)
 
@@ -155,22 +155,22 @@ def wait_for_many(
                 _one(transport, GET_WORKFLOW_EXECUTION, execution_id=identity), WorkflowExecution
             )
 
-    run: Run[WorkflowExecution] = Run(
-        WaitWork(_look(transport, workflow_id), get),
-        Inputs("ids", ids),
-        Cap(WAITED_AT_ONCE, WAITED_AT_ONCE),
+    run: MapState[WorkflowExecution] = MapState(
+        WaitBackend(_listing_watcher(transport, workflow_id), get),
+        InputReader("ids", ids),
+        AccountLimit(WAITED_AT_ONCE, WAITED_AT_ONCE),
         ours=transport.session.ours,
         window=2 * WAITED_AT_ONCE,
         ordered=ordered,
         journal=None,
     )
     limit_s = None if timeout_s is None else checked_timeout("timeout_s", timeout_s)
-    return MapFetch(run, on_progress=on_progress, timeout_s=limit_s)
+    return MapRun(run, on_progress=on_progress, timeout_s=limit_s)
 
 
 def _mapped(
     transport: Transport,
-    work: Work[T],
+    work: Backend[T],
     inputs: Source,
     binding: str,
     concurrency: int,
@@ -178,14 +178,14 @@ def _mapped(
     ordered: bool,
     journal: str | PathLike[str] | None,
     on_progress: OnProgress,
-) -> MapFetch[T]:
+) -> MapRun[T]:
     checked_count("concurrency", concurrency, least=1)
     if window is not None:
         checked_count("window", window, least=work.chunk)
-    run = Run(
+    run = MapState(
         work,
-        Inputs("inputs", inputs),
-        _cap(concurrency, transport.session.account_level),
+        InputReader("inputs", inputs),
+        _account_limit(concurrency, transport.session.account_level),
         ours=transport.session.ours,
         window=max(WINDOW * concurrency, work.chunk) if window is None else window,
         ordered=ordered,
@@ -195,15 +195,15 @@ def _mapped(
     def remember(level: int) -> None:
         transport.session.account_level = level
 
-    return MapFetch(run, on_progress=on_progress, remember=remember)
+    return MapRun(run, on_progress=on_progress, remember=remember)
 
 
-def _cap(most: int, remembered: int | None) -> Cap:
+def _account_limit(most: int, remembered: int | None) -> AccountLimit:
     """Start from the level that an earlier map of this client found."""
     if remembered is None:
-        return Cap(most, most)
+        return AccountLimit(most, most)
     level = min(most, remembered)
-    return Cap(most, level, proven=level, known=True)
+    return AccountLimit(most, level, confirmed=level, known=True)
 
 
 def _without_waiting(transport: Transport) -> Transport:
@@ -212,15 +212,15 @@ def _without_waiting(transport: Transport) -> Transport:
     return Transport(transport.session, retry, transport.timeouts)
 
 
-def _look(transport: Transport, workflow_id: str) -> Look:
+def _listing_watcher(transport: Transport, workflow_id: str) -> ListingWatcher:
     path = LIST_WORKFLOW_EXECUTIONS.expand(transport.session.hosts.edition, workflow_id=workflow_id)
 
     def listing(size: int, start: int) -> Pager[WorkflowExecutionSummary]:
         return Pager(transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=start, size=size, walk={})
 
-    return Look(transport, listing)
+    return ListingWatcher(transport, listing)
 
 
 def _one(transport: Transport, endpoint: Endpoint, **arguments: str) -> Call:
     edition = transport.session.hosts.edition
-    return transport.call(endpoint, endpoint.expand(edition, **arguments), endpoint.soon(edition), crowd=True)
+    return transport.call(endpoint, endpoint.expand(edition, **arguments), endpoint.soon(edition), background=True)

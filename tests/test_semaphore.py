@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eachlabs_async.transport.limiter import CROWD_SHARE, Gate
+from eachlabs_async.transport.semaphore import BACKGROUND_SHARE, PrioritySemaphore
 
 
 async def turns(count: int = 3) -> None:
@@ -18,15 +18,15 @@ async def turns(count: int = 3) -> None:
 
 
 class Queue:
-    """Starts tasks that enter a gate and notes the order in which they got in."""
+    """Starts tasks that enter a semaphore and notes the order in which they got in."""
 
     def __init__(self, size: int) -> None:
-        self.gate = Gate(size)
+        self.semaphore = PrioritySemaphore(size)
         self.order: list[str] = []
 
-    def start(self, name: str, *, crowd: bool = False) -> asyncio.Task[None]:
+    def start(self, name: str, *, background: bool = False) -> asyncio.Task[None]:
         async def enter() -> None:
-            await self.gate.enter(crowd=crowd)
+            await self.semaphore.acquire(background=background)
             self.order.append(name)
 
         return asyncio.ensure_future(enter())
@@ -34,32 +34,32 @@ class Queue:
 
 async def test_nobody_waits_while_a_place_is_free() -> None:
     """As many as there are places get in without a turn of the loop; the next one waits."""
-    gate = Gate(2)
+    semaphore = PrioritySemaphore(2)
     for _ in range(2):
-        coroutine = gate.enter(crowd=False)
+        coroutine = semaphore.acquire(background=False)
         with pytest.raises(StopIteration):
             coroutine.send(None)
-    assert gate.free == 0
-    waiting = asyncio.ensure_future(gate.enter(crowd=False))
+    assert semaphore.available == 0
+    waiting = asyncio.ensure_future(semaphore.acquire(background=False))
     await turns()
     assert not waiting.done()
-    gate.leave()
+    semaphore.release()
     await waiting
-    assert gate.free == 0
-    gate.leave()
-    gate.leave()
-    assert gate.free == gate.size == 2
+    assert semaphore.available == 0
+    semaphore.release()
+    semaphore.release()
+    assert semaphore.available == semaphore.size == 2
 
 
 async def test_those_who_wait_go_in_order() -> None:
     """First come, first served, within either queue."""
-    for crowd in (False, True):
+    for background in (False, True):
         queue = Queue(1)
-        await queue.gate.enter(crowd=False)
-        tasks = [queue.start(str(n), crowd=crowd) for n in range(20)]
+        await queue.semaphore.acquire(background=False)
+        tasks = [queue.start(str(n), background=background) for n in range(20)]
         await turns()
         for _ in tasks:
-            queue.gate.leave()
+            queue.semaphore.release()
         await asyncio.gather(*tasks)
         assert queue.order == [str(n) for n in range(20)]
 
@@ -67,126 +67,126 @@ async def test_those_who_wait_go_in_order() -> None:
 async def test_a_place_that_falls_free_is_not_overtaken() -> None:
     """Who comes between the leaving and the waking waits behind those who waited."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
+    await queue.semaphore.acquire(background=False)
     first = queue.start("first")
     await turns()
-    queue.gate.leave()
-    assert queue.gate.free == 0
+    queue.semaphore.release()
+    assert queue.semaphore.available == 0
     late = queue.start("late")
     await first
     await turns()
     assert queue.order == ["first"]
-    queue.gate.leave()
+    queue.semaphore.release()
     await late
 
 
-@pytest.mark.parametrize("before", range(2 * CROWD_SHARE))
+@pytest.mark.parametrize("before", range(2 * BACKGROUND_SHARE))
 async def test_a_single_call_goes_before_the_crowd(before: int) -> None:
     """However long the crowd's queue is, and whoever went before, a lone single call gets the very next place."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=True)
-    crowd = [queue.start("crowd", crowd=True) for _ in range(100)]
+    await queue.semaphore.acquire(background=True)
+    background = [queue.start("background", background=True) for _ in range(100)]
     await turns()
     for _ in range(before):
-        queue.gate.leave()
+        queue.semaphore.release()
         await turns()
     single = queue.start("single")
     await turns()
-    queue.gate.leave()
+    queue.semaphore.release()
     await turns()
     assert single.done()
-    assert queue.order == ["crowd"] * before + ["single"]
-    for _ in range(len(crowd) + 1 - before):
-        queue.gate.leave()
-    await asyncio.gather(*crowd)
-    assert queue.gate.free == 1
+    assert queue.order == ["background"] * before + ["single"]
+    for _ in range(len(background) + 1 - before):
+        queue.semaphore.release()
+    await asyncio.gather(*background)
+    assert queue.semaphore.available == 1
 
 
 @pytest.mark.parametrize("waiting", [1, 2, 3, 10])
 async def test_where_single_calls_come_without_end_the_crowd_has_its_share(waiting: int) -> None:
     """One grant in eight, however many single calls stand in line; no two of them in a row."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
-    tasks = [queue.start("crowd", crowd=True) for _ in range(20)]
+    await queue.semaphore.acquire(background=False)
+    tasks = [queue.start("background", background=True) for _ in range(20)]
     await turns()
-    for _ in range(5 * CROWD_SHARE):
-        while len(queue.gate._singles) < waiting:
+    for _ in range(5 * BACKGROUND_SHARE):
+        while len(queue.semaphore._foreground) < waiting:
             tasks.append(queue.start("single"))
             await turns()
-        queue.gate.leave()
+        queue.semaphore.release()
         await turns()
-    assert [n for n, name in enumerate(queue.order, 1) if name == "crowd"] == list(range(8, 41, 8))
-    for _ in range(len(tasks) + 1 - 5 * CROWD_SHARE):
-        queue.gate.leave()
+    assert [n for n, name in enumerate(queue.order, 1) if name == "background"] == list(range(8, 41, 8))
+    for _ in range(len(tasks) + 1 - 5 * BACKGROUND_SHARE):
+        queue.semaphore.release()
     await asyncio.gather(*tasks)
-    assert queue.gate.free == 1
+    assert queue.semaphore.available == 1
 
 
 async def test_one_grant_in_eight_is_the_crowds() -> None:
     """A stream of single calls that never ends does not starve a bulk job."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
-    tasks = [queue.start("crowd", crowd=True) for _ in range(10)]
+    await queue.semaphore.acquire(background=False)
+    tasks = [queue.start("background", background=True) for _ in range(10)]
     tasks += [queue.start("single") for _ in range(200)]
     await turns()
-    for _ in range(10 * CROWD_SHARE):
-        queue.gate.leave()
+    for _ in range(10 * BACKGROUND_SHARE):
+        queue.semaphore.release()
         await turns()
-    assert queue.order.count("crowd") == 10
-    assert [n for n, name in enumerate(queue.order, 1) if name == "crowd"] == list(range(8, 81, 8))
+    assert queue.order.count("background") == 10
+    assert [n for n, name in enumerate(queue.order, 1) if name == "background"] == list(range(8, 81, 8))
     for _ in range(len(tasks) + 1 - 80):
-        queue.gate.leave()
+        queue.semaphore.release()
     await asyncio.gather(*tasks)
-    assert queue.gate.free == 1
+    assert queue.semaphore.available == 1
 
 
-@pytest.mark.parametrize("crowd", [False, True])
-async def test_cancelled_while_waiting_leaves_the_queue(crowd: bool) -> None:
+@pytest.mark.parametrize("background", [False, True])
+async def test_cancelled_while_waiting_leaves_the_queue(background: bool) -> None:
     """The place goes to the next in line."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
-    gone, stays = queue.start("gone", crowd=crowd), queue.start("stays", crowd=crowd)
+    await queue.semaphore.acquire(background=False)
+    gone, stays = queue.start("gone", background=background), queue.start("stays", background=background)
     await turns()
     gone.cancel()
     await turns()
-    queue.gate.leave()
+    queue.semaphore.release()
     await stays
     assert gone.cancelled()
-    queue.gate.leave()
-    assert queue.gate.free == 1
+    queue.semaphore.release()
+    assert queue.semaphore.available == 1
 
 
 @pytest.mark.parametrize("others", [0, 1])
 async def test_cancelled_at_the_grant_hands_the_place_on(others: int) -> None:
     """Where grant and cancellation meet in one turn of the loop, the place is not lost."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
+    await queue.semaphore.acquire(background=False)
     gone = queue.start("gone")
     rest = [queue.start("rest") for _ in range(others)]
     await turns()
-    queue.gate.leave()
+    queue.semaphore.release()
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
     assert gone.cancelled()
     await asyncio.gather(*rest)
-    assert queue.gate.free == 1 - others
+    assert queue.semaphore.available == 1 - others
 
 
 @pytest.mark.parametrize("others", [0, 1])
 async def test_a_grant_passes_over_who_was_just_cancelled(others: int) -> None:
     """A place that falls free in the turn in which the first in line is cancelled goes to the next one."""
     queue = Queue(1)
-    await queue.gate.enter(crowd=False)
+    await queue.semaphore.acquire(background=False)
     gone = queue.start("gone")
     rest = [queue.start("rest") for _ in range(others)]
     await turns()
     gone.cancel()
-    queue.gate.leave()
+    queue.semaphore.release()
     await asyncio.gather(gone, return_exceptions=True)
     assert gone.cancelled()
     await asyncio.gather(*rest)
     assert queue.order == ["rest"] * others
-    assert queue.gate.free == 1 - others
+    assert queue.semaphore.available == 1 - others
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,14 +196,14 @@ def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: in
     dice = random.Random(seed)
 
     async def storm() -> None:
-        gate = Gate(size)
+        semaphore = PrioritySemaphore(size)
         inside = most = 0
 
         async def visit() -> None:
             nonlocal inside, most
             for _ in range(dice.randrange(3)):
                 await asyncio.sleep(0)
-            await gate.enter(crowd=dice.random() < 0.5)
+            await semaphore.acquire(background=dice.random() < 0.5)
             inside += 1
             most = max(most, inside)
             try:
@@ -211,7 +211,7 @@ def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: in
                     await asyncio.sleep(0)
             finally:
                 inside -= 1
-                gate.leave()
+                semaphore.release()
 
         tasks = [asyncio.ensure_future(visit()) for _ in range(count)]
         for _ in range(30):
@@ -222,6 +222,6 @@ def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: in
         results: list[object] = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(one is None or isinstance(one, asyncio.CancelledError) for one in results), results
         assert most <= size
-        assert gate.free == size
+        assert semaphore.available == size
 
     asyncio.run(asyncio.wait_for(storm(), 10))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, cast
 
 
-class Inputs:
+class InputReader:
     """Any iterable or async iterable, numbered from 0.
 
     `exhausted` tells that no more will come, `failure` what the source raised, if it did.

@@ -11,8 +11,8 @@ import time
 from typing import Final, Generic, TypeVar
 
 from ..errors import EachLabsError
-from ..transport.tasks import end
-from .map_state import STOPS_ALL, Item, Run
+from ..transport.tasks import cancel_and_wait
+from .map_state import FATAL_FOR_MAP, Item, MapState
 from .wait import GRACE_S
 
 T = TypeVar("T")
@@ -23,10 +23,10 @@ _POLL_SHARE: Final = 0.04
 """A poll follows after this share of the time that an execution takes."""
 
 
-class Watching(Generic[T]):
+class MapWatcher(Generic[T]):
     """The watcher of one map."""
 
-    def __init__(self, run: Run[T]) -> None:
+    def __init__(self, run: MapState[T]) -> None:
         self.run = run
         self._takes_s = 0.0  # how long an execution takes, as a moving mean
         self._failed_in_a_row = 0
@@ -42,22 +42,22 @@ class Watching(Generic[T]):
                     continue
                 await asyncio.sleep(self._poll_s())
                 # Read while the next looks are taken: a place that falls free is not to wait for it.
-                for items in await self._look():
+                for items in await self._listing_watcher():
                     reading.add(task := asyncio.create_task(self._complete(items)))
                     task.add_done_callback(self._completed)
             if reading:
                 await asyncio.wait(reading)
         finally:
-            await end(list(reading))
+            await cancel_and_wait(list(reading))
 
-    async def _look(self) -> list[list[Item[T]]]:
+    async def _listing_watcher(self) -> list[list[Item[T]]]:
         """Look once; give what has settled."""
         run, now = self.run, time.monotonic()
         run.stats.polls += 1
         fresh = {identity for identity, items in run.running.items() if now - items[0].began < GRACE_S}
         try:
             settled = await run.work.finished(list(run.running), fresh)
-        except STOPS_ALL:
+        except FATAL_FOR_MAP:
             raise
         except EachLabsError:
             self._failed_in_a_row += 1
@@ -70,7 +70,7 @@ class Watching(Generic[T]):
         for items in done:
             took = now - items[0].began
             self._takes_s = took if not self._takes_s else 0.8 * self._takes_s + 0.2 * took
-            run.cap.settle(len(items))
+            run.limit.release(len(items))
         run.signal()
         return done
 
