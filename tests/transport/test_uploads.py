@@ -543,7 +543,7 @@ def shown(error: BaseException) -> str:
         todo += [one.__cause__, one.__context__]
         frame = one.__traceback__
         while frame is not None:
-            if "test_files" not in frame.tb_frame.f_code.co_filename:
+            if "test_uploads" not in frame.tb_frame.f_code.co_filename:
                 parts += [repr(value) for value in frame.tb_frame.f_locals.values()]
             frame = frame.tb_next
     return "\n".join(parts)
