@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from .hosts import Hosts as Hosts
     from .hosts import Service as Service
     from .jobs.map_run import MapRun as MapRun
-    from .jobs.polling import Poll as Poll
+    from .jobs.poll import Poll as Poll
     from .pagination.pager import Page as Page
     from .pagination.pager import Pager as Pager
     from .pagination.pager import WalkOptions as WalkOptions
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "client": ("EachLabs",),
     "hosts": ("COMPAT", "UNIFIED", "Hosts", "Service"),
-    "jobs.polling": ("Poll",),
+    "jobs.poll": ("Poll",),
     "transport.retry": ("RetryPolicy", "Timeouts"),
     "pagination.pager": ("Page", "Pager", "WalkOptions", "WalkStats"),
     "pagination.windows": ("Window", "WindowWalk"),

@@ -17,7 +17,7 @@ from ..transport.tasks import cancel_and_wait
 from .id_window import IdWindow
 from .id_window import Known as Known
 from .outcomes import BulkResult, BulkStats, Outcome, as_key
-from .workers import Job
+from .workers import Worker
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class BulkFetch(Stream, Generic[T]):
 
     def __init__(
         self,
-        job: Job[T],
+        worker: Worker[T],
         ids: Iterable[str] | AsyncIterable[str],
         *,
         concurrency: int,
@@ -54,7 +54,7 @@ class BulkFetch(Stream, Generic[T]):
             reused="a BulkFetch is run once: make a new one with get_many()",
             closed="the fetch was closed while an outcome was awaited",
         )
-        self._job = job
+        self._worker = worker
         self._concurrency = checked_count("concurrency", concurrency, least=1)
         chunk = checked_count("chunk_size", chunk_size, least=1)
         least = self._concurrency * chunk
@@ -116,7 +116,7 @@ class BulkFetch(Stream, Generic[T]):
         if not self._started:
             self._started = True
             window.wake_consumer = self._wake
-            self._workers = [loop.create_task(self._job(window)) for _ in range(self._concurrency)]
+            self._workers = [loop.create_task(self._worker(window)) for _ in range(self._concurrency)]
             for worker in self._workers:
                 worker.add_done_callback(self._worker_done)
         if self._workers:
@@ -125,7 +125,7 @@ class BulkFetch(Stream, Generic[T]):
             if window.ready:
                 self._log_progress(loop.time())
             return
-        window.ready.extend(window.left())
+        window.ready.extend(window.remaining())
         if window.ready:
             return
         failure, window.failure = window.failure, None

@@ -105,7 +105,7 @@ class MapRun(Stream, Generic[T]):
             self._end()
         if self._ends is not None and loop.time() >= self._ends:
             raise WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
-        await run.change(None if self._ends is None else self._ends - loop.time())
+        await run.wait_for_change(None if self._ends is None else self._ends - loop.time())
 
     async def _begin(self) -> None:
         """Open the journal and start the tasks, in a task of its own: a cancelled wait must not do it by halves."""
@@ -120,10 +120,10 @@ class MapRun(Stream, Generic[T]):
             self._ends = asyncio.get_running_loop().time() + self._timeout_s
         if run.journal is not None:
             await run.journal.open()
-            run.claimed, run.lost = await run.journal.claimed(), await run.journal.lost()
+            run.claimed, run.in_doubt = await run.journal.claimed(), await run.journal.in_doubt()
         sender, watcher = MapSender(run), MapWatcher(run)
         self._reader = [asyncio.create_task(sender.read())]
-        jobs = [*(sender.send() for _ in range(run.work.senders)), watcher.watch()]
+        jobs = [*(sender.send() for _ in range(run.backend.senders)), watcher.watch()]
         self._tasks = [asyncio.create_task(job) for job in jobs]
         for task in [*self._reader, *self._tasks]:
             task.add_done_callback(self._task_done)
@@ -132,13 +132,13 @@ class MapRun(Stream, Generic[T]):
         run = self._run_state
         if run.ordered:
             # Once the run is over, outcomes behind an input that was never sent come too.
-            while run.line and not run.line[0].finished and self._is_over():
-                run.line.popleft()
-            found = run.line.popleft() if run.line and run.line[0].finished else None
+            while run.in_order and not run.in_order[0].finished and self._is_over():
+                run.in_order.popleft()
+            found = run.in_order.popleft() if run.in_order and run.in_order[0].finished else None
         else:
             found = run.ready.popleft() if run.ready else None
         if found is not None:
-            run.held -= 1
+            run.undelivered -= 1
             run.signal()
         return found
 
@@ -150,10 +150,10 @@ class MapRun(Stream, Generic[T]):
         try:
             await journal.delivered(item.outcome.index, item.digest)
         except asyncio.CancelledError:
-            await journal.kept(item.outcome.index)
+            await journal.undelivered(item.outcome.index)
             run = self._run_state
-            (run.line if run.ordered else run.ready).appendleft(item)
-            run.held += 1
+            (run.in_order if run.ordered else run.ready).appendleft(item)
+            run.undelivered += 1
             raise
         self._recorded = item
 
@@ -183,7 +183,7 @@ class MapRun(Stream, Generic[T]):
 
     def _take_stock(self) -> None:
         run, stats = self._run_state, self.stats
-        stats.running, stats.level, stats.refusals = len(run.running), run.limit.level, run.limit.refusals
+        stats.running, stats.level, stats.refusals = len(run.running), run.limit.estimate, run.limit.refusals
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks and task not in self._reader:
@@ -205,18 +205,18 @@ class MapRun(Stream, Generic[T]):
             if self._opening is not None:
                 await cancel_and_wait([self._opening])
             tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
-            if self._remember is not None and run.limit.known and run.level_lasts:
-                self._remember(run.limit.level)
+            if self._remember is not None and run.limit.known and not run.limited_by_balance:
+                self._remember(run.limit.estimate)
             try:
                 await cancel_and_wait(tasks)
                 running, run.running = list(run.running), {}
-                run.ours.leave(running, asyncio.get_running_loop().time())
+                run.ledger.executions.unwatch(running, asyncio.get_running_loop().time())
                 if running and run.journal is None:
-                    await run.work.cancel(running)
+                    await run.backend.cancel(running)
             finally:
                 run.inputs.close()
                 # Nothing more may be handed out: the journal is closed.
-                for held in (run.fresh, run.line, run.ready, run.again):
+                for held in (run.unsent, run.in_order, run.ready, run.unsent_batches):
                     held.clear()
                 self._take_stock()
                 journal, run.journal = run.journal, None

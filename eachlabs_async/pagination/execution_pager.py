@@ -22,7 +22,7 @@ from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
 from .frontier import MARGIN, SPAN_BY_DEFAULT, Frontier, lowest
-from .listing_choice import ListingChoice, is_refused, is_too_deep
+from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
 from .rules import WINDOW_ROWS, PageRequest, RecentIds
@@ -49,6 +49,7 @@ class ExecutionPager(Pager[Execution]):
     def __init__(
         self,
         transport: Transport,
+        refused: RefusedListings,
         filters: Mapping[str, object],
         *,
         start: int = 0,
@@ -66,6 +67,7 @@ class ExecutionPager(Pager[Execution]):
             walk=walk or {},
             pin=pin,
         )
+        self._refused = refused
         self._size = size
         self._depth = DEPTH
         before = self._resumed
@@ -146,7 +148,7 @@ class ExecutionPager(Pager[Execution]):
     # ---- which of the two
 
     async def _steps(self) -> AsyncGenerator[None, None]:
-        choice = ListingChoice(self._transport.session)
+        choice = ListingChoice(self._transport.session, self._refused)
         while True:
             way = choice.make()
             refused: APIStatusError | PaginationError

@@ -11,7 +11,7 @@ from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, t
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
 from eachlabs_async.emulator import Emulator, Fault, Seen
-from eachlabs_async.jobs.map_backends import matched
+from eachlabs_async.jobs.reconcile import assign_if_certain
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -175,11 +175,11 @@ class TestNothingIsBilledTwice:
         from eachlabs_async.jobs.journal import digest
 
         small, large = {"a": 1}, {"a": 1, "b": 2}
-        assert matched([small], [("x", large)]) == ["x"]
-        assert matched([small], [("x", large)], {digest(small): 1, digest(large): 1}) == [None]
+        assert assign_if_certain([small], [("x", large)]) == ["x"]
+        assert assign_if_certain([small], [("x", large)], {digest(small): 1, digest(large): 1}) == [None]
         two = [("x", small), ("y", small)]
-        assert matched([small], two) == [None]
-        assert matched([small], two, {digest(small): 2}) == ["x"]
+        assert assign_if_certain([small], two) == [None]
+        assert assign_if_certain([small], two, {digest(small): 2}) == ["x"]
 
 
 class TestWatching:
