@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bulkworkers import execution, labs
+from bulk_jobs import execution, labs
 from raw_server import RawServer, answer, client_of
 
 from eachlabs_async.bulk import workers

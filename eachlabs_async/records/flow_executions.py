@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ._results import BothOutputs
-from ._states import Stateful
+from ._result_urls import BothOutputs
+from ._state import Stateful
 
 
 @frozen(kw_only=True)

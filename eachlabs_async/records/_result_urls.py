@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
-from ._states import HasStatus, State, read_state
+from ._state import HasStatus, State, read_state
 
 _URL: Final = re.compile(r"https?://[^\s\x00-\x1f\x7f<>\"`\\]+", re.IGNORECASE)
 
