@@ -23,7 +23,7 @@ from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
 from ..transport.gone import NOBODY_KNOWS, tell, told
 from ..transport.transport import Transport
 
-LARGE_BODY: Final = 32 * 1024
+LARGE_ANSWER: Final = 32 * 1024
 """Bytes from which a body that msgspec refuses is decoded in a thread; that takes about 0.2 ms per KiB."""
 
 
@@ -87,7 +87,7 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), background=True)
         try:
             body = await transport.send(call)
-            if len(body) < LARGE_BODY:
+            if len(body) < LARGE_ANSWER:
                 rows = _decode_rows(transport, call, body)
             elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
                 rows = [(row.execution_id, row) for row in answer.executions or ()]

@@ -187,6 +187,7 @@ async def test_webhooks_that_were_sent_are_listed() -> None:
                 attempt.status for attempt in (await client.webhook_deliveries.get(ids[0])).attempts or []
             ]:
                 await asyncio.sleep(0.005)
+        assert client.webhooks is client.webhook_deliveries  # its other name
         hook = await client.webhook_deliveries.get(ids[0])
         assert hook.url == url
         assert hook.attempts
