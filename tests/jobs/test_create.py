@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from raw_server import Act, RawServer, Seen, answer, client_of, hosts_at, reset
+from raw_server import Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset
 
 from eachlabs_async import EachLabs, Poll, RetryPolicy, Timeouts, to_dict
 from eachlabs_async.emulator import Emulator, Fault
@@ -174,7 +174,7 @@ class Service:
         self.rows = rows
         self.looks = 0
 
-    def __call__(self, seen: Seen) -> Act:
+    def __call__(self, seen: RecordedRequest) -> Act:
         if seen.method == "POST":
             return reset()
         if "limit=1&" in seen.target:
@@ -249,7 +249,7 @@ async def test_inputs_that_the_listing_leaves_out_are_read_once() -> None:
     service = Service(rows=lambda: shown)
     full = {"execution_id": "e-1", "status": "running", "inputs": {"a": 2}}
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return answer(json=full) if "/executions/e-1" in seen.target else service(seen)
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -266,7 +266,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
     listed = [made, row(2, datetime.now(UTC), input={"a": 1}, workflow_id="w")]
     service = Service(rows=lambda: listed)
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return answer(404) if "/prediction/" in seen.target and service.looks < 2 else service(seen)
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -277,7 +277,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
 async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
     """The error of the trigger stays the error, and says that the look-up failed too."""
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return reset() if seen.method == "POST" else answer(403, json={"error": "not yours"})
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -287,7 +287,7 @@ async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
 
     rows = Service(rows=lambda: [row(1, datetime.now(UTC))])
 
-    def other(seen: Seen) -> Act:
+    def other(seen: RecordedRequest) -> Act:
         return answer(500) if "/prediction/" in seen.target else rows(seen)
 
     async with RawServer(then=other) as server, client_of(server, retry=QUICK) as client:

@@ -276,7 +276,7 @@ JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.jobs import map_sender as _map_sender
-from eachlabs_async.emulator.places import hosts_at
+from eachlabs_async.emulator.url_prefixes import hosts_at
 
 _map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
 

@@ -12,7 +12,7 @@ import pytest
 from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times, until
 
 from eachlabs_async import EachLabs, PaymentRequiredError, RetryPolicy
-from eachlabs_async.emulator import Emulator, Fault, Seen
+from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 SHORT = RetryPolicy(base_s=0.005, creating_pause_s=0.3)
@@ -135,7 +135,7 @@ class TestABalanceThatWhatRunsReserves:
         """As a 402 or a 429: alone it ends the map, or is waited out in silence."""
         caplog.set_level(logging.INFO, "eachlabs_async")
 
-        def refuse(answer: Any, seen: Seen) -> Any:
+        def refuse(answer: Any, seen: RecordedRequest) -> Any:
             entries = [{"status": "failed", "message": words} for _ in seen.json()["inputs"]]
             return {"bulk_id": answer["bulk_id"], "executions": entries}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import ONCE, QUICK, Act, RawServer, Seen, answer, client_of, hosts_at, reset, stall
+from raw_server import ONCE, QUICK, Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset, stall
 
 from eachlabs_async import EachLabs, Poll, State, Timeouts, records
 from eachlabs_async.emulator import Emulator
@@ -315,7 +315,7 @@ async def test_polls_slow_down_and_count_from_the_question() -> None:
     """A pause begins when the question is asked, so that an answer which took its time is followed at once."""
     polls = 0
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         nonlocal polls
         polls += 1
         status = "running" if polls < 5 else "completed"

@@ -14,9 +14,10 @@ from typing import Final, Literal
 from attrs import define, field, frozen
 
 from .collection import Row, encode
-from .rows import ERROR_CLASSES, zulu
+from .rows import ERROR_CLASSES, rfc3339
+from .webhook_target import WebhookTarget
 
-__all__ = ["Hook", "Job", "Submitted"]
+__all__ = ["RunningExecution", "Submitted"]
 
 _COST: Final = 0.0125
 
@@ -37,16 +38,8 @@ class Submitted:
     seconds: float = 0.0
 
 
-@frozen(kw_only=True)
-class Hook:
-    """Where the end of an execution is told."""
-
-    url: str
-    secret: str | None = None
-
-
 @define(kw_only=True)
-class Job:
+class RunningExecution:
     """An execution on its way: its steps (a prediction has one), how long each takes, which one fails and why.
 
     `attempts` are the models that were tried for a prediction with a fallback.
@@ -58,7 +51,7 @@ class Job:
     failing: int | None
     reason: str
     started: datetime
-    hook: Hook | None = None
+    webhook: WebhookTarget | None = None
     attempts: int = 1
     children: list[str] = field(factory=list[str])
 
@@ -71,8 +64,8 @@ class Job:
         step_seconds: float,
         fails: bool,
         started: datetime,
-        hook: Hook | None,
-    ) -> Job:
+        webhook: WebhookTarget | None,
+    ) -> RunningExecution:
         """Read a job's fate from its inputs; `fails` decides where they say nothing."""
         inputs = submitted.inputs
         seconds, fail = inputs.get("seconds"), inputs.get("fail", fails)
@@ -92,22 +85,22 @@ class Job:
             failing=failing,
             reason=str(reason),
             started=started,
-            hook=hook,
+            webhook=webhook,
         )
 
 
-def throw(seed: int, number: int, rate: float) -> bool:
+def is_drawn_to_fail(seed: int, number: int, rate: float) -> bool:
     """Say whether the `number`th execution fails, where a share `rate` of them do."""
     return rate > 0 and Random(f"{seed}/fate/{number}").random() < rate
 
 
-def output_of(execution_id: str, step: int) -> list[str]:
+def output_links(execution_id: str, step: int) -> list[str]:
     """Give the links that a finished step or prediction leaves."""
     stem = hashlib.blake2b(f"{execution_id}/{step}".encode(), digest_size=6).hexdigest()
     return [f"https://storage.example.com/{stem}.png", f"https://storage.example.com/{stem}-2.png"]
 
 
-def failure_of(reason: str) -> Row:
+def error_envelope(reason: str) -> Row:
     """Give the error envelope that a failed prediction carries as its output."""
     message = f"The model failed: {reason.replace('_', ' ')}"
     return {
@@ -122,7 +115,7 @@ def failure_of(reason: str) -> Row:
 # ---- a workflow's execution
 
 
-def queued_steps(job: Job) -> Row:
+def queued_steps(execution: RunningExecution) -> Row:
     """Give the steps as they stand before the first one starts."""
     return {
         step["step_id"]: {
@@ -131,16 +124,16 @@ def queued_steps(job: Job) -> Row:
             "metadata": {
                 "model": step["model"],
                 "version": step.get("version", "0.0.1"),
-                "params": {**step.get("params", {}), **job.submitted.inputs},
+                "params": {**step.get("params", {}), **execution.submitted.inputs},
             },
         }
-        for step in job.steps
+        for step in execution.steps
     }
 
 
-def workflow_row(job: Job, name: str) -> Row:
+def workflow_execution_row(execution: RunningExecution, name: str) -> Row:
     """Build the row of a workflow execution that has just been created."""
-    submitted, created = job.submitted, zulu(job.started)
+    submitted, created = execution.submitted, rfc3339(execution.started)
     row: Row = {
         "execution_id": submitted.id,
         "workflow_id": submitted.target,
@@ -152,7 +145,7 @@ def workflow_row(job: Job, name: str) -> Row:
         "updated_at": created,
         "api_key": "user-456",
         "inputs": submitted.inputs,
-        "step_outputs": queued_steps(job),
+        "step_outputs": queued_steps(execution),
         "step_results": {},
         "dry_run": False,
     }
@@ -161,35 +154,35 @@ def workflow_row(job: Job, name: str) -> Row:
     return row
 
 
-def step_started(job: Job, steps: Row, number: int, now: datetime) -> Row:
+def step_started(execution: RunningExecution, steps: Row, number: int, now: datetime) -> Row:
     """Give the steps with one more that runs."""
-    name = job.steps[number]["step_id"]
-    return {**steps, name: {**steps[name], "status": "running", "started_at": zulu(now)}}
+    name = execution.steps[number]["step_id"]
+    return {**steps, name: {**steps[name], "status": "running", "started_at": rfc3339(now)}}
 
 
-def step_ended(job: Job, steps: Row, number: int, now: datetime) -> Row:
+def step_ended(execution: RunningExecution, steps: Row, number: int, now: datetime) -> Row:
     """Give the steps with one more that has ended; where it failed, those after it are cancelled."""
-    name = job.steps[number]["step_id"]
-    step: Row = {**steps[name], "completed_at": zulu(now)}
-    if number == job.failing:
-        message = failure_of(job.reason)["error_message"]
+    name = execution.steps[number]["step_id"]
+    step: Row = {**steps[name], "completed_at": rfc3339(now)}
+    if number == execution.failing:
+        message = error_envelope(execution.reason)["error_message"]
         step.update(status="failed", error="StepFailed", error_cause=message)
-        after = {later["step_id"] for later in job.steps[number + 1 :]}
+        after = {later["step_id"] for later in execution.steps[number + 1 :]}
         return {
             **{other: {**row, "status": "cancelled"} if other in after else row for other, row in steps.items()},
             name: step,
         }
-    output = output_of(job.submitted.id, number)
-    metadata = {**step["metadata"], "prediction_id": job.children[number], "processed_at": zulu(now)}
+    output = output_links(execution.submitted.id, number)
+    metadata = {**step["metadata"], "prediction_id": execution.children[number], "processed_at": rfc3339(now)}
     step.update(status="completed", output=output, primary=output[0], metadata=metadata)
     return {**steps, name: step}
 
 
-def workflow_ended(job: Job, steps: Row, now: datetime) -> Row:
+def workflow_ended(execution: RunningExecution, steps: Row, now: datetime) -> Row:
     """Give the fields that change when a workflow execution ends."""
     done = [name for name, step in steps.items() if step["status"] == "completed"]
     cost = round(_COST * len(done), 6)
-    ended = zulu(now)
+    ended = rfc3339(now)
     fields: Row = {
         "completed_at": ended,
         "updated_at": ended,
@@ -197,11 +190,11 @@ def workflow_ended(job: Job, steps: Row, now: datetime) -> Row:
         "cost": {"total": cost},
         "step_results": {name: {"status": step["status"]} for name, step in steps.items()},
     }
-    if job.failing is not None:
-        name = job.steps[job.failing]["step_id"]
+    if execution.failing is not None:
+        name = execution.steps[execution.failing]["step_id"]
         cause = f"Step '{name}' failed: {steps[name]['error_cause']}"
         return {**fields, "status": "failed", "error": "ExecutionFailed", "error_cause": cause}
-    last = steps[job.steps[-1]["step_id"]]
+    last = steps[execution.steps[-1]["step_id"]]
     result = {"image": last["primary"]}
     return {**fields, "status": "completed", "output": last["output"], "output_json": result, "workflow_output": result}
 
@@ -220,7 +213,7 @@ def execution_row(execution_id: str, model: str, now: datetime, workflow: tuple[
         "workflow_execution_id": workflow[1] if workflow else None,
         "execution_cost": 0,
         "run_time": 0,
-        "created_at": zulu(now),
+        "created_at": rfc3339(now),
         "started_at": None,
         "completed_at": None,
         "output": None,
@@ -234,18 +227,18 @@ def execution_ended(status: str, seconds: float, now: datetime, output: str | No
         "status": status,
         "execution_cost": _COST if status == "success" else 0,
         "run_time": round(seconds, 3),
-        "completed_at": zulu(now),
+        "completed_at": rfc3339(now),
         "output": output,
         "_error_classification": reason,
     }
 
 
-def prediction_row(job: Job, base: str) -> Row:
+def prediction_row(execution: RunningExecution, base: str) -> Row:
     """Build the prediction as its own get shows it; it has no output yet."""
-    url = f"{base}/prediction/{job.submitted.id}"
+    url = f"{base}/prediction/{execution.submitted.id}"
     return {
-        "id": job.submitted.id,
-        "input": job.submitted.inputs,
+        "id": execution.submitted.id,
+        "input": execution.submitted.inputs,
         "status": "starting",
         "logs": None,
         "metrics": {"predict_time": 0, "cost": 0},
@@ -253,15 +246,15 @@ def prediction_row(job: Job, base: str) -> Row:
     }
 
 
-def prediction_ended(job: Job) -> Row:
+def prediction_ended(execution: RunningExecution) -> Row:
     """Give the fields that change when a prediction ends by itself."""
-    if job.failing is not None:
-        return {"status": "failed", "output": failure_of(job.reason), "logs": "The model failed."}
-    metrics = {"predict_time": round(job.step_seconds, 3), "cost": _COST * job.attempts}
-    return {"status": "success", "output": output_of(job.submitted.id, 0)[0], "metrics": metrics}
+    if execution.failing is not None:
+        return {"status": "failed", "output": error_envelope(execution.reason), "logs": "The model failed."}
+    metrics = {"predict_time": round(execution.step_seconds, 3), "cost": _COST * execution.attempts}
+    return {"status": "success", "output": output_links(execution.submitted.id, 0)[0], "metrics": metrics}
 
 
-def prediction_told(row: Row) -> bytes:
+def prediction_webhook_body(row: Row) -> bytes:
     """Write what a webhook says of a prediction that has ended."""
     good = row["status"] == "success"
     output = row["output"] if good else [row["output"]]

@@ -10,29 +10,30 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, Unpack
 
-from . import jobs
-from .answers import Answer, RefusedError
+from . import lifecycle
+from .burst_limiter import BurstLimiter
 from .clock import Clock
 from .collection import Collection, Row, encode
 from .cursors import Cursors
+from .dataset import Dataset, DatasetOptions
 from .deliveries import Deliveries
-from .jobs import Hook, Job, Submitted
-from .limits import Burst
-from .rows import made_id, zulu
-from .state import RowOptions, State
+from .lifecycle import RunningExecution, Submitted
+from .reply import RefusedError, Reply
+from .rows import rfc3339, seeded_id
 from .storage import Storage, StoredFile
+from .webhook_target import WebhookTarget
 
-__all__ = ["AT_THE_CAP", "OUT_OF_MONEY", "TOO_MANY_AT_ONCE", "Live", "LiveOptions"]
+__all__ = ["ACCOUNT_CAP_REACHED", "INSUFFICIENT_BALANCE", "BURST_EXCEEDED", "Simulation", "SimulationOptions"]
 
-AT_THE_CAP: Final = "concurrent execution limit reached"
+ACCOUNT_CAP_REACHED: Final = "concurrent execution limit reached"
 """What a 429 says of the account's cap, and a bulk trigger of the inputs that did not fit."""
-OUT_OF_MONEY: Final = "insufficient balance"
+INSUFFICIENT_BALANCE: Final = "insufficient balance"
 """What a 402 says, and a bulk trigger of the inputs that the balance did not cover."""
-TOO_MANY_AT_ONCE: Final = "too many executions were started at once"
+BURST_EXCEEDED: Final = "too many executions were started at once"
 """What a 429 says of a burst."""
 
 
-class LiveOptions(RowOptions, total=False):
+class SimulationOptions(DatasetOptions, total=False):
     """What submitted work meets, as further keywords of `Emulator`, which explains them."""
 
     account_cap: int | None
@@ -54,7 +55,7 @@ class LiveOptions(RowOptions, total=False):
     chunked_uploads: bool
 
 
-class Live(State):
+class Simulation(Dataset):
     """The rows of all services, and the work in progress; `Emulator` explains the arguments."""
 
     def __init__(
@@ -79,7 +80,7 @@ class Live(State):
         url_lifetime: float = 900.0,
         keep_uploads: bool = True,
         chunked_uploads: bool = True,
-        **options: Unpack[RowOptions],
+        **options: Unpack[DatasetOptions],
     ) -> None:
         super().__init__(executions, seed, **options)
         if not 0 <= fail_rate <= 1:
@@ -103,17 +104,17 @@ class Live(State):
         self.cursors = Cursors(self.clock, seed)
         self.submitted: list[Submitted] = []
         self.max_running = 0
-        self.predictions = Collection("id", self._unmade)
-        self._jobs: dict[str, Job] = {}
+        self.predictions = Collection("id", self._not_insertable)
+        self._running: dict[str, RunningExecution] = {}
         self._numbers = count()
-        self._burst = Burst()
+        self._burst_limiter = BurstLimiter()
 
     # What runs
 
     @property
     def running(self) -> int:
         """How many submitted executions have not ended: what the account's cap counts."""
-        return len(self._jobs)
+        return len(self._running)
 
     @property
     def files(self) -> dict[str, StoredFile]:
@@ -131,40 +132,40 @@ class Live(State):
 
     def new_id(self, kind: str) -> str:
         """Give the id of something new."""
-        return made_id(self.seed, f"live/{kind}", next(self._numbers))
+        return seeded_id(self.seed, f"live/{kind}", next(self._numbers))
 
     @property
     def blocked(self) -> bool:
         """Whether nothing may be started now because too many were at once."""
-        return self.burst is not None and self.clock.seconds < self._burst.blocked_until
+        return self.burst is not None and self.clock.seconds < self._burst_limiter.blocked_until
 
-    def places(self, wanted: int) -> tuple[int, str]:
+    def admit(self, wanted: int) -> tuple[int, str]:
         """Give how many of the wanted executions may start now, and why no more; refuses (402, 429) where none may.
 
         More than one are refused as a whole where not all of them fit, unless `partial_bulks`.
         """
-        if self.burst is not None and self._burst.refuses(
+        if self.burst is not None and self._burst_limiter.refuses(
             wanted, self.clock.seconds, most=self.burst, seconds=self.burst_seconds, silence=self.burst_silence
         ):
-            raise RefusedError(Answer(429, encode({"error": TOO_MANY_AT_ONCE, "status": 429})))
+            raise RefusedError(Reply(429, encode({"error": BURST_EXCEEDED, "status": 429})))
         if self.balance_low:
-            raise RefusedError(Answer(402, encode({"error": OUT_OF_MONEY, "status": 402})))
+            raise RefusedError(Reply(402, encode({"error": INSUFFICIENT_BALANCE, "status": 402})))
         covered = wanted if self.balance is None else min(wanted, self._covered(self.balance))
         if covered < wanted and not (self.partial_bulks and covered):
             reserved, available = self.running * self.estimate, (self.balance or 0.0) - self.running * self.estimate
             dollars = {"reserved": reserved, "available": available, "required": wanted * self.estimate}
-            told = {name: round(one, 6) for name, one in dollars.items()}
-            refused: Row = {"error": OUT_OF_MONEY, "status": 402, "code": "INSUFFICIENT_BALANCE", "details": told}
-            raise RefusedError(Answer(402, encode(refused)))
+            details: Row = {name: round(amount, 6) for name, amount in dollars.items()}
+            refused = {"error": INSUFFICIENT_BALANCE, "status": 402, "code": "INSUFFICIENT_BALANCE"}
+            raise RefusedError(Reply(402, encode({**refused, "details": details})))
         cap, running = self.account_cap, self.running
         if cap is None or running + covered <= cap:
-            return covered, OUT_OF_MONEY
+            return covered, INSUFFICIENT_BALANCE
         if self.partial_bulks and running < cap:
-            return cap - running, AT_THE_CAP
+            return cap - running, ACCOUNT_CAP_REACHED
         details = {"cap": "concurrent_executions", "limit": cap, "running": running, "requested": wanted}
         headers = {} if self.cap_retry_after is None else {"Retry-After": f"{self.cap_retry_after:g}"}
-        body = {"error": AT_THE_CAP, "status": 429, "code": "CONCURRENCY_LIMIT", "details": details}
-        raise RefusedError(Answer(429, encode(body), headers))
+        body = {"error": ACCOUNT_CAP_REACHED, "status": 429, "code": "CONCURRENCY_LIMIT", "details": details}
+        raise RefusedError(Reply(429, encode(body), headers))
 
     def _covered(self, balance: float) -> int:
         """Give how many more the balance covers beside what runs, each at its estimate."""
@@ -175,123 +176,131 @@ class Live(State):
         if self.balance is not None:
             self.balance = round(self.balance - cost, 6)
 
-    def _take_on(
+    def _submit(
         self,
         kind: Literal["workflow", "prediction"],
         target: str,
         inputs: Row,
         steps: list[Row],
-        hook: Hook | None,
+        webhook: WebhookTarget | None,
         **more: Any,
-    ) -> Job:
-        fails = jobs.throw(self.seed, len(self.submitted), self.fail_rate)
+    ) -> RunningExecution:
+        fails = lifecycle.is_drawn_to_fail(self.seed, len(self.submitted), self.fail_rate)
         submitted = Submitted(
             id=self.new_id(kind), kind=kind, target=target, inputs=inputs, seconds=self.clock.seconds, **more
         )
-        job = Job.of(
+        execution = RunningExecution.of(
             submitted,
             steps,
             step_seconds=self.step_seconds,
             fails=fails,
             started=self.clock.now(),
-            hook=hook,
+            webhook=webhook,
         )
         self.submitted.append(submitted)
         if self.burst is not None:
-            self._burst.start(self.clock.seconds)
-        self._jobs[submitted.id] = job
+            self._burst_limiter.record_start(self.clock.seconds)
+        self._running[submitted.id] = execution
         self.max_running = max(self.max_running, self.running)
-        return job
+        return execution
 
     # A workflow's execution
 
     def start_workflow(
-        self, workflow: Row, version: Row, inputs: Row, *, hook: Hook | None = None, bulk_id: str | None = None
+        self,
+        workflow: Row,
+        version: Row,
+        inputs: Row,
+        *,
+        webhook: WebhookTarget | None = None,
+        bulk_id: str | None = None,
     ) -> str:
         """Start an execution of a workflow's version and give its id."""
         defined: list[Row] = version["definition"].get("steps") or [{}]
         steps = [_step(number, step) for number, step in enumerate(defined)]
         workflow_id, version_id = workflow["workflow_id"], version["version_id"]
-        job = self._take_on("workflow", workflow_id, inputs, steps, hook, version=version_id, bulk_id=bulk_id)
-        self.workflow_executions[workflow_id].add(jobs.workflow_row(job, workflow["name"]))
+        execution = self._submit("workflow", workflow_id, inputs, steps, webhook, version=version_id, bulk_id=bulk_id)
+        self.workflow_executions[workflow_id].add(lifecycle.workflow_execution_row(execution, workflow["name"]))
         versions = [
             {**one, "trigger_count": one["trigger_count"] + (one["version_id"] == version_id)}
             for one in workflow["versions"]
         ]
         self.workflows.change(workflow_id, trigger_count=workflow["trigger_count"] + 1, versions=versions)
-        self._start_step(job, 0, jobs.queued_steps(job))
-        return job.submitted.id
+        self._start_step(execution, 0, lifecycle.queued_steps(execution))
+        return execution.submitted.id
 
-    def _unfinished(self, job: Job) -> Row | None:
+    def _unfinished(self, execution: RunningExecution) -> Row | None:
         # A test may take an execution away or end it: then nothing more happens to it.
-        row = self.workflow_executions[job.submitted.target].find(job.submitted.id)
+        row = self.workflow_executions[execution.submitted.target].find(execution.submitted.id)
         if row is not None and row["status"] == "running":
             return row
-        self._jobs.pop(job.submitted.id)
+        self._running.pop(execution.submitted.id)
         return None
 
-    def _start_step(self, job: Job, number: int, steps: Row) -> None:
-        submitted, now = job.submitted, self.clock.now()
+    def _start_step(self, execution: RunningExecution, number: int, steps: Row) -> None:
+        submitted, now = execution.submitted, self.clock.now()
         child = self.new_id("step")
-        job.children.append(child)
-        model = job.steps[number]["model"]
-        self.executions.add(jobs.execution_row(child, model, now, (submitted.target, submitted.id)))
+        execution.children.append(child)
+        model = execution.steps[number]["model"]
+        self.executions.add(lifecycle.execution_row(child, model, now, (submitted.target, submitted.id)))
         self.executions.change(child, status="starting", started_at=self.executions.get(child)["created_at"])
-        steps = jobs.step_started(job, steps, number, now)
+        steps = lifecycle.step_started(execution, steps, number, now)
         self.workflow_executions[submitted.target].change(submitted.id, step_outputs=steps)
-        self.clock.after(job.step_seconds, partial(self._end_step, job, number))
+        self.clock.after(execution.step_seconds, partial(self._end_step, execution, number))
 
-    def _end_step(self, job: Job, number: int) -> None:
-        group, execution_id = self.workflow_executions[job.submitted.target], job.submitted.id
-        row = self._unfinished(job)
+    def _end_step(self, execution: RunningExecution, number: int) -> None:
+        group, execution_id = self.workflow_executions[execution.submitted.target], execution.submitted.id
+        row = self._unfinished(execution)
         if row is None:
             return
         now = self.clock.now()
-        failed = number == job.failing
-        steps = jobs.step_ended(job, row["step_outputs"], number, now)
+        failed = number == execution.failing
+        steps = lifecycle.step_ended(execution, row["step_outputs"], number, now)
         self._end_execution(
-            job.children[number],
+            execution.children[number],
             "error" if failed else "success",
-            job.step_seconds,
-            None if failed else jobs.output_of(execution_id, number)[0],
-            job.reason if failed else None,
+            execution.step_seconds,
+            None if failed else lifecycle.output_links(execution_id, number)[0],
+            execution.reason if failed else None,
         )
-        if not failed and number + 1 < len(job.steps):
-            self._start_step(job, number + 1, steps)
+        if not failed and number + 1 < len(execution.steps):
+            self._start_step(execution, number + 1, steps)
             return
-        self._jobs.pop(execution_id)
-        fields = jobs.workflow_ended(job, steps, now)
+        self._running.pop(execution_id)
+        fields = lifecycle.workflow_ended(execution, steps, now)
         self._spend(fields["total_cost"])
         group.change(execution_id, step_outputs=steps, **fields)
-        if job.hook is not None:
+        if execution.webhook is not None:
             ended = group.find(execution_id)
             assert ended is not None
-            self.deliveries.send(execution_id, job.hook, group.encoded(ended, "full"), "workflows-engine")
+            self.deliveries.send(execution_id, execution.webhook, group.encoded(ended, "full"), "workflows-engine")
 
     def _end_execution(self, row_id: str, status: str, seconds: float, output: str | None, reason: str | None) -> None:
         if row_id in self.executions:
-            fields = jobs.execution_ended(status, seconds, self.clock.now(), output, reason)
+            fields = lifecycle.execution_ended(status, seconds, self.clock.now(), output, reason)
             self.executions.change(row_id, **fields)
 
     # A prediction
 
-    def start_prediction(self, model: str, inputs: Row, base: str, *, hook: Hook | None = None) -> Job:
+    def start_prediction(
+        self, model: str, inputs: Row, base: str, *, webhook: WebhookTarget | None = None
+    ) -> RunningExecution:
         """Start a prediction; `base` is the base URL under which it will be asked for."""
-        job = self._take_on("prediction", model, inputs, [{"model": model}], hook)
-        self.predictions.add(jobs.prediction_row(job, base))
-        self.executions.add(jobs.execution_row(job.submitted.id, model, job.started, None))
+        execution = self._submit("prediction", model, inputs, [{"model": model}], webhook)
+        self.predictions.add(lifecycle.prediction_row(execution, base))
+        self.executions.add(lifecycle.execution_row(execution.submitted.id, model, execution.started, None))
         # A third of the time it waits for a machine; then it runs.
-        self.clock.after(job.step_seconds / 3, partial(self._run_prediction, job))
-        self.clock.after(job.step_seconds, partial(self._end_prediction, job))
-        return job
+        self.clock.after(execution.step_seconds / 3, partial(self._run_prediction, execution))
+        self.clock.after(execution.step_seconds, partial(self._end_prediction, execution))
+        return execution
 
     def cancel_prediction(self, prediction_id: str) -> None:
         """Cancel a prediction, where it runs and the model's provider can stop: `uncancellable` inputs cannot."""
-        job = self._jobs.get(prediction_id)
-        if job is None or job.submitted.inputs.get("uncancellable"):
+        execution = self._running.get(prediction_id)
+        if execution is None or execution.submitted.inputs.get("uncancellable"):
             return
-        self._jobs.pop(prediction_id)
-        spent = (self.clock.now() - job.started).total_seconds()
+        self._running.pop(prediction_id)
+        spent = (self.clock.now() - execution.started).total_seconds()
         self._end_execution(prediction_id, "cancelled", spent, None, None)
         self._change_prediction(prediction_id, status="cancelled")
 
@@ -299,31 +308,31 @@ class Live(State):
         if prediction_id in self.predictions:
             self.predictions.change(prediction_id, **fields)
 
-    def _run_prediction(self, job: Job) -> None:
-        prediction_id = job.submitted.id
-        if prediction_id in self._jobs:
+    def _run_prediction(self, execution: RunningExecution) -> None:
+        prediction_id = execution.submitted.id
+        if prediction_id in self._running:
             self._change_prediction(prediction_id, status="processing")
             if prediction_id in self.executions:
-                self.executions.change(prediction_id, status="starting", started_at=zulu(self.clock.now()))
+                self.executions.change(prediction_id, status="starting", started_at=rfc3339(self.clock.now()))
 
-    def _end_prediction(self, job: Job) -> None:
-        prediction_id = job.submitted.id
-        if self._jobs.pop(prediction_id, None) is None:
+    def _end_prediction(self, execution: RunningExecution) -> None:
+        prediction_id = execution.submitted.id
+        if self._running.pop(prediction_id, None) is None:
             return
-        fields = jobs.prediction_ended(job)
-        good = job.failing is None
+        fields = lifecycle.prediction_ended(execution)
+        good = execution.failing is None
         self._spend(fields["metrics"]["cost"] if good else 0.0)
         self._end_execution(
             prediction_id,
             "success" if good else "error",
-            job.step_seconds,
+            execution.step_seconds,
             fields["output"] if good else None,
-            None if good else job.reason,
+            None if good else execution.reason,
         )
         self._change_prediction(prediction_id, **fields)
-        if job.hook is not None:
-            body = jobs.prediction_told({"id": prediction_id, **fields})
-            self.deliveries.send(prediction_id, job.hook, body, "api-gateway")
+        if execution.webhook is not None:
+            body = lifecycle.prediction_webhook_body({"id": prediction_id, **fields})
+            self.deliveries.send(prediction_id, execution.webhook, body, "api-gateway")
 
 
 def _step(number: int, step: Row) -> Row:

@@ -15,10 +15,10 @@ from typing import Any, Literal, TypedDict
 
 from . import catalogue, rows
 from .collection import Collection, Grouped, Row
-from .rows import Mix, made_id
+from .rows import OutcomeMix, seeded_id
 from .timeline import Timeline
 
-__all__ = ["RowOptions", "State"]
+__all__ = ["DatasetOptions", "Dataset"]
 
 _BULK = 10
 
@@ -33,7 +33,7 @@ def _flow_executions(make: Callable[[datetime], Row], made: Iterable[Row] = ()) 
     return Collection("execution_id", make, made)
 
 
-class RowOptions(TypedDict, total=False):
+class DatasetOptions(TypedDict, total=False):
     """What the rows are and what reading them refuses, as keywords of `Emulator`, which explains them."""
 
     workflow_executions: int | None
@@ -56,7 +56,7 @@ class RowOptions(TypedDict, total=False):
     cursor_lifetime: float | None
 
 
-class State:
+class Dataset:
     """The rows of all services, and what they refuse; `Emulator` explains the arguments."""
 
     def __init__(
@@ -116,18 +116,18 @@ class State:
         self.balance_usd = 12.5
         self.fallbacks_enabled = True
         self._span = timedelta(days=span_days)
-        self._mix = Mix(unfinished=unfinished, failed=failed, cancelled=cancelled)
+        self._mix = OutcomeMix(unfinished=unfinished, failed=failed, cancelled=cancelled)
         self._workflows: list[Row] = [
             {
-                "id": made_id(seed, "workflow", number),
+                "id": seeded_id(seed, "workflow", number),
                 "slug": f"workflow-{number + 1}",
                 "name": f"Workflow {number + 1}",
-                "group_id": made_id(seed, "group", 0),
+                "group_id": seeded_id(seed, "group", 0),
             }
             for number in range(workflows)
         ]
         # The rows are dealt out to the first workflows alone, whatever is created later.
-        self._dealt = tuple(self._workflows)
+        self._seeded_workflows = tuple(self._workflows)
         self._models = models
 
     @property
@@ -168,21 +168,21 @@ class State:
                 self.now - timedelta(days=90 + number),
                 public=number == 0,
             )
-            for number, workflow in enumerate(self._dealt)
+            for number, workflow in enumerate(self._seeded_workflows)
         ]
-        return Collection("workflow_id", self._unmade, made, listed=catalogue.workflow_listed)
+        return Collection("workflow_id", self._not_insertable, made, listed=catalogue.workflow_listed)
 
     @cached_property
     def models(self) -> Collection:
         """The models, in the order of their listing."""
-        return Collection("slug", self._unmade, catalogue.model_rows(self._models))
+        return Collection("slug", self._not_insertable, catalogue.model_rows(self._models))
 
     def add_workflow(self, row: Row) -> None:
         """Add a workflow that was created, with room for its executions."""
         workflow_id = row["workflow_id"]
         self._workflows.append({"id": workflow_id, "slug": row["slug"], "name": row["name"], "group_id": ""})
-        self.workflow_executions.add_group(workflow_id, _workflow_executions(self._unmade))
-        self.flow_executions.add_group(workflow_id, _flow_executions(self._unmade))
+        self.workflow_executions.add_group(workflow_id, _workflow_executions(self._not_insertable))
+        self.flow_executions.add_group(workflow_id, _flow_executions(self._not_insertable))
         self.workflows.add(row)
 
     def rename_workflow(self, workflow_id: str, name: str, slug: str, **more: Any) -> None:
@@ -194,7 +194,7 @@ class State:
         self.workflows.change(workflow_id, name=name, slug=slug, versions=versions, **more)
 
     @staticmethod
-    def _unmade(created: datetime) -> Row:
+    def _not_insertable(created: datetime) -> Row:
         raise TypeError("these rows are made by requests, not by insert()")
 
     @cached_property
@@ -210,10 +210,10 @@ class State:
             if parents and number % 3:
                 parent = number % parents
                 workflow = (
-                    self._dealt[parent % len(self._dealt)]["id"],
-                    made_id(self.seed, "workflow_executions", parent),
+                    self._seeded_workflows[parent % len(self._seeded_workflows)]["id"],
+                    seeded_id(self.seed, "workflow_executions", parent),
                 )
-            return rows.execution_row(source, self._mix, made_id(self.seed, "executions", number), created, workflow)
+            return rows.execution_row(source, self._mix, seeded_id(self.seed, "executions", number), created, workflow)
 
         return Timeline("id", make, map(make, self._times("executions", source)))
 
@@ -226,10 +226,10 @@ class State:
         def maker(workflow: Row) -> Callable[[datetime], Row]:
             def make(created: datetime) -> Row:
                 number = next(numbers)
-                batch = number // (_BULK * len(self._dealt))
+                batch = number // (_BULK * len(self._seeded_workflows))
                 # The batch is the workflow's own: one bulk trigger belongs to one workflow.
-                bulk_id = made_id(self.seed, f"bulk/{workflow['id']}", batch) if batch % 3 == 0 else None
-                row_id = made_id(self.seed, "workflow_executions", number)
+                bulk_id = seeded_id(self.seed, f"bulk/{workflow['id']}", batch) if batch % 3 == 0 else None
+                row_id = seeded_id(self.seed, "workflow_executions", number)
                 return rows.workflow_execution_row(source, self._mix, row_id, created, workflow, bulk_id)
 
             return make
@@ -244,7 +244,7 @@ class State:
 
         def maker(workflow: Row) -> Callable[[datetime], Row]:
             def make(created: datetime) -> Row:
-                row_id = made_id(self.seed, "flow_executions", next(numbers))
+                row_id = seeded_id(self.seed, "flow_executions", next(numbers))
                 return rows.flow_execution_row(source, self._mix, row_id, created, workflow)
 
             return make
@@ -259,8 +259,8 @@ class State:
 
         def make(created: datetime) -> Row:
             number = next(numbers)
-            workflow = self._dealt[number % len(self._dealt)]
-            return rows.run_row(source, self._mix, made_id(self.seed, "runs", number), created, workflow)
+            workflow = self._seeded_workflows[number % len(self._seeded_workflows)]
+            return rows.run_row(source, self._mix, seeded_id(self.seed, "runs", number), created, workflow)
 
         return Collection("id", make, map(make, self._times("runs", source)))
 
@@ -287,7 +287,7 @@ class State:
         collection: Callable[[Callable[[datetime], Row], list[Row]], Collection],
     ) -> Grouped:
         # Rows are made in the order of their numbers, so that an id's number says which workflow it is of.
-        makers = {workflow["id"]: maker(workflow) for workflow in self._dealt}
+        makers = {workflow["id"]: maker(workflow) for workflow in self._seeded_workflows}
         ids = list(makers)
         made: dict[str, list[Row]] = {workflow_id: [] for workflow_id in ids}
         for number, time in enumerate(self._times(kind, source)):

@@ -1,7 +1,4 @@
-"""Owns the bytes below HTTP's good manners: half answers, resets, silence.
-
-It refuses to decide: it does to one connection what a fault asks for.
-"""
+"""Faults below HTTP, made on the raw connection: resets, truncated and stalled responses."""
 
 from __future__ import annotations
 
@@ -11,24 +8,24 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from .answers import Answer, phrase
+from .reply import Reply, reason_phrase
 
 __all__ = ["close_after", "head_of", "hold", "reset"]
 
 
-def head_of(answer: Answer, headers: Mapping[str, str]) -> bytes:
-    """Give the status line and the headers that promise the whole body of an answer."""
+def head_of(reply: Reply, headers: Mapping[str, str]) -> bytes:
+    """Return the status line and the headers of a reply, which declare its whole body."""
     lines = [
-        f"HTTP/1.1 {answer.status} {phrase(answer.status)}",
-        f"Content-Length: {len(answer.body)}",
+        f"HTTP/1.1 {reply.status} {reason_phrase(reply.status)}",
+        f"Content-Length: {len(reply.body)}",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Break the connection with an RST."""
-    # With no linger, close() throws away what is unsent and resets instead of saying goodbye.
+    """Reset the connection (RST)."""
+    # With a linger time of 0, closing discards what is unsent and sends an RST instead of a FIN.
     connection: Any = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
@@ -41,6 +38,6 @@ def close_after(transport: asyncio.Transport, data: bytes) -> None:
 
 
 async def hold(transport: asyncio.Transport, data: bytes) -> None:
-    """Send `data`, then keep the connection open until the client leaves (this call is cancelled then)."""
+    """Send `data` and keep the connection open until the client leaves, which cancels this call."""
     transport.write(data)
     await asyncio.get_running_loop().create_future()

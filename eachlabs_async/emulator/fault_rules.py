@@ -14,12 +14,13 @@ from typing import Final
 from attrs import Factory, define, field
 
 from ..transport.endpoints import ENDPOINTS
-from .answers import Answer, Clamp
 from .collection import encode
-from .journal import STORAGE, UNROUTED, Seen
-from .kinds import DEFAULT_KINDS, Edit, Fault
+from .fault import DEFAULT_KINDS, Edit, Fault
+from .handler_request import Clamp
+from .reply import Reply
+from .request_log import STORAGE, UNROUTED, RecordedRequest
 
-__all__ = ["Faults", "Plan", "Rule"]
+__all__ = ["Faults", "FaultPlan", "Rule"]
 
 _NAMES: Final = frozenset({endpoint.name for endpoint in ENDPOINTS} | {UNROUTED, *STORAGE})
 _EDITED: Final = (200, 201, 202)
@@ -34,51 +35,51 @@ class Rule:
     endpoints: frozenset[str] | None
     times: int | None
     after: int
-    when: Callable[[Seen], bool] | None
+    when: Callable[[RecordedRequest], bool] | None
     matched: int = 0
     fired: int = 0
     running: int = 0
 
-    def strikes(self, seen: Seen) -> bool:
+    def matches(self, request: RecordedRequest) -> bool:
         """Say whether the rule applies to this request, and count it as looked at."""
         if self.times is not None and self.fired >= self.times:
             return False
-        if self.endpoints is not None and seen.endpoint not in self.endpoints:
+        if self.endpoints is not None and request.endpoint not in self.endpoints:
             return False
-        if self.when is not None and not self.when(seen):
+        if self.when is not None and not self.when(request):
             return False
         self.matched += 1
         return self.matched > self.after
 
 
 @define
-class Plan:
+class FaultPlan:
     """What is to go wrong with one request."""
 
     delay_s: float = 0.0
     breaking: Fault | None = None
     clamp: Clamp | None = None
-    shortened: int | None = None
+    short_page: int | None = None
     edits: list[Edit] = Factory(list[Edit])
     running: list[Rule] = Factory(list[Rule])
 
-    def edited(self, answer: Answer, seen: Seen) -> Answer:
+    def edit(self, reply: Reply, request: RecordedRequest) -> Reply:
         """Give the answer as the shaping faults leave it."""
-        if answer.status not in _EDITED or not self.edits:
-            return answer
-        value = json.loads(answer.body)
+        if reply.status not in _EDITED or not self.edits:
+            return reply
+        value = json.loads(reply.body)
         for edit in self.edits:
-            value = edit(value, seen)
-        return Answer(answer.status, encode(value), answer.headers)
+            value = edit(value, request)
+        return Reply(reply.status, encode(value), reply.headers)
 
-    def done(self) -> None:
+    def release(self) -> None:
         """Count the request out of the rules that cap how many run."""
         for rule in self.running:
             rule.running -= 1
 
 
 @define
-class _Dice:
+class _RandomFaults:
     rate: float
     kinds: tuple[Fault, ...]
     seed: int
@@ -87,20 +88,20 @@ class _Dice:
     # For each request line: how often it came, and how many faults in a row it has met.
     lines: OrderedDict[bytes, tuple[int, int]] = field(factory=OrderedDict[bytes, tuple[int, int]])
 
-    def throw(self, seen: Seen) -> Fault | None:
-        if self.endpoints is not None and seen.endpoint not in self.endpoints:
+    def draw(self, request: RecordedRequest) -> Fault | None:
+        if self.endpoints is not None and request.endpoint not in self.endpoints:
             return None
-        line = blake2b(f"{seen.method} {seen.target} ".encode() + seen.body, digest_size=16).digest()
-        visits, in_a_row = self.lines.pop(line, (0, 0))
+        request_line = blake2b(f"{request.method} {request.target} ".encode() + request.body, digest_size=16).digest()
+        visits, in_a_row = self.lines.pop(request_line, (0, 0))
         # The dice know the line and how often it came, not the order of arrival: so concurrency changes nothing.
-        roll = _share(f"{self.seed} {line.hex()} {visits}")
+        roll = _share(f"{self.seed} {request_line.hex()} {visits}")
         fault: Fault | None = None
         if roll < self.rate:
             # What is left of the roll is as good a roll for the kind.
             fault = self.kinds[int(roll / self.rate * len(self.kinds))]
             if fault.breaks and in_a_row >= self.max_in_a_row:
                 fault = None
-        self.lines[line] = (visits + 1, in_a_row + 1 if fault is not None and fault.breaks else 0)
+        self.lines[request_line] = (visits + 1, in_a_row + 1 if fault is not None and fault.breaks else 0)
         if len(self.lines) > _REMEMBERED_LINES:
             self.lines.popitem(last=False)
         return fault
@@ -129,7 +130,7 @@ class Faults:
         self.injected: Counter[str] = Counter()
         self._seed = seed
         self._rules: list[Rule] = []
-        self._dice: _Dice | None = None
+        self._random: _RandomFaults | None = None
 
     def add(
         self,
@@ -138,7 +139,7 @@ class Faults:
         endpoint: str | Collection[str] | None = None,
         times: int | None = None,
         after: int = 0,
-        when: Callable[[Seen], bool] | None = None,
+        when: Callable[[RecordedRequest], bool] | None = None,
     ) -> Rule:
         """Let `fault` strike, and give the rule (its `fired` counts).
 
@@ -176,35 +177,35 @@ class Faults:
         if not drawn or any(fault.kind == "concurrency_cap" for fault in drawn):
             raise ValueError("kinds must hold at least one fault, and no concurrency_cap")
         seed = self._seed if seed is None else seed
-        self._dice = _Dice(rate, drawn, seed, _checked_names(endpoint), max_in_a_row) if rate else None
+        self._random = _RandomFaults(rate, drawn, seed, _checked_names(endpoint), max_in_a_row) if rate else None
 
     def clear(self) -> None:
         """Take all faults away; requests that met one are not freed from it."""
         self._rules.clear()
-        self._dice = None
+        self._random = None
 
-    def plan(self, seen: Seen) -> Plan:
+    def plan(self, request: RecordedRequest) -> FaultPlan:
         """Decide what goes wrong with a request that has just arrived."""
-        plan = Plan()
+        plan = FaultPlan()
         for rule in self._rules:
             # A broken answer stays as the first rule breaks it: later breaking rules do not even count it.
             if rule.fault.breaks and plan.breaking is not None:
                 continue
-            if not rule.strikes(seen):
+            if not rule.matches(request):
                 continue
             if rule.fault.kind == "concurrency_cap" and rule.running < rule.fault.most:
                 rule.running += 1
                 plan.running.append(rule)
                 continue
             rule.fired += 1
-            self._apply(plan, rule.fault, seen)
-        if self._dice is not None and plan.breaking is None:
-            fault = self._dice.throw(seen)
+            self._apply(plan, rule.fault, request)
+        if self._random is not None and plan.breaking is None:
+            fault = self._random.draw(request)
             if fault is not None:
-                self._apply(plan, fault, seen)
+                self._apply(plan, fault, request)
         return plan
 
-    def _apply(self, plan: Plan, fault: Fault, seen: Seen) -> None:
+    def _apply(self, plan: FaultPlan, fault: Fault, request: RecordedRequest) -> None:
         self.injected[fault.kind] += 1
         if fault.breaks:
             plan.breaking = fault
@@ -212,13 +213,13 @@ class Faults:
             plan.edits.append(fault.edits)
         if fault.clamp is not None:
             plan.clamp = fault.clamp
-        if fault.shortened is not None:
-            plan.shortened = fault.shortened
+        if fault.page_limit is not None:
+            plan.short_page = fault.page_limit
         if fault.seconds or fault.jitter:
-            share = _share(f"{self._seed} {seen.number} latency")
+            share = _share(f"{self._seed} {request.number} latency")
             plan.delay_s += fault.seconds + fault.jitter * share
         if fault.seconds_per_1000:
-            plan.delay_s += fault.seconds_per_1000 * _rows_before(seen.query) / 1000
+            plan.delay_s += fault.seconds_per_1000 * _rows_before(request.query) / 1000
 
 
 def _rows_before(query: Mapping[str, str]) -> int:

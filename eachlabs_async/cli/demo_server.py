@@ -1,8 +1,8 @@
-"""Owns the demo's emulator, run as a process of its own; refuses the client, which it never sees.
+"""The emulator of the demo, in a process of its own, so that it takes no time from the client that is measured.
 
-In a process of its own it takes no time from the client that is measured. The two talk in lines over the
-child's standard input and output: its first line says where it listens, each further one answers a command.
-The child ends when its input does, so it cannot outlive the demo, however that one ends.
+The two processes exchange lines over the child's standard input and output: the child's first line says where it
+listens, and each further line replies to a command. The child ends when its input is closed, so it cannot outlive the
+demo, however that ends.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Any, Self
 from attrs import asdict, frozen
 
 from ..emulator import Emulator, Fault
-from ..emulator.state import State
+from ..emulator.dataset import Dataset
 from ..hosts import SERVICE_NAMES, Hosts, Service
 
-__all__ = ["Settings", "Stage", "StageError", "main"]
+__all__ = ["DemoServer", "DemoServerError", "DemoServerSettings", "main"]
 
 _GRACE_S = 5.0
 
-# The dice draw from these. A 429 with `Retry-After` holds a service for a second or more: it comes once only.
+# A 429 with `Retry-After` is not among the random faults, because it pauses a service for at least a second; it is
+# scripted once.
 _KINDS = (
     Fault.status(503),
     Fault.status(500),
@@ -34,18 +35,18 @@ _KINDS = (
     Fault.cut_body(),
 )
 _PAUSE_AFTER = 40
-"""Gets of workflow executions before the one that is answered with a 429 and `Retry-After: 1`."""
+"""How many gets of workflow executions come before the one with a 429 and `Retry-After: 1`."""
 _CUT_AFTER = 1
-"""Pages by cursor before the one whose body is cut: few pages meet the dice, and one of these is to be struck."""
+"""How many pages by cursor come before the one with a truncated body. There are too few pages for random faults."""
 
 
-class StageError(Exception):
-    """The emulator's process did not start, or went away."""
+class DemoServerError(Exception):
+    """The emulator's process did not start, or ended too early."""
 
 
 @frozen(kw_only=True)
-class Settings:
-    """What decides the rows and the trouble: equal settings give equal rows, in whatever process."""
+class DemoServerSettings:
+    """The settings of rows and faults; equal settings give equal rows in any process."""
 
     executions: int
     seed: int
@@ -53,12 +54,12 @@ class Settings:
     latency_s: float
     fault_rate: float
 
-    def state(self) -> State:
-        """Make the rows that the emulator holds under these settings."""
-        return State(self.executions, self.seed, **self._rows())
+    def dataset(self) -> Dataset:
+        """Return the rows of an emulator with these settings."""
+        return Dataset(self.executions, self.seed, **self._rows())
 
     def emulator(self) -> Emulator:
-        """Make the emulator."""
+        """Return an emulator with these settings."""
         return Emulator(self.executions, self.seed, **self._rows())
 
     def _rows(self) -> dict[str, Any]:
@@ -68,9 +69,8 @@ class Settings:
 # ---- the child
 
 
-def _trouble(emulator: Emulator, settings: Settings) -> None:
-    emulator.faults.clear()
-    emulator.faults.add(Fault.latency(settings.latency_s))
+def _add_faults(emulator: Emulator, settings: DemoServerSettings) -> None:
+    _clear_faults(emulator, settings)
     if settings.fault_rate:
         pause = Fault.status(429, retry_after=1)
         emulator.faults.add(pause, endpoint="workflow_executions.get", times=1, after=_PAUSE_AFTER)
@@ -78,16 +78,16 @@ def _trouble(emulator: Emulator, settings: Settings) -> None:
         emulator.faults.random(settings.fault_rate, _KINDS)
 
 
-def _calm(emulator: Emulator, settings: Settings) -> None:
+def _clear_faults(emulator: Emulator, settings: DemoServerSettings) -> None:
     emulator.faults.clear()
     emulator.faults.add(Fault.latency(settings.latency_s))
 
 
-def _obeyed(emulator: Emulator, settings: Settings, command: str) -> dict[str, Any]:
-    if command == "trouble":
-        _trouble(emulator, settings)
-    elif command == "calm":
-        _calm(emulator, settings)
+def _run_command(emulator: Emulator, settings: DemoServerSettings, command: str) -> dict[str, Any]:
+    if command == "add faults":
+        _add_faults(emulator, settings)
+    elif command == "clear faults":
+        _clear_faults(emulator, settings)
     counts = {
         "requests": emulator.requests.total(),
         "by_endpoint": dict(emulator.requests),
@@ -98,18 +98,18 @@ def _obeyed(emulator: Emulator, settings: Settings, command: str) -> dict[str, A
     return counts
 
 
-# What the child alone does is not covered: the tests of the demo run it as a process of its own.
+# The functions that run only in the child are excluded from coverage: the demo's tests start it as a process.
 
 
-def _tell(message: dict[str, Any]) -> None:  # pragma: no cover - in the child
+def _send(message: dict[str, Any]) -> None:  # pragma: no cover - in the child
     print(json.dumps(message), flush=True)
 
 
-async def _perform(settings: Settings) -> None:  # pragma: no cover - in the child
+async def _serve(settings: DemoServerSettings) -> None:  # pragma: no cover - in the child
     async with settings.emulator() as emulator:
         emulator.warm()
         editions = {"compat": emulator.hosts, "unified": emulator.unified_hosts}
-        _tell(
+        _send(
             {
                 "hosts": {name: asdict(hosts) for name, hosts in editions.items()},
                 "api_key": emulator.api_key,
@@ -117,21 +117,21 @@ async def _perform(settings: Settings) -> None:  # pragma: no cover - in the chi
             }
         )
         while command := (await asyncio.to_thread(sys.stdin.readline)).strip():
-            _tell(_obeyed(emulator, settings, command))
+            _send(_run_command(emulator, settings, command))
 
 
 def main() -> None:  # pragma: no cover - in the child
-    """Be the child: the settings are the first argument, as JSON."""
-    asyncio.run(_perform(Settings(**json.loads(sys.argv[1]))))
+    """Run the child; its first argument is the settings, as JSON."""
+    asyncio.run(_serve(DemoServerSettings(**json.loads(sys.argv[1]))))
 
 
 # ---- the parent
 
 
-class Stage:
-    """The emulator's process as the demo sees it; `async with` starts it and ends it."""
+class DemoServer:
+    """The emulator's process; `async with` starts it and ends it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DemoServerSettings) -> None:
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
         self.hosts: dict[str, Hosts] = {}
@@ -139,7 +139,7 @@ class Stage:
         self.runs_api_key = ""
 
     async def __aenter__(self) -> Self:
-        # A session of its own: Ctrl-C is for the demo, which then ends the child itself.
+        # In a session of its own, Ctrl-C reaches only the demo, which then ends the child.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -158,7 +158,7 @@ class Stage:
         if process is None:
             return
         try:
-            # After Ctrl-C nothing is waited for: a child that still starts would not hear before it has made its rows.
+            # After Ctrl-C the child is killed at once: one that is still making its rows reads no input.
             if not isinstance(exc, asyncio.CancelledError):
                 async with asyncio.timeout(_GRACE_S):
                     await process.communicate(b"")
@@ -167,25 +167,25 @@ class Stage:
                 process.kill()
                 await process.communicate(b"")
 
-    async def open(self) -> None:
-        """Wait until it listens."""
-        greeting = await self._line()
+    async def wait_until_listening(self) -> None:
+        """Wait until the emulator listens, and store its hosts and keys."""
+        greeting = await self._read_message()
         self.api_key, self.runs_api_key = greeting["api_key"], greeting["runs_api_key"]
         self.hosts = {name: _hosts(fields) for name, fields in greeting["hosts"].items()}
 
-    async def ask(self, command: str) -> dict[str, Any]:
-        """Send `trouble`, `calm` or `counts`, and give what was counted since the last command."""
+    async def command(self, command: str) -> dict[str, Any]:
+        """Send `add faults`, `clear faults` or `counts`, and return the counts since the last command."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n".encode())
-        return await self._line()
+        return await self._read_message()
 
-    async def _line(self) -> dict[str, Any]:
+    async def _read_message(self) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
-            raise StageError("the emulator's process ended before its time")
+            raise DemoServerError("the emulator's process ended too early; any message of its own is above")
         message: dict[str, Any] = json.loads(line)
         return message
 

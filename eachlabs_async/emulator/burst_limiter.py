@@ -1,7 +1,4 @@
-"""Owns how fast executions may be started: a burst too many starts a block, which every try during it keeps alive.
-
-It refuses to know time (each call brings it), HTTP and what is started.
-"""
+"""A limiter on how fast executions may be started. A burst starts a block, and every attempt prolongs it."""
 
 from __future__ import annotations
 
@@ -9,20 +6,20 @@ from collections import deque
 
 from attrs import define, field
 
-__all__ = ["Burst"]
+__all__ = ["BurstLimiter"]
 
 
 @define
-class Burst:
-    """The starts of late, and until when (in the clock's seconds) nothing may be started."""
+class BurstLimiter:
+    """The recent starts, and the end of the block in seconds of the caller's clock."""
 
     blocked_until: float = 0.0
     _starts: deque[float] = field(factory=deque[float], init=False)
 
     def refuses(self, wanted: int, now: float, *, most: int, seconds: float, silence: float) -> bool:
-        """Say whether so many may not be started now: more than `most` within `seconds`, or during a block.
+        """Whether `wanted` starts are refused: they exceed `most` within `seconds`, or a block is in force.
 
-        A block ends when nobody asked for `silence` seconds.
+        A block ends after `silence` seconds without an attempt.
         """
         while self._starts and self._starts[0] <= now - seconds:
             self._starts.popleft()
@@ -31,6 +28,6 @@ class Burst:
             self.blocked_until = now + silence
         return blocked
 
-    def start(self, now: float) -> None:
-        """Note that one was started."""
+    def record_start(self, now: float) -> None:
+        """Count one start."""
         self._starts.append(now)

@@ -20,16 +20,18 @@ from aiohttp import web
 
 from ..hosts import Edition, Hosts
 from ..transport.endpoints import ENDPOINTS, Endpoint
-from . import wire
-from .answers import Answer, Call, refusal
-from .execution_handlers import deprecation, is_off
-from .faults import Faults, Plan
+from . import raw_faults
+from .authentication import auth_for, key_status, key_status_in_body
+from .fault import Fault
+from .fault_rules import FaultPlan, Faults
+from .handler_request import HandlerRequest
 from .handlers import HANDLERS
-from .journal import STORAGE, UNROUTED, Journal, Observed, Seen, judged_key, key_in_body
-from .kinds import Fault
-from .live import Live, LiveOptions
-from .moves import Moves, Moving
-from .places import PREFIXES, auth_for, hosts_at, prefix_of
+from .handlers.executions import deprecation_headers, is_switched_off
+from .moves import Moves, PendingMoves
+from .reply import Reply, error_reply
+from .request_log import STORAGE, UNROUTED, RecordedRequest, RequestLog, RequestLogView
+from .simulation import Simulation, SimulationOptions
+from .url_prefixes import PREFIXES, hosts_at, prefix_of
 
 __all__ = ["Emulator"]
 
@@ -39,53 +41,66 @@ _LARGEST_BODY: Final = 64 * 2**20
 _SHUTDOWN_S: Final = 0.5
 
 
-def _in_body(endpoint: Endpoint | None) -> bool:
+def _has_key_in_body(endpoint: Endpoint | None) -> bool:
     return endpoint is not None and endpoint.key == "body"
 
 
-class Emulator(Live, Observed):
-    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to
-    order, and which carries out what is submitted to it.
+class Emulator(Simulation, RequestLogView):
+    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to order.
 
-    `async with Emulator(executions=1000, seed=1) as emulator:` starts it and, however the block ends,
-    leaves no task and no socket behind. The same arguments and the same `now` give the same bytes.
+    `async with Emulator(executions=1000, seed=1) as emulator:` starts it. However the block ends, no task and no socket
+    is left behind. The same arguments and the same `now` give the same bytes. Executions that are submitted to it run,
+    and end. Numbers without a unit are counts; shares are 0..1.
 
-    `executions` is the number of rows of each kind; `workflow_executions`, `flow_executions` and `runs`
-    (default: as many) count one kind. `workflows` is how many workflows share them, `models` how many models
-    there are. `unfinished`, `failed` and `cancelled` are shares (0..1) of the rows. The rows were created within
-    the `span_days` days before `now` (default: the last midnight, UTC). `hold_unfinished` is how many real seconds
-    the compat edition holds the answer of an unfinished workflow execution for each second of the query's
-    `timeout` (default 0: not at all). `max_bulk_ids` is the most ids that one bulk read takes; `bulk_refusal` the
-    status beyond it. `log_size` bounds the log, in requests. `hold_unfinished`, `max_bulk_ids`, `bulk_refusal` and
-    `poisoned_ids` (id to the status of any bulk read that contains it) can also be set at any time.
+    The rows:
 
-    `v1_depth` is how many rows of the executions can be reached by offset (default 1000; None: all of them, and the
-    answers are not marked as deprecated). Beyond it `/v1/executions` answers 400; `/v2/executions` shows them by
-    cursor. `v1_executions` and `v2_executions` are False where that route is not there (404). `v2_auth` is how `/v2`
-    of the compat edition is told the key: in either header (`"any"`), or as `"bearer"` alone. A cursor lives
-    `cursor_lifetime` seconds of the clock (default None: for ever), or until `expire_cursors()`. All of these can be
-    set at any time.
+    - `executions`: the number of rows of each kind. `workflow_executions`, `flow_executions` and `runs` set the number
+      of one kind. `workflows` is the number of workflows that share them, `models` that of the models.
+    - `unfinished`, `failed`, `cancelled`: the shares of rows in these states.
+    - `now`, `span_days`: rows were created within `span_days` days before `now` (default: the last midnight, UTC).
 
-    What is triggered or predicted runs for `step_seconds` a step of real time, or of `clock.advance` where
-    `virtual_time`; the clock starts now, or at a given `now`. A share `fail_rate` fails, drawn by the seed. An input
-    can ask for its fate: `seconds` (of the whole), `fail` (true, a step's number or id, or a class of errors),
-    `invalid` (refused, with this reason) and, for a prediction, `uncancellable`. `account_cap` is how many may run
-    at once: what goes beyond is a 429 (with `cap_retry_after` as its `Retry-After`) and creates nothing. A bulk
-    trigger that does not fit is refused as a whole, or with `partial_bulks` takes what fits and fails the rest by
-    name. `balance_low` refuses all of it with a 402. With a `balance` (dollars) each execution that runs reserves
-    its `estimate`, what is not covered is a 402 whose `details` say so, and what ends is paid for. With `burst`,
-    more starts than that within `burst_seconds` are a 429 without `Retry-After`, as is every start until nobody has
-    tried for `burst_silence` seconds of the clock (`blocked` tells). A webhook is told up to three times,
-    `retry_seconds` apart, and once more than it needs with `duplicate_deliveries` (the two are attributes of
-    `deliveries`). A presigned URL lives `url_lifetime` seconds; `keep_uploads=False` forgets the bytes of a file,
-    not its size and hash, and `chunked_uploads=False` refuses what declares no length (these three are attributes
-    of `storage`, the last two named `keep` and `chunked`). The others can be set on the emulator at any time.
+    Reading them; all of these can also be set on the emulator at any time:
 
-    Two more attributes can be set: `balance_usd` is what is told of the balance where no `balance` is given, and
-    `fallbacks_enabled=False` refuses every `fallback_selector` with a 403. `any-image` and `any-video` are the ones
-    that are known: where the prediction would fail, another model takes over. A run that is started ends in
-    `step_seconds`; its input can ask for `seconds` and `fail` as above, and with `feedback` it waits for a person
-    and goes no further.
+    - `hold_unfinished`: how many real seconds the compat edition holds the response for an unfinished workflow
+      execution, for each second of the query's `timeout` (default 0: it responds at once).
+    - `max_bulk_ids`: the most ids in one bulk read; beyond it the response has the status `bulk_refusal`.
+      `poisoned_ids`, an attribute only, maps an id to the status of any bulk read that contains it.
+    - `v1_depth`: how many executions `/v1/executions` reaches by offset before it responds with a 400 (default 1000).
+      None: all of them, and the responses are not marked as deprecated.
+    - `v1_executions`, `v2_executions`: False removes that route (404).
+    - `v2_auth`: the header of the key below `/v2` in the compat edition: `"any"` of the two, or `"bearer"` alone.
+    - `cursor_lifetime`: for how many seconds of the clock a cursor is valid (default None: for ever).
+      `expire_cursors()` ends all of them.
+
+    Running submitted executions; all but `virtual_time` can also be set at any time:
+
+    - `step_seconds`: how long each step runs. `virtual_time=True` stops the clock, which then moves only by
+      `clock.advance`. The clock starts at `now` if that is given, else at the present time.
+    - `fail_rate`: the share that fails, drawn from the seed. The inputs of an execution can decide for themselves:
+      `seconds` (of the whole execution), `fail` (true, the number or id of a step, or a class of errors), `invalid`
+      (refused for this reason), and for a prediction `uncancellable`.
+    - `account_cap`: how many may run at once. One more is refused with a 429, whose `Retry-After` is `cap_retry_after`,
+      and nothing is created. A bulk trigger that does not fit is refused as a whole; with `partial_bulks` the inputs
+      that fit are started and the others listed as failed.
+    - `balance_low`: refuse every start with a 402. `balance` (in dollars): each running execution reserves its
+      `estimate`, a start that is not covered is a 402 whose `details` say so, and an execution is paid for at its end.
+    - `burst`: more starts than this within `burst_seconds` are a 429 without `Retry-After`, and so is every start until
+      none was attempted for `burst_silence` seconds of the clock. `blocked` says whether that is so.
+
+    Webhooks and files; later these are attributes of `deliveries` and `storage`:
+
+    - `retry_seconds`, `duplicate_deliveries` (`deliveries.duplicates`): a webhook is attempted up to three times,
+      `retry_seconds` apart, and with `duplicate_deliveries` once more after a success.
+    - `url_lifetime`: for how many seconds of the clock a presigned URL is valid.
+    - `keep_uploads` (`storage.keep`): False keeps only the size and hash of an upload.
+    - `chunked_uploads` (`storage.chunked`): False refuses uploads without a declared length.
+
+    A prediction with a `fallback_selector` (`any-image` or `any-video`) that would fail succeeds with another model;
+    `fallbacks_enabled=False`, an attribute only, refuses every selector with a 403. `balance_usd`, another attribute,
+    is the reported balance while no `balance` is given. A started run ends after `step_seconds`; its input may contain
+    `seconds` and `fail` as above, and `feedback`, with which it waits for a person and goes no further.
+
+    `log_size` is the number of requests in `log`. `host` and `port` (0: any free one) are the address to listen on.
     """
 
     def __init__(
@@ -98,7 +113,7 @@ class Emulator(Live, Observed):
         api_key: str = "emulator-key",
         runs_api_key: str = "emulator-runs-key",
         log_size: int = 10_000,
-        **options: Unpack[LiveOptions],
+        **options: Unpack[SimulationOptions],
     ) -> None:
         super().__init__(executions, seed, **options)
         if not 0 <= port <= 65535:
@@ -109,7 +124,7 @@ class Emulator(Live, Observed):
         self.moves = Moves(self, seed)
         self._host = host
         self._port = port
-        self._journal = Journal(log_size)
+        self._request_log = RequestLog(log_size)
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connections: dict[int, tuple[asyncio.BaseTransport, int]] = {}
@@ -135,7 +150,7 @@ class Emulator(Live, Observed):
         """The hosts of the unified edition, for `EachLabs(hosts=...)`."""
         return hosts_at(self.url, "unified")
 
-    # What it saw; more of it is in `Observed`
+    # What it saw; more of it is in `RequestLogView`
 
     @property
     def connections(self) -> int:
@@ -144,7 +159,7 @@ class Emulator(Live, Observed):
 
     def reset_counters(self) -> None:
         """Empty the log and start all counts anew; faults, rows and what was submitted stay."""
-        self._journal.reset()
+        self._request_log.reset()
         self.max_running = self.running
         self._connections_made = 0
         self.faults.injected.clear()
@@ -215,26 +230,26 @@ class Emulator(Live, Observed):
             task = asyncio.current_task()
             assert task is not None
             self._tasks.add(task)
-            number = self._journal.arrived()
+            number = self._request_log.request_started()
             try:
-                seen = await self._seen(request, endpoint, edition, number, name)
-                plan = self.faults.plan(seen)
-                moving = self.moves.arrived(seen, request.match_info)
+                recorded = await self._record(request, endpoint, edition, number, name)
+                plan = self.faults.plan(recorded)
+                pending_moves = self.moves.moves_for(recorded, request.match_info)
                 try:
-                    return await self._answer(request, endpoint, edition, seen, plan, moving)
+                    return await self._reply(request, endpoint, edition, recorded, plan, pending_moves)
                 finally:
-                    plan.done()
+                    plan.release()
             finally:
-                self._journal.left()
+                self._request_log.request_finished()
                 self._tasks.discard(task)
 
         return serve
 
     # One request
 
-    async def _seen(
+    async def _record(
         self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int, name: str
-    ) -> Seen:
+    ) -> RecordedRequest:
         at = time.monotonic()
         # The bytes of an upload are the storage's: the log does not hold them too.
         body = await request.read() if request.can_read_body and name not in STORAGE else b""
@@ -242,16 +257,16 @@ class Emulator(Live, Observed):
         own, other = self.api_key, self.runs_api_key
         if service == "runs":
             own, other = other, own
-        key, headers = judged_key(
+        key, headers = key_status(
             request.headers,
             f"{request.raw_path} {body.decode(errors='replace')}",
             auth=None if name in STORAGE else auth_for(endpoint, edition, self.v2_auth, request.headers),
             expected=own,
             foreign=other,
         )
-        if _in_body(endpoint):
-            key, body = key_in_body(body, key, own)
-        seen = Seen(
+        if _has_key_in_body(endpoint):
+            key, body = key_status_in_body(body, key, own)
+        recorded = RecordedRequest(
             number=number,
             endpoint=endpoint.name if endpoint is not None else name,
             service=service if endpoint is not None else "",
@@ -263,13 +278,13 @@ class Emulator(Live, Observed):
             headers=headers,
             body=body,
             key=key,
-            connection=self._connection(request),
+            connection=self._connection_number(request),
             at=at,
         )
-        self._journal.note(seen)
-        return seen
+        self._request_log.record(recorded)
+        return recorded
 
-    def _connection(self, request: web.Request) -> int:
+    def _connection_number(self, request: web.Request) -> int:
         # The transport is held while it is known, so that its id() cannot come again.
         transport = request.transport
         assert transport is not None
@@ -280,57 +295,57 @@ class Emulator(Live, Observed):
             known = self._connections[id(transport)] = (transport, self._connections_made)
         return known[1]
 
-    async def _answer(
+    async def _reply(
         self,
         request: web.Request,
         endpoint: Endpoint | None,
         edition: Edition,
-        seen: Seen,
-        plan: Plan,
-        moving: Moving,
+        recorded: RecordedRequest,
+        plan: FaultPlan,
+        pending_moves: PendingMoves,
     ) -> web.StreamResponse:
-        moving.at("before")
+        pending_moves.make("before")
         if plan.delay_s:
             await asyncio.sleep(plan.delay_s)
-        moving.at("during")
+        pending_moves.make("during")
         fault = plan.breaking
         if fault is not None and not fault.late:
-            return await self._broken(request, fault, None, seen)
-        if endpoint is not None and not is_off(self, endpoint.name):
-            answer = await self._carried_out(request, endpoint, edition, seen, plan)
-        elif seen.endpoint in STORAGE:
-            answer = await self._stored(request, seen)
+            return await self._fault_response(request, fault, None, recorded)
+        if endpoint is not None and not is_switched_off(self, endpoint.name):
+            reply = await self._handler_reply(request, endpoint, edition, recorded, plan)
+        elif recorded.endpoint in STORAGE:
+            reply = await self._storage_reply(request, recorded)
         else:
-            answer = refusal(404, "route not found")
-        moving.at("after")
+            reply = error_reply(404, "route not found")
+        pending_moves.make("after")
         if fault is not None:
-            return await self._broken(request, fault, answer, seen)
-        return self._sent(answer, seen)
+            return await self._fault_response(request, fault, reply, recorded)
+        return self._response(reply, recorded)
 
-    async def _carried_out(
-        self, request: web.Request, endpoint: Endpoint, edition: Edition, seen: Seen, plan: Plan
-    ) -> Answer:
-        if seen.key != "right" and endpoint.key != "none":
+    async def _handler_reply(
+        self, request: web.Request, endpoint: Endpoint, edition: Edition, recorded: RecordedRequest, plan: FaultPlan
+    ) -> Reply:
+        if recorded.key != "right" and endpoint.key != "none":
             message = "Invalid API key" if endpoint.service == "runs" else "Invalid or missing API key"
-            return refusal(401, message, service=endpoint.service)
-        call = Call(
+            return error_reply(401, message, service=endpoint.service)
+        handler_request = HandlerRequest(
             edition=edition,
             fields=request.match_info,
-            query=seen.query,
-            body=seen.body,
+            query=recorded.query,
+            body=recorded.body,
             clamp=plan.clamp,
             base=self.url + PREFIXES[edition][endpoint.service],
             origin=self.url,
             organisation=sha256(self.api_key.encode()).hexdigest(),
-            shortened=plan.shortened,
+            short_page=plan.short_page,
         )
-        return plan.edited(await HANDLERS[endpoint.name](self, call), seen)
+        return plan.edit(await HANDLERS[endpoint.name](self, handler_request), recorded)
 
-    async def _stored(self, request: web.Request, seen: Seen) -> Answer:
+    async def _storage_reply(self, request: web.Request, recorded: RecordedRequest) -> Reply:
         name = request.match_info["name"]
-        if seen.method == "GET":
-            return self.storage.get(name, seen.headers)
-        refused = self.storage.refuses(name, seen.query, seen.headers)
+        if recorded.method == "GET":
+            return self.storage.get(name, recorded.headers)
+        refused = self.storage.refuses(name, recorded.query, recorded.headers)
         if refused is not None:
             return refused
         incoming = self.storage.incoming()
@@ -339,38 +354,38 @@ class Emulator(Live, Observed):
                 return self.storage.too_large()
         return self.storage.put(name, incoming)
 
-    def _headers(self, answer: Answer, seen: Seen) -> dict[str, str]:
+    def _headers(self, reply: Reply, recorded: RecordedRequest) -> dict[str, str]:
         date = format_datetime(self.clock.now().astimezone(UTC), usegmt=True)
-        request_id = seen.headers.get("x-request-id") or f"emulator-{seen.number}"
-        own = {"Content-Type": answer.content_type, "X-Request-Id": request_id, "Date": date}
-        if seen.service == "runs":
-            own["x-noxus-request-id"] = f"noxus-{seen.number}"
-        return {**own, **deprecation(self, seen.endpoint), **answer.headers}
+        request_id = recorded.headers.get("x-request-id") or f"emulator-{recorded.number}"
+        own = {"Content-Type": reply.content_type, "X-Request-Id": request_id, "Date": date}
+        if recorded.service == "runs":
+            own["x-noxus-request-id"] = f"noxus-{recorded.number}"
+        return {**own, **deprecation_headers(self, recorded.endpoint), **reply.headers}
 
-    def _sent(self, answer: Answer, seen: Seen) -> web.Response:
-        self._journal.answers[answer.status] += 1
-        return web.Response(status=answer.status, body=answer.body, headers=self._headers(answer, seen))
+    def _response(self, reply: Reply, recorded: RecordedRequest) -> web.Response:
+        self._request_log.answers[reply.status] += 1
+        return web.Response(status=reply.status, body=reply.body, headers=self._headers(reply, recorded))
 
-    async def _broken(
-        self, request: web.Request, fault: Fault, answer: Answer | None, seen: Seen
+    async def _fault_response(
+        self, request: web.Request, fault: Fault, reply: Reply | None, recorded: RecordedRequest
     ) -> web.StreamResponse:
-        if fault.answer is not None:
-            return self._sent(fault.answer, seen)
+        if fault.reply is not None:
+            return self._response(fault.reply, recorded)
         transport = request.transport
         # A client that leaves cancels the handler, so that whoever comes this far still has a connection.
         assert transport is not None
         if fault.kind == "reset":
-            wire.reset(transport)
-        elif answer is None or fault.kind == "stalled_answer":
-            await wire.hold(transport, b"")
+            raw_faults.reset(transport)
+        elif reply is None or fault.kind == "stalled_answer":
+            await raw_faults.hold(transport, b"")
         else:
-            head = wire.head_of(answer, self._headers(answer, seen))
-            part = answer.body[: int(len(answer.body) * fault.keep)]
+            head = raw_faults.head_of(reply, self._headers(reply, recorded))
+            part = reply.body[: int(len(reply.body) * fault.keep)]
             if fault.kind == "cut_headers":
-                wire.close_after(transport, head[: len(head) // 2])
+                raw_faults.close_after(transport, head[: len(head) // 2])
             elif fault.kind == "cut_body":
-                wire.close_after(transport, head + part)
+                raw_faults.close_after(transport, head + part)
             else:
-                await wire.hold(transport, head + part)
+                await raw_faults.hold(transport, head + part)
         # The connection is gone: aiohttp finds that out when it tries to send this, and is content.
         return web.Response()

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from attrs import field, frozen, validators
 
-from .answers import Answer, Clamp, phrase, refusal
 from .collection import encode
-from .journal import Seen
+from .handler_request import Clamp
+from .reply import Reply, error_reply, reason_phrase
+from .request_log import RecordedRequest
 
 __all__ = ["DEFAULT_KINDS", "Edit", "Fault"]
 
-Edit = Callable[[Any, Seen], Any]
+Edit = Callable[[Any, RecordedRequest], Any]
 
 _ROWS: Final = ("executions", "items", "workflows", "webhooks")
 _BODILESS: Final = (204, 304)
@@ -38,7 +39,7 @@ class Fault:
     kind: str
     breaks: bool = True
     late: bool = False
-    answer: Answer | None = None
+    reply: Reply | None = None
     keep: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
     seconds: float = field(default=0.0, validator=validators.ge(0))
     jitter: float = field(default=0.0, validator=validators.ge(0))
@@ -46,7 +47,7 @@ class Fault:
     clamp: Clamp | None = None
     edits: Edit | None = None
     most: int = 0
-    shortened: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    page_limit: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
 
     @classmethod
     def status(
@@ -66,7 +67,7 @@ class Fault:
         the request out first: a 503 after a trigger that was taken on.
         """
         if body is None:
-            body = b"" if status in _BODILESS else refusal(status, phrase(status).lower()).body
+            body = b"" if status in _BODILESS else error_reply(status, reason_phrase(status).lower()).body
         elif isinstance(body, str):
             body = body.encode()
         elif isinstance(body, Mapping):
@@ -76,17 +77,17 @@ class Fault:
             sent["Retry-After"] = format_datetime(retry_after, usegmt=True)
         elif retry_after is not None:
             sent["Retry-After"] = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
-        return cls(kind="status", late=late, answer=Answer(status, body, sent, content_type))
+        return cls(kind="status", late=late, reply=Reply(status, body, sent, content_type))
 
     @classmethod
     def html(cls, status: int = 502, *, late: bool = False) -> Fault:
         """Answer with a proxy's page of HTML (200 is possible too); `late` carries the request out first."""
-        return cls(kind="html", late=late, answer=Answer(status, _HTML, {}, "text/html"))
+        return cls(kind="html", late=late, reply=Reply(status, _HTML, {}, "text/html"))
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> Fault:
         """Send the client elsewhere."""
-        return cls(kind="redirect", answer=Answer(status, b"", {"Location": location}, "text/plain"))
+        return cls(kind="redirect", reply=Reply(status, b"", {"Location": location}, "text/plain"))
 
     @classmethod
     def reset(cls, *, late: bool = False) -> Fault:
@@ -125,8 +126,8 @@ class Fault:
             "code": "CONCURRENCY_LIMIT",
             "details": {"limit": most},
         }
-        answer = cls.status(429, body=body, retry_after=retry_after).answer
-        return cls(kind="concurrency_cap", answer=answer, most=most)
+        reply = cls.status(429, body=body, retry_after=retry_after).reply
+        return cls(kind="concurrency_cap", reply=reply, most=most)
 
     @classmethod
     def latency(cls, seconds: float, *, jitter: float = 0.0) -> Fault:
@@ -148,15 +149,15 @@ class Fault:
         there too.
         """
 
-        def edited(answer: Any, seen: Seen) -> Any:
-            if "total_capped" not in answer:
-                return answer
-            true = answer["total_count"]
-            place = answer["offset"] + len(answer["executions"])
-            last = bool(answer["executions"]) and place >= true
-            if true > at and not (last and exact_on_last_page):
-                answer.update(total_count=at, total_capped=True)
-            return answer
+        def edited(body: Any, request: RecordedRequest) -> Any:
+            if "total_capped" not in body:
+                return body
+            total = body["total_count"]
+            end = body["offset"] + len(body["executions"])
+            last = bool(body["executions"]) and end >= total
+            if total > at and not (last and exact_on_last_page):
+                body.update(total_count=at, total_capped=True)
+            return body
 
         return cls(kind="capped_total", breaks=False, edits=edited)
 
@@ -172,16 +173,16 @@ class Fault:
         The next cursor continues behind the rows given: nothing is lost. Struck for ever (`times=None`), the listing
         has no end.
         """
-        return cls(kind="short_page", breaks=False, shortened=rows)
+        return cls(kind="short_page", breaks=False, page_limit=rows)
 
     @classmethod
     def lost_cursor(cls) -> Fault:
         """Write `null` as the next cursor where there are more rows."""
 
-        def edited(answer: Any, seen: Seen) -> Any:
-            if "next_cursor" in answer:
-                answer["next_cursor"] = None
-            return answer
+        def edited(body: Any, request: RecordedRequest) -> Any:
+            if "next_cursor" in body:
+                body["next_cursor"] = None
+            return body
 
         return cls(kind="lost_cursor", breaks=False, edits=edited)
 
@@ -189,16 +190,16 @@ class Fault:
     def null_rows(cls) -> Fault:
         """Write `null` where the rows should be."""
 
-        def edited(answer: Any, seen: Seen) -> Any:
-            if isinstance(answer, list):
+        def edited(body: Any, request: RecordedRequest) -> Any:
+            if isinstance(body, list):
                 return None
-            return {name: None if name in _ROWS else value for name, value in answer.items()}
+            return {name: None if name in _ROWS else value for name, value in body.items()}
 
         return cls(kind="null_rows", breaks=False, edits=edited)
 
     @classmethod
     def edit(cls, change: Edit) -> Fault:
-        """Put what `change(answer, request)` gives in place of the decoded JSON of a success."""
+        """Put what `change(reply, request)` gives in place of the decoded JSON of a success."""
         return cls(kind="edit", breaks=False, edits=change)
 
 
