@@ -23,6 +23,8 @@ from attrs import frozen
 R = TypeVar("R")
 State = Literal["sending", "running", "unknown", "refused"]
 VERSION: Final = "1"
+OPEN_TIMEOUT_S: Final = 0.5
+"""Seconds to wait for a lock: a run of this process that was abandoned a moment ago is still closing its journal."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -177,7 +179,7 @@ class Journal:
         problem = ""
         db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+            db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
