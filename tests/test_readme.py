@@ -86,6 +86,7 @@ def public_calls() -> set[tuple[str, str]]:
     return {
         (resource, method)
         for resource in hints
+        if resource != "webhooks"  # another name of `webhook_deliveries`
         for method, _ in inspect.getmembers(type(getattr(client, resource)), inspect.isfunction)
         if not method.startswith("_")
     }

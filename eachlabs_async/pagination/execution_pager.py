@@ -168,15 +168,8 @@ class ExecutionPager(Pager[Execution]):
         if not self._begun:
             self._front = self._entry(by_offset=False)
         front, ahead, stats = self._front, self._look_ahead, self.stats
-        until = self._filters.get("until")
-        walk = CursorWalk(
-            front,
-            stats,
-            size=self._size,
-            since=self._since,
-            until=None if until is None else str(until),
-            ahead=ahead > 0,
-        )
+        until = None if self._filters.get("until") is None else str(self._filters["until"])
+        walk = CursorWalk(front, stats, size=self._size, since=self._since, until=until, ahead=ahead > 0)
         if self._bottom_known:
             walk.bound(self._bottom)
         requests = walk.next_requests(1)
