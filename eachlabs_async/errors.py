@@ -33,7 +33,6 @@ __all__ = [
     "UnprocessableEntityError",
     "WaitTimeoutError",
     "WebhookVerificationError",
-    "error_class_for",
 ]
 
 MAX_DETAILS: Final = 300

@@ -33,10 +33,10 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments claims endpoints gone keys ours page_shape requests retry targets wire",
+    "transport": "arguments creations endpoints gone keys page_shape requests retry targets wire",
     "pagination": "bookmark checkpoint cursor_walk frontier pages rules walk",
-    "bulk": "outcomes",
-    "jobs": "account_limit money polling",
+    "bulk": "halving outcomes",
+    "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",
 }
 """The modules that know no asyncio, no aiohttp and no clock."""
 

@@ -17,15 +17,15 @@ from __future__ import annotations
 from .catalogue import NICKNAME
 from .clock import Clock
 from .collection import Collection, Grouped
-from .faults import Faults, Rule
+from .emulator import Emulator
+from .fault import DEFAULT_KINDS, Fault
+from .fault_rules import Faults, Rule
 from .handlers import HANDLERS
-from .jobs import Submitted
-from .journal import Seen
-from .kinds import DEFAULT_KINDS, Fault
+from .lifecycle import Submitted
 from .moves import Move, MoveRule, Moves
-from .places import PREFIXES
-from .server import Emulator
+from .request_log import RecordedRequest
 from .storage import StoredFile
+from .url_prefixes import PREFIXES
 
 __all__ = [
     "Emulator",
@@ -38,7 +38,7 @@ __all__ = [
     "DEFAULT_KINDS",
     "Collection",
     "Grouped",
-    "Seen",
+    "RecordedRequest",
     "Submitted",
     "StoredFile",
     "Clock",

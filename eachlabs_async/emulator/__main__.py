@@ -13,8 +13,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .kinds import Fault
-from .server import Emulator
+from .emulator import Emulator
+from .fault import Fault
 
 __all__ = ["main"]
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from .collection import Row
-from .rows import zulu
+from .rows import rfc3339
 
 __all__ = [
     "FALLBACKS",
@@ -76,8 +76,8 @@ def version_row(version_id: str, slug: str, definition: Row, created: datetime, 
         "production": False,
         "allowed_to_share": False,
         "trigger_count": 0,
-        "created_at": zulu(created),
-        "updated_at": zulu(created),
+        "created_at": rfc3339(created),
+        "updated_at": rfc3339(created),
         "status": "active",
         "visibility": "public" if public else "private",
         "is_popular": False,
@@ -102,8 +102,8 @@ def workflow_row(workflow_id: str, slug: str, name: str, definition: Row, create
         "status": "active",
         "trigger_count": 0,
         "clone_count": 0,
-        "created_at": zulu(created),
-        "updated_at": zulu(created),
+        "created_at": rfc3339(created),
+        "updated_at": rfc3339(created),
         "versions": [version_row("v1", slug, definition, created, public=public)],
     }
 

@@ -40,9 +40,9 @@ class Clock:
 
     def __init__(self, start: datetime | None = None, *, virtual: bool = False) -> None:
         self._start = start or datetime.now(UTC)
-        self._born = None if virtual else time.monotonic()
+        self._started_at = None if virtual else time.monotonic()
         self._skipped = 0.0
-        self._at: float | None = None
+        self._frozen_at: float | None = None
         self._numbers = count()
         self._timers: list[Timer] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,9 +51,9 @@ class Clock:
     @property
     def seconds(self) -> float:
         """The seconds since the start."""
-        if self._at is not None:
-            return self._at
-        return self._skipped + (0.0 if self._born is None else time.monotonic() - self._born)
+        if self._frozen_at is not None:
+            return self._frozen_at
+        return self._skipped + (0.0 if self._started_at is None else time.monotonic() - self._started_at)
 
     def now(self) -> datetime:
         """Give the time, aware and in UTC."""
@@ -80,7 +80,7 @@ class Clock:
         if seconds < 0:
             raise ValueError(f"seconds must be at least 0, not {seconds}")
         until = self.seconds + seconds
-        self._happen(until)
+        self._run_due(until)
         self._skipped += seconds
         self._arm()
 
@@ -94,29 +94,29 @@ class Clock:
         self._loop = None
         self._disarm()
 
-    def _happen(self, until: float) -> None:
+    def _run_due(self, until: float) -> None:
         while self._timers and self._timers[0].due <= until:
             timer = heappop(self._timers)
             if timer.call is None:
                 continue
-            self._at = timer.due
+            self._frozen_at = timer.due
             try:
                 timer.call()
             finally:
-                self._at = None
+                self._frozen_at = None
 
-    def _rings(self) -> None:
+    def _on_alarm(self) -> None:
         self._alarm = None
-        self._happen(self.seconds)
+        self._run_due(self.seconds)
         self._arm()
 
     def _arm(self) -> None:
         # While something happens the alarm waits: whoever made it happen sets it again.
-        if self._at is not None:
+        if self._frozen_at is not None:
             return
         self._disarm()
-        if self._loop is not None and self._born is not None and self._timers:
-            self._alarm = self._loop.call_later(max(0.0, self._timers[0].due - self.seconds), self._rings)
+        if self._loop is not None and self._started_at is not None and self._timers:
+            self._alarm = self._loop.call_later(max(0.0, self._timers[0].due - self.seconds), self._on_alarm)
 
     def _disarm(self) -> None:
         if self._alarm is not None:

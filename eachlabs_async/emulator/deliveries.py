@@ -19,8 +19,8 @@ from attrs import define
 from ..hosts import is_loopback
 from .clock import Clock
 from .collection import Collection, Row
-from .jobs import Hook
-from .rows import zulu
+from .rows import rfc3339
+from .webhook_target import WebhookTarget
 
 __all__ = ["Deliveries"]
 
@@ -32,7 +32,7 @@ _KEPT_TEXT: Final = 1000
 @define
 class _Delivery:
     execution_id: str
-    hook: Hook
+    webhook: WebhookTarget
     body: bytes
     headers: dict[str, str]
     left: int = ATTEMPTS
@@ -50,27 +50,27 @@ class Deliveries:
     """
 
     def __init__(self, clock: Clock, *, retry_seconds: float, duplicates: bool) -> None:
-        self.rows = Collection("execution_id", _unmade, listed=_listed)
+        self.rows = Collection("execution_id", _not_insertable, listed=_listed)
         self.retry_seconds = retry_seconds
         self.duplicates = duplicates
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, execution_id: str, hook: Hook, body: bytes, source: str) -> None:
+    def send(self, execution_id: str, webhook: WebhookTarget, body: bytes, source: str) -> None:
         """Tell the end of an execution, from now on and as often as it takes."""
         self.rows.add(
             {
                 "execution_id": execution_id,
-                "url": hook.url,
+                "url": webhook.url,
                 "request": body.decode(),
                 "headers": {"Content-Type": "application/json"},
                 "source": source,
-                "created_at": zulu(self._clock.now()),
+                "created_at": rfc3339(self._clock.now()),
                 "attempts": [],
             }
         )
-        self._try(_Delivery(execution_id, hook, body, _headers(hook, body, int(self._clock.now().timestamp()))))
+        self._try(_Delivery(execution_id, webhook, body, _headers(webhook, body, int(self._clock.now().timestamp()))))
 
     async def close(self) -> None:
         """End what is under way; attempts that wait for their time stay with the clock."""
@@ -96,7 +96,7 @@ class Deliveries:
             self._clock.after(self.retry_seconds, partial(self._try, delivery))
 
     async def _attempt(self, delivery: _Delivery) -> bool:
-        number = self._note(delivery, None, {"status": "PENDING", "created_at": zulu(self._clock.now())})
+        number = self._note(delivery, None, {"status": "PENDING", "created_at": rfc3339(self._clock.now())})
         try:
             status, text = await self._post(delivery)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -110,11 +110,11 @@ class Deliveries:
         return good
 
     async def _post(self, delivery: _Delivery) -> tuple[int, str]:
-        if not is_loopback(urlsplit(delivery.hook.url).hostname or ""):
+        if not is_loopback(urlsplit(delivery.webhook.url).hostname or ""):
             raise ValueError("the emulator calls loopback alone")
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
-        url, body, headers = delivery.hook.url, delivery.body, delivery.headers
+        url, body, headers = delivery.webhook.url, delivery.body, delivery.headers
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
             return answer.status, await answer.text(errors="replace")
 
@@ -132,18 +132,18 @@ class Deliveries:
         return number
 
 
-def _headers(hook: Hook, body: bytes, seconds: int) -> dict[str, str]:
+def _headers(webhook: WebhookTarget, body: bytes, seconds: int) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    if hook.secret is None:
+    if webhook.secret is None:
         return headers
     signed = f"{seconds}.".encode() + body
-    signature = hmac.new(hook.secret.encode("utf-8", "surrogatepass"), signed, "sha256").hexdigest()
+    signature = hmac.new(webhook.secret.encode("utf-8", "surrogatepass"), signed, "sha256").hexdigest()
     return headers | {
-        "X-Webhook-Secret": hook.secret,
+        "X-Webhook-Secret": webhook.secret,
         "X-Webhook-Timestamp": str(seconds),
         "X-Webhook-Signature": f"sha256={signature}",
     }
 
 
-def _unmade(created: object) -> Row:
+def _not_insertable(created: object) -> Row:
     raise TypeError("webhooks come from executions, not from insert()")

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal, get_args
 from attrs import define, frozen
 
 from .collection import Collection
-from .journal import Seen
-from .state import State
+from .dataset import Dataset
+from .request_log import RecordedRequest
 
 __all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
 
@@ -49,11 +49,11 @@ class Move:
         """
         _at_least("count", count, 1)
 
-        def make(rows: Collection, dice: Random) -> object:
-            place = dice.randint(0, len(rows)) if at == "anywhere" else at
-            if place < 0:
-                place = max(0, len(rows) + place)
-            return rows.insert(count, min(place, len(rows)), **fields)
+        def make(rows: Collection, rng: Random) -> object:
+            index = rng.randint(0, len(rows)) if at == "anywhere" else at
+            if index < 0:
+                index = max(0, len(rows) + index)
+            return rows.insert(count, min(index, len(rows)), **fields)
 
         return cls(kind="insert", make=make)
 
@@ -61,7 +61,7 @@ class Move:
     def remove(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None) -> Move:
         """Remove the rows at `positions` (as they stand before the move), or `count` drawn ones."""
         choose = _chooser(positions, count, where)
-        return cls(kind="remove", make=lambda rows, dice: rows.remove(*choose(rows, dice)))
+        return cls(kind="remove", make=lambda rows, rng: rows.remove(*choose(rows, rng)))
 
     @classmethod
     def change(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None, **fields: Any) -> Move:
@@ -73,9 +73,9 @@ class Move:
         if not fields:
             raise ValueError("change needs the fields to overwrite")
 
-        def make(rows: Collection, dice: Random) -> None:
+        def make(rows: Collection, rng: Random) -> None:
             ids = rows.ids()
-            for row_id in [ids[position] for position in choose(rows, dice)]:
+            for row_id in [ids[position] for position in choose(rows, rng)]:
                 rows.change(row_id, **fields)
 
         return cls(kind="change", make=make)
@@ -96,7 +96,7 @@ def _chooser(
 ) -> Callable[[Collection, Random], list[int]]:
     _at_least("count", count, 1)
 
-    def choose(rows: Collection, dice: Random) -> list[int]:
+    def choose(rows: Collection, rng: Random) -> list[int]:
         wanted = where or {}
         found = [
             position
@@ -106,7 +106,7 @@ def _chooser(
         if positions:
             there = range(-len(found), len(found))
             return sorted({found[position] for position in positions if position in there})
-        return sorted(dice.sample(found, min(count, len(found))))
+        return sorted(rng.sample(found, min(count, len(found))))
 
     return choose
 
@@ -126,15 +126,15 @@ class MoveRule:
 
 
 @define
-class Moving:
-    """The moves that one request brings about: `at(moment)` makes those of a moment."""
+class PendingMoves:
+    """The moves that one request brings about: `make(moment)` makes those of a moment."""
 
     rows: Collection | None
     rules: list[MoveRule]
     made: Counter[str]
     seed: int
 
-    def at(self, when: Moment) -> None:
+    def make(self, when: Moment) -> None:
         """Make the moves of this moment, in the order in which they were added."""
         for rule in self.rules:
             if rule.when != when or self.rows is None or (rule.times is not None and rule.fired >= rule.times):
@@ -147,7 +147,7 @@ class Moving:
 class Moves:
     """The moves of one emulator: scripted by `add`, gone with `clear`. `made` counts those made, by kind."""
 
-    def __init__(self, listings: State, seed: int) -> None:
+    def __init__(self, listings: Dataset, seed: int) -> None:
         self.made: Counter[str] = Counter()
         self._listings = listings
         self._seed = seed
@@ -190,15 +190,15 @@ class Moves:
         """Take all rules away."""
         self._rules.clear()
 
-    def arrived(self, seen: Seen, fields: Mapping[str, str]) -> Moving:
+    def moves_for(self, request: RecordedRequest, fields: Mapping[str, str]) -> PendingMoves:
         """Count a request that has just arrived; gives the moves that it brings about."""
         due: list[MoveRule] = []
         for rule in self._rules:
-            if seen.endpoint in rule.endpoints:
+            if request.endpoint in rule.endpoints:
                 rule.matched += 1
                 if rule.matched > rule.after:
                     due.append(rule)
-        return Moving(self._rows_of(seen.endpoint, fields) if due else None, due, self.made, self._seed)
+        return PendingMoves(self._rows_of(request.endpoint, fields) if due else None, due, self.made, self._seed)
 
     def _rows_of(self, endpoint: str, fields: Mapping[str, str]) -> Collection | None:
         if endpoint == "workflow_executions.list":

@@ -19,17 +19,17 @@ from .collection import Row
 
 __all__ = [
     "ERROR_CLASSES",
-    "Mix",
+    "OutcomeMix",
     "execution_row",
     "flow_execution_row",
-    "made_id",
-    "naive",
+    "seeded_id",
+    "naive_iso",
     "run_row",
     "run_started",
     "workflow_execution_full",
     "workflow_execution_listed",
     "workflow_execution_row",
-    "zulu",
+    "rfc3339",
 ]
 
 ERROR_CLASSES: Final = (
@@ -59,7 +59,7 @@ _ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 
 
 @frozen(kw_only=True)
-class Mix:
+class OutcomeMix:
     """The shares (0..1) of rows that are unfinished, failed and cancelled; the rest succeeded.
 
     Earlier shares go first: with `unfinished=1` nothing has failed.
@@ -84,7 +84,7 @@ class Mix:
         return "succeeded"
 
 
-def made_id(seed: int, kind: str, number: int) -> str:
+def seeded_id(seed: int, kind: str, number: int) -> str:
     """Give the id of the `number`th thing of a kind: a UUID that depends on the arguments alone.
 
     So a row can name a row of another service before that one is built.
@@ -93,13 +93,13 @@ def made_id(seed: int, kind: str, number: int) -> str:
     return str(uuid.UUID(bytes=digest, version=4))
 
 
-def zulu(time: datetime) -> str:
+def rfc3339(time: datetime) -> str:
     """Write a time as Go writes RFC 3339: no fraction where it is nought, and no zeros at its end."""
     text = time.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 
-def naive(time: datetime) -> str:
+def naive_iso(time: datetime) -> str:
     """Write a time as the runs service does: without a zone."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat()
 
@@ -108,7 +108,9 @@ def _later(time: datetime, seconds: float) -> datetime:
     return time + timedelta(milliseconds=round(seconds * 1000))
 
 
-def execution_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: tuple[str, str] | None) -> Row:
+def execution_row(
+    source: Random, mix: OutcomeMix, row_id: str, created: datetime, workflow: tuple[str, str] | None
+) -> Row:
     """Build one row of the list of executions; `workflow` is the workflow's id and its execution's id."""
     fate = mix.pick(source)
     status = {"failed": "error", "cancelled": "cancelled", "succeeded": "success"}.get(fate) or source.choice(
@@ -127,9 +129,9 @@ def execution_row(source: Random, mix: Mix, row_id: str, created: datetime, work
         "workflow_execution_id": workflow[1] if workflow else None,
         "execution_cost": round(run_time * 0.0011, 6) if fate == "succeeded" else 0,
         "run_time": run_time if done else 0,
-        "created_at": zulu(created),
-        "started_at": None if status == "created" else zulu(started),
-        "completed_at": zulu(_later(started, run_time)) if done else None,
+        "created_at": rfc3339(created),
+        "started_at": None if status == "created" else rfc3339(started),
+        "completed_at": rfc3339(_later(started, run_time)) if done else None,
         "output": f"https://storage.example.com/{row_id}/image.png" if fate == "succeeded" else None,
         "_error_classification": source.choice(ERROR_CLASSES) if fate == "failed" else None,
     }
@@ -144,10 +146,10 @@ def _steps(source: Random, fate: str, started: datetime, prompt: str) -> tuple[R
         word = words[fate] if last else "completed"
         name = f"step{number}"
         model = source.choice(_MODELS)
-        step: Row = {"step_id": name, "status": word, "started_at": zulu(time)}
+        step: Row = {"step_id": name, "status": word, "started_at": rfc3339(time)}
         time = _later(time, source.uniform(0.5, 60.0))
         if word != "running":
-            step["completed_at"] = zulu(time)
+            step["completed_at"] = rfc3339(time)
         if word == "completed":
             link = f"https://storage.example.com/{source.getrandbits(48):012x}.png"
             step["output"] = [link, link.replace(".png", "-2.png")] if last else f"Once upon a time, {prompt}"
@@ -162,7 +164,7 @@ def _steps(source: Random, fate: str, started: datetime, prompt: str) -> tuple[R
 
 def workflow_execution_row(
     source: Random,
-    mix: Mix,
+    mix: OutcomeMix,
     row_id: str,
     created: datetime,
     workflow: Row,
@@ -181,9 +183,9 @@ def workflow_execution_row(
         "flow_name": workflow["name"],
         "version_id": "v1",
         "status": words[fate],
-        "started_at": zulu(started),
-        "created_at": zulu(created),
-        "updated_at": zulu(ended),
+        "started_at": rfc3339(started),
+        "created_at": rfc3339(created),
+        "updated_at": rfc3339(ended),
         "api_key": "user-456",
         "inputs": {"prompt": prompt, "num_images": 2},
         "step_outputs": steps,
@@ -195,7 +197,7 @@ def workflow_execution_row(
         row["bulk_id"] = bulk_id
     if fate == "unfinished":
         return row
-    row["completed_at"] = zulu(ended)
+    row["completed_at"] = rfc3339(ended)
     row["total_cost"] = cost
     row["cost"] = {"total": cost} if source.random() < 0.5 else cost
     if fate == "succeeded":
@@ -240,21 +242,21 @@ def _one_string(output: Any) -> Any:
     return json.dumps(output)
 
 
-def flow_execution_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: Row) -> Row:
+def flow_execution_row(source: Random, mix: OutcomeMix, row_id: str, created: datetime, workflow: Row) -> Row:
     """Build one row of the legacy flows service, which writes an unset time as `""` or as Go's year 1."""
     fate = mix.pick(source)
     words = {"unfinished": "running", "failed": "failed", "cancelled": "cancelled", "succeeded": "succeeded"}
     prompt = source.choice(_PROMPTS)
     started = _later(created, 1)
     done = fate != "unfinished"
-    ended = zulu(_later(started, source.uniform(1, 60))) if done else source.choice(("", _ZERO_TIME))
+    ended = rfc3339(_later(started, source.uniform(1, 60))) if done else source.choice(("", _ZERO_TIME))
     output = f"https://storage.example.com/{row_id}.png" if fate == "succeeded" else ""
     step: Row = {
         "step_id": "step1",
         "step_name": "generate",
         "model": source.choice(_MODELS),
         "version": "0.0.1",
-        "started_at": zulu(started),
+        "started_at": rfc3339(started),
         "ended_at": ended,
         "status": words[fate],
         "output": output,
@@ -274,15 +276,15 @@ def flow_execution_row(source: Random, mix: Mix, row_id: str, created: datetime,
         "status": words[fate],
         "output": output,
         "output_json": {"image": output} if output else {},
-        "created_at": zulu(created),
-        "started_at": zulu(started),
+        "created_at": rfc3339(created),
+        "started_at": rfc3339(started),
         "ended_at": ended,
-        "updated_at": ended or zulu(started),
+        "updated_at": ended or rfc3339(started),
         "deleted_at": source.choice(("", _ZERO_TIME)),
     }
 
 
-def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: Row) -> Row:
+def run_row(source: Random, mix: OutcomeMix, row_id: str, created: datetime, workflow: Row) -> Row:
     """Build one run of the runs service, whose times carry no zone and mean UTC."""
     fate = mix.pick(source)
     words = {"failed": "failed", "cancelled": "stopped", "succeeded": "completed"}
@@ -295,9 +297,9 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         "name": workflow["name"],
         "type": "flow",
         "definition": {"nodes": [{"id": node}], "edges": []},
-        "last_updated_at": naive(created - timedelta(days=2)),
-        "last_run_at": naive(created),
-        "created_at": naive(created - timedelta(days=30)),
+        "last_updated_at": naive_iso(created - timedelta(days=2)),
+        "last_run_at": naive_iso(created),
+        "created_at": naive_iso(created - timedelta(days=30)),
         "deleted_at": None,
         "runs_count": 12,
         "author_name": "Ada",
@@ -316,8 +318,8 @@ def run_row(source: Random, mix: Mix, row_id: str, created: datetime, workflow: 
         "status": status,
         "progress": 100 if fate == "succeeded" else source.randrange(100),
         "definitions": {},
-        "created_at": naive(created),
-        "finished_at": naive(_later(created, source.uniform(1, 300))) if done else None,
+        "created_at": naive_iso(created),
+        "finished_at": naive_iso(_later(created, source.uniform(1, 300))) if done else None,
         "workflow": flow if source.random() < 0.8 else None,
         "source": source.choice(("api", "app", "schedule")),
     }
@@ -344,7 +346,7 @@ def run_started(row_id: str, created: datetime, workflow_id: str, asked: Row) ->
         "progress": 0,
         "progress_details": None,
         "definitions": {},
-        "created_at": naive(created),
+        "created_at": naive_iso(created),
         "finished_at": None,
         "workflow": None,
         "source": "api",

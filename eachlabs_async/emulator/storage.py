@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from .answers import Answer
 from .clock import Clock
 from .collection import Row
-from .rows import made_id, zulu
+from .reply import Reply
+from .rows import rfc3339, seeded_id
 
-__all__ = ["LARGEST", "Incoming", "Storage", "StoredFile"]
+__all__ = ["LARGEST", "UploadBody", "Storage", "StoredFile"]
 
 LARGEST: Final = 100_000_000
 """The most bytes that an upload may have."""
@@ -62,7 +62,7 @@ class StoredFile:
 
 
 @define(kw_only=True)
-class Incoming:
+class UploadBody:
     """An upload that is coming in; its bytes are kept where the emulator keeps uploads."""
 
     keep: bool
@@ -79,9 +79,9 @@ class Incoming:
         return self.size <= LARGEST
 
 
-def _refused(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def _refused(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return Answer(status, body.encode(), headers or {}, "application/xml")
+    return Reply(status, body.encode(), headers or {}, "application/xml")
 
 
 class Storage:
@@ -102,7 +102,7 @@ class Storage:
 
     def presign(self, origin: str, content_type: str, retention_s: int | None) -> Row:
         """Make a place for a file, and give where and how to put it; `retention_s` is how long the file is kept."""
-        file_id = made_id(self._seed, "file", self._made)
+        file_id = seeded_id(self._seed, "file", self._made)
         self._made += 1
         least, usual, most = _RETENTION_S
         kept = usual if retention_s is None else min(max(retention_s, least), most)
@@ -123,11 +123,11 @@ class Storage:
             "id": file_id,
             "presigned_url": f"{origin}/storage/uploads/{file.name}?{query}",
             "public_url": f"{origin}/storage/public/{file.name}",
-            "expires_at": zulu(file.expires_at),
+            "expires_at": rfc3339(file.expires_at),
             "required_headers": {_FILE_ID: file_id},
         }
 
-    def refuses(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer | None:
+    def refuses(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply | None:
         """Say why a PUT is refused before its body is read, None where it is not; `headers` in lower case."""
         file = self._named(name)
         if file is None or not hmac.compare_digest(query.get("X-Amz-Signature", ""), self._signature(file)):
@@ -143,11 +143,11 @@ class Storage:
             return _refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         return self.too_large() if int(length or 0) > LARGEST else None
 
-    def too_large(self) -> Answer:
+    def too_large(self) -> Reply:
         """Give the refusal of more bytes than an upload may have."""
         return _refused(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
 
-    def put(self, name: str, came: Incoming) -> Answer:
+    def put(self, name: str, came: UploadBody) -> Reply:
         """Take the bytes that came for a name that was not refused when they began to come."""
         file = self._named(name)
         if file is None:
@@ -156,13 +156,13 @@ class Storage:
         file.size, file.sha256 = came.size, came.digest.hexdigest()
         file.data = b"".join(came.chunks) if self.keep else None
         file.stored_at = self._clock.now()
-        return Answer(200, b"", {"ETag": file.etag}, "application/xml")
+        return Reply(200, b"", {"ETag": file.etag}, "application/xml")
 
-    def incoming(self) -> Incoming:
+    def incoming(self) -> UploadBody:
         """Give what takes an upload's chunks."""
-        return Incoming(keep=self.keep)
+        return UploadBody(keep=self.keep)
 
-    def get(self, name: str, headers: Mapping[str, str]) -> Answer:
+    def get(self, name: str, headers: Mapping[str, str]) -> Reply:
         """Give the file that is public under a name, or the part of it that is asked for; `headers` in lower case.
 
         As S3 does: one range of bytes, if the file is still the one that `If-Range` names; else the whole of it.
@@ -173,7 +173,7 @@ class Storage:
         about = {"ETag": file.etag, "Last-Modified": file.modified, "Accept-Ranges": "bytes"}
         wanted = _RANGE.fullmatch(headers.get("range", ""))
         if wanted is None or headers.get("if-range", file.etag) not in (file.etag, file.modified):
-            return Answer(200, file.data, about, file.content_type)
+            return Reply(200, file.data, about, file.content_type)
         first, last = wanted.groups()
         if first:
             begin, end = int(first), min(int(last or file.size) + 1, file.size)
@@ -183,7 +183,7 @@ class Storage:
             size = {"Content-Range": f"bytes */{file.size}"}
             return _refused(416, "InvalidRange", "The requested range is not satisfiable", size)
         about["Content-Range"] = f"bytes {begin}-{end - 1}/{file.size}"
-        return Answer(206, file.data[begin:end], about, file.content_type)
+        return Reply(206, file.data[begin:end], about, file.content_type)
 
     def delete(self, file_id: str) -> None:
         """Forget a file; nothing happens where there is none."""

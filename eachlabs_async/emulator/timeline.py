@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from .collection import Collection, Row, View, parsed_time, shown
 
-__all__ = ["Key", "Timeline"]
+__all__ = ["SortKey", "Timeline"]
 
-Key = tuple[int, int | Fraction]
+SortKey = tuple[int, int | Fraction]
 """How old a row is (microseconds before the epoch, so that older is more) and its rank: a fraction between two rows."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def _age(row: Row) -> int:
     return age
 
 
-def _key(row: Row) -> Key:
+def _key(row: Row) -> SortKey:
     return _age(row), row[_RANK]
 
 
@@ -69,11 +69,11 @@ class Timeline(Collection):
         first = 0 if until is None else bisect_left(rows, _age_at(until), key=_age)
         return first, max(first, bisect_right(rows, _age_at(since), key=_age))
 
-    def key(self, row: Row) -> Key:
+    def key(self, row: Row) -> SortKey:
         """Give the key of a row, which `behind` understands for ever."""
         return _key(row)
 
-    def behind(self, rows: list[Row], key: Key) -> int:
+    def behind(self, rows: list[Row], key: SortKey) -> int:
         """Give where the rows behind a key begin in a selection, whether the row that had it is there or not."""
         return bisect_right(rows, key, key=_key)
 

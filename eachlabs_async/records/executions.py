@@ -6,8 +6,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from ._results import Output
-from ._states import Stateful
+from ._result_urls import Output
+from ._state import Stateful
 
 
 @frozen(kw_only=True)

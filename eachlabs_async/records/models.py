@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT
+from ._field_metadata import MOSTLY_ABSENT
 
 
 @frozen(kw_only=True)

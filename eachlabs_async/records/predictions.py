@@ -6,9 +6,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT, named_on_the_wire
-from ._results import Output
-from ._states import Stateful
+from ._field_metadata import MOSTLY_ABSENT, named_on_the_wire
+from ._result_urls import Output
+from ._state import Stateful
 
 
 @frozen(kw_only=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from ._results import Output
-from ._states import Stateful
+from ._result_urls import Output
+from ._state import Stateful
 
 
 @frozen(kw_only=True)

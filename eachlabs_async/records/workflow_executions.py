@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT
-from ._results import BothOutputs, has_failed, result_urls
-from ._states import State, Stateful
+from ._field_metadata import MOSTLY_ABSENT
+from ._result_urls import BothOutputs, has_failed, result_urls
+from ._state import State, Stateful
 
 # What a step says of itself differs by its kind and grows without notice, so it stays the mapping that came:
 # a class would have to drop what it does not know.

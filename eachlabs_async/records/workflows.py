@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ._states import Stateful
+from ._state import Stateful
 
 
 @frozen(kw_only=True)
@@ -77,24 +77,6 @@ class Workflow:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     versions: list[WorkflowVersion] | None = None
-
-
-@frozen(kw_only=True)
-class PublicWorkflow:
-    """One version of a workflow that its owner shares, from `GET /public/@{nickname}/workflows/...`."""
-
-    workflow_id: str
-    version_id: str | None = None
-    slug: str | None = None
-    name: str | None = None
-    description: str | None = None
-    thumbnail: str | None = None
-    categories: list[str] | None = None
-    definition: dict[str, Any] | None = None
-    status: str | None = None
-    example_output: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
 
 
 @frozen(kw_only=True)

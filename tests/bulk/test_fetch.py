@@ -340,7 +340,7 @@ class TestStats:
         """Whatever their spread, at any share."""
         stats = BulkStats()
         for one in latencies:
-            stats.note_latency(one)
+            stats.record_latency(one)
         true = sorted(latencies)[math.ceil(share * len(latencies)) - 1]
         assert true / 1.05 <= stats.latency_s(share) <= true * 1.05
 
@@ -348,7 +348,7 @@ class TestStats:
         """An empty fetch says so rather than break; a latency of nought counts as a microsecond."""
         stats = BulkStats()
         assert (stats.p50_s, stats.p90_s, stats.p99_s) == (0, 0, 0)
-        stats.note_latency(0.0)
+        stats.record_latency(0.0)
         assert stats.p99_s == pytest.approx(1e-6, rel=0.05)
         assert "0 failed, 0 retries" in str(stats)
 

@@ -237,8 +237,9 @@ class TestClose:
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             async def consume() -> None:
-                async for _ in many:
-                    pass
+                async with many as outcomes:
+                    async for _ in outcomes:
+                        pass
 
             task = asyncio.ensure_future(consume())
             await reading.wait()

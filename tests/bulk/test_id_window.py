@@ -248,7 +248,7 @@ def test_whatever_the_ids_every_one_has_its_outcome(
                 if chance.random() < 0.3:
                     await turns(chance.randrange(4))
         assert not many._window._by_id
-        assert many._window.held == many.stats.in_flight == 0
+        assert many._window.undelivered == many.stats.in_flight == 0
         assert many.stats.done == len(got)
         return got
 

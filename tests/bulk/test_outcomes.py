@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eachlabs_async.bulk.outcomes import _FOLD, BulkStats
+from eachlabs_async.bulk.outcomes import _BUFFER_SIZE, BulkStats
 
 SHARES = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 
@@ -17,7 +17,7 @@ SHARES = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 def stats_of(latencies: list[float]) -> BulkStats:
     stats = BulkStats()
     for one in latencies:
-        stats.note_latency(one)
+        stats.record_latency(one)
     return stats
 
 
@@ -27,7 +27,7 @@ def exact(latencies: list[float], share: float) -> float:
     return next(one for count, one in enumerate(ordered, 1) if count >= share * len(ordered))
 
 
-@pytest.mark.parametrize("count", [1, 2, _FOLD - 1, _FOLD, _FOLD + 1, 5 * _FOLD + 7])
+@pytest.mark.parametrize("count", [1, 2, _BUFFER_SIZE - 1, _BUFFER_SIZE, _BUFFER_SIZE + 1, 5 * _BUFFER_SIZE + 7])
 def test_latencies_are_told_within_one_percent(count: int) -> None:
     """However many there are, folded or not yet, in whatever order they came."""
     dice = random.Random(count)
@@ -43,10 +43,10 @@ def test_looking_changes_nothing() -> None:
     """Whoever asks after every latency, or never before the end, is told the same."""
     dice = random.Random(5)
     watched, unwatched = BulkStats(), BulkStats()
-    for _ in range(2 * _FOLD + 100):
+    for _ in range(2 * _BUFFER_SIZE + 100):
         latency = dice.expovariate(4)
         for stats in (watched, unwatched):
-            stats.note_latency(latency)
+            stats.record_latency(latency)
         before = watched.p50_s
         assert watched.p50_s == before
         assert str(watched)
@@ -71,20 +71,20 @@ def test_the_list_of_recent_ones_stays_short() -> None:
     """A million latencies take no more memory than a few thousand: they are folded into counts, 512 at once."""
     stats, dice = BulkStats(), random.Random(1)
     longest = 0
-    for _ in range(4 * _FOLD):
-        stats.note_latency(dice.lognormvariate(-3, 1))
-        longest = max(longest, len(stats._recent))
-    assert longest < _FOLD == 512
+    for _ in range(4 * _BUFFER_SIZE):
+        stats.record_latency(dice.lognormvariate(-3, 1))
+        longest = max(longest, len(stats._buffer))
+    assert longest < _BUFFER_SIZE == 512
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(200_000):
-            stats.note_latency(dice.lognormvariate(-3, 1))
+            stats.record_latency(dice.lognormvariate(-3, 1))
         after = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
     assert after - before < 300_000
-    assert stats._latencies.total() + len(stats._recent) == 200_000 + 4 * _FOLD
+    assert stats._latencies.total() + len(stats._buffer) == 200_000 + 4 * _BUFFER_SIZE
     assert len(stats._latencies) < 4000
 
 

@@ -9,7 +9,7 @@ import pytest
 from bulk_jobs import execution, labs
 from raw_server import RawServer, answer, client_of
 
-from eachlabs_async.bulk import workers as _jobs
+from eachlabs_async.bulk import workers
 from eachlabs_async.bulk.workers import SMALL_BODY
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ResponseDecodeError
@@ -58,7 +58,7 @@ async def test_a_reader_that_breaks_is_an_error_and_no_early_end(
     def broken(body: bytes) -> Any:
         raise LookupError(len(body))
 
-    monkeypatch.setattr(_jobs, "fast_reader", lambda kind: broken)
+    monkeypatch.setattr(workers, "fast_reader", lambda kind: broken)
     ids = emulator.workflow_executions.ids()[:10]
     async with labs(emulator) as client:
         with pytest.raises(LookupError):
@@ -75,8 +75,8 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
             await many.aclose()
             break
         assert window.closed
-        reading = _jobs.Reading(client.workflow_executions._transport, WorkflowExecution)
-        reading._came.append(([], None, b"", 0.0))
-        reading._read_all(window)
-        assert not reading._came
+        reading = workers.DeferredReader(client.workflow_executions._transport, WorkflowExecution)
+        reading._received.append(([], None, b"", 0.0))
+        reading._decode_all(window)
+        assert not reading._received
         assert not window.ready

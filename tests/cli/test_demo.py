@@ -19,11 +19,11 @@ import pytest
 from attrs import asdict, evolve
 
 from eachlabs_async import COMPAT, UNIFIED, Hosts
-from eachlabs_async.cli import demo, main, report, stage
+from eachlabs_async.cli import demo, demo_server, main, report
 from eachlabs_async.cli.checks import difference, problems
-from eachlabs_async.cli.report import Line, Progress, Report
+from eachlabs_async.cli.report import Progress, Report, ReportLine
 from eachlabs_async.codec.strict import decode
-from eachlabs_async.emulator.state import State
+from eachlabs_async.emulator.dataset import Dataset
 from eachlabs_async.records import Execution, WorkflowExecution
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +79,8 @@ def test_the_demo_exits_with_1_where_executions_are_not_listed_as_the_line_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The rows by seeking are the same as those by cursor: only the requests show which it was."""
-    hosts = stage._hosts
-    monkeypatch.setattr(stage, "_hosts", lambda fields: evolve(hosts(fields), executions_by="seek"))
+    hosts = demo_server._hosts
+    monkeypatch.setattr(demo_server, "_hosts", lambda fields: evolve(hosts(fields), executions_by="seek"))
     assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
     assert report_of(capsys)["problems"] == [
         "executions, by cursor: 3 requests were executions.list, not executions.list_by_cursor"
@@ -92,53 +92,53 @@ def test_the_demo_exits_with_1_where_executions_are_not_listed_as_the_line_says(
 def test_hosts_reach_the_demo_whole(hosts: Hosts, executions_by: Literal["auto", "cursor", "seek"]) -> None:
     """They come from another process, as JSON."""
     hosts = evolve(hosts, executions_by=executions_by)
-    assert stage._hosts(json.loads(json.dumps(asdict(hosts)))) == hosts
+    assert demo_server._hosts(json.loads(json.dumps(asdict(hosts)))) == hosts
 
 
-def lost(state: State) -> None:
-    state.executions.insert(1, 100)
+def lost(rows: Dataset) -> None:
+    rows.executions.insert(1, 100)
 
 
-def invented(state: State) -> None:
-    state.runs.remove(3)
+def invented(rows: Dataset) -> None:
+    rows.runs.remove(3)
 
 
-def changed(state: State) -> None:
-    group = state.workflow_executions[state.workflow_ids[0]]
+def changed(rows: Dataset) -> None:
+    group = rows.workflow_executions[rows.workflow_ids[0]]
     group.change(group.ids()[0], total_cost=123.5)
 
 
-def reordered(state: State) -> None:
-    first, second, *_ = state.executions.ids()
-    state.executions.change(first, id="interim")
-    state.executions.change(second, id=first)
-    state.executions.change("interim", id=second)
+def reordered(rows: Dataset) -> None:
+    first, second, *_ = rows.executions.ids()
+    rows.executions.change(first, id="interim")
+    rows.executions.change(second, id=first)
+    rows.executions.change("interim", id=second)
 
 
 @pytest.mark.parametrize(
     ("tamper", "lines", "said"),
     [
         (lost, EXECUTIONS, "1 rows missing"),
-        (invented, ["runs, by page"], "1 rows that the emulator does not hold"),
+        (invented, ["runs, by page"], "1 rows that the emulator does not have"),
         (changed, ["workflow executions, by id"], "1 rows differ"),
         (reordered, EXECUTIONS, "rows out of order from number 1 on"),
     ],
 )
 def test_the_demo_exits_with_1_where_rows_are_not_what_they_should_be(
-    tamper: Callable[[State], None],
+    tamper: Callable[[Dataset], None],
     lines: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    held = demo.held
+    expected_rows = demo.expected_rows
 
-    def other(settings: Any) -> State:
-        state = held(settings)
-        tamper(state)
-        return state
+    def other(settings: Any) -> Dataset:
+        rows = expected_rows(settings)
+        tamper(rows)
+        return rows
 
-    monkeypatch.setattr(demo, "held", other)
+    monkeypatch.setattr(demo, "expected_rows", other)
     assert main(["demo", *SMALL, "--faults", "0"]) == 1
     out = capsys.readouterr().out
     assert "Something is off:" in out
@@ -149,9 +149,9 @@ def test_the_demo_exits_with_1_where_rows_are_not_what_they_should_be(
 def test_the_demo_exits_with_1_where_ids_are_not_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    held = demo.held
+    expected_rows = demo.expected_rows
     # Rows of another seed: no id of theirs is known to the emulator.
-    monkeypatch.setattr(demo, "held", lambda settings: held(evolve(settings, seed=99)))
+    monkeypatch.setattr(demo, "expected_rows", lambda settings: expected_rows(evolve(settings, seed=99)))
     assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
     report = report_of(capsys)
     assert report["ok"] is False
@@ -162,12 +162,12 @@ def test_the_demo_exits_with_1_where_a_key_went_to_the_other_vendor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The rows alone do not make a run right: what the emulator saw of keys counts too."""
-    ask = stage.Stage.ask
+    original = demo_server.DemoServer.command
 
-    async def asked(self: stage.Stage, command: str) -> dict[str, Any]:
-        return {**await ask(self, command), "foreign_keys": 1}
+    async def command(self: demo_server.DemoServer, command: str) -> dict[str, Any]:
+        return {**await original(self, command), "foreign_keys": 1}
 
-    monkeypatch.setattr(stage.Stage, "ask", asked)
+    monkeypatch.setattr(demo_server.DemoServer, "command", command)
     assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
     assert any("requests took one vendor's key to the other" in problem for problem in report_of(capsys)["problems"])
 
@@ -180,15 +180,15 @@ def test_the_module_that_python_m_runs_does_nothing_when_imported() -> None:
 def test_the_demo_exits_with_1_where_its_emulator_does_not_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("eachlabs_async.cli.stage.__name__", "eachlabs_async.errors")
+    monkeypatch.setattr("eachlabs_async.cli.demo_server.__name__", "eachlabs_async.errors")
     assert main(["demo", *SMALL]) == 1
-    assert "the emulator's process ended before its time" in capsys.readouterr().err
+    assert "the emulator's process ended too early" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent in another way there")
 @pytest.mark.parametrize(
     ("during", "more"),
-    [("An emulator", []), ("  executions, by seeking", ["--quick", "--executions", "300"])],
+    [("Starting an emulator", []), ("  executions, by seeking", ["--quick", "--executions", "300"])],
     ids=["start", "walk"],
 )
 def test_ctrl_c_ends_the_demo_with_130_and_leaves_no_process(during: str, more: list[str]) -> None:
@@ -342,18 +342,23 @@ def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_table_without_samples_says_nothing_of_them() -> None:
     """What was measured in full needs no footnote."""
-    line = Line(title="walk", rows=10, requests=1, retries=0, seconds=1.0, calm_s=1.0, plain_rows=10, plain_s=2.0)
+    line = ReportLine(title="walk", rows=10, requests=1, retries=0, seconds=1.0, calm_s=1.0, plain_rows=10, plain_s=2.0)
     text = Report(settings={}, lines=[line], faults={}).as_text()
     assert "extrapolated" not in text
     assert "~" not in text
 
 
-async def test_a_stage_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def server_settings(fault_rate: float = 0) -> demo_server.DemoServerSettings:
+    now = "2026-01-01T00:00:00+00:00"
+    return demo_server.DemoServerSettings(executions=5, seed=1, now=now, latency_s=0, fault_rate=fault_rate)
+
+
+async def test_a_demo_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that hears nothing is killed after a moment of grace; one that was never started needs no end."""
-    settings = stage.Settings(executions=1, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0, fault_rate=0)
-    await stage.Stage(settings).__aexit__(None, None, None)
-    monkeypatch.setattr(stage, "_GRACE_S", 0.05)
-    opened = stage.Stage(settings)
+    settings = server_settings()
+    await demo_server.DemoServer(settings).__aexit__(None, None, None)
+    monkeypatch.setattr(demo_server, "_GRACE_S", 0.05)
+    opened = demo_server.DemoServer(settings)
     with pytest.raises(TimeoutError):
         async with opened:
             process = opened._process
@@ -362,10 +367,10 @@ async def test_a_stage_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatc
     assert process.returncode == -signal.SIGKILL
 
 
-async def test_a_stage_that_is_interrupted_waits_for_nobody() -> None:
+async def test_an_interrupted_demo_server_is_killed_at_once() -> None:
     """A child that hears nothing, as one that still starts, changes neither how the demo ends nor when."""
-    settings = stage.Settings(executions=1, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0, fault_rate=0)
-    opened, started = stage.Stage(settings), asyncio.Event()
+    settings = server_settings()
+    opened, started = demo_server.DemoServer(settings), asyncio.Event()
     children: list[asyncio.subprocess.Process] = []
 
     async def performed() -> None:
@@ -396,17 +401,17 @@ def test_ctrl_c_before_the_demo_has_begun_ends_it_with_130_too(
 
 
 @pytest.mark.parametrize("rate", [0, 0.1])
-def test_the_stage_does_as_it_is_told(rate: float) -> None:
-    """Trouble is dice and one pause, calm is the latency alone; each answer tells what was counted since the last."""
-    settings = stage.Settings(executions=5, seed=1, now="2026-01-01T00:00:00+00:00", latency_s=0.5, fault_rate=rate)
+def test_the_demo_server_runs_its_commands(rate: float) -> None:
+    """Each command returns what was counted since the last one."""
+    settings = server_settings(fault_rate=rate)
     emulator = settings.emulator()
-    for command in ("trouble", "calm", "counts"):
-        counts = stage._obeyed(emulator, settings, command)
+    for command in ("add faults", "clear faults", "counts"):
+        counts = demo_server._run_command(emulator, settings, command)
         assert counts == {"requests": 0, "by_endpoint": {}, "faults": {}, "foreign_keys": 0}
 
 
 def test_the_table_says_what_was_extrapolated_and_what_is_off() -> None:
-    line = Line(
+    line = ReportLine(
         title="gets",
         rows=2000,
         requests=2010,

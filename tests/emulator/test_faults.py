@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from emulator_caller import Caller
 
-from eachlabs_async.emulator import DEFAULT_KINDS, Emulator, Fault, Seen
+from eachlabs_async.emulator import DEFAULT_KINDS, Emulator, Fault, RecordedRequest
 
 ROWS = 60
 
@@ -258,7 +258,7 @@ class TestRules:
     async def test_when_decides_on_the_request(self, emulator: Emulator, caller: Caller) -> None:
         """The rule sees the query."""
 
-        def third(request: Seen) -> bool:
+        def third(request: RecordedRequest) -> bool:
             return request.query.get("page") == "3"
 
         emulator.faults.add(Fault.status(500), when=third, endpoint={"runs.list", "runs.get"})
@@ -346,7 +346,7 @@ class TestRandom:
         self, emulator: Emulator, caller: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Many different lines do not grow the memory without end."""
-        monkeypatch.setattr("eachlabs_async.emulator.faults._REMEMBERED_LINES", 2)
+        monkeypatch.setattr("eachlabs_async.emulator.fault_rules._REMEMBERED_LINES", 2)
         emulator.faults.random(1.0, (Fault.status(503),), max_in_a_row=1)
         pages = [1, 2, 3, 1]
         assert [(await caller.ask("runs", "/runs", page=page))[0] for page in pages] == [503] * 4

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from emulator_caller import Caller
 
-from eachlabs_async.emulator import Emulator, Fault, Seen
+from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
 
 ROWS = 12
 EDITIONS = ("compat", "unified")
@@ -357,7 +357,7 @@ class TestAFaultStrikes:
     async def test_an_answer_of_any_success(self, emulator: Emulator, caller: Caller) -> None:
         """An edit reaches a 202, and rows that are a bare array can be null."""
 
-        def reworded(answer: Any, seen: Seen) -> Any:
+        def reworded(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "status": "waiting", "asked": seen.json()["inputs"]}
 
         emulator.faults.add(Fault.edit(reworded), endpoint="workflows.trigger")

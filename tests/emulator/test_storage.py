@@ -13,7 +13,7 @@ import pytest
 from emulator_caller import Caller
 
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.emulator import storage as storage_room
+from eachlabs_async.emulator import storage as storage_module
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_an_upload_that_is_too_large_is_refused(
     emulator: Emulator, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether its length is declared or not; one that fits is taken in both ways."""
-    monkeypatch.setattr(storage_room, "LARGEST", 10)
+    monkeypatch.setattr(storage_module, "LARGEST", 10)
 
     async def chunks(count: int) -> AsyncIterator[bytes]:
         for _ in range(count):

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async.jobs.account_limit import PROBE_AFTER, AccountLimit
-from eachlabs_async.jobs.create import holds
-from eachlabs_async.jobs.map_backends import matched
+from eachlabs_async.jobs.reconcile import assign_if_certain, contains
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
@@ -32,8 +31,8 @@ def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> No
                 limit.refuse(count)
         if running and (not limit.available or chance.random() < 0.5):
             running -= 1
-            limit.release()
-    assert min(allowed, 64) - 1 <= limit.level <= allowed + 1
+            limit.end()
+    assert min(allowed, 64) - 1 <= limit.estimate <= allowed + 1
     assert limit.running == running
     # A probe that is refused makes the next one rarer.
     assert limit.refusals < 40 + started / PROBE_AFTER
@@ -46,12 +45,12 @@ def test_one_more_is_tried_now_and_then() -> None:
     limit.accept()
     limit.start(1)
     limit.refuse(1)
-    assert (limit.level, limit.available) == (4, 0)
+    assert (limit.estimate, limit.available) == (4, 0)
     for _ in range(PROBE_AFTER):
-        limit.release()
+        limit.end()
         limit.start(1)
-    assert (limit.level, limit.available) == (5, 1)
-    limit.withdraw(4)
+    assert (limit.estimate, limit.available) == (5, 1)
+    limit.discard(4)
     assert limit.running == 0
     assert limit.available == 4  # all that was proven, at once
 
@@ -64,22 +63,22 @@ def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
     for _ in range(10):
         limit.start(1)
         limit.refuse(1)
-        limit.release()
-    assert (limit.running, limit.level) == (0, 1)
+        limit.end()
+    assert (limit.running, limit.estimate) == (0, 1)
     limit.start(1)
-    limit.hold(1)
-    assert (limit.running, limit.level, limit.available, limit.refusals) == (0, 40, 1, 11)
+    limit.refuse_for_pause(1)
+    assert (limit.running, limit.estimate, limit.available, limit.refusals) == (0, 40, 1, 11)
     for running in range(1, 5):
         limit.start(1)
         limit.accept()
         assert (limit.running, limit.available) == (running, 1)
-    limit.release(4)
+    limit.end(4)
     assert limit.available == 4
     limit.start(4)
     limit.refuse(4)
     limit.accept()
-    limit.hold(0)
-    assert limit.level == 3, "what was refused before an acceptance was told by a cap"
+    limit.refuse_for_pause(0)
+    assert limit.estimate == 3, "what was refused before an acceptance was told by a cap"
 
 
 def test_what_was_refused_for_the_balance_is_halved() -> None:
@@ -87,11 +86,11 @@ def test_what_was_refused_for_the_balance_is_halved() -> None:
     limit, tried = AccountLimit(40, 40), []
     limit.start(20)
     limit.accept()
-    limit.release(20)
+    limit.end(20)
     limit.start(10)
     while limit.running > 1:
         tried.append(limit.running)
-        limit.lower(limit.running)
+        limit.refuse_for_balance(limit.running)
         limit.start(limit.available)
     assert [*tried, limit.running] == [10, 5, 2, 1]
 
@@ -107,7 +106,7 @@ def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
             limit.accept()
         else:
             limit.refuse(count)
-    assert limit.level == limit.running == allowed
+    assert limit.estimate == limit.running == allowed
     assert limit.refusals <= 5
 
 
@@ -128,11 +127,11 @@ def test_inputs_are_matched_to_executions(
     inputs: list[object], candidates: list[tuple[str, object]], wanted: list[str | None]
 ) -> None:
     """Equal inputs first, then those that hold what was given; where there are too many, none is taken for ours."""
-    assert matched(inputs, candidates) == wanted
+    assert assign_if_certain(inputs, candidates) == wanted
 
 
 def test_inputs_hold_what_was_given_however_deep() -> None:
     """What the service added at any depth does no harm; what it changed does."""
-    assert holds({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
-    assert not holds({"a": {"b": 2}}, {"a": {"b": 1}})
-    assert not holds({"a": [1]}, {"a": [1, 2]})
+    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not contains({"a": {"b": 2}}, {"a": {"b": 1}})
+    assert not contains({"a": [1]}, {"a": [1, 2]})

@@ -10,14 +10,14 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from raw_server import Act, RawServer, Seen, answer, client_of, hosts_at, reset
+from raw_server import Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset
 
 from eachlabs_async import EachLabs, Poll, RetryPolicy, Timeouts, to_dict
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import OutcomeUnknownError, RateLimitError, ServerError
-from eachlabs_async.jobs.create import Candidate, alike, assigned, holds
-from eachlabs_async.transport import claims as claims_room
-from eachlabs_async.transport.claims import Claims
+from eachlabs_async.jobs import claims as claims_module
+from eachlabs_async.jobs.claims import Claims
+from eachlabs_async.jobs.reconcile import Candidate, assign, contains, with_inputs
 
 QUICK = RetryPolicy(base_s=0.01, cap_s=0.02)
 LOST = [Fault.reset(late=True), Fault.status(503, late=True), Fault.cut_body(0.3), Fault.html(200, late=True)]
@@ -174,7 +174,7 @@ class Service:
         self.rows = rows
         self.looks = 0
 
-    def __call__(self, seen: Seen) -> Act:
+    def __call__(self, seen: RecordedRequest) -> Act:
         if seen.method == "POST":
             return reset()
         if "limit=1&" in seen.target:
@@ -249,7 +249,7 @@ async def test_inputs_that_the_listing_leaves_out_are_read_once() -> None:
     service = Service(rows=lambda: shown)
     full = {"execution_id": "e-1", "status": "running", "inputs": {"a": 2}}
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return answer(json=full) if "/executions/e-1" in seen.target else service(seen)
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -266,7 +266,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
     listed = [made, row(2, datetime.now(UTC), input={"a": 1}, workflow_id="w")]
     service = Service(rows=lambda: listed)
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return answer(404) if "/prediction/" in seen.target and service.looks < 2 else service(seen)
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -277,7 +277,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
 async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
     """The error of the trigger stays the error, and says that the look-up failed too."""
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         return reset() if seen.method == "POST" else answer(403, json={"error": "not yours"})
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
@@ -287,7 +287,7 @@ async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
 
     rows = Service(rows=lambda: [row(1, datetime.now(UTC))])
 
-    def other(seen: Seen) -> Act:
+    def other(seen: RecordedRequest) -> Act:
         return answer(500) if "/prediction/" in seen.target else rows(seen)
 
     async with RawServer(then=other) as server, client_of(server, retry=QUICK) as client:
@@ -342,22 +342,22 @@ def test_inputs_that_hold_what_was_given_come_after_equal_ones() -> None:
         Candidate(id="1", status="x", inputs={"a": {"b": 1}}),
         Candidate(id="2", status="x", inputs={"a": {"b": 1, "c": 2}}),
     )
-    assert alike([{"a": {"b": 1}}], [more, equal]) == [equal]
-    assert alike([{"a": {"b": 1}}], [more]) == [more]
-    assert assigned([{}, {"a": {"b": 1}}, {"z": 0}], [equal, more]) == [more, equal, None]
-    assert not holds({"a": 1}, {"a": {}})
-    assert not holds(None, {"a": 1})
-    assert holds([1], [1])
+    assert with_inputs([{"a": {"b": 1}}], [more, equal]) == [equal]
+    assert with_inputs([{"a": {"b": 1}}], [more]) == [more]
+    assert assign([{}, {"a": {"b": 1}}, {"z": 0}], [equal, more]) == [more, equal, None]
+    assert not contains({"a": 1}, {"a": {}})
+    assert not contains(None, {"a": 1})
+    assert contains([1], [1])
 
 
 def test_the_latest_claims_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claims are bounded, and a call that creates alone is told from one that does not."""
-    monkeypatch.setattr(claims_room, "MAX_CLAIMS", 2)
+    monkeypatch.setattr(claims_module, "MAX_CLAIMS", 2)
     claims = Claims()
     claims.add("abc")
     assert ("a" in claims, "b" in claims, "c" in claims) == (False, True, True)
-    with claims.under_way(b"x"):
-        assert claims.is_alone(b"x")
-        with claims.under_way(b"x"):
-            assert not claims.is_alone(b"x")
-        assert claims.is_alone(b"x")
+    with claims.creating(b"x"):
+        assert claims.is_only_creator(b"x")
+        with claims.creating(b"x"):
+            assert not claims.is_only_creator(b"x")
+        assert claims.is_only_creator(b"x")

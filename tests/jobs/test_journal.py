@@ -26,11 +26,11 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
     await first.answered([(0, "exec-0")], [2])
     await first.unknown([1], "who knows")
     await first.intend([(3, "a"), (4, "a"), (5, "d")], 6.0)
-    await first.withdraw([5])
+    await first.forget([5])
     await first.delivered(0, "a")
     await first.delivered(7, "")
     await first.delivered(4, "a")
-    await first.kept(4)
+    await first.undelivered(4)
     await first.close()
     second = await opened(path)
     assert await second.entries([0, 1, 2, 3, 4, 5, 7]) == {
@@ -41,7 +41,7 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
         7: JournalEntry(7, "", "refused", None, 0.0, None, True),
     }
     assert await second.claimed() == {"exec-0"}
-    assert await second.lost() == {"a": 2, "b": 1}
+    assert await second.in_doubt() == {"a": 2, "b": 1}
     await second.close()
 
 

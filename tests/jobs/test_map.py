@@ -20,7 +20,7 @@ from eachlabs_async import (
     PermissionDeniedError,
     UnprocessableEntityError,
 )
-from eachlabs_async.emulator import Fault, Seen
+from eachlabs_async.emulator import Fault, RecordedRequest
 from eachlabs_async.jobs.input_reader import InputReader
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
@@ -250,7 +250,7 @@ class TestRefusals:
     ) -> None:
         """One bad input among ten costs a few requests, and no other input."""
 
-        def poisoned(seen: Seen) -> bool:
+        def poisoned(seen: RecordedRequest) -> bool:
             return any(one["n"] == 6 for one in seen.json()["inputs"])
 
         async with stage() as (emulator, client):
@@ -279,7 +279,7 @@ class TestRefusals:
     async def test_an_answer_that_does_not_tell_of_an_input_has_it_looked_for(self, mangle: str) -> None:
         """Fewer entries than inputs, or one with neither an id nor a failure: the listing tells."""
 
-        def mangled(answer: Any, seen: Seen) -> Any:
+        def mangled(answer: Any, seen: RecordedRequest) -> Any:
             entries = answer["executions"]
             last = [] if mangle == "short" else [{"status": "queued"}]
             return {**answer, "executions": [*entries[:-1], *last]}

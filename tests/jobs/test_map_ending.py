@@ -196,7 +196,7 @@ class TestFailing:
 
         async with stage() as (emulator, client):
             run = mapped(emulator, client, "workflow", numbered(3))
-            setattr(run._run_state.work, where, breaks)
+            setattr(run._run_state.backend, where, breaks)
             with pytest.raises(ZeroDivisionError):
                 async with asyncio.timeout(10):
                     await run.collect()

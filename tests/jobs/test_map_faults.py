@@ -10,8 +10,8 @@ import pytest
 from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, times, until
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
-from eachlabs_async.emulator import Emulator, Fault, Seen
-from eachlabs_async.jobs.map_backends import matched
+from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
+from eachlabs_async.jobs.reconcile import assign_if_certain
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -118,7 +118,7 @@ class TestNothingIsBilledTwice:
         inputs = numbered(5, seconds=0.2)
         looks = 0
 
-        def late(answer: Any, seen: Seen) -> Any:
+        def late(answer: Any, seen: RecordedRequest) -> Any:
             nonlocal looks
             looks += seen.query["limit"] == "100"
             return {**answer, "executions": []} if looks <= 2 else answer
@@ -160,7 +160,7 @@ class TestNothingIsBilledTwice:
         """Two are lost at once; only the larger one was executed, and it holds all that the smaller one gave."""
         inputs = [{"n": 0}, {"n": 0, "m": 1}]
 
-        def one(seen: Seen) -> bool:
+        def one(seen: RecordedRequest) -> bool:
             return "m" not in seen.json()["input"]
 
         async with stage() as (emulator, client):
@@ -175,11 +175,11 @@ class TestNothingIsBilledTwice:
         from eachlabs_async.jobs.journal import digest
 
         small, large = {"a": 1}, {"a": 1, "b": 2}
-        assert matched([small], [("x", large)]) == ["x"]
-        assert matched([small], [("x", large)], {digest(small): 1, digest(large): 1}) == [None]
+        assert assign_if_certain([small], [("x", large)]) == ["x"]
+        assert assign_if_certain([small], [("x", large)], {digest(small): 1, digest(large): 1}) == [None]
         two = [("x", small), ("y", small)]
-        assert matched([small], two) == [None]
-        assert matched([small], two, {digest(small): 2}) == ["x"]
+        assert assign_if_certain([small], two) == [None]
+        assert assign_if_certain([small], two, {digest(small): 2}) == ["x"]
 
 
 class TestWatching:
@@ -197,7 +197,7 @@ class TestWatching:
     async def test_what_was_created_just_now_may_not_be_found_yet(self, kind: str) -> None:
         """A 404 within the first seconds says nothing."""
 
-        def hidden(answer: Any, seen: Seen) -> Any:
+        def hidden(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "executions": [], "total_count": 0} if rule.fired < 3 else answer
 
         async with stage() as (emulator, client):
@@ -229,10 +229,10 @@ class TestWatching:
         """The others end while it is in trouble."""
         gets = ("predictions.get", "workflow_executions.get")
 
-        def bad(seen: Seen) -> bool:
+        def bad(seen: RecordedRequest) -> bool:
             return bool(emulator.submitted) and seen.path.endswith(emulator.submitted[0].id)
 
-        def hidden(answer: Any, seen: Seen) -> Any:
+        def hidden(answer: Any, seen: RecordedRequest) -> Any:
             rows = [row for row in answer["executions"] if row["execution_id"] != emulator.submitted[0].id]
             return {**answer, "executions": rows, "total_count": len(rows)}
 
@@ -253,11 +253,11 @@ class TestWatching:
     async def test_one_that_cannot_be_read_is_an_outcome(self, kind: str, listed: str) -> None:
         """A record that makes no sense, and a service that fails, are that input's alone."""
 
-        def broken(answer: Any, seen: Seen) -> Any:
+        def broken(answer: Any, seen: RecordedRequest) -> Any:
             ours = emulator.submitted and answer.get("id", answer.get("execution_id")) == emulator.submitted[0].id
             return {**answer, "status": 5} if ours else answer
 
-        def hidden(answer: Any, seen: Seen) -> Any:
+        def hidden(answer: Any, seen: RecordedRequest) -> Any:
             rows = [row for row in answer["executions"] if row["execution_id"] != emulator.submitted[0].id]
             return {**answer, "executions": rows, "total_count": len(rows)}
 
@@ -274,7 +274,7 @@ class TestWatching:
     async def test_a_listing_that_makes_no_sense_does_not_hide_what_runs(self, rows: list[Any]) -> None:
         """Then each is asked for by its id."""
 
-        def broken(answer: Any, seen: Seen) -> Any:
+        def broken(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "executions": rows, "total_count": 20}
 
         async with stage() as (emulator, client):

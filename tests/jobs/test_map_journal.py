@@ -50,7 +50,8 @@ def states(path: Path) -> Counter[tuple[str, int]]:
 
 
 async def outcomes_of(run: Any) -> list[Outcome[Any]]:
-    return [outcome async for outcome in run]
+    async with run as outcomes:
+        return [outcome async for outcome in outcomes]
 
 
 async def a_while(job: asyncio.Task[None], emulator: Emulator, chance: random.Random) -> None:
@@ -288,7 +289,7 @@ JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.jobs import map_sender as _map_sender
-from eachlabs_async.emulator.places import hosts_at
+from eachlabs_async.emulator.url_prefixes import hosts_at
 
 _map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
 

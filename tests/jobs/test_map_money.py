@@ -12,7 +12,7 @@ import pytest
 from map_jobs import CREATES, EDITIONS, KINDS, QUICK, mapped, numbered, slug, stage, times, until
 
 from eachlabs_async import EachLabs, PaymentRequiredError, RetryPolicy
-from eachlabs_async.emulator import Emulator, Fault, Seen
+from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 PAUSE_S = 0.15
@@ -58,7 +58,7 @@ class TestABalanceThatWhatRunsReserves:
             assert run._run_state.limit.running == 0
             # A slow machine may never have twelve of them run at once.
             assert run.stats.refusals == emulator.answers[402] <= 20
-            assert client._session.account_level is None, "what the balance allowed is not the account's cap"
+            assert client._ledger.account_limit is None, "what the balance allowed is not the account's cap"
 
     @both_kinds
     async def test_nothing_is_sent_before_something_has_ended(
@@ -78,7 +78,7 @@ class TestABalanceThatWhatRunsReserves:
             assert len((await waiting).values) == 3
             assert len((await second).values) == 1
             assert len(sent(emulator)) == refused + 1
-            assert caplog.text.count("leave money for them: HTTP 402: insufficient balance") == 1
+            assert caplog.text.count("a part of the balance: HTTP 402: insufficient balance") == 1
 
     @both_kinds
     @pytest.mark.parametrize("ordered", [False, True])
@@ -144,7 +144,7 @@ class TestABalanceThatWhatRunsReserves:
         """As a 402 or a 429: alone it ends the map, or is waited out in silence."""
         caplog.set_level(logging.INFO, "eachlabs_async")
 
-        def refuse(answer: Any, seen: Seen) -> Any:
+        def refuse(answer: Any, seen: RecordedRequest) -> Any:
             entries = [{"status": "failed", "message": words} for _ in seen.json()["inputs"]]
             return {"bulk_id": answer["bulk_id"], "executions": entries}
 
@@ -198,7 +198,7 @@ class TestABlock:
             assert set(times(emulator).values()) == {1}
             refused = emulator.answers[429]
             told = [one for one in caplog.records if "which alone ends" in one.getMessage()]
-            assert 0 < len(told) <= refused <= len(told) * run._run_state.work.senders
+            assert 0 < len(told) <= refused <= len(told) * run._run_state.backend.senders
             assert run.stats.refusals == refused
             assert run._run_state.limit.running == 0
             gaps = [later - earlier for earlier, later in pairwise(sent(emulator))]
@@ -254,11 +254,10 @@ class TestABlock:
     async def test_a_map_that_is_left_leaves_what_runs_counted(self) -> None:
         """A workflow's execution runs on, so that a 429 is still the cap; a cancelled prediction does not."""
         async with stage() as (emulator, client):
-            ours = client._session.ours
+            ledger = client._ledger
             for kind in KINDS:
                 async with mapped(emulator, client, kind, [{"n": 0}, {"n": 1, "seconds": 60.0}]) as outcomes:
                     async for _ in outcomes:
                         break
-                loop = asyncio.get_running_loop()
-                assert ours.running(loop.time()) == 1
-                assert not ours.is_watched
+                assert ledger.running() == 1
+                assert not ledger.ends_are_observed

@@ -1,4 +1,4 @@
-"""What a client knows of its own executions, how long its silences are, and when a map without money tries again."""
+"""What a client knows of its executions, how long its pauses are, and when a map without balance tries again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from eachlabs_async.jobs.balance_backoff import BALANCE_CHECK_S, FIRST_S, MOST_S, BalanceBackoff
-from eachlabs_async.transport.ours import FORGET_S, MAX_KNOWN, OwnExecutions
+from eachlabs_async.jobs.balance_backoff import BALANCE_CHECK_S, FIRST_PAUSE_S, MAX_PAUSE_S, BalanceBackoff
+from eachlabs_async.jobs.ledger import Ledger
+from eachlabs_async.jobs.own_executions import FORGET_S, MAX_REMEMBERED, OwnExecutions
+from eachlabs_async.transport.creations import Creations
 
 
 class Call:
@@ -39,7 +41,7 @@ def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -
     assert ours.running(FORGET_S + 1) == 2
     assert ours.running(FORGET_S + 101) == 1
     assert ours.running(1e9) == 1
-    ours.leave(["watched", "other"], 1e9)
+    ours.unwatch(["watched", "other"], 1e9)
     assert not ours.is_watched
     assert ours.running(1e9) == 1
     assert ours.running(1e9 + FORGET_S) == 0
@@ -48,76 +50,83 @@ def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -
 
 def test_a_creating_call_counts_while_its_request_is_out() -> None:
     """Not while it waits for its next try, and not for itself."""
-    ours, call, waits = OwnExecutions(), Call(), Call(in_flight=False)
-    ours.calls.update((call, waits))
-    assert ours.running(0.0) == 1
-    assert ours.is_watched
-    assert ours.running(0.0, besides=call) == 0
+    ledger, call, waits = Ledger(), Call(), Call(in_flight=False)
+    creations = ledger.creations
+    creations.calls.update((call, waits))
+    assert creations.running(0.0) == 1
+    assert ledger.ends_are_observed
+    assert creations.running(0.0, besides=call) == 0
+    ledger.executions.created(["a"], 0.0)
+    assert creations.running(0.0) == 2
+    assert creations.running(0.0, besides=call) == 1
 
 
 def test_no_more_are_remembered_than_is_said() -> None:
     """The latest ones."""
     ours = OwnExecutions()
-    ours.created((str(number) for number in range(MAX_KNOWN + 5)), 0.0)
-    assert ours.running(0.0) == MAX_KNOWN
+    ours.created((str(number) for number in range(MAX_REMEMBERED + 5)), 0.0)
+    assert ours.running(0.0) == MAX_REMEMBERED
     ours.end("0")
     assert ours.ended == 0
-    ours.end(str(MAX_KNOWN + 4))
+    ours.end(str(MAX_REMEMBERED + 4))
     assert ours.ended == 1
 
 
-def test_silences_in_a_row_grow_until_something_is_created() -> None:
-    """90, 120, 150 and 180 s; refusals of requests that were under way together begin one anew at the same length."""
-    ours, now = OwnExecutions(), 1000.0
+async def test_pauses_in_a_row_grow_until_something_is_created() -> None:
+    """90, 120, 150 and 180 s; refusals of requests that were in flight together restart one at the same length."""
+    ledger, now = Ledger(), 1000.0
+    creations: Creations = ledger.creations
     lengths: list[float] = []
     for _ in range(6):
-        lengths.append(ours.keep_silence(90.0, now))
-        assert ours.keep_silence(90.0, now + 0.5) == lengths[-1]
-        assert ours.silent_until == now + 0.5 + lengths[-1]
-        now = ours.silent_until
+        lengths.append(creations.pause(90.0, now))
+        assert creations.pause(90.0, now + 0.5) == lengths[-1]
+        assert creations.paused_until == now + 0.5 + lengths[-1]
+        now = creations.paused_until
     assert lengths == pytest.approx([90, 120, 150, 180, 180, 180])
-    ours.created([], now)
-    assert ours.keep_silence(90.0, now) == 180
-    ours.created(["a"], ours.silent_until)
-    assert ours.keep_silence(90.0, ours.silent_until) == 90
+    ledger.created([])
+    assert creations.pause(90.0, now) == 180
+    ledger.created(["a"])
+    assert creations.pause(90.0, creations.paused_until) == 90
 
 
-def test_money_is_asked_for_again_when_something_has_ended_and_ever_more_rarely() -> None:
-    """While a map watches, nothing is asked before an end; after each refusal in a row the pause is twice as long."""
-    ours, money, now = OwnExecutions(), BalanceBackoff(), 50.0
+def test_balance_is_asked_for_again_when_something_has_ended_and_ever_more_rarely() -> None:
+    """While a map watches, nothing is sent before an end; after each refusal in a row the pause is twice as long."""
+    ledger, backoff, now = Ledger(), BalanceBackoff(), 50.0
+    ours = ledger.executions
     ours.watch("a")
-    assert money.wait_s(ours, now) == 0
+    assert backoff.wait_s(ledger, now) == 0
     pauses: list[float] = []
     for number in range(12):
-        money.refuse(ours.ended, now)
-        money.refuse(ours.ended, now + 0.01)  # Of a request that was under way with the first.
-        pauses.append(money.wait_s(ours, now))
+        backoff.refuse(ours.ended, now)
+        backoff.refuse(ours.ended, now + 0.01)  # Of a request that was in flight with the first.
+        pauses.append(backoff.wait_s(ledger, now))
         now += pauses[-1]
-        assert money.wait_s(ours, now) == BALANCE_CHECK_S
+        assert backoff.wait_s(ledger, now) == BALANCE_CHECK_S
         ours.watch("b")
         ours.end("b")
-        assert money.wait_s(ours, now) == 0, number
-    assert pauses[0] == pytest.approx(FIRST_S)
-    assert all(later == pytest.approx(min(MOST_S, 2 * pause)) for pause, later in pairwise(pauses))
-    money.accept()
-    assert money.wait_s(ours, now) == 0
+        assert backoff.wait_s(ledger, now) == 0, number
+    assert pauses[0] == pytest.approx(FIRST_PAUSE_S)
+    assert all(later == pytest.approx(min(MAX_PAUSE_S, 2 * pause)) for pause, later in pairwise(pauses))
+    backoff.accept()
+    assert backoff.wait_s(ledger, now) == 0
 
 
 def test_an_end_while_the_request_was_out_counts() -> None:
     """The refusal may be from before it."""
-    ours, money = OwnExecutions(), BalanceBackoff()
+    ledger, backoff = Ledger(), BalanceBackoff()
+    ours = ledger.executions
     ours.watch("a")
     ours.watch("b")
     ended = ours.ended
     ours.end("a")
-    money.refuse(ended, 0.0)
-    assert money.wait_s(ours, FIRST_S) == 0
+    backoff.refuse(ended, 0.0)
+    assert backoff.wait_s(ledger, FIRST_PAUSE_S) == 0
 
 
-def test_where_nobody_would_tell_of_an_end_money_is_asked_for_after_the_pause() -> None:
+def test_where_no_end_would_be_observed_balance_is_asked_for_after_the_pause() -> None:
     """What a single call created is not watched."""
-    ours, money = OwnExecutions(), BalanceBackoff()
-    ours.created(["a"], 0.0)
-    money.refuse(ours.ended, 0.0)
-    assert money.wait_s(ours, 0.0) == pytest.approx(FIRST_S)
-    assert money.wait_s(ours, FIRST_S) == 0
+    ledger, backoff = Ledger(), BalanceBackoff()
+    ledger.executions.created(["a"], 0.0)
+    backoff.refuse(ledger.executions.ended, 0.0)
+    assert backoff.wait_s(ledger, 0.0) == pytest.approx(FIRST_PAUSE_S)
+    assert backoff.wait_s(ledger, FIRST_PAUSE_S) == 0

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import ONCE, QUICK, Act, RawServer, Seen, answer, client_of, hosts_at, reset, stall
+from raw_server import ONCE, QUICK, Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset, stall
 
 from eachlabs_async import EachLabs, Poll, State, Timeouts, records
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ExecutionFailedError, NotFoundError, ServerError, WaitTimeoutError
-from eachlabs_async.jobs.polling import SPREAD, hold_s, why_it_failed
+from eachlabs_async.jobs.failure import failure_of
+from eachlabs_async.jobs.poll import SPREAD, hold_s
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
 STEPS = {"steps": [{"step_id": f"s{n}", "type": "model", "model": "flux-1-1-pro", "params": {}} for n in range(3)]}
@@ -96,7 +97,7 @@ def test_the_service_holds_its_answer_as_long_as_can_be() -> None:
 )
 def test_a_failed_prediction_says_why(output: Any, error: str | None, cause: str | None) -> None:
     """The envelope in the output is read, whatever of it is there."""
-    failed = why_it_failed(records.Prediction(id="p", status="failed", output=output))
+    failed = failure_of(records.Prediction(id="p", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.step, failed.state) == (error, cause, None, "failed")
     assert str(failed).startswith("prediction p failed")
@@ -129,7 +130,7 @@ def test_a_failure_has_the_code_that_its_envelope_tells(
     output: Any, error: str | None, cause: str | None, code: str | None
 ) -> None:
     """As `error_code`, in an `error` that is an object, or as a text that is one word; the list is open."""
-    failed = why_it_failed(records.Prediction(id="p", status="failed", output=output))
+    failed = failure_of(records.Prediction(id="p", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.code) == (error, cause, code)
     assert pickle.loads(pickle.dumps(failed)).code == code
@@ -137,10 +138,10 @@ def test_a_failure_has_the_code_that_its_envelope_tells(
         "a": records.StepOutput(step_id="a", status="completed", output={"error_code": "NOT_THIS"}),
         "b": records.StepOutput(step_id="b", status="failed", output=output),
     }
-    failed = why_it_failed(records.WorkflowExecution(execution_id="e", status="failed", step_outputs=steps))
+    failed = failure_of(records.WorkflowExecution(execution_id="e", status="failed", step_outputs=steps))
     assert failed is not None
     assert (failed.error, failed.cause, failed.code, failed.step) == (error, cause, code, "b")
-    failed = why_it_failed(records.Run(id="r", status="failed", output=output))
+    failed = failure_of(records.Run(id="r", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.code) == (error, cause, code)
 
@@ -161,7 +162,7 @@ def test_a_workflow_has_the_code_of_the_step_that_failed(step: Any, code: str | 
     whole = records.WorkflowExecution(
         execution_id="e", status="failed", error="Own", error_cause="words", step_outputs=steps
     )
-    failed = why_it_failed(whole)
+    failed = failure_of(whole)
     assert failed is not None
     assert (failed.error, failed.cause, failed.code) == ("Own", "words", code)
 
@@ -172,7 +173,7 @@ def test_what_was_put_out_before_a_stop_is_no_failure() -> None:
         records.Prediction(id="p", status="cancelled", output=["half a picture"]),
         records.Run(id="r", status="stopped", output={"message": "half a text"}),
     ):
-        failed = why_it_failed(record)
+        failed = failure_of(record)
         assert failed is not None
         assert (failed.error, failed.cause, failed.code, failed.state) == (None, None, None, "cancelled")
 
@@ -183,22 +184,22 @@ def test_a_failed_workflow_names_the_step() -> None:
     bad = records.StepOutput(step_id="b", status="failed", error="E", error_cause="C")
     steps = {"a": good, "b": bad}
     plain = records.WorkflowExecution(execution_id="e", status="failed", step_outputs=steps)
-    failed = why_it_failed(plain)
+    failed = failure_of(plain)
     assert failed is not None
     assert (failed.step, failed.error, failed.cause) == ("b", "E", "C")
     assert str(failed) == "workflow execution e failed in step 'b': E: C"
     own = records.WorkflowExecution(execution_id="e", status="cancelled", error="X")
-    cancelled = why_it_failed(own)
+    cancelled = failure_of(own)
     assert cancelled is not None
     assert (cancelled.state, cancelled.step, str(cancelled)) == (
         "cancelled",
         None,
         "workflow execution e was cancelled: X",
     )
-    stopped = why_it_failed(records.Prediction(id="p", status="cancelled", output="half a picture"))
+    stopped = failure_of(records.Prediction(id="p", status="cancelled", output="half a picture"))
     assert stopped is not None
     assert stopped.error is None
-    assert why_it_failed(records.Prediction(id="p", status="paused")) is None
+    assert failure_of(records.Prediction(id="p", status="paused")) is None
 
 
 # ---- waiting
@@ -314,7 +315,7 @@ async def test_polls_slow_down_and_count_from_the_question() -> None:
     """A pause begins when the question is asked, so that an answer which took its time is followed at once."""
     polls = 0
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         nonlocal polls
         polls += 1
         status = "running" if polls < 5 else "completed"

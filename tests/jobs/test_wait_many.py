@@ -13,9 +13,15 @@ from map_jobs import EDITIONS, stage, until
 from eachlabs_async import ExecutionFailedError, NotFoundError, WaitTimeoutError
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.jobs.listing_watcher import REQUESTS_PER_CHECK, ListingWatcher
-from eachlabs_async.jobs.map_backends import WaitBackend
+from eachlabs_async.jobs.wait_backend import WaitBackend
 
 LISTING, GET = "workflow_executions.list", "workflow_executions.get"
+
+
+class Hosted:
+    """As much of a transport as is needed to expand a path."""
+
+    edition = "compat"
 
 
 def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
@@ -32,11 +38,11 @@ def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     """The requests of each look, by what was asked: the listing's pages, or one id."""
     counted: list[Counter[str]] = []
-    settled, one = ListingWatcher.settled, ListingWatcher._is_settled
+    finished, one = ListingWatcher.finished, ListingWatcher._is_finished
 
     async def counting(self: ListingWatcher, *arguments: Any) -> list[str]:
         counted.append(Counter())
-        make = self._make_pager
+        make = self._pager
 
         def making(*where: int) -> Any:
             pager = make(*where)
@@ -49,18 +55,18 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
             pager._fetch = fetching
             return pager
 
-        self._make_pager = making
+        self._pager = making
         try:
-            return await settled(self, *arguments)
+            return await finished(self, *arguments)
         finally:
-            self._make_pager = make
+            delattr(self, "_pager")
 
     async def counting_one(self: ListingWatcher, *arguments: Any) -> bool:
         counted[-1]["ids"] += 1
         return await one(self, *arguments)
 
-    monkeypatch.setattr(ListingWatcher, "settled", counting)
-    monkeypatch.setattr(ListingWatcher, "_is_settled", counting_one)
+    monkeypatch.setattr(ListingWatcher, "finished", counting)
+    monkeypatch.setattr(ListingWatcher, "_is_finished", counting_one)
     return counted
 
 
@@ -219,20 +225,20 @@ async def test_a_key_that_is_revoked_ends_the_wait() -> None:
 
 async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
     """So there is nothing to look for, and nowhere."""
-    work = WaitBackend(cast("Any", None), cast("Any", None))
-    assert await work.find(["a", "b"], 0.0, set(), {}) == [None, None]
-    assert work.lookup(0.0) == {}
+    backend = WaitBackend(cast("Any", Hosted()), "w")
+    assert await backend.find(["a", "b"], 0.0, set(), {}) == [None, None]
+    assert backend.lookup(0.0) == {}
 
 
 def test_it_is_the_turn_of_who_waited_longest() -> None:
     """Those that the listing misses are asked for in turn, newcomers last, and who is gone is forgotten."""
-    look = ListingWatcher(cast("Any", None), cast("Any", None))
+    look = ListingWatcher(cast("Any", Hosted()), "w")
     ids = {f"id-{number}" for number in range(7)}
-    first, second = list(look._next_of(ids, 3)), list(look._next_of(ids, 3))
+    first, second = list(look._next_missed(ids, 3)), list(look._next_missed(ids, 3))
     assert not set(first) & set(second)
     (last,) = ids - {*first, *second}
-    assert list(look._next_of(ids | {"new"}, 3)) == [last, *first[:2]]
+    assert list(look._next_missed(ids | {"new"}, 3)) == [last, *first[:2]]
     left = {last, "new"}
-    assert set(look._next_of(left, 5)) == left
-    assert set(look._turn) == left
-    assert list(look._next_of(set(), 5)) == []
+    assert set(look._next_missed(left, 5)) == left
+    assert set(look._missed) == left
+    assert list(look._next_missed(set(), 5)) == []

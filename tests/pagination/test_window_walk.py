@@ -163,8 +163,9 @@ async def test_cancelled_it_ends_at_once(listing: Reached, ordered: bool) -> Non
     listing.emulator.faults.add(Fault.stalled_answer(), after=4)
 
     async def walk() -> None:
-        async for _ in listing.client.executions.walk_windows(windows, ordered=ordered):
-            pass
+        async with listing.client.executions.walk_windows(windows, ordered=ordered) as rows:
+            async for _ in rows:
+                pass
 
     task = asyncio.create_task(walk())
     await until(lambda: listing.emulator.in_flight > 3)

@@ -12,7 +12,7 @@ from eachlabs_async import records
 from eachlabs_async.codec import fast as _fast_reader
 from eachlabs_async.codec.strict import decode, decode_strict, to_dict
 from eachlabs_async.errors import ResponseDecodeError
-from eachlabs_async.records._results import result_urls
+from eachlabs_async.records._result_urls import result_urls
 
 A, B, C = "https://cdn.example/a.png", "https://cdn.example/b.mp4?X-Sig=1&e=2%2F3", "http://127.0.0.1:8000/c"
 

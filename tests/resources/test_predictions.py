@@ -181,19 +181,22 @@ async def test_webhooks_that_were_sent_are_listed() -> None:
             made = await client.predictions.create("flux-1-1-pro", {"n": number}, webhook_url=url)
             await client.predictions.wait(made, poll=EAGER)
             ids.append(made.id)
-        assert [hook.execution_id for hook in await client.webhooks.list(limit=2).collect()] == ids[::-1]
+        assert [hook.execution_id for hook in await client.webhook_deliveries.list(limit=2).collect()] == ids[::-1]
         async with asyncio.timeout(5):
-            while "FAILED" not in [attempt.status for attempt in (await client.webhooks.get(ids[0])).attempts or []]:
+            while "FAILED" not in [
+                attempt.status for attempt in (await client.webhook_deliveries.get(ids[0])).attempts or []
+            ]:
                 await asyncio.sleep(0.005)
-        hook = await client.webhooks.get(ids[0])
+        assert client.webhooks is client.webhook_deliveries  # its other name
+        hook = await client.webhook_deliveries.get(ids[0])
         assert hook.url == url
         assert hook.attempts
         assert hook.attempts[0].status_code is None
         assert hook.attempts[0].error_message
         with pytest.raises(NotFoundError):
-            await client.webhooks.get("nothing")
+            await client.webhook_deliveries.get("nothing")
         with pytest.raises(ValueError, match="limit must be"):
-            client.webhooks.list(limit=0)
+            client.webhook_deliveries.list(limit=0)
 
 
 async def test_webhooks_without_an_execution_are_all_given() -> None:
@@ -201,5 +204,5 @@ async def test_webhooks_without_an_execution_are_all_given() -> None:
     hooks = [{"execution_id": None, "url": "u", "request": str(number), "source": "s"} for number in range(3)]
     async with RawServer(then=answer(json={"webhooks": hooks, "limit": 100, "offset": 0})) as server:
         async with client_of(server) as client:
-            rows = await client.webhooks.list(max_rows=3).collect()
+            rows = await client.webhook_deliveries.list(max_rows=3).collect()
     assert [row.request for row in rows] == ["0", "1", "2"]

@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from raw_server import ONCE, QUICK, RawServer, Seen, answer, client_of, cut_body, reset
+from raw_server import ONCE, QUICK, RawServer, RecordedRequest, answer, client_of, cut_body, reset
 
 from eachlabs_async import (
     APIConnectionError,
@@ -41,7 +41,7 @@ def labs(emulator: Emulator, **options: Any) -> EachLabs:
     return EachLabs(hosts=emulator.hosts, runs_api_key=emulator.runs_api_key, retry=QUICK, **options)
 
 
-def body(seen: Seen) -> Any:
+def body(seen: RecordedRequest) -> Any:
     return json.loads(seen.body)
 
 

@@ -18,7 +18,7 @@ from raw_server import (
     QUICK,
     Act,
     RawServer,
-    Seen,
+    RecordedRequest,
     answer,
     client_of,
     cut_headers,
@@ -654,7 +654,7 @@ async def test_the_query_of_a_url_is_shown_nowhere(
     """Neither an error, its frames, nor a log line shows the query of a URL, or a value of it, nor a key."""
     caplog.set_level(logging.DEBUG)
 
-    def there(seen: Seen) -> Act:
+    def there(seen: RecordedRequest) -> Act:
         return redirect(f"/there?{QUERY}") if hop and seen.target == "/a" else act
 
     async with RawServer(then=there) as server:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_server import ONCE, QUICK, Act, End, RawServer, Seen, answer, client_of, redirect
+from raw_server import ONCE, QUICK, Act, End, RawServer, RecordedRequest, answer, client_of, redirect
 
 from eachlabs_async import RetryPolicy, Timeouts
 from eachlabs_async.errors import APIConnectionError
@@ -42,7 +42,7 @@ class Storage:
         self.sent = 0
         self.chunked = False
 
-    def __call__(self, seen: Seen) -> Act:
+    def __call__(self, seen: RecordedRequest) -> Act:
         wanted, named = seen.headers.get("range"), seen.headers.get("if-range")
         self.asked.append((wanted, named))
         begin, status = 0, 200
@@ -73,7 +73,7 @@ class Storage:
         return Act(text + b"0\r\n\r\n") if cut is None else Act(text, "close")
 
 
-async def download(storage: Callable[[Seen], Act], folder: Path, **options: Any) -> tuple[bytes, int]:
+async def download(storage: Callable[[RecordedRequest], Act], folder: Path, **options: Any) -> tuple[bytes, int]:
     """Download what the storage holds; give the bytes at the path, and the attempts."""
     async with RawServer(then=storage) as server, client_of(server, **options) as client:
         done = await client.files.download(f"{server.url}/a", folder / "a")
@@ -137,7 +137,7 @@ async def test_progress_goes_on_as_the_bytes_do(tmp_path: Path) -> None:
 async def test_the_policy_bounds_the_tries_and_not_the_time_in_which_bytes_come(tmp_path: Path) -> None:
     """A long download that breaks off late goes on; without further tries a break is the error."""
 
-    def slow(seen: Seen) -> Act:
+    def slow(seen: RecordedRequest) -> Act:
         act = storage(seen)
         return Act(act.sent, act.end, delay_s=0.15)
 
@@ -183,7 +183,7 @@ async def test_a_file_that_changed_between_tries_comes_anew(cut: int, tmp_path: 
     new = bytes(reversed(DATA)) + b"longer"
     storage = Storage(cut, **TAG)
 
-    def change(seen: Seen) -> Act:
+    def change(seen: RecordedRequest) -> Act:
         act = storage(seen)
         storage.data, storage.headers = new, {"ETag": '"two"'}
         return act
@@ -203,7 +203,7 @@ async def test_a_shorter_file_after_a_longer_try_leaves_no_tail(tmp_path: Path) 
     """What was there is cut off before the first byte of another file is written."""
     storage = Storage(60, **TAG)
 
-    def change(seen: Seen) -> Act:
+    def change(seen: RecordedRequest) -> Act:
         act = storage(seen)
         storage.data, storage.headers = b"short", {"ETag": '"two"'}
         return act
@@ -238,7 +238,7 @@ async def test_a_part_that_was_not_asked_for_is_refused(headers: dict[str, str],
         size = int(headers.get("Content-Length", "47"))
         return answer(206, body=b"!" * size, headers={k: v for k, v in headers.items() if k != "Content-Length"})
 
-    def wrong(seen: Seen) -> Act:
+    def wrong(seen: RecordedRequest) -> Act:
         if "range" in seen.headers:
             storage.asked.append((seen.headers["range"], None))
             return part(headers)
@@ -251,7 +251,7 @@ async def test_a_part_that_was_not_asked_for_is_refused(headers: dict[str, str],
 async def test_a_storage_that_only_sends_wrong_parts_is_an_error(tmp_path: Path) -> None:
     """It says what came, and the policy bounds the tries."""
 
-    def wrong(seen: Seen) -> Act:
+    def wrong(seen: RecordedRequest) -> Act:
         if "range" in seen.headers:
             return answer(206, body=b"!", headers={"Content-Range": "bytes 0-0/67", **TAG})
         return answer(body=DATA, headers=TAG, cut=40, end="close")
@@ -270,7 +270,7 @@ async def test_a_part_may_be_shorter_than_what_is_missing(tmp_path: Path) -> Non
     storage = Storage(20, **TAG)
     storage.chunked = True
 
-    def little(seen: Seen) -> Act:
+    def little(seen: RecordedRequest) -> Act:
         if "range" not in seen.headers:
             return storage(seen)
         begin = int(seen.headers["range"][6:-1])
@@ -285,7 +285,7 @@ async def test_more_than_a_part_said_it_has_is_refused(tmp_path: Path) -> None:
     """In chunks a storage can send anything; what lies beyond the end that it named is not taken."""
     storage = Storage(20, **TAG)
 
-    def more(seen: Seen) -> Act:
+    def more(seen: RecordedRequest) -> Act:
         if "range" in seen.headers:
             head = b"HTTP/1.1 206 P\r\nTransfer-Encoding: chunked\r\nContent-Range: bytes 20-66/67\r\n\r\n"
             return Act(head + b"30\r\n" + b"!" * 48 + b"\r\n0\r\n\r\n")
@@ -298,7 +298,7 @@ async def test_a_file_that_became_shorter_comes_anew(tmp_path: Path) -> None:
     """A 416 says that there is no such part: all is asked for again."""
     storage = Storage(20, **TAG)
 
-    def refuse(seen: Seen) -> Act:
+    def refuse(seen: RecordedRequest) -> Act:
         act = storage(seen)
         return answer(416, headers={"Content-Range": "bytes */7"}) if "range" in seen.headers else act
 
@@ -318,7 +318,7 @@ async def test_the_bound_holds_for_a_total_that_comes_late(tmp_path: Path) -> No
     storage = Storage(20, **TAG)
     storage.chunked = True
 
-    def slow(seen: Seen) -> Act:
+    def slow(seen: RecordedRequest) -> Act:
         if "range" not in seen.headers:
             return storage(seen)
         return answer(206, body=b"!" * 47, cut=47, end="stall", headers={"Content-Range": "bytes 20-66/67"})

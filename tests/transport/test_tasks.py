@@ -16,9 +16,8 @@ def cancelling() -> int:
     return task.cancelling()
 
 
-@pytest.mark.parametrize("in_a_task", [True, False])
-async def test_who_awaits_is_told_and_can_go_on(in_a_task: bool) -> None:
-    """The end is a RuntimeError, not a cancellation; complete when `end` returns; it holds for what is next."""
+async def test_the_awaiting_task_gets_an_error_and_can_go_on() -> None:
+    """The end is a RuntimeError, not a cancellation; complete when `end` returns; it holds for later awaits too."""
     awaited = Interruptible("it was closed")
     over = []
 
@@ -30,20 +29,28 @@ async def test_who_awaits_is_told_and_can_go_on(in_a_task: bool) -> None:
             over.append("work")
 
     async def consume() -> int:
-        with pytest.raises(RuntimeError, match="it was closed"):
-            await awaited.result(asyncio.create_task(work()) if in_a_task else work())
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="it was closed"):
-            awaited.check()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="it was closed"):
+                await awaited.result(work())
+            await asyncio.sleep(0)
         return cancelling()
 
-    awaited.check()
     consumer = asyncio.create_task(consume())
     await asyncio.sleep(0.01)
     await asyncio.gather(awaited.end(), awaited.end())
     assert over == ["work"]
     await awaited.end()
     assert await consumer == 0
+
+
+async def test_two_tasks_cannot_wait_at_once() -> None:
+    """The second one gets an error that says so, and the first one waits on."""
+    awaited = Interruptible("it was closed")
+    consumer = asyncio.create_task(awaited.result(asyncio.sleep(0.01, "first")))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="another task already waits"):
+        await awaited.result(asyncio.sleep(60))
+    assert await consumer == "first"
 
 
 @pytest.mark.parametrize("cancelled_first", [True, False])

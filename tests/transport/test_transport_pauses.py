@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from raw_server import ONCE, Act, RawServer, Seen, answer, client_of, hosts_at, redirect
+from raw_server import ONCE, Act, RawServer, RecordedRequest, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import RetryPolicy, Timeouts
 from eachlabs_async.errors import (
@@ -31,11 +31,11 @@ def held(status: int = 429, seconds: float | str = PAUSE_S) -> Act:
     return answer(status, json={"error": "later"}, headers={"Retry-After": str(seconds)})
 
 
-def first_gets(act: Act) -> Callable[[Seen], Act]:
+def first_gets(act: Act) -> Callable[[RecordedRequest], Act]:
     """Make a script in which the very first request meets `act` and all others an answer that takes a moment."""
     state = {"first": True}
 
-    def script(seen: Seen) -> Act:
+    def script(seen: RecordedRequest) -> Act:
         if state["first"]:
             state["first"] = False
             return act
@@ -263,7 +263,7 @@ class TestCreating:
         """A creation that was refused and then held by another call's 503 was certainly not carried out."""
         policy = RetryPolicy(base_s=0.1, cap_s=0.1, creating_pause_s=0)
 
-        def script(seen: Seen) -> Act:
+        def script(seen: RecordedRequest) -> Act:
             return answer(429) if seen.method == "POST" else held(503, 50)
 
         async with RawServer(then=script) as server:
@@ -300,7 +300,7 @@ class TestRedirects:
         """A redirect is one more request to the service: it is not sent while the service asked for none."""
         acts = {"/api/a": redirect("/api/c"), "/api/b": held(503), "/api/c": answer(json=7)}
 
-        def script(seen: Seen) -> Act:
+        def script(seen: RecordedRequest) -> Act:
             act = acts[seen.target]
             return Act(act.sent, delay_s=0.1) if seen.target == "/api/a" else act
 

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from raw_server import ONCE, Act, RawServer, Seen, answer, client_of, hosts_at
+from raw_server import ONCE, Act, RawServer, RecordedRequest, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
 from eachlabs_async.errors import PaymentRequiredError, RateLimitError
@@ -25,8 +25,8 @@ def prediction(status: str) -> Act:
     return answer(json={"id": "p1", "status": status})
 
 
-def by_method(post: Callable[[Seen], Act] | Act, get: Act) -> Callable[[Seen], Act]:
-    def script(seen: Seen) -> Act:
+def by_method(post: Callable[[RecordedRequest], Act] | Act, get: Act) -> Callable[[RecordedRequest], Act]:
+    def script(seen: RecordedRequest) -> Act:
         if seen.method == "GET":
             return get
         return post if isinstance(post, Act) else post(seen)
@@ -152,7 +152,7 @@ class TestWhatRuns:
     async def test_no_longer_once_it_was_seen_to_end(self, how: str) -> None:
         """Then nothing of ours runs."""
 
-        def post(seen: Seen) -> Act:
+        def post(seen: RecordedRequest) -> Act:
             if seen.target.endswith("cancel"):
                 return answer(json={"status": "cancelled", "message": "", "predictionID": "p1"})
             return MADE if len(posts(server)) == 0 else BUSY
@@ -207,7 +207,7 @@ class TestWhatRuns:
         """It is the last one that finds nothing else; one that waits for its next try is not under way."""
         slow = answer(json={"predictionID": "p1"}, delay_s=0.3)
 
-        def post(seen: Seen) -> Act:
+        def post(seen: RecordedRequest) -> Act:
             return slow if b'"slow"' in seen.body else BUSY
 
         async with RawServer(then=post) as server, client_of(server, retry=ONCE) as client:

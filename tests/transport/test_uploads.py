@@ -12,7 +12,20 @@ from typing import Any
 
 import aiohttp
 import pytest
-from raw_server import ONCE, QUICK, Act, RawServer, Seen, answer, client_of, free_port, hosts_at, redirect, reset, stall
+from raw_server import (
+    ONCE,
+    QUICK,
+    Act,
+    RawServer,
+    RecordedRequest,
+    answer,
+    client_of,
+    free_port,
+    hosts_at,
+    redirect,
+    reset,
+    stall,
+)
 
 from eachlabs_async import EachLabs, Timeouts, UploadedFile
 from eachlabs_async.emulator import Emulator, Fault
@@ -31,11 +44,11 @@ QUERY = f"X-Amz-Credential=someone%2Fthere%2Fand%2Fnow&X-Amz-Signature={SIGNATUR
 DATA = bytes(range(256)) * 4000
 
 
-def storage(*puts: Act | Callable[[Seen], Act], url: str | None = None) -> Callable[[Seen], Act]:
+def storage(*puts: Act | Callable[[RecordedRequest], Act], url: str | None = None) -> Callable[[RecordedRequest], Act]:
     """Presign places on the server itself (or at `url`), and do with each PUT in turn what the script says."""
     script = list(puts)
 
-    def act(seen: Seen) -> Act:
+    def act(seen: RecordedRequest) -> Act:
         if seen.method == "PUT":
             now = script.pop(0) if len(script) > 1 else script[0]
             return now if isinstance(now, Act) else now(seen)
@@ -60,7 +73,7 @@ def client_for(server: RawServer, **options: Any) -> EachLabs:
     return client_of(server, **{"hosts": hosts_at(server.url, unified=True), **options})
 
 
-def puts(server: RawServer) -> list[Seen]:
+def puts(server: RawServer) -> list[RecordedRequest]:
     return [seen for seen in server.requests if seen.method == "PUT"]
 
 
@@ -517,7 +530,7 @@ async def test_a_closed_client_uploads_nothing() -> None:
     async with RawServer() as server:
         client = client_for(server)
 
-        def script(seen: Seen) -> Act:
+        def script(seen: RecordedRequest) -> Act:
             client._session.closed = True
             return storage(answer())(seen)
 
