@@ -15,7 +15,7 @@ from eachlabs_async.jobs.map_run import MapRun
 EDITIONS = ("compat", "unified")
 KINDS = ("workflow", "prediction")
 CREATES = ("workflows.bulk_trigger", "predictions.create")
-QUICK = RetryPolicy(base_s=0.005, creating_pause_s=0.2)
+QUICK = RetryPolicy(base_s=0.005, creating_pause_s=0.1)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, times, until
+from map_jobs import CREATES, EDITIONS, KINDS, QUICK, given, mapped, numbered, stage, times, until
 
 from eachlabs_async import (
     APIStatusError,
@@ -74,7 +74,7 @@ class TestOutcomes:
     async def test_what_finishes_first_comes_first_without_order(self, kind: str) -> None:
         """A slow input holds up no other."""
         async with stage() as (emulator, client):
-            run = mapped(emulator, client, kind, [{"seconds": 0.4}, *numbered(5)])
+            run = mapped(emulator, client, kind, [{"seconds": 0.2}, *numbered(5)])
             assert [outcome.index async for outcome in run][-1] == 0
 
     @both_kinds
@@ -321,7 +321,7 @@ class TestTheCap:
     @pytest.mark.parametrize("limit", [2, 4, 10, 32])
     async def test_it_is_found_filled_and_remembered(self, kind: str, limit: int) -> None:
         """All of the cap is used; a second map of the same client starts from what the first one found."""
-        inputs = numbered(3 * limit, seconds=0.1 + 0.01 * limit)
+        inputs = numbered(3 * limit, seconds=0.05 + 0.006 * limit)
         async with stage(account_cap=limit) as (emulator, client):
             run = mapped(emulator, client, kind, inputs)
             assert len((await run.collect()).values) == 3 * limit
@@ -339,7 +339,7 @@ class TestTheCap:
     async def test_a_bulk_that_fits_in_part_is_completed(self, limit: int) -> None:
         """Entries that failed for the cap alone are sent again; nothing is wrong with their inputs."""
         async with stage(account_cap=limit, partial_bulks=True) as (emulator, client):
-            run = mapped(emulator, client, "workflow", numbered(25, seconds=0.02 * limit))
+            run = mapped(emulator, client, "workflow", numbered(25, seconds=0.01 * limit))
             assert len((await run.collect()).values) == 25
             assert set(times(emulator).values()) == {1}
             assert run.stats.refusals > 0
@@ -349,12 +349,12 @@ class TestTheCap:
     async def test_a_retry_after_is_waited_out(self, kind: str) -> None:
         """Nothing is sent before the time that a 429 names."""
         async with stage() as (emulator, client):
-            emulator.faults.add(Fault.status(429, retry_after=0.3), endpoint=CREATES, times=1)
+            emulator.faults.add(Fault.status(429, retry_after=0.15), endpoint=CREATES, times=1)
             run = mapped(emulator, client, kind, [{"n": 0}])
             assert len((await run.collect()).values) == 1
             sent = [seen.at for seen in emulator.log if seen.endpoint in CREATES]
             assert len(sent) == 2
-            assert sent[1] - sent[0] >= 0.3
+            assert sent[1] - sent[0] >= 0.15
 
     @both_kinds
     async def test_an_account_that_others_fill_is_tried_ever_more_rarely(self, kind: str) -> None:
@@ -364,8 +364,8 @@ class TestTheCap:
             run = mapped(emulator, client, kind, [{"n": 0}])
             assert len((await run.collect()).values) == 1
             sent = [seen.at for seen in emulator.log if seen.endpoint in CREATES]
-            assert sent[1] - sent[0] >= 0.2
-            assert sent[2] - sent[1] >= 0.2 * 4 / 3
+            assert sent[1] - sent[0] >= QUICK.creating_pause_s
+            assert sent[2] - sent[1] >= QUICK.creating_pause_s * 4 / 3
 
     @both_kinds
     async def test_our_own_concurrency_is_kept_without_a_single_refusal(self, kind: str) -> None:

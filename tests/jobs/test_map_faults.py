@@ -29,7 +29,7 @@ LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.li
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The emulator's listings show what was created at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.01, 0.05))
+    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
 
 
 async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Counter[str]:
@@ -60,12 +60,12 @@ class TestNothingIsBilledTwice:
     async def test_a_thousand_inputs_through_random_faults(self) -> None:
         """Each is executed once or reported, each outcome comes once, and what can be found again is found."""
         inputs = [{"n": number // 2, "seconds": 0.01} for number in range(1000)]
-        async with stage(account_cap=10) as (emulator, client):
+        async with stage(account_cap=20) as (emulator, client):
             emulator.faults.random(0.04, (*BEFORE, *AFTER))
             emulator.faults.add(AFTER[0], endpoint=CREATES, times=2)  # Chance need not bring one of these.
             run = mapped(emulator, client, "workflow", inputs)
             ended = await held(emulator, run, inputs)
-            assert emulator.max_running == 10
+            assert emulator.max_running == 20
             assert sum(emulator.faults.injected.values()) > 10
             assert run.stats.recovered > 0
             assert ended["OutcomeUnknownError"] < 150
@@ -115,7 +115,7 @@ class TestNothingIsBilledTwice:
     @both_kinds
     async def test_a_listing_that_shows_it_late_is_read_again(self, kind: str) -> None:
         """The first looks see nothing; a later one does."""
-        inputs = numbered(5, seconds=0.5)
+        inputs = numbered(5, seconds=0.2)
         looks = 0
 
         def late(answer: Any, seen: RecordedRequest) -> Any:

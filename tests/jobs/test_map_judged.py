@@ -19,14 +19,14 @@ from eachlabs_async.jobs.map_run import MapRun
 
 KINDS = ("workflow", "prediction")
 both_kinds = pytest.mark.parametrize("kind", KINDS)
-PAUSE_S = 0.5
-SILENCE_S = 0.4
+PAUSE_S = 0.25
+SILENCE_S = 0.2
 RULES: dict[str, Any] = {
     "cost": 0.02,
     "estimate": 0.05,
-    "takes_s": [0.1, 0.4],
+    "takes_s": [0.05, 0.2],
     "burst": 1000,
-    "burst_s": 0.2,
+    "burst_s": 0.1,
     "silence": SILENCE_S,
     "words": "too many executions were started at once",
 }
@@ -109,7 +109,7 @@ async def test_a_block_is_left_alone(kind: str) -> None:
 @both_kinds
 async def test_a_block_that_says_nothing_is_left_alone_when_nothing_runs(kind: str) -> None:
     """Until then it may be the cap; each try waits for an execution that ended."""
-    async with judged(burst=15, words="Too Many Requests", takes_s=[0.05, 0.1]) as (client, url):
+    async with judged(burst=15, words="Too Many Requests", takes_s=[0.03, 0.05]) as (client, url):
         result = await mapped(client, kind, numbered(50), concurrency=50).collect()
         said = await verdict(url)
     assert len(result.values) == 50
@@ -129,7 +129,7 @@ async def test_both_at_once_and_a_job_that_is_ended_and_started_again(kind: str,
                     assert outcome.ok
                     seen.append(outcome.index)
 
-        for seconds in (0.3, 0.9, 1.6, None):
+        for seconds in (0.15, 0.45, 0.8, None):
             run = mapped(client, kind, numbered(60), journal=tmp_path / "journal", concurrency=30)
             job = asyncio.create_task(go(run))
             await asyncio.wait([job], timeout=seconds)

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times, until
+from map_jobs import CREATES, EDITIONS, KINDS, QUICK, mapped, numbered, slug, stage, times, until
 
 from eachlabs_async import EachLabs, PaymentRequiredError, RetryPolicy
 from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
-SHORT = RetryPolicy(base_s=0.005, creating_pause_s=0.3)
+PAUSE_S = 0.15
+FIRST_S = 0.05
+SHORT = RetryPolicy(base_s=0.005, creating_pause_s=PAUSE_S)
+
+
+@pytest.fixture(autouse=True)
+def _quick_money(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that waits for money asks again, and looks for ends, a quarter as late as in earnest."""
+    monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.FIRST_S", FIRST_S)
+    monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.BALANCE_CHECK_S", 0.12)
 
 
 def sent(emulator: Emulator) -> list[float]:
@@ -39,7 +48,7 @@ class TestABalanceThatWhatRunsReserves:
     @pytest.mark.parametrize("covers", [1, 3, 12])
     async def test_is_waited_for(self, kind: str, edition: str, covers: int) -> None:
         """However few it covers at once, every input is executed once, with few requests."""
-        inputs = numbered(30, seconds=0.02 * covers)
+        inputs = numbered(30, seconds=0.01 * covers)
         async with stage(edition, balance=1000.0, estimate=1000.0 / (covers + 0.1)) as (emulator, client):
             run = mapped(emulator, client, kind, inputs, concurrency=20)
             result = await run.collect()
@@ -58,7 +67,7 @@ class TestABalanceThatWhatRunsReserves:
         """The refused inputs stand aside until an execution that ran then is seen to end, which is told once."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         async with stage(balance=1000.0, estimate=300.0) as (emulator, client):
-            first = mapped(emulator, client, kind, numbered(3, seconds=0.8))
+            first = mapped(emulator, client, kind, numbered(3, seconds=0.4))
             waiting = asyncio.create_task(first.collect())
             await until(lambda: emulator.running == 3)
             second = asyncio.create_task(mapped(emulator, client, kind, [{"n": 3}]).collect())
@@ -100,19 +109,19 @@ class TestABalanceThatWhatRunsReserves:
     async def test_is_asked_for_ever_more_rarely_where_nobody_tells_of_an_end(self, kind: str) -> None:
         """A single call's execution counts as running until it is seen to end or forgotten."""
         async with stage(balance=101.0, estimate=100.0) as (emulator, client):
-            await client.predictions.create(slug(emulator), {"seconds": 1.0})
+            await client.predictions.create(slug(emulator), {"seconds": 0.25})
             run = mapped(emulator, client, kind, numbered(1))
             assert len((await run.collect()).values) == 1
             at = sent(emulator)
             gaps = [later - earlier for earlier, later in pairwise(at[1:])]
             assert 3 <= len(gaps) <= 5
-            assert all(gap >= 0.2 * 2**number - 0.002 for number, gap in enumerate(gaps))
+            assert all(gap >= FIRST_S * 2**number - 0.002 for number, gap in enumerate(gaps))
 
     @both_kinds
     async def test_that_does_not_come_back_ends_the_map(self, kind: str) -> None:
         """What another map of the client ran has ended and left too little."""
         async with stage() as (emulator, client):
-            first = asyncio.create_task(mapped(emulator, client, kind, numbered(1, seconds=0.5)).collect())
+            first = asyncio.create_task(mapped(emulator, client, kind, numbered(1, seconds=0.2)).collect())
             await until(lambda: emulator.running == 1)
             emulator.balance_low = True
             with pytest.raises(PaymentRequiredError):
@@ -153,8 +162,8 @@ class TestABalanceThatWhatRunsReserves:
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 at = sent(emulator)
-                assert at[1] - at[0] >= 0.2 - 0.002
-                assert at[2] - at[1] >= 0.2 * 4 / 3 - 0.002
+                assert at[1] - at[0] >= QUICK.creating_pause_s - 0.002
+                assert at[2] - at[1] >= QUICK.creating_pause_s * 4 / 3 - 0.002
                 assert "which alone ends" in caplog.text
 
     @both_kinds
@@ -180,10 +189,10 @@ class TestABlock:
     async def test_is_waited_out_in_silence(self, kind: str, edition: str, caplog: pytest.LogCaptureFixture) -> None:
         """A block costs what was under way and is told once; then nothing is sent for the pause; no input is lost."""
         caplog.set_level(logging.INFO, "eachlabs_async")
-        options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.2, "burst_silence": 0.25}
+        options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.1, "burst_silence": 0.12}
         async with stage(edition, **options) as (emulator, view):
             client = view.with_options(retry=SHORT)
-            run = mapped(emulator, client, kind, numbered(40, seconds=0.3), concurrency=40)
+            run = mapped(emulator, client, kind, numbered(40, seconds=0.15), concurrency=40)
             result = await run.collect()
             assert len(result.values) == 40
             assert set(times(emulator).values()) == {1}
@@ -193,7 +202,7 @@ class TestABlock:
             assert run.stats.refusals == refused
             assert run._run_state.limit.running == 0
             gaps = [later - earlier for earlier, later in pairwise(sent(emulator))]
-            assert sum(gap >= 0.3 - 0.002 for gap in gaps) == len(told)
+            assert sum(gap >= PAUSE_S - 0.002 for gap in gaps) == len(told)
 
     @both_kinds
     async def test_that_says_nothing_is_waited_out_when_nothing_runs(self, kind: str) -> None:
@@ -201,7 +210,7 @@ class TestABlock:
         async with stage() as (emulator, view):
             client = view.with_options(retry=SHORT)
             emulator.faults.add(Fault.status(429), endpoint=CREATES, after=2, times=6)
-            run = mapped(emulator, client, kind, numbered(40, seconds=0.1), concurrency=40)
+            run = mapped(emulator, client, kind, numbered(40, seconds=0.05), concurrency=40)
             assert len((await run.collect()).values) == 40
             assert set(times(emulator).values()) == {1}
             assert run.stats.refusals == 6
@@ -222,11 +231,11 @@ class TestABlock:
             began = sent(emulator)[0]
             run = asyncio.create_task(mapped(emulator, client, kind, numbered(3)).collect())
             waited = client.workflow_executions.wait_many(emulator.workflow_ids[0], [queued.execution_id])
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(PAUSE_S):
                 assert len((await waited.collect()).values) == 1
             assert len((await run).values) == 3
             await single
-            assert all(at - began >= 0.3 - 0.002 for at in sent(emulator)[1:])
+            assert all(at - began >= PAUSE_S - 0.002 for at in sent(emulator)[1:])
 
     @both_kinds
     async def test_is_followed_by_one_request_at_a_time_until_one_is_accepted(self, kind: str) -> None:
@@ -235,12 +244,12 @@ class TestABlock:
         async with stage() as (emulator, view):
             client = view.with_options(retry=SHORT)
             emulator.faults.add(Fault.status(429), endpoint=CREATES, times=first + 2)
-            emulator.faults.add(Fault.latency(0.05), endpoint=CREATES)
+            emulator.faults.add(Fault.latency(0.03), endpoint=CREATES)
             run = mapped(emulator, client, kind, numbered(8), concurrency=8)
             assert len((await run.collect()).values) == 8
             at = sent(emulator)
             for earlier, later in pairwise(at[first - 1 : first + 3]):
-                assert later - earlier >= 0.3 - 0.06
+                assert later - earlier >= PAUSE_S - 0.04
 
     async def test_a_map_that_is_left_leaves_what_runs_counted(self) -> None:
         """A workflow's execution runs on, so that a 429 is still the cap; a cancelled prediction does not."""
