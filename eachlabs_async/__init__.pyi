@@ -17,7 +17,7 @@ from .hosts import UNIFIED as UNIFIED
 from .hosts import Hosts as Hosts
 from .hosts import Service as Service
 from .jobs.map_run import MapRun as MapRun
-from .jobs.polling import Poll as Poll
+from .jobs.poll import Poll as Poll
 from .pagination.pager import Page as Page
 from .pagination.pager import Pager as Pager
 from .pagination.pager import WalkOptions as WalkOptions

@@ -129,8 +129,8 @@ async def create(client: EachLabs, emulator: Emulator) -> None:
     await client.workflow_executions.get_many(started).collect()
     await client.workflow_executions.list("workflow-1").collect()
     await client.executions.list().collect()
-    await client.webhooks.list(limit=2).collect()
-    await client.webhooks.get(started[0])
+    await client.webhook_deliveries.list(limit=2).collect()
+    await client.webhook_deliveries.get(started[0])
 
 
 async def only_compat(client: EachLabs, emulator: Emulator) -> None:

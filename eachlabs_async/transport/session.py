@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
 from uuid import uuid4
@@ -30,11 +30,10 @@ from ..hosts import SERVICE_NAMES, Hosts, ServiceName
 from . import adapter as _http
 from .adapter import Route
 from .call import Call
-from .claims import Claims
+from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyPlace
 from .keys import Key, key_headers, secrets
-from .ours import OwnExecutions
 from .retry import RetryPolicy, asked_pause_s, calls_for_silence, leaves_outcome_open
 from .semaphore import PrioritySemaphore
 from .service import BoundService, Pause
@@ -50,7 +49,7 @@ MAX_LINK_TEXT: Final = 300
 
 
 class Session:
-    """What all views of one client share: keys, the semaphore, pauses, the aiohttp sessions, what was created."""
+    """What all views of one client share: keys, the semaphore, pauses, the aiohttp sessions, creating calls."""
 
     def __init__(
         self,
@@ -60,8 +59,10 @@ class Session:
         runs_api_key: Key | None,
         given: aiohttp.ClientSession | None,
         max_concurrency: int,
+        creations: Creations,
     ) -> None:
         self.hosts = hosts
+        self.creations = creations
         self.http = _http.AiohttpSessions(given)
         self.semaphore = PrioritySemaphore(self.http.places(max_concurrency))
         self.watches: WeakSet[DeadlineTimer] = WeakSet()  # of all views
@@ -69,15 +70,10 @@ class Session:
         self.watches.add(self.uploads)
         self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
-        self.claims = Claims()
         # An id costs next to nothing so: all but the last twelve digits of a UUID is made once, and these are counted.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # what the user was warned of
-        self.ours = OwnExecutions()
         self.closed = False
-        # Which of the two listings of executions the service refused, and how.
-        self.refused_listings: dict[str, APIStatusError] = {}
-        self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
@@ -129,33 +125,23 @@ class Session:
         """Give the pause of the service called `name`."""
         return self._services[name].pause
 
-    def created(self, ids: Iterable[str]) -> None:
-        """Note the executions that a call created: they belong to it, and they run."""
-        found = list(ids)
-        self.claims.add(found)
-        self.ours.created(found, asyncio.get_running_loop().time())
-
-    def seen(self, identity: str, *, finished: bool) -> None:
-        """Note how an execution was found."""
-        self.ours.seen(identity, finished=finished, now=asyncio.get_running_loop().time())
-
     def hold(self, call: Call, failure: APIStatusError, retry: RetryPolicy) -> None:
         """Share the pause that a refusal asks for, or calls for: then `failure` tells its length too."""
         now, pause_s = asyncio.get_running_loop().time(), asked_pause_s(failure)
         # The runs are another vendor's, who never said that silence ends anything.
         if isinstance(failure, RateLimitError) and call.asked and call.service.name != "runs":
-            running = self.ours.running(now, besides=call)
+            running = self.creations.running(now, besides=call)
             if retry.creating_pause_s and calls_for_silence(failure, running=running, asked=call.asked):
-                self._keep_silence(failure, retry.creating_pause_s, now)
+                self._pause_creations(failure, retry.creating_pause_s, now)
                 return
         if pause_s and failure.status in retry.statuses and pause_s <= retry.max_elapsed_s:
             # A copy: the walk or `collect` that gets this failure puts its own rows and checkpoint on it.
             creating = call.creating and isinstance(failure, RateLimitError)
             call.service.pause.ask(now + pause_s, copy.copy(failure), creating=creating)
 
-    def _keep_silence(self, failure: RateLimitError, first_s: float, now: float) -> None:
-        is_new = now >= self.ours.silent_until
-        pause_s = failure.retry_after_s = self.ours.keep_silence(first_s, now)
+    def _pause_creations(self, failure: RateLimitError, first_s: float, now: float) -> None:
+        is_new = now >= self.creations.paused_until
+        pause_s = failure.retry_after_s = self.creations.pause(first_s, now)
         for service in self._services.values():
             if service.name != "runs":
                 service.pause.ask(now + pause_s, copy.copy(failure), creating=True)

@@ -29,6 +29,7 @@ from ..errors import (
     EachLabsError,
     ResponseDecodeError,
 )
+from ..hosts import Edition
 from . import adapter as _http
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
@@ -64,6 +65,11 @@ class Transport:
         self._timers = session.http.timeouts(timeouts.connect_s, None)
         self._full_timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
 
+    @property
+    def edition(self) -> Edition:
+        """The edition of the client's hosts."""
+        return self.session.hosts.edition
+
     def call(
         self,
         endpoint: Endpoint,
@@ -86,6 +92,13 @@ class Transport:
             endpoint=endpoint,
             chosen=chosen,
         )
+
+    async def request(
+        self, endpoint: Endpoint, kind: type[T], query: str = "", *, background: bool = False, **path: str
+    ) -> T:
+        """Call an endpoint and return its answer as `kind`; `path` holds the arguments of the path."""
+        call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
+        return await self.get(call, kind)
 
     def waiting(self, endpoint: Endpoint) -> int:
         """Give how many calls to the endpoint's service wait now, for a pause or for their next try."""
@@ -169,7 +182,7 @@ class Transport:
         url: Any = call.url
         redirects, fresh = 0, True
         if call.asked:
-            self.session.ours.calls.add(call)
+            self.session.creations.calls.add(call)
         response: Any
         body: Any
         failure: EachLabsError
@@ -236,7 +249,7 @@ class Transport:
             failure = exc
         finally:
             watch.leave(deadline)
-            self.session.ours.calls.discard(call)
+            self.session.creations.calls.discard(call)
             # A traceback shows the locals of this frame, and what the peer says may hold a key.
             url = response = body = None
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
