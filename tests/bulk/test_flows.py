@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from bulk_jobs import Reader, assert_idle, labs, pour, turns, until
+from bulk_jobs import Reader, labs, pour
+from event_loop import turns, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals import assert_idle
 from raw_server import ONCE, Act, RawServer, answer, client_of, html
 
 from eachlabs_async.emulator import Emulator, Fault
