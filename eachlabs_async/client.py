@@ -62,8 +62,6 @@ class EachLabs:
     billing: Billing
     webhook_deliveries: WebhookDeliveries
     files: Files
-    webhooks: WebhookDeliveries
-    """Another name of `webhook_deliveries`."""
 
     def __init__(
         self,
@@ -125,7 +123,7 @@ class EachLabs:
         self.predictions = Predictions(transport, ledger, refused)
         self.models = Models(transport)
         self.billing = Billing(transport)
-        self.webhook_deliveries = self.webhooks = WebhookDeliveries(transport)
+        self.webhook_deliveries = WebhookDeliveries(transport)
         self.files = Files(transport)
 
     def __repr__(self) -> str:
@@ -138,6 +136,11 @@ class EachLabs:
     def hosts(self) -> Hosts:
         """The hosts that this client calls."""
         return self._session.hosts
+
+    @property
+    def webhooks(self) -> WebhookDeliveries:
+        """Another name of `webhook_deliveries`."""
+        return self.webhook_deliveries
 
     def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
         """Return a view of this client with another retry policy or other time-outs.

@@ -121,6 +121,15 @@ async def test_a_version_is_put_as_its_edition_wants() -> None:
                 await client.workflows.put_version("w", "v2", locked="yes")
 
 
+async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
+    """The latest one could change while inputs are sent."""
+    async with RawServer() as server, client_of(server) as client:
+        with pytest.raises(TypeError, match="version_id must be a str, not NoneType: pass the version that all inputs"):
+            client.workflows.map("w", None, [{}])
+        with pytest.raises(ValueError, match="version_id must not be empty"):
+            client.workflows.map("w", "", [{}])
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
