@@ -25,6 +25,7 @@ from eachlabs_async.errors import (
     ServerError,
 )
 from eachlabs_async.resources import flow_executions
+from eachlabs_async.transport.transport import Transport
 
 BULK = "flow_executions.get_many"
 HALVED = (400, 404, 413, 422)
@@ -248,7 +249,7 @@ class TestAnswers:
             most = max(most, reading)
             time.sleep(0.01)
             reading -= 1
-            return rows(*arguments, **named)
+            return decoded_each(*arguments, **named)
 
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
         monkeypatch.setattr(flow_executions, "_decode_rows", slowly)
