@@ -18,7 +18,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..errors import ResponseDecodeError
-from ..records._fields import wire_names
+from ..records._field_metadata import wire_names
 from .fast import fast_reader
 from .times import UNSET, container_of
 

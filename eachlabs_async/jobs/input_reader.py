@@ -1,4 +1,4 @@
-"""Owns the lazy reading of what a caller hands over, sync or async; refuses to read further than it is asked."""
+"""Read the caller's inputs lazily, from a sync or async iterable, and number them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, cast
 
 
 class InputReader:
-    """Any iterable or async iterable, numbered from 0.
+    """Reads any iterable or async iterable, one input at a time, numbered from 0.
 
-    `exhausted` tells that no more will come, `failure` what the source raised, if it did.
+    `exhausted` is True when no more inputs will come; `failure` is the error that the source raised, if any.
     """
 
     def __init__(self, name: str, source: Iterable[Any] | AsyncIterable[Any]) -> None:
@@ -29,7 +29,7 @@ class InputReader:
         self.failure: BaseException | None = None
 
     async def next(self) -> tuple[int, Any] | None:
-        """Read one input and give it with its number; None where the source has ended or failed."""
+        """Return the next input with its number, or None if the source has ended or failed."""
         try:
             if self._sync is not None:
                 value = next(self._sync)
@@ -44,7 +44,7 @@ class InputReader:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Not we were cancelled but what the source awaited: that must not pass for its end.
+            # This task was not cancelled, but something that the source awaited: it must not pass for the end.
             self.failure = exc
             self.close()
             return None
@@ -56,6 +56,6 @@ class InputReader:
         return self._count - 1, value
 
     def close(self) -> None:
-        """Read no more; a generator that nobody else knows ends with this."""
+        """Stop reading. A generator ends with this if the caller holds no reference to it."""
         self.exhausted = True
         self._sync = self._async = None

@@ -1,49 +1,51 @@
-"""Owns the looking at many executions of one workflow at little cost: by its listing, not one by one.
+"""Watch many executions of one workflow with few requests: by its listing rather than one by one.
 
-It refuses to wait: one call is one look. New executions stand at the top, so the pages that hold those that still run
-are the first ones; what the budget of a look does not reach is asked for by id, in turn, and where that is too much
-the next look goes on further down.
+One call is one check; it does not wait. New executions come first in the listing, so the first pages show those that
+still run. Executions that the request budget of a check does not reach are requested by id, in turn; if there are too
+many of them, the next check starts further down the listing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from ..errors import EachLabsError, NotFoundError, PaginationError, ResponseDecodeError
 from ..pagination.pager import Pager
 from ..records import WorkflowExecution, WorkflowExecutionSummary
-from ..transport.endpoints import GET_WORKFLOW_EXECUTION
+from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
+from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
 from ..transport.transport import Transport
-from .map_state import FATAL_FOR_MAP
+from .failure import checked_success
+from .refusals import FATAL_FOR_MAP
 
 REQUESTS_PER_CHECK: Final = 15
-_LEAST_ROWS: Final = 10
-_MOST_ROWS: Final = 100
-_KEPT_FOR_IDS: Final = 3
-"""Requests of a look that are kept for ids which the listing has not shown."""
+_MIN_ROWS: Final = 10
+_MAX_ROWS: Final = 100
+_RESERVED_FOR_IDS: Final = 3
+"""Requests of a check that are reserved for ids which the listing did not show."""
 
 
 class ListingWatcher:
-    """Repeated looks at the same workflow; it remembers whose turn it is among those that the listing misses."""
+    """Checks which executions of one workflow have finished, again and again."""
 
-    def __init__(self, transport: Transport, make_pager: Callable[[int, int], Pager[WorkflowExecutionSummary]]) -> None:
+    def __init__(self, transport: Transport, workflow_id: str) -> None:
         self._transport = transport
-        self._make_pager = make_pager
-        self._turn: deque[str] = deque()
-        self._place = 0
+        self._path = LIST_WORKFLOW_EXECUTIONS.expand(transport.edition, workflow_id=workflow_id)
+        self._missed: deque[str] = deque()  # Ids that the listing did not show, those that waited longest first.
+        self._offset = 0
 
-    async def settled(self, ids: Iterable[str], fresh: Collection[str] = ()) -> list[str]:
-        """Give those of `ids` that are finished, or that the service does not know; at most 15 requests.
+    async def finished(self, ids: Iterable[str], fresh: Collection[str] = ()) -> list[str]:
+        """Return those of `ids` that have finished or that the service does not know. Sends at most 15 requests.
 
-        The `fresh` ones were created just now: that they are not found says nothing.
+        A 404 for an id in `fresh` is ignored: the execution may not be visible yet.
         """
         left = set(ids)
-        settled: list[str] = []
-        # Few that run are among the first rows, unless others trigger the same workflow.
-        pager = self._make_pager(min(_MOST_ROWS, max(_LEAST_ROWS, 2 * len(left))), self._place)
-        self._place = 0
+        finished: list[str] = []
+        # If only a few run, they are among the first rows, unless others trigger the same workflow.
+        pager = self._pager(min(_MAX_ROWS, max(_MIN_ROWS, 2 * len(left))), self._offset)
+        self._offset = 0
         try:
             async with pager:
                 async for page in pager.pages():
@@ -51,41 +53,51 @@ class ListingWatcher:
                         if row.execution_id in left:
                             left.discard(row.execution_id)
                             if row.is_finished:
-                                settled.append(row.execution_id)
+                                finished.append(row.execution_id)
                     if not left:
                         break
-                    if pager.stats.requests >= REQUESTS_PER_CHECK - _KEPT_FOR_IDS:
-                        if len(left) > _KEPT_FOR_IDS:
-                            self._place = page.offset + len(page.rows)
+                    if pager.stats.requests >= REQUESTS_PER_CHECK - _RESERVED_FOR_IDS:
+                        if len(left) > _RESERVED_FOR_IDS:
+                            self._offset = page.offset + len(page.rows)
                         break
         except (ResponseDecodeError, PaginationError):
-            pass  # A listing that makes no sense must not hide what runs for ever: they are asked for by id.
-        for identity in self._next_of(left, REQUESTS_PER_CHECK - pager.stats.requests):
-            if await self._is_settled(identity, identity in fresh):
-                settled.append(identity)
-        return settled
+            pass  # A listing that cannot be read must not block the map for ever: the ids are requested one by one.
+        for identity in self._next_missed(left, REQUESTS_PER_CHECK - pager.stats.requests):
+            if await self._is_finished(identity, identity in fresh):
+                finished.append(identity)
+        return finished
 
-    def _next_of(self, left: set[str], most: int) -> Sequence[str]:
-        """Give up to `most` of those that are left: first those that waited longest."""
-        waiting = [identity for identity in self._turn if identity in left]
+    async def fetch(self, identity: str) -> WorkflowExecution:
+        """Read one finished execution with its steps. Raises `ExecutionFailedError` if it did not succeed."""
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
+            return checked_success(await self._read(identity))
+
+    def _pager(self, size: int, start: int) -> Pager[WorkflowExecutionSummary]:
+        return Pager(self._transport, LIST_WORKFLOW_EXECUTIONS, self._path, {}, start=start, size=size, walk={})
+
+    def _next_missed(self, left: set[str], most: int) -> Sequence[str]:
+        """Return up to `most` of the ids in `left`, those that waited longest first."""
+        waiting = [identity for identity in self._missed if identity in left]
         known = set(waiting)
         waiting += [identity for identity in left if identity not in known]
         chosen = waiting[:most]
-        self._turn = deque([*waiting[most:], *chosen])
+        self._missed = deque([*waiting[most:], *chosen])
         return chosen
 
-    async def _is_settled(self, identity: str, fresh: bool) -> bool:
-        edition = self._transport.session.hosts.edition
-        path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=identity)
-        query = GET_WORKFLOW_EXECUTION.shortest_poll_query(edition)
-        call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query, background=True)
+    async def _is_finished(self, identity: str, fresh: bool) -> bool:
         try:
-            return (await self._transport.get(call, WorkflowExecution)).is_finished
+            return (await self._read(identity)).is_finished
         except NotFoundError:
-            return not fresh  # Reading it whole will say so.
+            return not fresh  # Reading it in full raises the error again.
         except ResponseDecodeError:
             return True
         except FATAL_FOR_MAP:
             raise
         except EachLabsError:
-            return False  # The others are not to wait for this one.
+            return False  # The other executions do not wait for this one.
+
+    async def _read(self, identity: str) -> WorkflowExecution:
+        query = GET_WORKFLOW_EXECUTION.shortest_poll_query(self._transport.edition)
+        return await self._transport.request(
+            GET_WORKFLOW_EXECUTION, WorkflowExecution, query, background=True, execution_id=identity
+        )

@@ -1,7 +1,4 @@
-"""Owns the watching of what a map runs: polls that fit how long executions take, and reading what is finished.
-
-It refuses to send.
-"""
+"""Watch the running executions of a map, at an interval that fits how long they take, and read the finished ones."""
 
 from __future__ import annotations
 
@@ -12,89 +9,90 @@ from typing import Final, Generic, TypeVar
 
 from ..errors import EachLabsError
 from ..transport.tasks import cancel_and_wait
-from .map_state import FATAL_FOR_MAP, Item, MapState
+from .map_state import Item, MapState
+from .refusals import FATAL_FOR_MAP
 from .wait import GRACE_S
 
 T = TypeVar("T")
 
-_POLL_LEAST_S: Final = 0.02
-_POLL_MOST_S: Final = 5.0
-_POLL_SHARE: Final = 0.04
-"""A poll follows after this share of the time that an execution takes."""
+_MIN_INTERVAL_S: Final = 0.02
+_MAX_INTERVAL_S: Final = 5.0
+_INTERVAL_SHARE: Final = 0.04
+"""The interval between two checks, as a share of the time that an execution takes."""
 
 
 class MapWatcher(Generic[T]):
-    """The watcher of one map."""
+    """The watcher task of one map."""
 
-    def __init__(self, run: MapState[T]) -> None:
-        self.run = run
-        self._takes_s = 0.0  # how long an execution takes, as a moving mean
-        self._failed_in_a_row = 0
+    def __init__(self, state: MapState[T]) -> None:
+        self.state = state
+        self._duration_s = 0.0  # moving average of how long an execution takes
+        self._failures = 0  # consecutive failed checks
         self._reading: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Watch until nothing runs and nothing more is sent, and all that finished is read."""
-        run, reading = self.run, self._reading
+        """Watch until nothing runs, nothing more will be sent, and every finished execution has been read."""
+        state, reading = self.state, self._reading
         try:
-            while run.running or run.senders_left:
-                if not run.running:
-                    await run.change()
+            while state.running or state.senders_left:
+                if not state.running:
+                    await state.wait_for_change()
                     continue
-                await asyncio.sleep(self._poll_s())
-                # Read while the next looks are taken: a place that falls free is not to wait for it.
-                for items in await self._listing_watcher():
-                    reading.add(task := asyncio.create_task(self._complete(items)))
-                    task.add_done_callback(self._completed)
+                await asyncio.sleep(self._interval_s())
+                # Executions are read in tasks of their own, so that the next checks and sends do not wait for them.
+                for items in await self._check():
+                    reading.add(task := asyncio.create_task(self._read(items)))
+                    task.add_done_callback(self._read_done)
             if reading:
                 await asyncio.wait(reading)
         finally:
             await cancel_and_wait(list(reading))
 
-    async def _listing_watcher(self) -> list[list[Item[T]]]:
-        """Look once; give what has settled."""
-        run, now = self.run, time.monotonic()
-        run.stats.polls += 1
-        fresh = {identity for identity, items in run.running.items() if now - items[0].began < GRACE_S}
+    async def _check(self) -> list[list[Item[T]]]:
+        """Check once and return the inputs of each finished execution."""
+        state, now = self.state, time.monotonic()
+        state.stats.polls += 1
+        fresh = {identity for identity, items in state.running.items() if now - items[0].began < GRACE_S}
         try:
-            settled = await run.work.finished(list(run.running), fresh)
+            finished = await state.backend.finished(list(state.running), fresh)
         except FATAL_FOR_MAP:
             raise
         except EachLabsError:
-            self._failed_in_a_row += 1
-            return []  # The session tried again already; the next look is another try.
-        self._failed_in_a_row = 0
+            self._failures += 1
+            return []  # The transport has retried already; the next check is another attempt.
+        self._failures = 0
         now = time.monotonic()
-        done = [run.running.pop(identity) for identity in settled]
-        for identity in settled:
-            run.ours.end(identity)
+        done = [state.running.pop(identity) for identity in finished]
+        for identity in finished:
+            state.ledger.executions.end(identity)
         for items in done:
             took = now - items[0].began
-            self._takes_s = took if not self._takes_s else 0.8 * self._takes_s + 0.2 * took
-            run.limit.release(len(items))
-        run.signal()
+            self._duration_s = took if not self._duration_s else 0.8 * self._duration_s + 0.2 * took
+            state.limit.end(len(items))
+        state.signal()
         return done
 
-    def _poll_s(self) -> float:
-        takes = self._takes_s
-        if not takes:
-            takes = time.monotonic() - min(items[0].began for items in self.run.running.values())
-        failed_s = _POLL_LEAST_S * 2.0 ** min(self._failed_in_a_row, 10) if self._failed_in_a_row else 0.0
-        wait = min(_POLL_MOST_S, max(_POLL_LEAST_S, takes * _POLL_SHARE, failed_s))
-        return wait * (0.9 + 0.2 * random.random())
+    def _interval_s(self) -> float:
+        duration_s = self._duration_s
+        if not duration_s:
+            duration_s = time.monotonic() - min(items[0].began for items in self.state.running.values())
+        backoff_s = _MIN_INTERVAL_S * 2.0 ** min(self._failures, 10) if self._failures else 0.0
+        interval_s = min(_MAX_INTERVAL_S, max(_MIN_INTERVAL_S, duration_s * _INTERVAL_SHARE, backoff_s))
+        return interval_s * (0.9 + 0.2 * random.random())
 
-    async def _complete(self, items: list[Item[T]]) -> None:
-        """Read an execution whole, once, for all who wait for it."""
+    async def _read(self, items: list[Item[T]]) -> None:
+        """Read a finished execution in full, once, for all inputs that wait for it."""
         value, error = None, None
         try:
-            value = await self.run.work.fetch(items[0].outcome.id)
+            value = await self.state.backend.fetch(items[0].outcome.id)
         except EachLabsError as exc:
             error = exc.with_traceback(None)
         for item in items:
             item.outcome.value = value
             item.outcome.elapsed_s = time.monotonic() - item.began
-            self.run.finish(item, error)
+            self.state.finish(item, error)
 
-    def _completed(self, task: asyncio.Task[None]) -> None:
+    def _read_done(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
-            self.run.stop_for(failure)  # An outcome is missing, which must not pass for the end.
+            self.state.stop_for(failure)  # An outcome is missing, which must not pass for the end.

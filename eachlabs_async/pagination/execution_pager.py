@@ -1,9 +1,8 @@
-"""Owns the walking of executions, by cursor or by seeking; refuses to decide what follows (`cursor_walk`, `walk`).
+"""Walking executions, by cursor or by seeking, whichever the service offers.
 
-Executions are listed by two calls. `/v2/executions` gives cursors. `/v1/executions` counts offsets and serves the
-first thousand rows alone, so a walk *seeks*: it reads a block of pages by offset, then moves the newest time asked for
-down to the last row's (see `frontier`), and reads the next block. Which of the two a client uses is chosen by
-`Hosts.executions_by`; where the service refuses it the client goes on by the other, from where the walk is.
+`/v2/executions` pages by cursor. `/v1/executions` pages by offset and serves only the first thousand rows, so a walk
+*seeks*: it reads a block of pages by offset, then asks for what is older than the last row (see `frontier`) and reads
+the next block. `Hosts.executions_by` chooses; where the service refuses one, the walk goes on with the other.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
 from .frontier import MARGIN, SPAN_BY_DEFAULT, Frontier, lowest
-from .listing_choice import ListingChoice, is_refused, is_too_deep
+from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
 from .rules import WINDOW_ROWS, PageRequest, RecentIds
@@ -50,6 +49,7 @@ class ExecutionPager(Pager[Execution]):
     def __init__(
         self,
         transport: Transport,
+        refused: RefusedListings,
         filters: Mapping[str, object],
         *,
         start: int = 0,
@@ -67,6 +67,7 @@ class ExecutionPager(Pager[Execution]):
             walk=walk or {},
             pin=pin,
         )
+        self._refused = refused
         self._size = size
         self._depth = DEPTH
         before = self._resumed
@@ -123,7 +124,7 @@ class ExecutionPager(Pager[Execution]):
         out = self._out if page is None else self._after(page, page.delivered)
         return super()._checkpoint_at() if out.at is None and self._in_first_block else out
 
-    def _after(self, page: CurrentPage, delivered: int) -> Checkpoint:
+    def _after(self, page: CurrentPage[Execution], delivered: int) -> Checkpoint:
         """Give the bookmark of a walk that has handed out so many rows of a page."""
         out = self._out
         if not delivered:
@@ -140,21 +141,21 @@ class ExecutionPager(Pager[Execution]):
             self._bottom,
         )
 
-    def _mark_delivered(self, step: PageStep[Execution], current: CurrentPage) -> None:
-        self._out = self._after(current, len(current.rows))
-        self._place = step.place
+    def _mark_delivered(self, page: CurrentPage[Execution]) -> None:
+        self._out = self._after(page, len(page.rows))
+        self._place = page.step.place
 
     # ---- which of the two
 
-    async def _steps(self) -> AsyncGenerator[PageStep[Execution], None]:
-        choice = ListingChoice(self._transport.session)
+    async def _steps(self) -> AsyncGenerator[None, None]:
+        choice = ListingChoice(self._transport.session, self._refused)
         while True:
             way = choice.make()
             refused: APIStatusError | PaginationError
             try:
                 async with aclosing(self._by_cursor() if way == "cursor" else self._by_seeking()) as steps:
-                    async for step in steps:
-                        yield step
+                    async for _ in steps:
+                        yield
                 return
             except _RefusedError as exc:
                 refused = exc.cause
@@ -163,23 +164,16 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- by cursor
 
-    async def _by_cursor(self) -> AsyncGenerator[PageStep[Execution], None]:
+    async def _by_cursor(self) -> AsyncGenerator[None, None]:
         if not self._begun:
             self._front = self._entry(by_offset=False)
         front, ahead, stats = self._front, self._look_ahead, self.stats
-        until = self._filters.get("until")
-        walk = CursorWalk(
-            front,
-            stats,
-            size=self._size,
-            since=self._since,
-            until=None if until is None else str(until),
-            ahead=ahead > 0,
-        )
+        until = None if self._filters.get("until") is None else str(self._filters["until"])
+        walk = CursorWalk(front, stats, size=self._size, since=self._since, until=until, ahead=ahead > 0)
         if self._bottom_known:
             walk.bound(self._bottom)
-        requests, ended = walk.next_requests(1), False
-        while not ended:
+        requests = walk.next_requests(1)
+        while not self._ended:
             request = requests[0]
             try:
                 read, _ = await self._answer(requests)
@@ -205,14 +199,15 @@ class ExecutionPager(Pager[Execution]):
                 stats.drift_seen += 1
                 if self._drift == "raise":
                     raise DriftError("the listing moved while it was walked: rows that came before came again")
-            fresh, ended = self._cut(taken.fresh, taken.ended)
+            fresh, self._ended = self._cut(taken.fresh, taken.ended)
             self._see_found(ended=taken.ended)
             self._begun, self._in_first_block = True, False
-            await self._prepare([] if ended else walk.next_requests(self._room(ahead, fresh), needed=False))
-            offset = self._out.place
-            yield PageStep(read, request, fresh, offset, offset + len(fresh))
+            offset, room = self._out.place, self._room(ahead, fresh)
+            self._step = PageStep(read, request, fresh, offset, offset + len(fresh))
             del read, taken, fresh
-            if not ended:
+            await self._prepare([] if self._ended else walk.next_requests(room, needed=False))
+            yield
+            if not self._ended:
                 requests = walk.next_requests(self._room(ahead + 1))
 
     def _room(self, most: int, coming: Sequence[int] = ()) -> int:
@@ -228,11 +223,12 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- by seeking
 
-    async def _by_seeking(self) -> AsyncGenerator[PageStep[Execution], None]:
+    async def _by_seeking(self) -> AsyncGenerator[None, None]:
+        self._in_first_block = self._in_first_block and not self._begun
         walk = self._first_block() if not self._begun else self._block()
         requests = self._reached(walk, walk.next_requests(self._look_ahead))
-        new, ended = 0, False  # rows of this block
-        while not ended:
+        new = 0  # rows of this block
+        while not self._ended:
             if not requests:
                 raise _RefusedError(self._out_of_reach())
             request, search = requests[0], walk.search
@@ -266,29 +262,29 @@ class ExecutionPager(Pager[Execution]):
             if taken is None and requests:
                 await self._keep(requests if walk.search == search else [])
                 continue
-            taking, position = walk, self._out.place
-            if taken is None:
-                found, ended = list[int](), False
-            else:
+            taking = walk
+            if taken is not None:
                 new += len(taken.fresh)
                 fresh = self._front.take(times, taken.fresh)
                 self._see_found(ended=taken.ended)
                 self._begun = True
-                found, ended = self._cut(fresh, taken.ended)
-            if not ended and not requests and new and self._front.resume_at is not None and self._front.ordered:
+                found, self._ended = self._cut(fresh, taken.ended)
+                offset = request.offset if self._in_first_block else self._out.place
+                cut = found and len(found) < len(taken.fresh)
+                place = request.offset + found[-1] + 1 if cut else taking.position.place
+                self._step = PageStep(read, request, found, offset, place)
+            if not self._ended and not requests and new and self._front.resume_at is not None and self._front.ordered:
                 await self._keep([])
                 walk, new = self._block(), 0
                 requests = self._reached(walk, walk.next_requests(self._look_ahead))
-            if taken is None:
+            if self._step is None:
                 continue
-            await self._prepare([] if ended else requests)
-            offset = request.offset if self._in_first_block else position
-            cut = found and len(found) < len(taken.fresh)
-            place = request.offset + found[-1] + 1 if cut else taking.position.place
-            yield PageStep(read, request, found, offset, place)
-            taking.mark_delivered([read.ids[at] for at in found])
+            out = [read.ids[at] for at in self._step.fresh]
+            del read, taken
+            await self._prepare([] if self._ended else requests)
+            yield
+            taking.mark_delivered(out)
             self._in_first_block = self._in_first_block and walk is taking
-            del read, taken, found
 
     def _first_block(self) -> Walk:
         """Begin a walk at its first row, or where its checkpoint stood."""
@@ -318,7 +314,8 @@ class ExecutionPager(Pager[Execution]):
     def _block(self) -> Walk:
         """Begin a block of offsets at the time of the last row that was taken."""
         at, until = self._front.resume_at, self._filters.get("until")
-        assert at is not None
+        if at is None:
+            raise PaginationError("the walk was interrupted among rows without a time: resume it from its checkpoint")
         wider = at + MARGIN
         if until is not None and checked_moment("until", until) < wider:
             wider = checked_moment("until", until)
@@ -392,7 +389,7 @@ class ExecutionPager(Pager[Execution]):
         self.stats.requests += 1
         call = self._call(request)
         body = Body(await self._transport.send(call))
-        page = await self._transport.decode(call, body, ExecutionCursorPage)
+        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
         rows = page.executions or []
         ids = [row.id for row in rows]
         return PageResponse(

@@ -12,7 +12,7 @@ from ..records import Execution, ExecutionCursorPage, ExecutionList
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
 from ..transport.wire import http_date, query
-from .listing_choice import ListingChoice, is_refused
+from .listing_choice import ListingChoice, RefusedListings, is_refused
 
 
 @frozen
@@ -30,12 +30,14 @@ class FirstRows:
     served_at: datetime | None
 
 
-async def first_rows(transport: Transport, filters: Mapping[str, object], *, limit: int = 1) -> FirstRows:
+async def first_rows(
+    transport: Transport, refused: RefusedListings, filters: Mapping[str, object], *, limit: int = 1
+) -> FirstRows:
     """Ask for the first rows, by offset because that counts them, by cursor where there is no such listing.
 
     `filters` are in the words of the wire.
     """
-    choice = ListingChoice(transport.session, first="seek")
+    choice = ListingChoice(transport.session, refused, first="seek")
     while True:
         way = choice.make()
         try:
@@ -43,8 +45,8 @@ async def first_rows(transport: Transport, filters: Mapping[str, object], *, lim
         except APIStatusError as exc:
             if not is_refused(exc, way, transport.session):
                 raise
-            refused = exc
-        choice.refuse(refused)
+            failure = exc
+        choice.refuse(failure)
 
 
 async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstRows:

@@ -35,14 +35,19 @@ def is_too_deep(failure: APIStatusError) -> bool:
     return failure.status == 400 and _TOO_DEEP.search(failure.message) is not None
 
 
+class RefusedListings(dict[Way, APIStatusError]):
+    """The listings of executions that the service refused, and its answers; all views of a client share them."""
+
+
 class ListingChoice:
     """The choice of one walk: what `Hosts.executions_by` says, or `first` and then the other one.
 
     `first` is the edition's own where it is not given.
     """
 
-    def __init__(self, session: Session, *, first: Way | None = None) -> None:
+    def __init__(self, session: Session, refused: RefusedListings, *, first: Way | None = None) -> None:
         self._session = session
+        self._refused = refused
         own: Way = "cursor" if session.hosts.edition == "unified" else "seek"
         self._first: Way = first or own
         self._tried: list[Way] = []
@@ -50,7 +55,7 @@ class ListingChoice:
 
     def make(self) -> Way:
         """Choose the listing to go on with."""
-        hosts, refused = self._session.hosts, self._session.refused_listings
+        hosts, refused = self._session.hosts, self._refused
         if hosts.executions_by != "auto":
             way: Way = hosts.executions_by
         else:
@@ -68,11 +73,11 @@ class ListingChoice:
         session, way = self._session, self._tried[-1]
         other = _OTHER[way]
         if isinstance(failure, APIStatusError):
-            session.refused_listings[way] = failure
+            self._refused[way] = failure
         else:
             self._out_of_reach = failure
-        refused = session.refused_listings.get(way if isinstance(failure, APIStatusError) else other)
-        if session.hosts.executions_by != "auto" or other in self._tried or other in session.refused_listings:
+        refused = self._refused.get(way if isinstance(failure, APIStatusError) else other)
+        if session.hosts.executions_by != "auto" or other in self._tried or other in self._refused:
             if self._out_of_reach is not None and refused is not None:
                 # What ends the walk is that its rows are out of reach; that the other listing is missing is the reason.
                 told = f"{self._out_of_reach.message} (the service refused that: HTTP {refused.status})"

@@ -1,8 +1,7 @@
-"""Owns the walking of a listing: asking ahead, keeping order, dropping doubles, cleaning up.
+"""Walking a listing page by page over the network: requests, look-ahead, and what is handed out.
 
-It refuses to decide where a walk stands or ends (`rules` does) and to retry (`transport` does). No `yield` stands
-inside a task group or a time-out scope; the only tasks are those of single pages, and the walk's own `finally` ends
-them.
+`Walk` decides what to request next and which rows of an answer are new; `Checkpoint` is the text that a walk resumes
+from; the transport carries out the requests. A page that was asked for ahead of time is held until its turn.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
-from weakref import ref
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from ..errors import EachLabsError, PaginationError, ResponseDecodeError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
-from ..transport.tasks import Interruptible, cancel_and_wait, is_running
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
 from ..transport.wire import MAX_BODY_TEXT, Body, query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -31,17 +29,16 @@ from .rules import DRIFT_MODES, Drift, PageRequest
 from .walk import Walk
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
 
 
-class Pager(Generic[T]):
-    """A listing to be walked; making one does no I/O, and it is walked once.
+class Pager(Stream, Generic[T]):
+    """A listing to be walked. Creating one does no I/O; it is walked once.
 
-    `async for row in pager` gives rows. Use `async with pager as rows:` or `await pager.aclose()` where you may
-    leave the loop early with `look_ahead` on: then nothing is left running when you go on. `stats` tells at any time
-    what the walk did so far.
+    `async for row in pager` yields rows. Use `async with pager as rows:` or `await pager.aclose()` where you may leave
+    the loop early with `look_ahead` on: nothing is left running then. After a cancelled wait, such as
+    `asyncio.wait_for(anext(rows), 1)`, the next one goes on. `stats` says at any time what the walk has done so far.
     """
 
     def __init__(
@@ -57,6 +54,10 @@ class Pager(Generic[T]):
         walk: WalkOptions,
         pin: Callable[[dict[str, object]], Awaitable[None]] | None = None,
     ) -> None:
+        super().__init__(
+            reused="a Pager is walked once: make a new one with list()",
+            closed="the walk was closed while a row was awaited",
+        )
         assert endpoint.page is not None
         unknown = walk.keys() - WalkOptions.__annotations__.keys()
         if unknown:
@@ -100,14 +101,16 @@ class Pager(Generic[T]):
             resume=checkpoint,
         )
         self._place = self._walk.position.place if checkpoint is None else checkpoint.place
-        self._page: CurrentPage | None = None
+        self._page: CurrentPage[T] | None = None
+        self._number = 0  # pages handed out
+        self._step: PageStep[T] | None = None  # taken, and not in hand yet
+        self._source: AsyncGenerator[None, None] | None = None
+        self._ended = max_rows == 0
+        self._patient = False  # a wait was cancelled
+        self._stepping: asyncio.Task[bool] | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
-        self._walked = False
-        self._in_block = False
-        self._generator: Callable[[], AsyncGenerator[Any, None] | None] | None = None
-        self._awaited = Interruptible("the walk was closed while a row was awaited")
         self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
-        self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its tries
+        self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its attempts
         self.stats = self._walk.stats
 
     def __repr__(self) -> str:
@@ -137,28 +140,29 @@ class Pager(Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         """Walk the rows, in the listing's order."""
-        return self._claim(self._rows())
+        return self._iterate(self._take_row)
 
     def pages(self) -> AsyncIterator[Page[T]]:
         """Walk the pages; `max_rows` cuts the last one."""
-        return self._claim(self._pages())
+        return self._iterate(self._take_page)
 
     async def first(self) -> T | None:
-        """Give the first row, None if the listing is empty: one request, with the limit given; two with `snapshot`."""
+        """Return the first row, or None if the listing is empty. Sends one request (two with `snapshot=True`)."""
         self._look_ahead = 0
-        async with aclosing(self._claim(self._pages())) as pages:
-            async for page in pages:
-                return page.rows[0]
+        async with aclosing(self._iterate(self._take_row)) as rows:
+            async for row in rows:
+                return row
         return None
 
     async def collect(self, max_rows: int | None = None) -> list[T]:
-        """Give all rows as a list, `max_rows` at most. An error carries the rows that came as `error.partial`."""
+        """Return all rows as a list, at most `max_rows`. An error carries the rows before it as `error.partial`."""
         if max_rows is not None:
             checked = checked_count("max_rows", max_rows)
             self._max_rows = checked if self._max_rows is None else min(self._max_rows, checked)
+            self._ended = self._max_rows == 0
         rows: list[T] = []
         try:
-            async with aclosing(self._claim(self._pages())) as pages:
+            async with aclosing(self._iterate(self._take_page)) as pages:
                 async for page in pages:
                     rows += page.rows
         except EachLabsError as exc:
@@ -166,94 +170,100 @@ class Pager(Generic[T]):
             raise
         return rows
 
-    async def __aenter__(self) -> Self:
-        self._in_block = True
-        return self
+    # ---- iteration
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+    def _take_row(self) -> T | Literal[Nothing.NOTHING]:
+        page = self._page
+        if page is None or page.delivered == len(page.rows):
+            return NOTHING
+        row = page.rows[page.delivered]
+        page.delivered += 1
+        return row
 
-    async def aclose(self) -> None:
-        """End the walk now: what was asked for is cancelled, and gone when this returns."""
-        self._walked = True
-        walk = self._generator() if self._generator is not None else None
-        if walk is not None and is_running(walk):
-            await self._awaited.end()  # Another task awaits a row: it must not take this end for the listing's.
-        elif walk is not None:
-            await walk.aclose()
-        await self._drop(list(self._ahead))
+    def _take_page(self) -> Page[T] | Literal[Nothing.NOTHING]:
+        page = self._page
+        if page is None or page.delivered or not page.rows:
+            return NOTHING
+        page.delivered = len(page.rows)
+        self._number += 1
+        response = page.step.read
+        return Page(
+            rows=page.rows,
+            number=self._number,
+            offset=page.offset,
+            requested=page.step.request.size,
+            total=response.total,
+            total_is_exact=response.exact,
+            raw=response.raw,
+        )
 
-    # ---- the walk
-
-    def _claim(self, walk: AsyncGenerator[R, None]) -> AsyncGenerator[R, None]:
-        if self._walked:
-            raise RuntimeError("a Pager is walked once: make a new one with list()")
-        self._walked = True
-        # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._generator = (lambda: walk) if self._in_block else ref(walk)
-        return walk
-
-    async def _rows(self) -> AsyncGenerator[T, None]:
-        async with aclosing(self._pages(whole=False)) as pages:
-            async for page in pages:
-                current = self._page
-                assert current is not None
-                for row in page.rows:
-                    current.delivered += 1
-                    yield row
-                del page, current  # See `pages`.
-
-    async def _pages(self, *, whole: bool = True) -> AsyncGenerator[Page[T], None]:
-        """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
-        if self._max_rows == 0:
-            return
-        stats, number = self.stats, 0
+    async def _advance(self) -> None:
+        if self._page is not None:
+            self._mark_delivered(self._page)
+            # Gone before the next page comes, which then takes this one's place in memory and in the caches.
+            self._page = None
         try:
-            if self._pin is not None:
-                await self._awaited.result(self._pin(self._filters))
-            async with aclosing(self._steps()) as steps:
-                async for step in steps:
-                    read, rows, ids = step.read, step.read.rows, step.read.ids
-                    if len(step.fresh) < len(rows):
-                        rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
-                    current = self._page = CurrentPage(step.offset, step.fresh, ids, rows)
-                    stats.rows += len(rows)
-                    if self._on_progress is not None:
-                        self._on_progress(stats)
-                    if rows:
-                        number += 1
-                        if whole:
-                            current.delivered = len(rows)
-                        yield Page(
-                            rows=rows,
-                            number=number,
-                            offset=step.offset,
-                            requested=step.request.size,
-                            total=read.total,
-                            total_is_exact=read.exact,
-                            raw=read.raw,
-                        )
-                    self._mark_delivered(step, current)
-                    self._page = None
-                    # Gone before the next page comes, which then takes this one's place in memory and in the caches.
-                    del step, read, rows, ids, current
+            if self._step is None or self._stepping is not None:
+                await self._next_step()
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
-                call = self._call(self._answered[0])  # Like the one that was answered; who raised it did not know it.
+                call = self._call(self._answered[0])  # Equal to the call that was answered.
                 call.attempts = self._answered[1]
                 self._transport.session.with_call_details(call, exc)
             exc.checkpoint = self.checkpoint
             raise
-        finally:
-            await self._drop(list(self._ahead))
+        step, self._step = self._step, None
+        assert step is not None
+        rows, ids = step.read.rows, step.read.ids
+        if len(step.fresh) < len(rows):
+            rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
+        self._page = CurrentPage(step, ids, rows)
+        self.stats.rows += len(rows)
+        if self._on_progress is not None:
+            self._on_progress(self.stats)
 
-    async def _steps(self) -> AsyncGenerator[PageStep[T], None]:
-        """Take one page after the other, asking ahead for those that follow."""
+    async def _next_step(self) -> None:
+        if self._ended and self._stepping is None:
+            raise StopAsyncIteration
+        if self._pin is not None:
+            await self._pin(self._filters)
+            self._pin = None
+        if self._source is None:
+            self._source = self._steps()
+        if self._patient:
+            self._stepping = self._stepping or asyncio.create_task(self._step_once(self._source))
+            await asyncio.wait([self._stepping])
+            stepping, self._stepping = self._stepping, None
+            if not stepping.result():
+                raise StopAsyncIteration
+            return
+        try:
+            await anext(self._source)
+        except asyncio.CancelledError:
+            # That has ended the generator. All that was taken is in the walk, so that another one can go on; it runs in
+            # tasks that outlive the waits, because an answer may take longer than each of them.
+            self._source, self._patient = None, True
+            await self._drop(list(self._ahead))
+            raise
+
+    async def _step_once(self, source: AsyncGenerator[None, None]) -> bool:
+        async for _ in source:
+            return True
+        return False
+
+    async def _stop(self) -> None:
+        source, self._source = self._source, None
+        if self._stepping is not None:
+            await cancel_and_wait([self._stepping])
+        if source is not None:
+            await source.aclose()
+        await self._drop(list(self._ahead))
+
+    async def _steps(self) -> AsyncGenerator[None, None]:
+        """Take one page after the other as `_step`, and request the following ones ahead."""
         walk = self._walk
-        requests, ended = walk.next_requests(self._look_ahead), False
-        while not ended:
+        requests = walk.next_requests(self._look_ahead)
+        while not self._ended:
             request, search = requests[0], walk.search
             read, asked_at = await self._answer(requests)
             taken = walk.take(request, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
@@ -261,43 +271,43 @@ class Pager(Generic[T]):
             if taken is None:
                 await self._keep(requests if walk.search == search else [])
                 continue
-            fresh, ended = self._cut(taken.fresh, taken.ended)
-            await self._prepare([] if ended else requests)
+            fresh, self._ended = self._cut(taken.fresh, taken.ended)
             # A page that `max_rows` cut short is not done: then the place is behind its last row.
             place = walk.position.place if fresh is taken.fresh else request.offset + fresh[-1] + 1
-            yield PageStep(read, request, fresh, request.offset, place)
+            self._step = PageStep(read, request, fresh, request.offset, place)
             del taken, fresh, read
+            await self._prepare([] if self._ended else requests)
+            yield
 
     def _cut(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
-        """Cut the rows of a page to those that `max_rows` still allows, and say whether the walk ends with them."""
+        """Return the rows of a page that `max_rows` still allows, and whether the walk ends with them."""
         if self._max_rows is None or self.stats.rows + len(fresh) < self._max_rows:
             return fresh, ended
         left = self._max_rows - self.stats.rows
         return (fresh if left == len(fresh) else fresh[:left]), True
 
     async def _prepare(self, requests: Sequence[Any]) -> None:
-        """Ask for what follows while a page is handed out, and drop what does not."""
+        """Request what follows while a page is handed out, and drop what does not follow."""
         if self._look_ahead:
             await self._keep(requests[: self._look_ahead])
             self._request_ahead(requests[: self._look_ahead])
 
-    def _mark_delivered(self, step: PageStep[T], current: CurrentPage) -> None:
-        """Note that all rows of a page that were wanted are out."""
-        self._walk.mark_delivered(current.ids)
-        self._place = step.place
+    def _mark_delivered(self, page: CurrentPage[T]) -> None:
+        """Record that all rows of a page were handed out."""
+        self._walk.mark_delivered(page.ids)
+        self._place = page.step.place
 
     async def _answer(self, requests: Sequence[Any]) -> tuple[PageResponse[T], int]:
-        """Wait for the answer to the first of `requests`, with the others on their way; and when it was asked for."""
-        self._awaited.check()
+        """Return the answer to the first of `requests`, and when it was requested; the others are sent meanwhile."""
         self._request_ahead(requests[1:])
         wanted, asked_at = requests[0], self._walk.taken
         if wanted not in self._ahead:
-            read = await self._awaited.result(self._fetch(wanted))
+            read = await self._fetch(wanted)
             self._answered = wanted, read.attempts
             return read, asked_at
         task, asked_at = self._ahead[wanted]
-        read = await self._awaited.result(task)
-        self._ahead.pop(wanted, None)
+        read = await task
+        del self._ahead[wanted]
         self._answered = wanted, read.attempts
         return read, asked_at
 
@@ -307,14 +317,14 @@ class Pager(Generic[T]):
                 self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.taken
 
     async def _keep(self, requests: Sequence[Any]) -> None:
-        """Drop what nobody wants any more before more is asked for: both together would be beyond the look-ahead."""
+        """Drop the requests that are not wanted any more, before more are sent: both would exceed the look-ahead."""
         if stale := [request for request in self._ahead if request not in requests]:
             await self._drop(stale)
 
     async def _drop(self, requests: Sequence[Any]) -> None:
         tasks = [self._ahead[request][0] for request in requests if request in self._ahead]
         if tasks:
-            # They stay listed until they have ended, so that whoever else ends the walk meanwhile waits for them too.
+            # They stay listed until they have ended, so that `_stop` waits for them too.
             await cancel_and_wait(tasks)
             for request in requests:
                 self._ahead.pop(request, None)
@@ -334,7 +344,7 @@ class Pager(Generic[T]):
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
-        envelope = await self._transport.decode(call, body, self._endpoint.answer)
+        envelope = await self._transport.decoder.decode(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:

@@ -112,16 +112,20 @@ class PageStep(Generic[T]):
 
 
 @define
-class CurrentPage:
-    """The page whose rows are being handed out: where they stand, and how many of them are out."""
+class CurrentPage(Generic[T]):
+    """The page whose rows are being handed out, and how many of them were."""
 
-    offset: int
-    positions: list[int]
+    step: PageStep[T]
     ids: list[str]
-    rows: list[Any]
+    rows: list[T]
     delivered: int = 0
 
     @property
+    def offset(self) -> int:
+        """The position in the listing of the first row of the answer."""
+        return self.step.offset
+
+    @property
     def place(self) -> int:
-        """The place behind the last row that is out."""
-        return self.offset + self.positions[self.delivered - 1] + 1
+        """The position behind the last row that was handed out."""
+        return self.offset + self.step.fresh[self.delivered - 1] + 1

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self, TypeVar
-from weakref import ref
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from ..transport.tasks import cancel_and_wait, gather_or_cancel, is_running
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait, gather_or_cancel
 from .pager import Pager
 
 _MARGIN: Final = timedelta(seconds=1)
@@ -193,8 +192,8 @@ def _joined(spans: Sequence[_Span], parts: int) -> list[_Span]:
     return joined
 
 
-class WindowWalk(Generic[R]):
-    """Several windows walked at once; making one does no I/O, and it is walked once.
+class WindowWalk(Stream, Generic[R]):
+    """Several windows walked at once. Creating one does no I/O; it is iterated once.
 
     Use `async with` or `aclose()` where you may leave the loop early.
     """
@@ -207,82 +206,53 @@ class WindowWalk(Generic[R]):
         concurrency: int,
         ordered: bool,
     ) -> None:
+        super().__init__(
+            reused="a WindowWalk is walked once: make a new one with walk_windows()",
+            closed="the walk was closed while a row was awaited",
+        )
         chosen = list(windows)
         for one in chosen:
             if not isinstance(one, Window):
                 raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
-        self._windows = sorted(chosen, key=lambda window: window.since, reverse=True) if ordered else chosen
+        if ordered:
+            chosen.sort(key=lambda window: window.since, reverse=True)
+        self._waiting_windows = deque(enumerate(chosen))
         self._make_pager = make_pager
         self._concurrency = concurrency
         self._ordered = ordered
-        self._walked = False
-        self._closed = False
-        self._in_block = False
-        self._generator: Callable[[], AsyncGenerator[R, None] | None] | None = None
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._pages: dict[int, deque[list[R]]] = {}
+        self._rows: deque[R] = deque()
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
 
     def __aiter__(self) -> AsyncIterator[R]:
         """Walk the rows of all windows."""
-        if self._walked:
-            raise RuntimeError("a WindowWalk is walked once: make a new one with walk_windows()")
-        self._walked = True
-        walk = self._rows()
-        self._generator = (lambda: walk) if self._in_block else ref(walk)
-        return walk
+        return self._iterate(self._take)
 
-    async def __aenter__(self) -> Self:
-        self._in_block = True
-        return self
+    def _take(self) -> R | Literal[Nothing.NOTHING]:
+        return self._rows.popleft() if self._rows else NOTHING
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """End the walk now: what is under way is cancelled, and gone when this returns."""
-        self._walked = True
-        walk = self._generator() if self._generator is not None else None
-        if walk is not None and is_running(walk):
-            self._closed = True  # Another task awaits a row: it must not take this end for the last window's.
-            self._changed.set()
-        elif walk is not None:
-            await walk.aclose()
-        await self._stop()
-
-    async def _rows(self) -> AsyncGenerator[R, None]:
-        waiting = deque(enumerate(self._windows))
-        running: dict[int, asyncio.Task[None]] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self._concurrency:
-                    number, window = waiting.popleft()
-                    self._pages[number] = deque()
-                    running[number] = task = asyncio.create_task(self._walk_one(number, window))
-                    self._tasks[task] = None
-                self._changed.clear()  # Before the look: what comes while a row is out must be seen.
-                # In order only the first may speak: the others wait with what they have.
-                for number in [min(running)] if self._ordered else list(running):
-                    pages = self._pages[number]
-                    while pages:
-                        rows = pages.popleft()
-                        self._taken.set()
-                        for row in rows:
-                            yield row
-                    task = running[number]
-                    if task.done() and not pages:
-                        del running[number], self._pages[number], self._tasks[task]
-                        task.result()
-                        break
-                else:
-                    await self._changed.wait()
-                if self._closed:
-                    raise RuntimeError("the walk was closed while a row was awaited")
-        finally:
-            await self._stop()
+    async def _advance(self) -> None:
+        while self._waiting_windows and len(self._tasks) < self._concurrency:
+            number, window = self._waiting_windows.popleft()
+            self._pages[number] = deque()
+            self._tasks[number] = asyncio.create_task(self._walk_one(number, window))
+        if not self._tasks:
+            raise StopAsyncIteration
+        self._changed.clear()
+        # In order, only the rows of the first window come; the other windows wait with theirs.
+        for number in [min(self._tasks)] if self._ordered else self._tasks:
+            pages, task = self._pages[number], self._tasks[number]
+            if pages:
+                self._rows.extend(pages.popleft())
+                self._taken.set()
+                return
+            if task.done():
+                del self._tasks[number], self._pages[number]
+                task.result()
+                return
+        await self._changed.wait()
 
     async def _walk_one(self, number: int, window: Window) -> None:
         pages = self._pages[number]
@@ -300,5 +270,7 @@ class WindowWalk(Generic[R]):
             self._changed.set()
 
     async def _stop(self) -> None:
-        tasks, self._tasks = list(self._tasks), {}
+        tasks, self._tasks = list(self._tasks.values()), {}
+        self._waiting_windows.clear()
+        self._rows.clear()
         await cancel_and_wait(tasks)

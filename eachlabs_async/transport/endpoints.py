@@ -355,6 +355,7 @@ GET_BALANCE: Final = Endpoint(
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
+    serves="webhook_deliveries.list",
     service="api",
     method="GET",
     compat="/webhooks",
@@ -364,6 +365,7 @@ LIST_WEBHOOKS: Final = Endpoint(
 )
 GET_WEBHOOK: Final = Endpoint(
     name="webhooks.get",
+    serves="webhook_deliveries.get",
     service="api",
     method="GET",
     compat="/webhooks/{execution_id}",

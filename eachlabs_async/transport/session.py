@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
 from uuid import uuid4
@@ -29,11 +29,10 @@ from ..errors import (
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
 from .adapter import AiohttpSessions, Route
 from .call import Call
-from .claims import Claims
+from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
 from .keys import Key, key_headers, secrets_of
-from .ours import OwnExecutions
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
 from .semaphore import PrioritySemaphore
 from .service import BoundService, Pause
@@ -59,8 +58,10 @@ class Session:
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
         max_concurrency: int,
+        creations: Creations,
     ) -> None:
         self.hosts = hosts
+        self.creations = creations
         self.http = AiohttpSessions(external)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
@@ -69,15 +70,10 @@ class Session:
         self.deadline_timers.add(self.transfer_timer)
         self.strict_decode_lock = asyncio.Lock()  # Threads that decode take turns at the interpreter anyway.
         self.secrets = secrets_of((api_key, runs_api_key))
-        self.claims = Claims()
         # Only the last twelve digits of a UUID change from request to request, which makes an id cost next to nothing.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # endpoints whose warning was logged
-        self.ours = OwnExecutions()
         self.closed = False
-        # Which of the two listings of executions the service refused, and how.
-        self.refused_listings: dict[str, APIStatusError] = {}
-        self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
@@ -133,28 +129,17 @@ class Session:
         """Return the pause of the service called `name`."""
         return self._services[name].pause
 
-    def created(self, ids: Iterable[str]) -> None:
-        """Note the executions that a call created: they belong to it, and they run."""
-        found = list(ids)
-        self.claims.add(found)
-        self.ours.created(found, asyncio.get_running_loop().time())
-
-    def seen(self, identity: str, *, finished: bool) -> None:
-        """Note how an execution was found."""
-        self.ours.seen(identity, finished=finished, now=asyncio.get_running_loop().time())
-
     def share_pause(self, call: Call, failure: APIStatusError, retry: RetryPolicy) -> None:
         """Make all calls observe the pause that a failure asks for or requires.
 
         If only a pause of all creating requests ends the failure, its length becomes the `retry_after_s` of `failure`.
         """
         now, pause_s = asyncio.get_running_loop().time(), requested_pause_s(failure)
+        count = call.execution_count
         # The vendor of the runs service documents no limit that only a pause ends.
-        if isinstance(failure, RateLimitError) and call.execution_count and call.service.name != "runs":
-            running = self.ours.running(now, besides=call)
-            if retry.creating_pause_s and needs_creation_pause(
-                failure, running=running, requested=call.execution_count
-            ):
+        if isinstance(failure, RateLimitError) and count and call.service.name != "runs":
+            running = self.creations.running(now, besides=call)
+            if retry.creating_pause_s and needs_creation_pause(failure, running=running, requested=count):
                 self._pause_creations(failure, retry.creating_pause_s, now)
                 return
         if pause_s and failure.status in retry.statuses and pause_s <= retry.max_elapsed_s:
@@ -163,8 +148,8 @@ class Session:
             call.service.pause.extend(now + pause_s, copy.copy(failure), creating=creating)
 
     def _pause_creations(self, failure: RateLimitError, first_s: float, now: float) -> None:
-        is_new = now >= self.ours.silent_until
-        pause_s = failure.retry_after_s = self.ours.keep_silence(first_s, now)
+        is_new = now >= self.creations.paused_until
+        pause_s = failure.retry_after_s = self.creations.pause(first_s, now)
         for service in self._services.values():
             if service.name != "runs":
                 service.pause.extend(now + pause_s, copy.copy(failure), creating=True)

@@ -1,18 +1,18 @@
-"""Run tasks together, end them together, and end what another task awaits."""
+"""Tasks that are awaited, cancelled and ended together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines concurrently and return their results in order.
+    """Run coroutines at once and return their results in order.
 
-    The first exception cancels the others and is raised as it is; a `TaskGroup` would wrap it in a group.
+    The first failure cancels the rest and is raised as it is; a `TaskGroup` would wrap it in a group.
     """
     tasks = [asyncio.create_task(each) for each in work]
     try:
@@ -22,7 +22,7 @@ async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile; that is raised then."""
+    """Cancel tasks and wait until all have ended. A cancellation of the caller meanwhile is raised after that."""
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
@@ -33,57 +33,50 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
             cancelled = exc
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # Retrieved, so that the event loop does not report it.
+            task.exception()  # Retrieved, so that the loop does not report an exception that nobody awaits.
     if cancelled is not None:
         raise cancelled
 
 
-def is_running(generator: AsyncGenerator[Any, None]) -> bool:
-    """Whether a task is executing `generator` at this moment, so that no other task can close it."""
-    return bool(generator.ag_running)  # type: ignore[attr-defined]  # the abstract class lacks it
+def is_being_cancelled() -> bool:
+    """Return whether the current task was cancelled and has not dealt with it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Interruptible:
-    """An await of one task that another task can end.
-
-    The first task then raises a `RuntimeError` with the given message.
-    """
+    """An await that another task can end; the awaiting task then gets a `RuntimeError`."""
 
     def __init__(self, message: str) -> None:
         self._message = message
-        self._is_ended = False
+        self._ended = False
         self._caller: asyncio.Task[Any] | None = None
-        self._caller_left: asyncio.Future[None] | None = None
+        self._left: asyncio.Future[None] | None = None
 
-    def check(self) -> None:
-        """Raise the `RuntimeError` if the await was ended."""
-        if self._is_ended:
-            raise RuntimeError(self._message)
-
-    async def result(self, work: Awaitable[T]) -> T:
-        """Await `work` and return its result.
-
-        Raises `RuntimeError` if another task calls `end`. A cancellation of the caller passes through.
-        """
+    async def result(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`. Raises `RuntimeError` once `end` was called; a cancellation of the caller passes through."""
+        if self._ended or self._caller is not None:
+            work.close()
+            raise RuntimeError(self._message if self._ended else "another task already waits for the next item")
         caller = self._caller = cast("asyncio.Task[Any]", asyncio.current_task())
-        cancelling = caller.cancelling()
+        requests = caller.cancelling()
         try:
             return await work
         except asyncio.CancelledError:
-            if self._caller_left is None or caller.cancelling() > cancelling + 1:
+            if self._left is None or caller.cancelling() > requests + 1:
                 raise
             raise RuntimeError(self._message) from None
         finally:
             self._caller = None
-            if self._caller_left is not None:
+            if self._left is not None:
                 caller.uncancel()
-                self._caller_left.set_result(None)
+                self._left.set_result(None)
 
     async def end(self) -> None:
-        """End the present await, if there is one, and every later one. It has ended when this returns."""
-        self._is_ended = True
-        if self._caller is not None and self._caller_left is None:
-            self._caller_left = asyncio.get_running_loop().create_future()
+        """Cancel what is awaited and whatever would be; it has ended when this returns."""
+        self._ended = True
+        if self._caller is not None and self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
             self._caller.cancel()
-        if self._caller_left is not None:
-            await asyncio.wait([self._caller_left])
+        if self._left is not None:
+            await asyncio.wait([self._left])

@@ -19,18 +19,18 @@ import aiohttp
 import backoff
 from yarl import URL
 
-from ..codec.strict import decode_fast, decode_json, decode_rows, decode_strict
 from ..errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
     ConfigurationError,
     EachLabsError,
-    ResponseDecodeError,
 )
+from ..hosts import Edition
 from .adapter import RequestBody, Route, error_from, read_in_parts
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
+from .decoder import ResponseDecoder
 from .endpoints import Endpoint
 from .retry import RetryPolicy, Timeouts, may_send_again
 from .session import DEPRECATION, Session
@@ -41,8 +41,6 @@ T = TypeVar("T")
 log: Final = logging.getLogger("eachlabs_async")
 
 MAX_REDIRECTS: Final = 5
-LARGE_BODY: Final = 64 * 1024
-"""Bytes from which on a body that msgspec refuses is decoded in a thread."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD: Final = frozenset({307, 308})
 
@@ -54,6 +52,7 @@ class Transport:
         self.session = session
         self.retry = retry
         self.timeouts = timeouts
+        self.decoder = ResponseDecoder(session)
         self._deadline_timer = DeadlineTimer(timeouts.deadline_s, timeouts.read_s)
         session.deadline_timers.add(self._deadline_timer)
         # For its own read timeout aiohttp sets and cancels two timers a request; `DeadlineTimer` has one for all calls.
@@ -62,6 +61,11 @@ class Transport:
         self._enforces_read_timeout = not session.http.is_external and timeouts.read_s >= timeouts.connect_s
         self._connect_timeout = session.http.timeouts(timeouts.connect_s, None)
         self._connect_and_read_timeout = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
+
+    @property
+    def edition(self) -> Edition:
+        """The edition of the client's hosts."""
+        return self.session.hosts.edition
 
     def call(
         self,
@@ -86,73 +90,24 @@ class Transport:
             chosen_by_caller=chosen_by_caller,
         )
 
+    async def request(
+        self, endpoint: Endpoint, kind: type[T], query: str = "", *, background: bool = False, **path: str
+    ) -> T:
+        """Call an endpoint and decode the response as `kind`. `path` holds the arguments of the path."""
+        call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
+        return await self.get(call, kind)
+
     def waiting(self, endpoint: Endpoint) -> int:
         """Return how many calls to the endpoint's service are waiting, for a pause to end or for their next attempt."""
         return self.session.pause(endpoint.service).waiting
 
     async def get(self, call: Call, kind: type[T]) -> T:
         """Carry out a call and decode the response as `kind`."""
-        return await self.decode(call, await self.send(call), kind)
-
-    async def decode(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Decode the body of a successful response as `kind`."""
-        found = decode_fast(body, kind)
-        if found is not None:
-            return found
-        body = Body(body)
-        return await self.decode_refused(call, body, kind)
-
-    async def decode_refused(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Decode a body that msgspec refused, in a thread if it is large, so that the event loop is not blocked.
-
-        msgspec keeps the interpreter lock, for 2 to 11 ms a MiB: a thread would not help. The other reader is written
-        in Python and takes at least ten times as long. A thread lets the event loop run meanwhile; there is only one at
-        a time, because several would only take turns at the interpreter.
-        """
-        if len(body) < LARGE_BODY:
-            return self.decode_strictly(call, body, kind)
-        async with self.session.strict_decode_lock:
-            return await asyncio.to_thread(self.decode_strictly, call, body, kind)
-
-    def decode_strictly(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Decode a body without msgspec. Raises `ResponseDecodeError` with the details of the call."""
-        try:
-            return decode_strict(body, kind)
-        except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
-        raise self.session.with_call_details(call, failure)
-
-    def decode_rows(
-        self,
-        call: Call,
-        body: bytes,
-        kind: type[Any],
-        *,
-        rows: str,
-        row_kind: type[T],
-        identity: str,
-        strict: bool = False,
-    ) -> list[tuple[str | None, T | ResponseDecodeError]]:
-        """Decode a body row by row: return each row's id, with the row or its own error. See `codec.decode_rows`."""
-        try:
-            found = decode_rows(body, kind, rows=rows, row_kind=row_kind, identity=identity, strict=strict)
-        except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
-        else:
-            for _, row in found:
-                if isinstance(row, ResponseDecodeError):
-                    self.session.with_call_details(call, row)
-            return found
-        raise self.session.with_call_details(call, failure)
+        return await self.decoder.decode(call, await self.send(call), kind)
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and decode the response as plain JSON, or return None if its body is empty."""
-        body = Body(await self.send(call))
-        try:
-            return decode_json(body)
-        except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
-        raise self.session.with_call_details(call, failure)
+        return self.decoder.decode_json(call, Body(await self.send(call)))
 
     async def send(self, call: Call) -> bytes:
         """Carry out a call and return the body of the successful response.
@@ -168,7 +123,7 @@ class Transport:
         url: Any = call.url
         redirects, is_first = 0, True
         if call.execution_count:
-            self.session.ours.calls.add(call)
+            self.session.creations.calls.add(call)
         response: Any
         body: Any
         failure: EachLabsError
@@ -235,7 +190,7 @@ class Transport:
             failure = exc
         finally:
             timer.stop(deadline)
-            self.session.ours.calls.discard(call)
+            self.session.creations.calls.discard(call)
             # A traceback shows the locals of this frame, and a response may contain a key.
             url = response = body = None
         # Raised outside the handlers above, so that the error has no context.

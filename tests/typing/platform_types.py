@@ -95,8 +95,8 @@ async def calls(client: EachLabs) -> None:
     assert_type(model.cost, ModelCost | None)
     assert_type((await client.models.schema("m")).input_schema, dict[str, Any] | None)
     assert_type((await client.billing.balance()).balance_usd, float)
-    assert_type(client.webhooks.list(), Pager[Webhook])
-    assert_type(await client.webhooks.get("e"), Webhook)
+    assert_type(client.webhook_deliveries.list(), Pager[Webhook])
+    assert_type(await client.webhook_deliveries.get("e"), Webhook)
     assert_type(await client.files.presign("a/b", "image"), PresignedUpload)
     for source in (Path("a"), "a", b"a"):
         assert_type(await client.files.upload(source), UploadedFile)
