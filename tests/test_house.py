@@ -60,11 +60,11 @@ class TestAnEndpoint:
         assert found["edition"] in (edition, "both")
         assert found["request"]["method"] == endpoint.method
         row = found["response"]["body"]
-        if endpoint.answer is None:
+        if endpoint.response is None:
             assert row is None
             return
-        record = decode(json.dumps(row).encode(), endpoint.answer)
-        assert isinstance(record, get_origin(endpoint.answer) or endpoint.answer)
+        record = decode(json.dumps(row).encode(), endpoint.response)
+        assert isinstance(record, get_origin(endpoint.response) or endpoint.response)
         # What is read is really there: the sample shows rows, and the first row's own id.
         if endpoint.page is not None:
             rows = getattr(record, endpoint.page.rows) if endpoint.page.rows else record

@@ -1,13 +1,13 @@
 """Decode bytes into records with msgspec, ten times as fast as cattrs.
 
 A reader made here returns a record only if `strict` would read the same one, and None if `strict` has to decide.
-msgspec accepts some bodies that `strict` refuses or reads differently. They are recognised here:
+msgspec accepts some bodies that `strict` rejects or reads differently. They are recognised here:
 
 - Invalid UTF-8 in a field that no record has, which msgspec skips: left to `strict`.
 - A time written with escapes, of which msgspec reads only what comes before a NUL: left to `strict`.
 - A time without a zone, with an offset, or in year 1 (Go's zero value), which msgspec reads as it is written:
   converted to UTC, or replaced by None.
-- An empty time (also unset in Go), which msgspec refuses: replaced by None.
+- An empty time (also unset in Go), which msgspec rejects: replaced by None.
 - A time with more than six fractional digits, which msgspec rounds and `strict` truncates: read again, truncated.
 
 Near the interpreter's recursion limit one reader may refuse a body a few nesting levels before the other does.
@@ -93,7 +93,7 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
         return with_checked_times(record, body) if has_times else record
 
     def read_with_empty_times(body: bytes) -> Any:
-        """Read `body` with its empty times, which msgspec refuses, written as Go's zero value."""
+        """Read `body` with its empty times, which msgspec rejects, written as Go's zero value."""
         body = body.replace(_EMPTY_TIME, _UNSET_TIME)
         try:
             record = read(body)

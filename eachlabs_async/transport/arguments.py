@@ -1,6 +1,6 @@
 """Check the arguments of public methods.
 
-A value that the API would refuse raises `TypeError` or `ValueError` with the name of the argument, before anything is
+A value that the API would reject raises `TypeError` or `ValueError` with the name of the argument, before anything is
 sent. No value is corrected.
 """
 

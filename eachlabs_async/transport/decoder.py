@@ -17,7 +17,7 @@ from .wire import Body
 T = TypeVar("T")
 
 LARGE_BODY: Final = 64 * 1024
-"""Bytes from which on a body that msgspec refuses is decoded in a thread."""
+"""Bytes from which on a body that msgspec rejects is decoded in a thread."""
 
 
 class ResponseDecoder:
@@ -32,10 +32,10 @@ class ResponseDecoder:
         if found is not None:
             return found
         body = Body(body)
-        return await self.decode_refused(call, body, kind)
+        return await self.decode_rejected(call, body, kind)
 
-    async def decode_refused(self, call: Call, body: bytes, kind: type[T]) -> T:
-        """Decode a body that msgspec refused, in a thread if it is large, so that the event loop is not blocked.
+    async def decode_rejected(self, call: Call, body: bytes, kind: type[T]) -> T:
+        """Decode a body that msgspec rejected, in a thread if it is large, so that the event loop is not blocked.
 
         msgspec keeps the interpreter lock, for 2 to 11 ms a MiB: a thread would not help. The other reader is written
         in Python and takes at least ten times as long. A thread lets the event loop run meanwhile; there is only one at

@@ -24,14 +24,14 @@ KeyLocation = Literal["header", "body", "none"]
 class Endpoint:
     """One endpoint of the API.
 
-    `compat` and `unified` are the path templates of the two editions, None if the edition lacks the endpoint. `answer`
-    is the record that a successful response decodes into, None if it has no body. `repeatable` is True if sending a
-    request twice does no harm, so that a failed attempt may be repeated. `key` is where the service's key is sent: in
-    its header, as `api_key` in the JSON body instead, or nowhere, so that a client without a key can call the endpoint.
-    `shortest_poll` is the query with which the compat edition holds back its response for an unfinished execution for
-    the shortest time. `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`,
-    and 2 stands for the `/v2` next to it. `serves` names the public method that calls the endpoint, if it has another
-    name.
+    `compat` and `unified` are the path templates of the two editions, None if the edition lacks the endpoint.
+    `response` is the record that a successful response decodes into, None if it has no body. `repeatable` is True if
+    sending a request twice does no harm, so that a failed attempt may be repeated. `key` is where the service's key is
+    sent: in its header, as `api_key` in the JSON body instead, or nowhere, so that a client without a key can call the
+    endpoint. `shortest_poll` is the query with which the compat edition holds back its response for an unfinished
+    execution for the shortest time. `version` is the version of the API that the path belongs to: a service's base URL
+    ends in `/v1`, and 2 stands for the `/v2` next to it. `serves` names the public method that calls the endpoint, if
+    it has another name.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Endpoint:
     method: Method
     compat: str | None
     unified: str | None
-    answer: Any
+    response: Any
     repeatable: bool = True
     page: PageShape | None = field(default=None)
     key: KeyLocation = "header"
@@ -73,7 +73,7 @@ LIST_EXECUTIONS: Final = Endpoint(
     method="GET",
     compat="/executions",
     unified="/executions",
-    answer=records.ExecutionList,
+    response=records.ExecutionList,
     page=PageShape(
         dialect="offset",
         rows="executions",
@@ -91,7 +91,7 @@ LIST_EXECUTIONS_BY_CURSOR: Final = Endpoint(
     compat="/executions",
     unified="/executions",
     version=2,
-    answer=records.ExecutionCursorPage,
+    response=records.ExecutionCursorPage,
 )
 LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     name="workflow_executions.list",
@@ -99,7 +99,7 @@ LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}/executions",
     unified="/workflows/{workflow_id}/executions",
-    answer=records.WorkflowExecutionList,
+    response=records.WorkflowExecutionList,
     page=PageShape(dialect="offset", rows="executions", identity="execution_id", total="total_count"),
 )
 GET_WORKFLOW_EXECUTION: Final = Endpoint(
@@ -108,7 +108,7 @@ GET_WORKFLOW_EXECUTION: Final = Endpoint(
     method="GET",
     compat="/executions/{execution_id}",
     unified="/workflows/executions/{execution_id}",
-    answer=records.WorkflowExecution,
+    response=records.WorkflowExecution,
     shortest_poll="timeout=1",
 )
 GET_FLOW_EXECUTION: Final = Endpoint(
@@ -117,7 +117,7 @@ GET_FLOW_EXECUTION: Final = Endpoint(
     method="GET",
     compat="/{workflow_id}/executions/{execution_id}",
     unified="/{workflow_id}/executions/{execution_id}",
-    answer=records.FlowExecution,
+    response=records.FlowExecution,
 )
 GET_FLOW_EXECUTIONS: Final = Endpoint(
     name="flow_executions.get_many",
@@ -125,7 +125,7 @@ GET_FLOW_EXECUTIONS: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/executions/bulk",
     unified="/{workflow_id}/executions/bulk",
-    answer=records.FlowExecutionBatch,
+    response=records.FlowExecutionBatch,
     # A POST that only reads: the ids travel in the body because there are many of them.
     repeatable=True,
 )
@@ -135,7 +135,7 @@ LIST_RUNS: Final = Endpoint(
     method="GET",
     compat="/runs",
     unified="/runs",
-    answer=records.RunPage,
+    response=records.RunPage,
     page=PageShape(dialect="page", rows="items", identity="id", total="total", size="size"),
 )
 GET_RUN: Final = Endpoint(
@@ -144,7 +144,7 @@ GET_RUN: Final = Endpoint(
     method="GET",
     compat="/runs/{run_id}",
     unified="/runs/{run_id}",
-    answer=records.Run,
+    response=records.Run,
 )
 
 LIST_WORKFLOW_RUNS: Final = Endpoint(
@@ -153,7 +153,7 @@ LIST_WORKFLOW_RUNS: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}/runs",
     unified="/workflows/{workflow_id}/runs",
-    answer=records.RunPage,
+    response=records.RunPage,
     page=PageShape(dialect="page", rows="items", identity="id", total="total", size="size"),
 )
 STOP_RUN: Final = Endpoint(
@@ -162,7 +162,7 @@ STOP_RUN: Final = Endpoint(
     method="POST",
     compat="/runs/{run_id}/stop",
     unified="/runs/{run_id}/stop",
-    answer=records.Run,
+    response=records.Run,
 )
 START_RUN: Final = Endpoint(
     name="runs.start",
@@ -170,7 +170,7 @@ START_RUN: Final = Endpoint(
     method="POST",
     compat="/workflows/{workflow_id}/runs",
     unified="/workflows/{workflow_id}/runs",
-    answer=records.Run,
+    response=records.Run,
     repeatable=False,
 )
 DELETE_RUN: Final = Endpoint(
@@ -179,7 +179,7 @@ DELETE_RUN: Final = Endpoint(
     method="DELETE",
     compat="/runs/{run_id}",
     unified="/runs/{run_id}",
-    answer=records.RunDeletion,
+    response=records.RunDeletion,
 )
 DELETE_RUNS: Final = Endpoint(
     name="runs.delete_many",
@@ -187,7 +187,7 @@ DELETE_RUNS: Final = Endpoint(
     method="POST",
     compat="/runs/bulk/delete",
     unified="/runs/bulk/delete",
-    answer=records.RunDeletion,
+    response=records.RunDeletion,
     # Filters may match more runs the second time. With `dry_run`, which only counts, the request is repeatable.
     repeatable=False,
 )
@@ -197,7 +197,7 @@ LIST_WORKFLOWS: Final = Endpoint(
     method="GET",
     compat=None,
     unified="/workflows",
-    answer=records.WorkflowList,
+    response=records.WorkflowList,
     page=PageShape(dialect="offset", rows="workflows", identity="workflow_id", total="total_count"),
 )
 GET_WORKFLOW: Final = Endpoint(
@@ -206,7 +206,7 @@ GET_WORKFLOW: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}",
     unified="/workflows/{workflow_id}",
-    answer=records.Workflow,
+    response=records.Workflow,
 )
 CREATE_WORKFLOW: Final = Endpoint(
     name="workflows.create",
@@ -214,7 +214,7 @@ CREATE_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/workflows",
     unified="/workflows",
-    answer=records.Workflow,
+    response=records.Workflow,
     repeatable=False,
 )
 RENAME_WORKFLOW: Final = Endpoint(
@@ -223,7 +223,7 @@ RENAME_WORKFLOW: Final = Endpoint(
     method="PUT",
     compat="/workflows/{workflow_id}",
     unified="/workflows/{workflow_id}",
-    answer=records.Workflow,
+    response=records.Workflow,
 )
 PUT_WORKFLOW_VERSION: Final = Endpoint(
     name="workflows.put_version",
@@ -231,7 +231,7 @@ PUT_WORKFLOW_VERSION: Final = Endpoint(
     method="PUT",
     compat="/workflows/{workflow_id}/versions/{version_id}",
     unified="/workflows/{workflow_id}/versions/{version_id}",
-    answer=records.WorkflowVersion,
+    response=records.WorkflowVersion,
 )
 TRIGGER_WORKFLOW: Final = Endpoint(
     name="workflows.trigger",
@@ -239,7 +239,7 @@ TRIGGER_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/trigger",
     unified="/workflows/trigger/{workflow_id}/{version_id}",
-    answer=records.TriggeredExecution,
+    response=records.TriggeredExecution,
     repeatable=False,
 )
 BULK_TRIGGER_WORKFLOW: Final = Endpoint(
@@ -248,7 +248,7 @@ BULK_TRIGGER_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/bulk-trigger",
     unified="/workflows/bulk-trigger/{workflow_id}/{version_id}",
-    answer=records.BulkTriggered,
+    response=records.BulkTriggered,
     repeatable=False,
 )
 GET_PUBLIC_WORKFLOW: Final = Endpoint(
@@ -257,7 +257,7 @@ GET_PUBLIC_WORKFLOW: Final = Endpoint(
     method="GET",
     compat=None,
     unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}",
-    answer=records.PublicWorkflow,
+    response=records.PublicWorkflow,
     key="none",
 )
 TRIGGER_PUBLIC_WORKFLOW: Final = Endpoint(
@@ -266,7 +266,7 @@ TRIGGER_PUBLIC_WORKFLOW: Final = Endpoint(
     method="POST",
     compat=None,
     unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}/trigger",
-    answer=records.TriggeredExecution,
+    response=records.TriggeredExecution,
     repeatable=False,
     key="body",
 )
@@ -276,7 +276,7 @@ CREATE_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction",
     unified="/prediction",
-    answer=records.CreatedPrediction,
+    response=records.CreatedPrediction,
     repeatable=False,
 )
 GET_PREDICTION: Final = Endpoint(
@@ -285,7 +285,7 @@ GET_PREDICTION: Final = Endpoint(
     method="GET",
     compat="/prediction/{prediction_id}",
     unified="/prediction/{prediction_id}",
-    answer=records.Prediction,
+    response=records.Prediction,
 )
 CANCEL_PREDICTION: Final = Endpoint(
     name="predictions.cancel",
@@ -293,7 +293,7 @@ CANCEL_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction/{prediction_id}/cancel",
     unified="/prediction/{prediction_id}/cancel",
-    answer=records.CancelledPrediction,
+    response=records.CancelledPrediction,
     # Cancelling twice changes nothing.
     repeatable=True,
 )
@@ -303,7 +303,7 @@ RUN_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction/run",
     unified="/prediction/run",
-    answer=records.FinishedPrediction,
+    response=records.FinishedPrediction,
     repeatable=False,
 )
 LIST_MODELS: Final = Endpoint(
@@ -312,7 +312,7 @@ LIST_MODELS: Final = Endpoint(
     method="GET",
     compat="/models",
     unified="/models",
-    answer=list[records.Model],
+    response=list[records.Model],
     page=PageShape(dialect="offset", rows="", identity="slug", largest=500),
     key="none",
 )
@@ -322,7 +322,7 @@ GET_MODEL: Final = Endpoint(
     method="GET",
     compat="/models/{slug}",
     unified="/models/{slug}",
-    answer=records.Model,
+    response=records.Model,
     key="none",
 )
 GET_MODEL_BY_QUERY: Final = Endpoint(
@@ -332,7 +332,7 @@ GET_MODEL_BY_QUERY: Final = Endpoint(
     method="GET",
     compat="/model",
     unified="/model",
-    answer=records.Model,
+    response=records.Model,
     key="none",
 )
 GET_MODEL_SCHEMA: Final = Endpoint(
@@ -342,7 +342,7 @@ GET_MODEL_SCHEMA: Final = Endpoint(
     compat="/models/{slug}/schemas/openapi",
     unified="/models/{slug}/schemas/openapi",
     # The document itself: a record would have to drop the fields that it does not know.
-    answer=dict[str, Any],
+    response=dict[str, Any],
     key="none",
 )
 GET_BALANCE: Final = Endpoint(
@@ -351,7 +351,7 @@ GET_BALANCE: Final = Endpoint(
     method="GET",
     compat="/billing/balance",
     unified="/billing/balance",
-    answer=records.Balance,
+    response=records.Balance,
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
@@ -360,7 +360,7 @@ LIST_WEBHOOKS: Final = Endpoint(
     method="GET",
     compat="/webhooks",
     unified="/webhooks",
-    answer=records.WebhookList,
+    response=records.WebhookList,
     page=PageShape(dialect="offset", rows="webhooks", identity="key", total="total_count"),
 )
 GET_WEBHOOK: Final = Endpoint(
@@ -370,7 +370,7 @@ GET_WEBHOOK: Final = Endpoint(
     method="GET",
     compat="/webhooks/{execution_id}",
     unified="/webhooks/{execution_id}",
-    answer=records.Webhook,
+    response=records.Webhook,
 )
 PRESIGN_UPLOAD: Final = Endpoint(
     name="files.presign",
@@ -378,7 +378,7 @@ PRESIGN_UPLOAD: Final = Endpoint(
     method="POST",
     compat=None,
     unified="/upload/presign",
-    answer=records.PresignedUpload,
+    response=records.PresignedUpload,
     # It creates an upload URL, not a file. An unused one costs nothing and is not listed anywhere.
     repeatable=True,
 )
@@ -388,7 +388,7 @@ DELETE_FILE: Final = Endpoint(
     method="DELETE",
     compat=None,
     unified="/files/{file_id}",
-    answer=None,
+    response=None,
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for row in tuple(globals().values()) if isinstance(row, Endpoint))

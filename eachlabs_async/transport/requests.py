@@ -1,6 +1,6 @@
 """Prepare the requests that create, change or delete something: their path and body in each edition.
 
-Arguments that the service would refuse raise an error here. A body is a `Body`, because it may contain a key or the
+Arguments that the service would reject raise an error here. A body is a `Body`, because it may contain a key or the
 secret of a webhook.
 """
 
@@ -107,10 +107,10 @@ def _trigger(
     workflow_id: str,
     version_id: str | None,
     inputs: tuple[Any, ...],
-    wanted: Any,
+    checked: Any,
     webhook: dict[str, Any],
 ) -> PreparedRequest:
-    fields: dict[str, Any] = {"inputs": wanted}
+    fields: dict[str, Any] = {"inputs": checked}
     if edition == "compat":
         if webhook["webhook_secret"] is not None:
             raise ValueError("webhook_secret is part of the unified edition only, for workflows")
@@ -132,9 +132,9 @@ def trigger(
     webhook_secret: str | None = None,
 ) -> PreparedRequest:
     """Prepare the trigger of one execution. `inputs` of None are empty inputs."""
-    wanted = checked_object("inputs", {} if inputs is None else inputs)
+    checked = checked_object("inputs", {} if inputs is None else inputs)
     webhook = webhook_fields(webhook_url, webhook_secret)
-    return _trigger(TRIGGER_WORKFLOW, edition, workflow_id, version_id, (wanted,), wanted, webhook)
+    return _trigger(TRIGGER_WORKFLOW, edition, workflow_id, version_id, (checked,), checked, webhook)
 
 
 def bulk_trigger(
@@ -150,9 +150,9 @@ def bulk_trigger(
         raise TypeError(f"inputs must be a sequence of mappings, not {type(inputs).__name__}")
     if not 1 <= len(inputs) <= MAX_BULK_INPUTS:
         raise ValueError(f"inputs must contain between 1 and {MAX_BULK_INPUTS} mappings, not {len(inputs)}")
-    wanted = [checked_object(f"inputs[{index}]", value) for index, value in enumerate(inputs)]
+    checked = [checked_object(f"inputs[{index}]", value) for index, value in enumerate(inputs)]
     webhook = webhook_fields(webhook_url, webhook_secret)
-    return _trigger(BULK_TRIGGER_WORKFLOW, edition, workflow_id, version_id, tuple(wanted), wanted, webhook)
+    return _trigger(BULK_TRIGGER_WORKFLOW, edition, workflow_id, version_id, tuple(checked), checked, webhook)
 
 
 def public_trigger(
@@ -168,9 +168,9 @@ def public_trigger(
     """Prepare the trigger of a public workflow, with the key in the body."""
     endpoint = TRIGGER_PUBLIC_WORKFLOW
     path = endpoint.expand(edition, nickname=nickname, slug=slug, version_id=version_id)
-    wanted = checked_object("inputs", {} if inputs is None else inputs)
-    fields = {"api_key": api_key, "inputs": wanted, **webhook_fields(webhook_url, webhook_secret)}
-    return PreparedRequest(endpoint, path, encoded_fields("inputs", fields), (wanted,))
+    checked = checked_object("inputs", {} if inputs is None else inputs)
+    fields = {"api_key": api_key, "inputs": checked, **webhook_fields(webhook_url, webhook_secret)}
+    return PreparedRequest(endpoint, path, encoded_fields("inputs", fields), (checked,))
 
 
 def prediction(
@@ -187,12 +187,17 @@ def prediction(
     """Prepare the creation of one prediction."""
     if checked_text("model", model) is None:
         raise TypeError("model must be a str, not NoneType")
-    wanted = checked_object("input", input)
+    checked = checked_object("input", input)
     if checked_text("version", version) is None and edition == "compat":
         version = COMPAT_MODEL_VERSION
-    fields = {"model": model, "version": version, "input": wanted, **webhook_fields(webhook_url, webhook_secret)}
+    fields = {
+        "model": model,
+        "version": version,
+        "input": checked,
+        **webhook_fields(webhook_url, webhook_secret),
+    }
     fields["fallback_selector"] = checked_selector("fallback_selector", fallback_selector)
-    return PreparedRequest(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
+    return PreparedRequest(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (checked,))
 
 
 def run_prediction(
@@ -273,18 +278,18 @@ def run(
 ) -> PreparedRequest:
     """Prepare the start of one run."""
     path = START_RUN.expand(edition, workflow_id=workflow_id)
-    wanted = checked_object("input", input)
+    checked = checked_object("input", input)
     nodes: Any = node_ids
     if node_ids is not None:
         nodes = checked_object("node_ids", node_ids) if _is_mapping(node_ids) else _checked_ids("node_ids", node_ids)
     fields = {
-        "input": wanted,
+        "input": checked,
         "node_ids": nodes,
         "single_node_id": checked_text("single_node_id", single_node_id),
         "workflow_version_id": checked_text("workflow_version_id", workflow_version_id),
         "callback_url": _checked_url("callback_url", callback_url),
     }
-    return PreparedRequest(START_RUN, path, encoded_fields("input", fields), (wanted,))
+    return PreparedRequest(START_RUN, path, encoded_fields("input", fields), (checked,))
 
 
 def deletion(

@@ -106,7 +106,7 @@ class Session:
             argument, variable = (
                 ("runs_api_key", "NOXUS_API_KEY") if name == "runs" else ("api_key", "EACHLABS_API_KEY")
             )
-            raise ConfigurationError(f"this call needs a key: give {argument} or set {variable}")
+            raise ConfigurationError(f"this call needs a key: pass {argument} or set {variable}")
         return service if key == "header" else self._keyless(name)
 
     def key_for_body(self) -> Key:

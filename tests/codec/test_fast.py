@@ -20,7 +20,7 @@ from eachlabs_async import records
 from eachlabs_async.codec.times import UNSET, are_whole_seconds, normalised
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
-ANSWERS = {endpoint.answer for endpoint in ENDPOINTS if endpoint.answer is not None}
+ANSWERS = {endpoint.response for endpoint in ENDPOINTS if endpoint.response is not None}
 KINDS: list[Any] = sorted({*ANSWERS, records.Execution, records.WorkflowExecutionSummary}, key=repr)
 EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "100"))
 

@@ -23,7 +23,7 @@ from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
-ANSWERS = {endpoint.name: endpoint.answer for endpoint in ENDPOINTS}
+ANSWERS = {endpoint.name: endpoint.response for endpoint in ENDPOINTS}
 
 
 # ---- Samples.
