@@ -32,7 +32,6 @@ from .times import (
     TimeFields,
     are_whole_seconds,
     normalised,
-    whole_second_check,
 )
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
     encode = _msgspec.json.Encoder().encode
     fields = TimeFields(kind)
     has_times = bool(fields)
-    check = None if fields.in_lists else whole_second_check(kind)
+    check = fields.check
 
     def read_fast(body: bytes) -> Any:
         try:
@@ -88,9 +87,13 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
                 body.decode()
         except Exception:  # `strict` says what is wrong with the body
             return read_with_empty_times(body) if _EMPTY_TIME in body else None
-        if check is not None and check(record) and _BACKSLASH not in body and body.rfind(_ROUNDED_UP) < 0:
+        if not has_times:
             return record
-        return with_checked_times(record, body) if has_times else record
+        if _BACKSLASH in body and _ESCAPED_TIME.search(body):
+            return None
+        if check is not None and check((record,)) and body.rfind(_ROUNDED_UP) < 0:
+            return record
+        return with_checked_times(record, body)
 
     def read_with_empty_times(body: bytes) -> Any:
         """Read `body` with its empty times, which msgspec rejects, written as Go's zero value."""
@@ -102,12 +105,12 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
             return None
         # A field of a free-form value may have such a name too, and must keep what was in it.
         count = fields.gather((record,)).count(UNSET)
-        return with_checked_times(record, body) if count == body.count(_UNSET_TIME) == body.count(UNSET_DATE) else None
+        if not count == body.count(_UNSET_TIME) == body.count(UNSET_DATE):
+            return None
+        return None if _BACKSLASH in body and _ESCAPED_TIME.search(body) else with_checked_times(record, body)
 
     def with_checked_times(record: Any, body: bytes) -> Any:
         """Return `record` with its times as `strict` reads them, or None if `strict` has to read them."""
-        if _BACKSLASH in body and _ESCAPED_TIME.search(body):
-            return None
         times = fields.gather((record,))
         whole = are_whole_seconds(times, encode)
         truncate = (not whole or body.rfind(_ROUNDED_UP) >= 0) and _LONG_FRACTION.search(body) is not None

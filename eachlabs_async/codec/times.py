@@ -30,6 +30,7 @@ Encode = Callable[[Any], bytes]
 Times = list[datetime | None]
 Column = Callable[[list[Any]], Times]
 """Returns one time field of many records."""
+Check = Callable[[Iterable[Any]], bool]
 
 _COLUMNS: Final[dict[str, Column]] = {
     "created_at": lambda records: [record.created_at for record in records],
@@ -72,10 +73,11 @@ def _values_getter(names: list[str]) -> Callable[[Any], Iterable[Any]]:
 class TimeFields:
     """The time fields in values of one type: those of the records in it, and of the records in these.
 
-    Times are read and written by column: one field of all records, then the next field.
+    Times are read and written by column: one field of all records, then the next field. `check` is the quick check of
+    `_whole_second_check`, or None if the records are in lists, of which many are better gathered.
     """
 
-    __slots__ = ("_columns", "_containers", "_is_optional", "_nested", "_setters", "in_lists")
+    __slots__ = ("_columns", "_containers", "_is_optional", "_nested", "_setters", "check")
 
     def __init__(self, kind: Any) -> None:
         containers: list[Any] = []
@@ -92,17 +94,24 @@ class TimeFields:
         self._columns: list[Column] = []
         self._setters: list[Callable[[Any, datetime | None], None]] = []
         self._nested: list[tuple[Callable[[Any], Any], TimeFields]] = []
+        names: list[str] = []
         for name, hint in get_type_hints(inner).items() if is_record else ():
             if _optional(hint) is datetime:
+                names.append(name)
                 self._columns.append(_column(name))
                 self._setters.append(getattr(inner, name).__set__)
             elif nested := TimeFields(hint):
                 self._nested.append((attrgetter(name), nested))
-        self.in_lists: bool = bool(self) and (list in containers or any(nested.in_lists for _, nested in self._nested))
-        """Whether some of them are in a list, which may hold many records."""
+        is_quick = not containers or (containers == [dict] and not self._is_optional)
+        self.check: Check | None = _whole_second_check(names, self._nested) if is_quick else None
 
     def __bool__(self) -> bool:
         return bool(self._columns or self._nested)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether a value is a mapping to records, not a record."""
+        return self._containers == [dict]
 
     def _records(self, values: Iterable[Any]) -> list[Any]:
         """Return the records in `values`, without those that are None."""
@@ -144,45 +153,25 @@ class TimeFields:
             nested.replace(map(get_nested, records), times)
 
 
-def whole_second_check(kind: Any) -> Callable[[Any], bool] | None:
-    """Return a function that checks whether all times of a `kind` are whole seconds in UTC; None if it has no times.
+def _whole_second_check(names: list[str], nested: list[tuple[Callable[[Any], Any], TimeFields]]) -> Check | None:
+    """Return a function that checks whether all times of some records are whole seconds in UTC, looking at each.
 
-    The function looks at one time after the other, which for the few times of a record is faster than gathering them.
-    `kind` has no times in lists.
+    For the few times of one record this is faster than gathering them.
     """
-    inner = _optional(kind)
-    if container_of(inner) is dict:
-        check_item = whole_second_check(get_args(inner)[-1])
-        if check_item is None:
-            return None
-
-        def check_items(items: dict[str, Any]) -> bool:
-            for item in items.values():  # noqa: SIM110  # `all` takes longer for the few steps of an execution
-                if not check_item(item):
-                    return False
-            return True
-
-        return check_items
-
-    names: list[str] = []
-    nested: list[tuple[Callable[[Any], Any], Callable[[Any], bool]]] = []
-    for name, hint in get_type_hints(inner).items() if attrs.has(inner) else ():
-        if _optional(hint) is datetime:
-            names.append(name)
-        elif check_value := whole_second_check(hint):
-            nested.append((attrgetter(name), check_value))
-    if not names and not nested:
+    checks = [(get_value, fields.is_mapping, fields.check) for get_value, fields in nested if fields.check is not None]
+    if len(checks) < len(nested):
         return None
     get_times = _values_getter(names)
 
-    def check(record: Any) -> bool:
-        for time in get_times(record):
-            if time is not None and (time.tzinfo is not UTC or time.microsecond or time.year == 1):
-                return False
-        for get_value, check_value in nested:
-            value = get_value(record)
-            if value is not None and not check_value(value):
-                return False
+    def check(records: Iterable[Any]) -> bool:
+        for record in records:
+            for time in get_times(record):
+                if time is not None and (time.tzinfo is not UTC or time.microsecond or time.year == 1):
+                    return False
+            for get_value, is_mapping, check_value in checks:
+                value = get_value(record)
+                if value is not None and not check_value(value.values() if is_mapping else (value,)):
+                    return False
         return True
 
     return check

@@ -107,9 +107,7 @@ class StreamIterator(AsyncIterator[R]):
                 await self._waiting.result(self._advance())
         except asyncio.CancelledError:
             if not is_being_cancelled():
-                await (
-                    self.aclose()
-                )  # It is not this task that was cancelled but one of the stream's own: it has failed.
+                await self.aclose()  # A task of the stream was cancelled, not this one, so the stream has failed.
             raise
         except (Exception, StopAsyncIteration):
             await self.aclose()
