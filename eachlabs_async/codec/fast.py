@@ -54,18 +54,27 @@ _EMPTY_TIME: Final = b'_at":""'
 _UNSET_TIME: Final = b'_at":' + UNSET_JSON
 """The two ways in which Go writes an unset time. The names of all time fields end in `_at`."""
 
-_READERS: Final[dict[Any, Callable[[bytes], Any]]] = {}
 _LOCK: Final = threading.Lock()
 """Held while a reader is made: msgspec caches what it knows of a class on that class before it is complete."""
 
 
-def fast_reader(kind: type[T]) -> Callable[[bytes], T | None]:
-    """Return the function that reads a body as a `kind` with msgspec, or returns None if `strict` has to decide."""
-    reader = _READERS.get(kind)
-    if reader is None:
+class _FastReaders(dict[Any, Callable[[bytes], Any]]):
+    def __missing__(self, kind: Any) -> Callable[[bytes], Any]:
         with _LOCK:
-            reader = _READERS[kind] = _make_fast_reader(kind)
-    return reader
+            reader = self[kind] = _make_fast_reader(kind)
+        return reader
+
+
+FAST_READERS: Final = _FastReaders()
+"""For each type, the function that reads a body as that type with msgspec, or returns None if `strict` has to decide.
+
+A reader is made when it is first looked up.
+"""
+
+
+def fast_reader(kind: type[T]) -> Callable[[bytes], T | None]:
+    """Return the reader of a `kind` from `FAST_READERS`."""
+    return FAST_READERS[kind]
 
 
 def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:

@@ -19,7 +19,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from ..errors import ResponseDecodeError
 from ..records._field_metadata import wire_names
-from .fast import fast_reader
+from .fast import FAST_READERS
 from .times import UNSET, container_of
 
 T = TypeVar("T")
@@ -267,7 +267,8 @@ def decode_strict(body: bytes, kind: type[T]) -> T:
 
 def decode_fast(body: bytes, kind: type[T]) -> T | None:
     """Decode `body` as a `kind` with msgspec, or return None if `decode_strict` has to decide."""
-    return fast_reader(kind)(body)
+    record: T | None = FAST_READERS[kind](body)
+    return record
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -275,7 +276,7 @@ def decode(body: bytes, kind: type[T]) -> T:
 
     Raises `ResponseDecodeError` with the path of the first value that does not fit.
     """
-    record = fast_reader(kind)(body)
+    record: T | None = FAST_READERS[kind](body)
     return record if record is not None else decode_strict(body, kind)
 
 

@@ -80,7 +80,7 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
             break
         assert window.closed
         reader = workers.DeferredReader(transport_of(client), WorkflowExecution)
-        call: Any = SimpleNamespace(deadline=SimpleNamespace(began=0.0))
+        call: Any = SimpleNamespace(deadline=SimpleNamespace(started_at=0.0))
         reader.add(window, [], call, b"", asyncio.get_running_loop())
         # What `add` schedules would raise for an empty batch if it did not see that the window is closed.
         await turns()

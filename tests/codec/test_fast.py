@@ -1,4 +1,4 @@
-"""The fast reader and the authority, over anything: a Hypothesis test holds that they never differ."""
+"""The fast reader and the strict one, over anything: a Hypothesis test holds that they never differ."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def objects(kind: Any) -> st.SearchStrategy[bytes]:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_both_readers_read_alike(kind: Any, data: st.DataObject) -> None:
-    """Whatever the bytes, the fast reader and the authority give equal records or the same error."""
+    """Whatever the bytes, the fast reader and the strict one give equal records or the same error."""
     body = data.draw(documents(kind))
     if data.draw(TENTHS) == 0:
         place, other = data.draw(st.integers(0, len(body))), data.draw(st.binary(max_size=2))

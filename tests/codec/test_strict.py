@@ -354,7 +354,7 @@ def test_a_kind_without_times_is_read_too() -> None:
         decode(b'[{"name":"a","new":"\xff"}]', kind)
 
 
-def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_reader_leaves_all_to_the_strict_one_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where msgspec cannot be imported it gives None, and the record comes from cattrs all the same."""
     monkeypatch.setitem(sys.modules, "msgspec", None)
     spec = importlib.util.spec_from_file_location("eachlabs_async.codec.fast_without_msgspec", fast.__file__)
@@ -364,7 +364,7 @@ def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch
     spec.loader.exec_module(alone)
     body = execution(created_at='"2026-01-01T00:00:00Z"', run_time="1")
     assert alone.fast_reader(records.Execution)(body) is None
-    monkeypatch.setattr(strict, "fast_reader", alone.fast_reader)
+    monkeypatch.setattr(strict, "FAST_READERS", alone.FAST_READERS)
     assert decode(body, records.Execution) == decode_strict(body, records.Execution)
 
 

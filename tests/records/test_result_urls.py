@@ -187,7 +187,7 @@ def test_our_own_name_is_not_the_wire_s(reader: Any) -> None:
 
 
 def test_a_renamed_field_below_another_record_is_read_as_well() -> None:
-    """msgspec has no word for it there, so that the authority reads it: slower, and the same."""
+    """msgspec has no word for it there, so that the strict reader reads it: slower, and the same."""
     body = json.dumps([BODY, BODY]).encode()
     first, second = decode(body, list[records.Prediction])
     assert first == second == decode(json.dumps(BODY).encode(), records.Prediction)
