@@ -28,8 +28,8 @@ from .rules import RecentIds
 MAX_REPEATED: Final = 4
 MAX_EMPTY: Final = 50
 _CURSORS_KEPT: Final = 10_000
-_MOST_FULL: Final = 0.92
-_LEAST_FULL: Final = 0.5
+_MAX_FILL: Final = 0.92
+_MIN_FILL: Final = 0.5
 _DENSE: Final = 0.25
 """Pages a second from which on spans are not worth it: each of them repeats a second of rows."""
 
@@ -49,7 +49,7 @@ class CursorRequest:
     size: int
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """The request in words, for errors."""
         return f"page {self.page + 1} of the chain up to {self.until or 'now'}"
 
@@ -81,7 +81,7 @@ class _Chain:
     broken: str = ""
 
     @property
-    def can_go_on(self) -> bool:
+    def can_continue(self) -> bool:
         return self.more and self.answered == len(self.waiting)
 
 
@@ -107,30 +107,30 @@ class CursorWalk:
         self._ahead = ahead
         self._numbers = 0
         self._repeated = self._empty = 0  # pages in a row without a new row
-        self._began_anew = 0  # since the last new row
-        self._allowed = 0  # pages of known rows that may come besides, where rows are read again
+        self._restarts = 0  # since the last new row
+        self._known_pages_allowed = 0  # pages of known rows that may come besides, where rows are read again
         # How dense the rows are: of the last spans, the rows and the seconds.
         self._recent: deque[tuple[int, float]] = deque(maxlen=8)
-        self._full = 0.85  # how full a page is planned to be
-        self._given = float(size)  # how many rows the service gives at once
-        self._line: list[_Chain | _Gap] = []
+        self._fill = 0.85  # how full a page is planned to be
+        self._server_rows = float(size)  # how many rows the service gives at once
+        self._segments: list[_Chain | _Gap] = []
         self._begin(frontier.resume_at)
 
-    def bound(self, oldest: datetime | None) -> None:
+    def set_oldest(self, oldest: datetime | None) -> None:
         """Say down to where the service goes by itself, before the second request; None where nobody knows."""
         if not self._bounded:
             self._bounded, self._oldest = True, oldest
             self._since = rfc3339(oldest) if oldest is not None else None
 
-    def _begin_seam(self) -> None:
+    def _begin_overlap(self) -> None:
         frontier = self._frontier
-        frontier.begin_seam()
+        frontier.begin_overlap()
         again = frontier.ties if frontier.at is not None and frontier.ordered else self._stats.rows
-        self._allowed = again // self._size + 1
+        self._known_pages_allowed = again // self._size + 1
 
     def _begin(self, at: datetime | None) -> None:
-        self._begin_seam()
-        self._line = [self._chain(at, self._oldest)]
+        self._begin_overlap()
+        self._segments = [self._chain(at, self._oldest)]
 
     def _chain(self, until: datetime | None, since: datetime | None) -> _Chain:
         self._numbers += 1
@@ -150,26 +150,26 @@ class CursorWalk:
 
         What was asked for before stays among them. Raises `PaginationError` where the walk cannot go on.
         """
-        while len(self._line) > 1 and self._is_done(self._line[0]):
-            self._line.pop(0)
-            self._begin_seam()
-        first = self._line[0]
+        while len(self._segments) > 1 and self._is_done(self._segments[0]):
+            self._segments.pop(0)
+            self._begin_overlap()
+        first = self._segments[0]
         if needed and isinstance(first, _Chain) and first.broken and not first.waiting:
             raise PaginationError(first.broken)
-        room = most - sum(len(each.waiting) for each in self._line if isinstance(each, _Chain))
+        room = most - sum(len(each.waiting) for each in self._segments if isinstance(each, _Chain))
         if needed and not (isinstance(first, _Chain) and first.waiting):
             room = max(room, 1)
         at = 0
-        while at < len(self._line) and room > 0:
-            each = self._line[at]
+        while at < len(self._segments) and room > 0:
+            each = self._segments[at]
             if isinstance(each, _Gap):
                 self._plan(at, each)
                 continue
-            if each.can_go_on and not each.broken:
+            if each.can_continue and not each.broken:
                 each.waiting.append(self._next(each))
                 room -= 1
             at += 1
-        return [request for each in self._line if isinstance(each, _Chain) for request in each.waiting]
+        return [request for each in self._segments if isinstance(each, _Chain) for request in each.waiting]
 
     @staticmethod
     def _is_done(each: _Chain | _Gap) -> bool:
@@ -184,19 +184,19 @@ class CursorWalk:
         rows, seconds = sum(rows for rows, _ in self._recent), sum(seconds for _, seconds in self._recent)
         since = None
         if rows and seconds > 0:
-            width = max(self._full * self._given * seconds / rows, 1.0)
+            width = max(self._fill * self._server_rows * seconds / rows, 1.0)
             lowest = gap.until - datetime.min.replace(tzinfo=UTC) - timedelta(seconds=2)
             since = (gap.until - min(timedelta(seconds=width), lowest)).replace(microsecond=0)
             if gap.since is not None and (since - gap.since).total_seconds() < width / 4:
                 since = None
         if since is None:
-            self._line[at] = self._chain(gap.until, gap.since)
+            self._segments[at] = self._chain(gap.until, gap.since)
             return
-        self._line[at : at + 1] = [self._chain(gap.until, since), _Gap(since, gap.since)]
+        self._segments[at : at + 1] = [self._chain(gap.until, since), _Gap(since, gap.since)]
 
     # ---- what came
 
-    def arrived(
+    def record_answer(
         self, request: CursorRequest, times: Sequence[datetime | None], *, more: bool | None, cursor: str | None
     ) -> None:
         """Note an answer that came, maybe before its turn: the chain can then go on."""
@@ -207,37 +207,39 @@ class CursorWalk:
         chain.more = bool(cursor) if more is None else more
         chain.cursor = cursor or None
         last = times[-1] if times else None
-        if last is not None and self._is_cut(chain) and chain.since is not None and last < chain.since:
+        if last is not None and self._has_older_span(chain) and chain.since is not None and last < chain.since:
             chain.more = False  # What follows belongs to the next span, whatever the service makes of `from`.
-        self._measure(chain, request, times)
+        self._measure_density(chain, request, times)
         if not chain.more:
             return
         if chain.cursor is not None and chain.used.holds(chain.cursor):
-            chain.broken = f"the service gave a cursor for the second time after {request.in_words}: a loop without end"
+            chain.broken = (
+                f"the service gave a cursor for the second time after {request.description}: a loop without end"
+            )
             return
         if chain.cursor is not None:
             chain.used.add([chain.cursor])
-        if last is None or not self._worth_cutting(chain, last):
+        if last is None or not self._worth_splitting(chain, last):
             return
         chain.more = False
-        self._line.insert(at + 1, _Gap(last, self._oldest if chain.since is None else chain.since))
+        self._segments.insert(at + 1, _Gap(last, self._oldest if chain.since is None else chain.since))
 
     def _find(self, request: CursorRequest) -> tuple[int, _Chain | None]:
-        for at, each in enumerate(self._line):
+        for at, each in enumerate(self._segments):
             if isinstance(each, _Chain) and each.number == request.number:
                 new = each.answered < len(each.waiting) and each.waiting[each.answered] == request
                 return at, each if new else None
         return -1, None
 
-    def _is_cut(self, chain: _Chain) -> bool:
+    def _has_older_span(self, chain: _Chain) -> bool:
         """Say whether other rows follow below a chain."""
         return chain.since is not None and chain.since != self._oldest
 
-    def _measure(self, chain: _Chain, request: CursorRequest, times: Sequence[datetime | None]) -> None:
+    def _measure_density(self, chain: _Chain, request: CursorRequest, times: Sequence[datetime | None]) -> None:
         """Learn how dense the rows are, from the first page of a chain."""
         known = [time for time in times if time is not None]
         if chain.more and known:
-            self._given = float(len(known)) if not self._recent else max(len(known), 0.9 * self._given)
+            self._server_rows = float(len(known)) if not self._recent else max(len(known), 0.9 * self._server_rows)
         if request.page:
             return
         if not known:
@@ -255,39 +257,39 @@ class CursorWalk:
         if count > 2 * expected or count < expected / 4:
             self._recent.clear()
         self._recent.append((count, seconds))
-        if chain.until is not None and self._is_cut(chain):
-            self._full = max(_LEAST_FULL, self._full - 0.1) if chain.more else min(_MOST_FULL, self._full + 0.005)
+        if chain.until is not None and self._has_older_span(chain):
+            self._fill = max(_MIN_FILL, self._fill - 0.1) if chain.more else min(_MAX_FILL, self._fill + 0.005)
 
-    def _worth_cutting(self, chain: _Chain, last: datetime) -> bool:
+    def _worth_splitting(self, chain: _Chain, last: datetime) -> bool:
         """Say whether what is left of a chain is more than a page, and spread widely enough to be cut."""
         rows, seconds = sum(rows for rows, _ in self._recent), sum(seconds for _, seconds in self._recent)
         if not self._ahead or not self._bounded or not self._frontier.ordered or not rows or not seconds:
             return False
-        if rows / seconds > _DENSE * self._given:
+        if rows / seconds > _DENSE * self._server_rows:
             return False
         if chain.since is None:
             return True
-        return rows / seconds * (last - chain.since).total_seconds() > 1.3 * self._given
+        return rows / seconds * (last - chain.since).total_seconds() > 1.3 * self._server_rows
 
     # ---- taking
 
     def take(self, request: CursorRequest, ids: Sequence[str], times: Sequence[datetime | None]) -> TakenPage:
-        """Take the answer to the first of the requests; `arrived` was told of it before.
+        """Take the answer to the first of the requests; `record_answer` was told of it before.
 
         Raises `PaginationError` where page after page brings no new row.
         """
         frontier, stats = self._frontier, self._stats
-        chain = self._line[0]
+        chain = self._segments[0]
         assert isinstance(chain, _Chain)
         assert chain.waiting[0] == request
         chain.waiting.popleft()
         chain.answered -= 1
         stats.longest_page = max(stats.longest_page, len(ids))
         fresh, seen = frontier.seen.unseen(ids)
-        barred = frontier.barred(ids, times)
-        coming = [position for position in fresh if position not in barred] if barred else fresh
+        excluded = frontier.excluded(ids, times)
+        coming = [position for position in fresh if position not in excluded] if excluded else fresh
         below: list[int] = []
-        if chain.since is not None and self._is_cut(chain):
+        if chain.since is not None and self._has_older_span(chain):
             # Rows of the next span, from a service that reads times more coarsely than it writes them.
             below = [at for at in coming if (time := times[at]) is not None and time < chain.since]
             coming = [at for at in coming if at not in below] if below else coming
@@ -301,27 +303,27 @@ class CursorWalk:
         self._count(chain, request, len(ids), new=bool(fresh) or down, coming=bool(coming))
         if chain.more and not chain.broken:
             if request.page == 0 and self._is_ignored(request, times):
-                self._read_whole()
-            elif chain.cursor is None and not self.begin_anew():
+                self._restart_unsplit()
+            elif chain.cursor is None and not self.restart_chain():
                 raise PaginationError(
-                    f"the service says that there are more rows and gives no cursor for them ({request.in_words})"
+                    f"the service says that there are more rows and gives no cursor for them ({request.description})"
                 )
-        ended = not chain.broken and all(self._is_done(each) for each in self._line)
+        ended = not chain.broken and all(self._is_done(each) for each in self._segments)
         return TakenPage(taken, ended)
 
     def _count(self, chain: _Chain, request: CursorRequest, rows: int, *, new: bool, coming: bool) -> None:
         """Count the pages without a new row; too many in a row are an error."""
         if coming:
-            self._repeated = self._empty = self._began_anew = self._allowed = 0
+            self._repeated = self._empty = self._restarts = self._known_pages_allowed = 0
         elif chain.more and not rows:
             self._empty += 1
         elif chain.more and not new:
             self._repeated += 1
-        if self._repeated == MAX_REPEATED + self._allowed or self._empty == MAX_EMPTY:
+        if self._repeated == MAX_REPEATED + self._known_pages_allowed or self._empty == MAX_EMPTY:
             count = max(self._repeated, self._empty)
             raise PaginationError(
                 f"{count} pages in a row brought no new row, although the service says that there are more: the "
-                f"listing cannot be walked ({request.in_words})"
+                f"listing cannot be walked ({request.description})"
             )
 
     @staticmethod
@@ -332,23 +334,23 @@ class CursorWalk:
         newest = datetime.fromisoformat(request.until) + MARGIN
         return any(time is not None and time > newest for time in times)
 
-    def _read_whole(self) -> None:
+    def _restart_unsplit(self) -> None:
         """Read one chain from the top, past what is known: no span can be asked for."""
         self._ahead = False
-        self._begin_seam()
-        self._allowed = self._stats.rows // self._size + 1
-        self._line = [self._chain(None, self._oldest)]
+        self._begin_overlap()
+        self._known_pages_allowed = self._stats.rows // self._size + 1
+        self._segments = [self._chain(None, self._oldest)]
 
-    def begin_anew(self) -> bool:
+    def restart_chain(self) -> bool:
         """Go on without the cursor in hand, at the time of the last row; False where that was tried in vain."""
-        self._began_anew += 1
-        if self._began_anew > 2:
+        self._restarts += 1
+        if self._restarts > 2:
             return False
-        chain, at = self._line[0], self._frontier.resume_at
+        chain, at = self._segments[0], self._frontier.resume_at
         assert isinstance(chain, _Chain)
         if at is None:
-            self._read_whole()
+            self._restart_unsplit()
             return True
-        self._begin_seam()
-        self._line[0] = self._chain(at, chain.since)
+        self._begin_overlap()
+        self._segments[0] = self._chain(at, chain.since)
         return True

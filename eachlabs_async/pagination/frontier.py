@@ -35,9 +35,9 @@ class Frontier:
 
     __slots__ = (
         "_anchors",
-        "_in_seam",
+        "_in_overlap",
         "_index",
-        "_met",
+        "_known_met",
         "_newest",
         "_pending",
         "at",
@@ -64,7 +64,7 @@ class Frontier:
         seen.add(list(anchors))
         self._anchors = frozenset(anchors) if at is None else frozenset[str]()
         self._newest = at
-        self._in_seam = self._met = False
+        self._in_overlap = self._known_met = False
         self._index = 0
         self._pending: tuple[bool, bool, int, frozenset[str]] | None = None
 
@@ -78,36 +78,36 @@ class Frontier:
         """The time to ask for in order to go on; None where the rows do not say, so that it is from the top."""
         return self.at if self.ordered else self._newest
 
-    def begin_seam(self) -> None:
+    def begin_overlap(self) -> None:
         """Note that the next page begins anew, at `resume_at` or at the top."""
-        self._in_seam, self._met, self._index = self.at is not None, False, 0
+        self._in_overlap, self._known_met, self._index = self.at is not None, False, 0
 
-    def barred(self, ids: Sequence[str], times: Sequence[datetime | None]) -> Collection[int]:
+    def excluded(self, ids: Sequence[str], times: Sequence[datetime | None]) -> Collection[int]:
         """Give the positions of the rows of a page that must not be handed out; `take` makes that final."""
         self._pending = None
         if self._anchors:
             return self._before_anchor(ids)
-        if not self._in_seam or self.at is None:
+        if not self._in_overlap or self.at is None:
             return ()
-        in_seam, met, index = True, self._met, self._index
-        barred: set[int] = set()
+        in_overlap, met, index = True, self._known_met, self._index
+        excluded: set[int] = set()
         # Where the order does not hold a time proves nothing, and only what is known is dropped.
         for position, time in enumerate(times if self.ordered else ()):
             if time is None:
                 continue
             if time < self.at:
-                in_seam = False
+                in_overlap = False
                 break
             known = self.seen.holds(ids[position])
             if time > self.at:
-                barred.add(position)
+                excluded.add(position)
                 continue
             met = met or known
             if not met and index < self.ties:
-                barred.add(position)
+                excluded.add(position)
             index += 1
-        self._pending = in_seam, met, index, self._anchors
-        return barred
+        self._pending = in_overlap, met, index, self._anchors
+        return excluded
 
     def _before_anchor(self, ids: Sequence[str]) -> Collection[int]:
         met = [position for position, identity in enumerate(ids) if identity in self._anchors]
@@ -119,7 +119,7 @@ class Frontier:
     def take(self, times: Sequence[datetime | None], fresh: list[int]) -> list[int]:
         """Note that a page was taken, whose rows at `fresh` come next; gives those that are not passed over."""
         if self._pending is not None:
-            self._in_seam, self._met, self._index, self._anchors = self._pending
+            self._in_overlap, self._known_met, self._index, self._anchors = self._pending
             self._pending = None
         if times:
             self._look_at(times)

@@ -70,7 +70,7 @@ class Position:
     """
 
     start: int
-    place: int
+    next_offset: int
     size: int
     longest: int = 0
     largest_seen: int = 0
@@ -93,7 +93,7 @@ class Verdict(Enum):
 
 def begin(start: int, size: int, *, ahead: bool = False) -> Position:
     """Give the standing of a walk before its first request."""
-    return Position(start=start, place=start, size=size, ahead=ahead)
+    return Position(start=start, next_offset=start, size=size, ahead=ahead)
 
 
 def advance(
@@ -106,13 +106,15 @@ def advance(
     """
     end = request.offset + info.rows
     if info.fresh:
-        return _progress(shape, position, request, info, max(position.place, end))
-    if info.rows and request.offset < position.place and end <= position.place and position.overlap:
+        return _progress(shape, position, request, info, max(position.next_offset, end))
+    if info.rows and request.offset < position.next_offset and end <= position.next_offset and position.overlap:
         # The row that neighbours share and nothing more: the end, unless the server gives one row at a time.
-        if info.rows < min(position.longest, request.size) and (info.total is None or info.total <= position.place):
+        if info.rows < min(position.longest, request.size) and (
+            info.total is None or info.total <= position.next_offset
+        ):
             return Verdict.END, position
         return Verdict.RETRY, evolve(position, overlap=0, ahead=False)
-    if info.rows == 0 or end <= position.place:
+    if info.rows == 0 or end <= position.next_offset:
         return _empty(position, info)
     return _repeated(position, info, end, repeats)
 
@@ -131,19 +133,19 @@ def agree(shape: PageShape, position: Position, request: PageRequest, info: Page
     if size == request.size:
         return True, position
     position = evolve(position, size=size)
-    if request.number == 1 and (not info.rows or info.rows > position.place):
+    if request.number == 1 and (not info.rows or info.rows > position.next_offset):
         return True, position
     return False, _bounded(evolve(position, stalled_pages=position.stalled_pages + 1), info)
 
 
 def _progress(
-    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, place: int
+    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, next_offset: int
 ) -> tuple[Verdict, Position]:
     joined = position.overlap or (position.ahead and shape.dialect == "offset" and not info.exact)
     longest = max(position.longest, info.rows)
     moved = evolve(
         position,
-        place=place,
+        next_offset=next_offset,
         longest=longest,
         server_page_size=info.rows if info.rows < request.size else None,
         distinct=position.distinct + info.fresh,
@@ -153,9 +155,9 @@ def _progress(
         overlap=int(joined),
     )
     if info.exact and info.total is not None:
-        ended = info.total <= place
+        ended = info.total <= next_offset
     else:
-        ended = (info.total is None or info.total <= place) and info.rows < min(longest, request.size)
+        ended = (info.total is None or info.total <= next_offset) and info.rows < min(longest, request.size)
     return (Verdict.END if ended else Verdict.TAKE), moved
 
 
@@ -184,10 +186,10 @@ def advance_joined(
         exact=info.exact,
     )
     if info.fresh or ended:
-        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, stalled_pages=0)
-    if end > position.place:
+        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, next_offset=end, stalled_pages=0)
+    if end > position.next_offset:
         stalled_pages = position.stalled_pages + 1 if repeats else 0
-        return Verdict.TAKE, _bounded(evolve(moved, place=end, stalled_pages=stalled_pages), info)
+        return Verdict.TAKE, _bounded(evolve(moved, next_offset=end, stalled_pages=stalled_pages), info)
     if info.rows == 1 and request.size > 1:
         moved = evolve(moved, overlap=0)  # Perhaps the server gives one row at a time: then none can be shared.
     return Verdict.RETRY, _bounded(
@@ -196,12 +198,12 @@ def advance_joined(
 
 
 def _empty(position: Position, info: PageInfo) -> tuple[Verdict, Position]:
-    before = position.total if position.total is not None else position.place
+    before = position.total if position.total is not None else position.next_offset
     if info.total is None:
-        more = before > position.place
+        more = before > position.next_offset
     else:
         # The page before spoke of more rows and this one does not: one more look tells a fall from a slip.
-        more = info.total > position.place or (before > position.place and position.stalled_pages == 0)
+        more = info.total > position.next_offset or (before > position.next_offset and position.stalled_pages == 0)
     stalled_pages = evolve(position, stalled_pages=position.stalled_pages + 1)
     if not more:
         return Verdict.END, stalled_pages
@@ -211,7 +213,7 @@ def _empty(position: Position, info: PageInfo) -> tuple[Verdict, Position]:
 def _repeated(position: Position, info: PageInfo, end: int, repeats: bool) -> tuple[Verdict, Position]:
     passed = evolve(
         position,
-        place=end,
+        next_offset=end,
         stalled_pages=position.stalled_pages + 1 if repeats else 0,
         total=info.total if info.total is not None else position.total,
         exact=info.exact,
@@ -231,7 +233,7 @@ def _bounded(position: Position, info: PageInfo) -> Position:
     if position.stalled_pages >= MAX_STALLED_PAGES:
         total = info.total if info.total is not None else position.total
         raise PaginationError(
-            f"{position.stalled_pages} pages in a row brought no new row at offset {position.place}, although the "
+            f"{position.stalled_pages} pages in a row brought no new row at offset {position.next_offset}, although the "
             "total "
             f"is given as {total}: the listing cannot be walked"
         )
@@ -263,7 +265,7 @@ def plan(shape: PageShape, position: Position, ahead: int, most: int | None = No
     Nothing is asked for ahead before the first page came, past an exact total, past `most` rows from the start, or
     where neighbours have neither an exact total nor a shared row to be joined by.
     """
-    requests = [_request(shape, position, position.place)]
+    requests = [_request(shape, position, position.next_offset)]
     if not position.longest or not (position.exact or position.overlap):
         return requests
     end = position.total if position.exact and position.total is not None else None
@@ -271,22 +273,22 @@ def plan(shape: PageShape, position: Position, ahead: int, most: int | None = No
         end = position.start + most if end is None else min(end, position.start + most)
     while len(requests) <= ahead:
         last = requests[-1]
-        place = last.offset + min(last.size, position.server_page_size or last.size)
-        if end is not None and place >= end:
+        next_offset = last.offset + min(last.size, position.server_page_size or last.size)
+        if end is not None and next_offset >= end:
             break
-        following = _request(shape, position, place)
+        following = _request(shape, position, next_offset)
         if following.offset <= last.offset:
             break
         requests.append(following)
     return requests
 
 
-def _request(shape: PageShape, position: Position, place: int) -> PageRequest:
+def _request(shape: PageShape, position: Position, next_offset: int) -> PageRequest:
     size = position.size
     if shape.dialect == "page":
-        return PageRequest(place // size * size, size)
-    overlap = min(position.overlap, place)
-    return PageRequest(place - overlap, min(size + overlap, shape.largest))
+        return PageRequest(next_offset // size * size, size)
+    overlap = min(position.overlap, next_offset)
+    return PageRequest(next_offset - overlap, min(size + overlap, shape.largest))
 
 
 @frozen
@@ -309,9 +311,9 @@ def adjoins(mark: PreviousPage, request: PageRequest, info: PageInfo, ids: Seque
     return info.exact and info.total == mark.total and request.offset <= mark.end
 
 
-def covered(request: PageRequest, info: PageInfo, place: int) -> int:
-    """Give how many rows of an answer stand before `place`."""
-    return min(max(0, place - request.offset), info.rows)
+def covered(request: PageRequest, info: PageInfo, next_offset: int) -> int:
+    """Give how many rows of an answer stand before `next_offset`."""
+    return min(max(0, next_offset - request.offset), info.rows)
 
 
 class RecentIds:

@@ -67,23 +67,23 @@ class Walk:
         self._shape = shape
         self._drift = drift
         # `most` counts from where the walk goes on, `plan` from where it began.
-        self._most = most if most is None or resume is None else most + resume.place - resume.start
+        self._most = most if most is None or resume is None else most + resume.next_offset - resume.start
         self._resumed = resume is not None and bool(resume.anchors)
         # Page numbers cannot overlap by one row, so only a walk by offsets can prove that every page joins.
-        self._joined = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
+        self._pages_overlap = shape.dialect == "offset" and (drift != "dedupe" or self._resumed)
         # How far before its true place a resumed walk stands, until a page was taken: by numbers, the page that holds
         # the last row, so that it can be found again.
-        self._back = int(self._resumed and not self._joined)
+        self._back = int(self._resumed and not self._pages_overlap)
         position = begin(start if resume is None else resume.start, size, ahead=ahead > 0)
         if resume is not None:
-            position = evolve(position, place=resume.place - self._back, overlap=int(self._joined))
+            position = evolve(position, next_offset=resume.next_offset - self._back, overlap=int(self._pages_overlap))
         self.position = position
         if before is not None and before.position.longest:
             # The pages of a block are asked for at once: what the block above showed says how many there may be.
             above = before.position
-            total = None if above.total is None or not above.exact else max(above.total - above.place, size)
+            total = None if above.total is None or not above.exact else max(above.total - above.next_offset, size)
             exact = total is not None
-            overlap = int(self._joined or not exact)
+            overlap = int(self._pages_overlap or not exact)
             position = evolve(position, longest=above.longest, total=total, exact=exact, overlap=overlap)
         self.position = position
         keep = None if drift == "resync" else WINDOW_ROWS + (ahead + 2) * max(shape.largest, size)
@@ -92,14 +92,16 @@ class Walk:
         self._below: list[str] = []  # out too, and perhaps still to be met
         self._window.add(self._last)
         self._total = resume.total if resume else None  # the last that was exact
-        self._mark: PreviousPage | None = None
-        self._passed: frozenset[str] = frozenset()  # the rows of the last page with a new one, and of those since
-        self._held: Checkpoint | None = None  # where the lowest row that is out stood, while rows above it are read
-        self._met = True  # the page in hand shows one of those rows
+        self._previous_page: PreviousPage | None = None
+        self._stalled_ids: frozenset[str] = frozenset()  # the rows of the last page with a new one, and of those since
+        self._held_checkpoint: Checkpoint | None = (
+            None  # where the lowest row that is out stood, while rows above it are read
+        )
+        self._known_met = True  # the page in hand shows one of those rows
         self._above = 0  # how many rows of the page in hand stand above it
         self._taken = 0
         self._steps_back = 0  # since the last new row
-        self._lowest = self.position.place  # the place behind the last page with a new row
+        self._lowest = self.position.next_offset  # the place behind the last page with a new row
         self._probes = 0
         self._probe: Position | None = None  # where to go on if the rows that entered did not do so at the top
         self.search = 0  # for a known row: 1 near by, 2 from the top; answers from before that are too old for it
@@ -119,18 +121,18 @@ class Walk:
         """Note that these rows, all of a page, were handed out."""
         self._last = [*self._last, *ids[self._above :]][-ANCHORS:]
         self._above = 0
-        if self._met:
-            self._held = None
+        if self._known_met:
+            self._held_checkpoint = None
 
-    def checkpoint_at(self, place: int, ids: Sequence[str] = ()) -> Checkpoint:
-        """Give the bookmark of a walk that handed out `ids` of a page, the last of them just before `place`.
+    def checkpoint_at(self, next_offset: int, ids: Sequence[str] = ()) -> Checkpoint:
+        """Give the bookmark of a walk that handed out `ids` of a page, the last of them just before `next_offset`.
 
         It stands at the lowest row that is out: what is above that is out too, or came too late.
         """
-        if self._held is not None and len(ids) <= self._above:
-            return self._held
+        if self._held_checkpoint is not None and len(ids) <= self._above:
+            return self._held_checkpoint
         last = [*self._last, *ids[self._above :]][-min(ANCHORS, 2 * ANCHORS - len(self._below)) :]
-        return Checkpoint(self.position.start, place, (*last, *self._below), self._total)
+        return Checkpoint(self.position.start, next_offset, (*last, *self._below), self._total)
 
     # ---- taking
 
@@ -143,11 +145,11 @@ class Walk:
         *,
         exact: bool,
         stated_size: int | None = None,
-        barred: Collection[int] = (),
+        excluded: Collection[int] = (),
     ) -> TakenPage | None:
         """Take the answer to `request`, which was asked when `asked_at` pages were taken; None to ask anew.
 
-        The rows at the positions `barred` are not handed out, whether they came before or not. Raises
+        The rows at the positions `excluded` are not handed out, whether they came before or not. Raises
         `PaginationError` where the walk cannot go on, and `DriftError` where the listing moved in a way that the drift
         mode does not accept or cannot mend.
         """
@@ -159,37 +161,37 @@ class Walk:
         usable, self.position = agree(self._shape, self.position, request, info)
         if not usable:
             return None
-        if self._begun:
+        if self._started:
             self._look_for_drift(request, info, first_seen)
             if not self._continues(request, asked_at, ids, info, first_seen):
                 return None
         above = request.offset < self.position.start
-        if seen and (self._joined or self._resumed or above):
+        if seen and (self._pages_overlap or self._resumed or above):
             # What stands before a row that was seen was inserted there, or is out since before, or was not wanted.
             fresh = [position for position in fresh if position > seen[-1]]
-        elif above and not self._begun:
+        elif above and not self._started:
             # Page numbers count whole pages: these rows stand before the first that was wanted.
             fresh = [position for position in fresh if position >= self.position.start - request.offset]
-        if barred:
-            fresh = [position for position in fresh if position not in barred]
+        if excluded:
+            fresh = [position for position in fresh if position not in excluded]
         info = info if info.fresh == len(fresh) else evolve(info, fresh=len(fresh))
-        before = self._mark.end if self._mark is not None else self.position.place + self._back
-        repeats = not fresh and self._passed.issuperset(ids)
-        if self._joined and self._begun:
+        before = self._previous_page.end if self._previous_page is not None else self.position.next_offset + self._back
+        repeats = not fresh and self._stalled_ids.issuperset(ids)
+        if self._pages_overlap and self._started:
             verdict, self.position = advance_joined(self.position, request, info, repeats=repeats)
         else:
             verdict, self.position = advance(self._shape, self.position, request, info, repeats=repeats)
         if verdict is Verdict.RETRY:
             return None
-        self._stand(request, ids, info, fresh, seen)
+        self._update_lowest(request, ids, info, fresh, seen)
         self._accept(ids, info, covered(request, info, before))
         return TakenPage(fresh, verdict is Verdict.END)
 
     @property
-    def _begun(self) -> bool:
+    def _started(self) -> bool:
         return self._taken > 0 or self._resumed
 
-    def _stand(
+    def _update_lowest(
         self, request: PageRequest, ids: Sequence[str], info: PageInfo, fresh: list[int], seen: list[int]
     ) -> None:
         """See to it that a bookmark stands at the lowest row that is out, where this page has rows above it.
@@ -198,55 +200,57 @@ class Walk:
         of them: because it joins further up, or because the walk had to go to the top.
         """
         known = [*self._last, *self._below]
-        self._met = True
+        self._known_met = True
         if not known:
             return
-        before = self._mark or PreviousPage(self.position.place, self._total, frozenset())
+        before = self._previous_page or PreviousPage(self.position.next_offset, self._total, frozenset())
         met = [position for position in seen if ids[position] in known]
         if met:
             lowest = max(known.index(ids[position]) for position in met)
             # The longer a row is not met, the likelier it is gone: those that were out last come first.
             self._last, self._below = known[: lowest + 1], known[lowest + 1 :][: ANCHORS + ANCHORS // 2]
             self._above = sum(position < met[-1] for position in fresh)
-        elif self._held is not None or (self._joined and (seen or request.offset == 0)):
-            self._above, self._met = len(fresh), False
+        elif self._held_checkpoint is not None or (self._pages_overlap and (seen or request.offset == 0)):
+            self._above, self._known_met = len(fresh), False
         elif seen:
             self._above = sum(position < seen[-1] for position in fresh)
-            self._met = self._above < len(fresh)
-        if self._above and self._held is None:
-            self._held = Checkpoint(self.position.start, before.end, tuple(known), before.total)
+            self._known_met = self._above < len(fresh)
+        if self._above and self._held_checkpoint is None:
+            self._held_checkpoint = Checkpoint(self.position.start, before.end, tuple(known), before.total)
 
     def _accept(self, ids: Sequence[str], info: PageInfo, shared: int) -> None:
         self.stats.duplicates += max(0, info.rows - info.fresh - shared)
         self.stats.total, self.stats.total_is_exact = self.position.total, self.position.exact
         self._window.add(ids)
-        self._mark = PreviousPage(self.position.place, info.total if info.exact else None, frozenset(ids))
+        self._previous_page = PreviousPage(
+            self.position.next_offset, info.total if info.exact else None, frozenset(ids)
+        )
         self._taken += 1
         self._back = 0
         self.search = 0
-        self._passed = self._mark.ids if info.fresh else self._passed | self._mark.ids
+        self._stalled_ids = self._previous_page.ids if info.fresh else self._stalled_ids | self._previous_page.ids
         if info.fresh:
             self._steps_back = 0
         if info.fresh > self._above:
-            self._lowest = self.position.place
+            self._lowest = self.position.next_offset
         else:
             self._lowest += _growth(info, self._total)
         if info.exact:
             self._total = info.total
-        if self._joined and not self.position.overlap and self._taken == 1:
+        if self._pages_overlap and not self.position.overlap and self._taken == 1:
             self.position = evolve(self.position, overlap=1)
 
     def _look_for_drift(self, request: PageRequest, info: PageInfo, first_seen: int | None) -> None:
         """Note how an answer shows that rows came or went since the one before."""
         position = self.position
-        shared = covered(request, info, position.place + self._back)  # rows that should be those we have
+        shared = covered(request, info, position.next_offset + self._back)  # rows that should be those we have
         sign = ""
         if info.exact and self._total is not None and info.total != self._total:
             sign = f"the total went from {self._total} to {info.total}"
         elif first_seen is not None and info.rows - info.fresh > shared:
             sign = f"rows that came before came again at offset {request.offset}"
-        elif self._joined and position.overlap and first_seen != 0 and not _slipped(request, info):
-            sign = f"the row before offset {position.place} is not the one that came last"
+        elif self._pages_overlap and position.overlap and first_seen != 0 and not _slipped(request, info):
+            sign = f"the row before offset {position.next_offset} is not the one that came last"
         if sign:
             self.stats.drift_seen += 1
             if self._drift == "raise":
@@ -258,7 +262,7 @@ class Walk:
         self, request: PageRequest, asked_at: int, ids: Sequence[str], info: PageInfo, first_seen: int | None
     ) -> bool:
         """Say whether an answer joins the run of what was seen; where not, set the place to read from instead."""
-        if self._joined and self.position.overlap:
+        if self._pages_overlap and self.position.overlap:
             if first_seen is not None:
                 return True
             if _slipped(request, info):
@@ -268,7 +272,7 @@ class Walk:
                 return self._seek(request, info)  # For a walk from the middle the top is no place to begin.
             # From the very top there can be no gap: all that was seen is gone, or comes further down.
             return top or self._step_back(request, info)
-        if self._joined:
+        if self._pages_overlap:
             return first_seen is not None or self._steady(request, info)
         if self._shape.dialect == "page" and first_seen is None:
             if asked_at < self.taken and _growth(info, self._total):
@@ -279,8 +283,8 @@ class Walk:
             return False  # It was asked before, for another reason.
         if not self._resumed and not self._probed(request, info, first_seen):
             return False
-        if asked_at < self.taken and self._mark is not None:
-            return adjoins(self._mark, request, info, ids)
+        if asked_at < self.taken and self._previous_page is not None:
+            return adjoins(self._previous_page, request, info, ids)
         return True
 
     def _probed(self, request: PageRequest, info: PageInfo, first_seen: int | None) -> bool:
@@ -296,7 +300,7 @@ class Walk:
             self._probe = self._probe or self.position
             self._lowest += grown
             self._probes += 1
-            self.position = evolve(self.position, place=self._lowest - 1)
+            self.position = evolve(self.position, next_offset=self._lowest - 1)
         elif self._probe is not None and first_seen is None:
             self.position, self._probe = self._probe, None
         else:
@@ -318,7 +322,9 @@ class Walk:
 
     def _steady(self, request: PageRequest, info: PageInfo) -> bool:
         """Without a shared row, an unchanged exact total is the only proof left that a row comes next."""
-        if not info.rows or (info.exact and self._mark is not None and info.total == self._mark.total):
+        if not info.rows or (
+            info.exact and self._previous_page is not None and info.total == self._previous_page.total
+        ):
             return True
         if info.rows > 1:
             self.position = evolve(self.position, overlap=1)  # It gives more now: then a row can be shared.
@@ -331,18 +337,21 @@ class Walk:
     def _step_back(self, request: PageRequest, info: PageInfo) -> bool:
         """Set the place further up: as far as rows are known to be gone, or by pages, twice as many each time."""
         if self._steps_back == MAX_STEPS_BACK:
-            raise DriftError(f"{MAX_STEPS_BACK} steps back, to offset {self.position.place}, brought no new row")
+            raise DriftError(f"{MAX_STEPS_BACK} steps back, to offset {self.position.next_offset}, brought no new row")
         gone = max(-_growth(info, self._total), 0)
         if info.exact:
             self._total = info.total
         page = self.position.size * 2**self._steps_back
-        place = self.position.place
-        by = max(gone, page) if self._joined else gone
+        next_offset = self.position.next_offset
+        by = max(gone, page) if self._pages_overlap else gone
         self._steps_back += 1
         self.stats.steps_back += 1
         top = min(request.offset, info.total) if info.total is not None else request.offset
         self.position = evolve(
-            self.position, place=max(0, (top if self._joined else place) - by), stalled_pages=0, distinct=0
+            self.position,
+            next_offset=max(0, (top if self._pages_overlap else next_offset) - by),
+            stalled_pages=0,
+            distinct=0,
         )
         return False
 
@@ -351,22 +360,22 @@ class Walk:
         position, grown = self.position, _growth(info, self._total)
         end = request.offset + info.rows
         if self.search == 2:
-            if end <= position.place or (info.exact and info.total is not None and info.total <= end):
+            if end <= position.next_offset or (info.exact and info.total is not None and info.total <= end):
                 stood = "checkpoint" if self._resumed else "walk"
                 raise DriftError(f"none of the rows is there any more at which the {stood} stood")
-            place = end
+            next_offset = end
         elif self.search == 1 or request.offset == 0:
-            self.search, place = 2, 0 if request.offset else end
+            self.search, next_offset = 2, 0 if request.offset else end
         else:
             self.search = 1
-            behind = 0 if self._joined or not self._taken else 1
-            place = position.place - behind + grown
+            behind = 0 if self._pages_overlap or not self._taken else 1
+            next_offset = position.next_offset - behind + grown
             if grown <= 0:
-                place = max(0, request.offset - max(behind - grown, position.size))
-        self.stats.steps_back += place < position.place
+                next_offset = max(0, request.offset - max(behind - grown, position.size))
+        self.stats.steps_back += next_offset < position.next_offset
         if info.exact:
             self._total = info.total
-        self.position = evolve(position, place=place)
+        self.position = evolve(position, next_offset=next_offset)
         return False
 
 

@@ -60,13 +60,13 @@ def test_the_text_is_short_json_with_a_version() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "edition", "filters", "differs"),
     [
-        ("runs.list", "compat", FILTERS, "endpoint is 'runs.list' here, 'executions.list' there"),
-        ("executions.list", "unified", FILTERS, "edition is 'unified' here, 'compat' there"),
-        ("executions.list", "compat", {**FILTERS, "model": "veo"}, "model is 'veo' here, 'flux' there"),
-        ("executions.list", "compat", {**FILTERS, "model": None}, "model is None here, 'flux' there"),
-        ("executions.list", "compat", {**FILTERS, "status": "error"}, "status is 'error' here, None there"),
-        ("executions.list", "compat", {**FILTERS, "until": "2026"}, "until is '2026' here, None there"),
-        ("executions.list", "compat", {}, "model is None here, 'flux' there"),
+        ("runs.list", "compat", FILTERS, "endpoint is 'runs.list' here, 'executions.list' in the checkpoint"),
+        ("executions.list", "unified", FILTERS, "edition is 'unified' here, 'compat' in the checkpoint"),
+        ("executions.list", "compat", {**FILTERS, "model": "veo"}, "model is 'veo' here, 'flux' in the checkpoint"),
+        ("executions.list", "compat", {**FILTERS, "model": None}, "model is None here, 'flux' in the checkpoint"),
+        ("executions.list", "compat", {**FILTERS, "status": "error"}, "status is 'error' here, None in the checkpoint"),
+        ("executions.list", "compat", {**FILTERS, "until": "2026"}, "until is '2026' here, None in the checkpoint"),
+        ("executions.list", "compat", {}, "model is None here, 'flux' in the checkpoint"),
     ],
 )
 def test_another_walk_is_refused_with_what_differs(endpoint: str, edition: str, filters: Any, differs: str) -> None:
@@ -107,10 +107,10 @@ def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
         (text(start=-1), "damaged"),
         (text(start=None), "damaged"),
         (text(start=True), "damaged"),
-        (text(place=9, last=[]), "damaged"),
-        (text(place="34"), "damaged"),
-        (text(place=34.0), "damaged"),
-        (text(place=...), "damaged"),
+        (text(next_offset=9, last=[]), "damaged"),
+        (text(next_offset="34"), "damaged"),
+        (text(next_offset=34.0), "damaged"),
+        (text(next_offset=...), "damaged"),
         (text(total=-1), "damaged"),
         (text(total="99"), "damaged"),
         (text(last=...), "damaged"),
@@ -160,14 +160,14 @@ class TestAtTheCall:
         """The call itself raises, and says what differs."""
         async with Emulator(50) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
             checkpoint = client.executions.list(offset=5, status="success").checkpoint
-            with pytest.raises(ValueError, match="status is None here, 'success' there"):
+            with pytest.raises(ValueError, match="status is None here, 'success' in the checkpoint"):
                 client.executions.list(resume=checkpoint)
             with pytest.raises(ValueError, match="a walk from row 5, not from row 6"):
                 client.executions.list(offset=6, status="success", resume=checkpoint)
             with pytest.raises(ValueError, match="endpoint"):
                 client.workflow_executions.list("a", resume=checkpoint)
             checkpoint = client.workflow_executions.list("a").checkpoint
-            with pytest.raises(ValueError, match="workflow_id is 'b' here, 'a' there"):
+            with pytest.raises(ValueError, match="workflow_id is 'b' here, 'a' in the checkpoint"):
                 client.workflow_executions.list("b", resume=checkpoint)
             assert not emulator.requests
 

@@ -104,15 +104,15 @@ def walked(
             out[request] = listing.answer(request)
         request, answer = requests[0], out.pop(requests[0])
         if answer is None:
-            assert course.begin_anew()
+            assert course.restart_chain()
             requests = course.next_requests(ahead + 1)
             continue
         assert isinstance(answer, Answer)
-        course.bound(oldest)
-        course.arrived(request, answer.times, more=answer.more, cursor=answer.cursor)
+        course.set_oldest(oldest)
+        course.record_answer(request, answer.times, more=answer.more, cursor=answer.cursor)
         for other, came in out.items():
             if isinstance(came, Answer):
-                course.arrived(other, came.times, more=came.more, cursor=came.cursor)
+                course.record_answer(other, came.times, more=came.more, cursor=came.cursor)
         taken = course.take(request, answer.ids, answer.times)
         rows += [answer.ids[at] for at in taken.fresh]
         ended = taken.ended

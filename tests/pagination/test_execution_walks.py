@@ -307,14 +307,21 @@ class TestEndsInAnError:
 
 
 @both_ways
-@pytest.mark.parametrize("place", [300, 950, 1400, 2950])
-async def test_an_old_checkpoint_is_resumed_wherever_it_stands(edition: str, place: int) -> None:
+@pytest.mark.parametrize("next_offset", [300, 950, 1400, 2950])
+async def test_an_old_checkpoint_is_resumed_wherever_it_stands(edition: str, next_offset: int) -> None:
     """Written before times were kept, in either edition: its rows are found again, and the rest comes once."""
     async with running(rows=3000, inserts=1) as server:
         ids = (await server.account())["ids"]
-        old = {"v": 1, "endpoint": "executions.list", "edition": "compat", "filters": {}, "start": 0, "place": place}
-        text = json.dumps({**old, "total": 3000, "last": ids[place - 8 : place]})
-        assert await walked(server, edition, resume=text) == ids[place:]
+        old = {
+            "v": 1,
+            "endpoint": "executions.list",
+            "edition": "compat",
+            "filters": {},
+            "start": 0,
+            "place": next_offset,
+        }
+        text = json.dumps({**old, "total": 3000, "last": ids[next_offset - 8 : next_offset]})
+        assert await walked(server, edition, resume=text) == ids[next_offset:]
 
 
 @both_ways

@@ -19,7 +19,7 @@ def at(*seconds: float | None) -> list[datetime | None]:
 def position(known: str, second: float, ties: int) -> Frontier:
     frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=second), ties=ties)
     frontier.seen.add(list(known))
-    frontier.begin_seam()
+    frontier.begin_overlap()
     return frontier
 
 
@@ -44,20 +44,20 @@ def test_a_seam_bars_what_came_before(
     known: str, ties: int, ids: str, seconds: tuple[float | None, ...], barred: set[int]
 ) -> None:
     """Rows above the time, and as many of the time as came before."""
-    found = position(known, 5, ties).barred(ids, at(*seconds))
+    found = position(known, 5, ties).excluded(ids, at(*seconds))
     assert {position for position in found if ids[position] not in known} == barred
 
 
 def test_a_seam_goes_on_over_pages_and_is_asked_for_twice_without_harm() -> None:
-    """What `barred` says is final when the page is taken."""
+    """What `excluded` says is final when the page is taken."""
     frontier = position("", 5, 3)
     for _ in range(2):
-        assert set(frontier.barred("ab", at(5, 5))) == {0, 1}
+        assert set(frontier.excluded("ab", at(5, 5))) == {0, 1}
     frontier.take(at(5, 5), [])
-    assert set(frontier.barred("cd", at(5, 5))) == {0}
+    assert set(frontier.excluded("cd", at(5, 5))) == {0}
     frontier.take(at(5, 5), [1])
     assert frontier.ties == 4
-    assert set(frontier.barred("ef", at(5, 4))) == set()
+    assert set(frontier.excluded("ef", at(5, 4))) == set()
 
 
 def test_rows_to_skip_are_taken_and_not_given() -> None:
@@ -71,13 +71,13 @@ def test_rows_to_skip_are_taken_and_not_given() -> None:
 def test_an_old_checkpoint_bars_all_until_one_of_its_rows_is_met() -> None:
     """And then all up to the last of them on that page."""
     frontier = Frontier(RecentIds(100), anchors=("a", "b"))
-    assert set(frontier.barred("xy", at(9, 8))) == {0, 1}
+    assert set(frontier.excluded("xy", at(9, 8))) == {0, 1}
     frontier.take(at(9, 8), [])
     assert frontier.seeking
-    assert set(frontier.barred("zabc", at(7, 6, 5, 4))) == {0, 1, 2}
+    assert set(frontier.excluded("zabc", at(7, 6, 5, 4))) == {0, 1, 2}
     frontier.take(at(7, 6, 5, 4), [3])
     assert not frontier.seeking
-    assert not frontier.barred("d", at(3))
+    assert not frontier.excluded("d", at(3))
 
 
 def test_rows_out_of_order_are_noticed_and_then_times_prove_nothing() -> None:
@@ -86,8 +86,8 @@ def test_rows_out_of_order_are_noticed_and_then_times_prove_nothing() -> None:
     frontier.take(at(5, 7), [0, 1])
     assert not frontier.ordered
     assert frontier.resume_at == ZERO + timedelta(seconds=7)
-    frontier.begin_seam()
-    assert not frontier.barred("xy", at(9, 8))
+    frontier.begin_overlap()
+    assert not frontier.excluded("xy", at(9, 8))
     untimed = Frontier(RecentIds(100))
     untimed.take(at(None), [0])
     assert not untimed.ordered

@@ -24,16 +24,18 @@ from eachlabs_async.pagination.rules import (
 TAKE, END, RETRY = Verdict.TAKE, Verdict.END, Verdict.RETRY
 
 
-def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Position:
-    """A walk that began at the top and stands at `place`, all rows before it seen."""
-    return Position(**{"start": 0, "place": place, "size": size, "longest": longest, "distinct": place, **more})
+def at(next_offset: int, size: int = 10, longest: int = 10, **more: object) -> Position:
+    """A walk that began at the top and stands at `next_offset`, all rows before it seen."""
+    return Position(
+        **{"start": 0, "next_offset": next_offset, "size": size, "longest": longest, "distinct": next_offset, **more}
+    )
 
 
 # ---- the end by what an answer says
 
 
 @pytest.mark.parametrize(
-    ("position", "asked", "info", "verdict", "place"),
+    ("position", "asked", "info", "verdict", "next_offset"),
     [
         # an exact total decides
         (begin(0, 10), PageRequest(0, 10), PageInfo(10, 10, 10, True), END, 10),
@@ -105,11 +107,11 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Positio
     ],
 )
 def test_what_an_answer_means(
-    position: Position, asked: PageRequest, info: PageInfo, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, verdict: Verdict, next_offset: int
 ) -> None:
     """The verdict and the place, for each kind of answer."""
     found, after = advance(OFFSET, position, asked, info)
-    assert (found, after.place) == (verdict, place)
+    assert (found, after.next_offset) == (verdict, next_offset)
 
 
 @pytest.mark.parametrize("info", [PageInfo(0, 0, 99, True), PageInfo(10, 0, 99, True), PageInfo(10, 0)])
@@ -117,9 +119,9 @@ def test_the_fourth_page_without_a_new_row_is_an_error(info: PageInfo) -> None:
     """Empty or repeated: three such pages are borne, the fourth is said, with place and total."""
     position = at(10, total=99, exact=True)
     for _ in range(3):
-        _, position = advance(OFFSET, position, PageRequest(position.place, 10), info)
+        _, position = advance(OFFSET, position, PageRequest(position.next_offset, 10), info)
     with pytest.raises(PaginationError, match="4 pages in a row brought no new row at offset"):
-        advance(OFFSET, position, PageRequest(position.place, 10), info)
+        advance(OFFSET, position, PageRequest(position.next_offset, 10), info)
 
 
 def test_the_error_says_the_total_of_an_answer_that_never_had_rows() -> None:
@@ -143,7 +145,9 @@ def test_pages_of_other_old_rows_may_go_on_for_long() -> None:
     """A listing that was pushed down far shows old rows page after page: only those that repeat count."""
     position = at(100)
     for _ in range(50):
-        verdict, position = advance(OFFSET, position, PageRequest(position.place, 10), PageInfo(10, 0), repeats=False)
+        verdict, position = advance(
+            OFFSET, position, PageRequest(position.next_offset, 10), PageInfo(10, 0), repeats=False
+        )
         assert verdict is TAKE
     assert position.stalled_pages == 0
 
@@ -236,7 +240,7 @@ def test_a_size_that_never_settles_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "asked", "info", "repeats", "verdict", "place"),
+    ("position", "asked", "info", "repeats", "verdict", "next_offset"),
     [
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(11, 10, 99, True), False, TAKE, 20),
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(5, 4, 14, True), False, END, 14),
@@ -249,11 +253,11 @@ def test_a_size_that_never_settles_is_an_error() -> None:
     ],
 )
 def test_a_page_that_joins_proves_more(
-    position: Position, asked: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, next_offset: int
 ) -> None:
     """If it reaches the end of the listing so does the walk, whatever the counts say."""
     found, after = advance_joined(position, asked, info, repeats=repeats)
-    assert (found, after.place) == (verdict, place)
+    assert (found, after.next_offset) == (verdict, next_offset)
 
 
 def test_a_joined_page_that_repeats_counts() -> None:
@@ -261,10 +265,10 @@ def test_a_joined_page_that_repeats_counts() -> None:
     position = at(10, overlap=1)
     for _ in range(3):
         _, position = advance_joined(
-            position, PageRequest(position.place - 1, 11), PageInfo(11, 0, 99, True), repeats=True
+            position, PageRequest(position.next_offset - 1, 11), PageInfo(11, 0, 99, True), repeats=True
         )
     with pytest.raises(PaginationError):
-        advance_joined(position, PageRequest(position.place - 1, 11), PageInfo(11, 0, 99, True), repeats=True)
+        advance_joined(position, PageRequest(position.next_offset - 1, 11), PageInfo(11, 0, 99, True), repeats=True)
 
 
 def test_a_server_that_gives_one_row_at_a_time_shares_none() -> None:

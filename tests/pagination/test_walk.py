@@ -332,15 +332,15 @@ class TestABookmark:
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
     @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
     @pytest.mark.parametrize(("clamp", "stated"), [(None, True), (3, True), (3, False)])
-    @pytest.mark.parametrize("place", range(1, 31))
+    @pytest.mark.parametrize("next_offset", range(1, 31))
     def test_into_a_listing_at_rest_shows_no_movement(
-        self, shape: object, drift: str, place: int, clamp: int | None, stated: bool
+        self, shape: object, drift: str, next_offset: int, clamp: int | None, stated: bool
     ) -> None:
         """The rows that are read again to find the place are no sign of movement and no doubles, clamped or not."""
         listing = Listing(30, shape, clamp=clamp, stated=stated)
-        checkpoint = Checkpoint(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
+        checkpoint = Checkpoint(0, next_offset, tuple(listing.ids[max(0, next_offset - ANCHORS) : next_offset]), 30)
         walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=checkpoint)
-        assert rows_of(walk, listing) == listing.ids[place:]
+        assert rows_of(walk, listing) == listing.ids[next_offset:]
         assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
 
     @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
@@ -366,7 +366,7 @@ class TestABookmark:
         page = page or next(pages)
         out = [identity for identity, _ in page]
         checkpoint = walk.checkpoint_at(page[-1][1], out)
-        assert checkpoint.place < checkpoint.start
+        assert checkpoint.next_offset < checkpoint.start
         found, _ = read_checkpoint(write_checkpoint("x", "compat", {}, checkpoint), "x", "compat", {})
         assert found == checkpoint
         again = Walk(listing.shape, start=0, size=10, drift="resync", resume=found)

@@ -70,13 +70,13 @@ def walked(
 ) -> tuple[list[str], Checkpoint, bool]:
     """The rows of a walk up to `stop` rows, the bookmark behind the last of them, and whether the walk ended."""
     rows: list[str] = []
-    checkpoint = walk.checkpoint_at(walk.position.place)
+    checkpoint = walk.checkpoint_at(walk.position.next_offset)
     if stop == 0:
         return rows, checkpoint, False
     for page in drive(walk, listing, **options):
-        for at, (identity, place) in enumerate(page):
+        for at, (identity, next_offset) in enumerate(page):
             rows.append(identity)
-            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(next_offset, [row for row, _ in page[: at + 1]])
             if len(rows) == stop:
                 return rows, checkpoint, False
     return rows, checkpoint, True

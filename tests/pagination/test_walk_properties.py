@@ -146,11 +146,11 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
     first: list[str] = []
     checkpoint = walk.checkpoint_at(0)
     for page in drive(walk, listing, ahead=ahead, shuffle=chance):
-        for at, (identity, place) in enumerate(page):
+        for at, (identity, next_offset) in enumerate(page):
             if len(first) == stop:
                 break
             first.append(identity)
-            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(next_offset, [row for row, _ in page[: at + 1]])
         if len(first) == stop:
             break
     if stop:
