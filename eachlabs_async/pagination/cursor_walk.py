@@ -1,13 +1,16 @@
-"""Owns the course of a walk by cursor: what to ask next, and what an answer means; refuses I/O, tasks and clocks.
+"""The state of a walk by cursor: what to request next, and what an answer means.
 
-The theory. A *chain* is a request without a cursor and those that follow its cursors, while the service says that
-there is more: a short or empty page is not the end. A chain cannot be read ahead, so a walk that looks ahead cuts the
-time below it into *spans*, which hold about a page each, going by the rows seen last, and asks for the first page of
-several. A span that holds more goes on by its cursor, or is cut again; below an empty one the rest is asked for whole,
-since nobody knows how far the gap goes. Pages are taken in the order of the spans, newest first, whatever the order of
-the answers. Where a cursor is refused, the chain begins anew at the time of the last row (see `frontier`).
+Sending the requests is left to `execution_pager`.
 
-The line of a walk holds its chains and the *gaps* not asked for yet, from the newest to the oldest.
+A *chain* is a request without a cursor and the requests that follow its cursors, as long as the service states that
+there are more rows; a short or empty page is not the end. The pages of a chain cannot be requested ahead. So with
+look-ahead, the walk splits the time below the chain into *spans* of about one page each, estimated from the density of
+the last rows, and requests the first page of several spans. A span with more rows continues by its cursor or is split
+again. Below an empty span, the rest is requested as one span, because the length of the gap is unknown. Pages are
+accepted in the order of the spans, newest first, whatever the order of the answers. If a cursor is refused, the chain
+restarts at the time of the last row (see `frontier`).
+
+The segments of a walk are its chains and the *gaps* not yet requested, from the newest to the oldest.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from attrs import define, field, frozen
 from ..errors import PaginationError
 from ..transport.arguments import rfc3339
 from .frontier import MARGIN, Frontier
-from .pages import TakenPage, WalkStats
+from .pages import AcceptedPage, WalkStats
 from .rules import RecentIds
 
 MAX_REPEATED: Final = 4
@@ -31,14 +34,14 @@ _CURSORS_KEPT: Final = 10_000
 _MAX_FILL: Final = 0.92
 _MIN_FILL: Final = 0.5
 _DENSE: Final = 0.25
-"""Pages a second from which on spans are not worth it: each of them repeats a second of rows."""
+"""Pages per second above which spans do not pay off, because each of them repeats a second of rows."""
 
 
 @frozen
 class CursorRequest:
-    """One request of a walk by cursor; `since` and `until` are as the wire takes them.
+    """One request of a walk by cursor. `since` and `until` are in the format of the API.
 
-    `number` and `page` tell the request from all others: the chain it belongs to, and its page in it, from 0.
+    `number` (of the chain) and `page` (in the chain, from 0) identify the request.
     """
 
     number: int
@@ -50,13 +53,13 @@ class CursorRequest:
 
     @property
     def description(self) -> str:
-        """The request in words, for errors."""
+        """A description of the request for error messages."""
         return f"page {self.page + 1} of the chain up to {self.until or 'now'}"
 
 
 @define(eq=False)
 class _Gap:
-    """A span of time that is not asked for yet; `since` None: down to the oldest."""
+    """A time span that is not yet requested. If `since` is None, it extends to the oldest row."""
 
     until: datetime
     since: datetime | None
@@ -64,20 +67,20 @@ class _Gap:
 
 @define(eq=False)
 class _Chain:
-    """Requests that follow each other's cursors, through a span of time; None where an end is the listing's own."""
+    """Requests that follow each other's cursors through a time span. A bound is None if the listing sets it."""
 
     number: int
     since: datetime | None
     until: datetime | None
     since_text: str | None
     until_text: str | None
-    waiting: deque[CursorRequest] = field(factory=deque[CursorRequest])  # asked for, and not taken
-    answered: int = 0  # how many of those came
+    waiting: deque[CursorRequest] = field(factory=deque[CursorRequest])  # requested but not accepted
+    answered: int = 0  # how many of those were answered
     pages: int = 0
     cursor: str | None = None
     more: bool = True
     used: RecentIds = field(factory=lambda: RecentIds(_CURSORS_KEPT))
-    last: datetime | None = None  # the time of the last row that was taken
+    last: datetime | None = None  # the time of the last accepted row
     broken: str = ""
 
     @property
@@ -86,7 +89,7 @@ class _Chain:
 
 
 class CursorWalk:
-    """The course of one walk by cursor, from where `frontier` is down to `oldest`."""
+    """The state of one walk by cursor, from `frontier` down to the oldest time."""
 
     def __init__(
         self,
@@ -106,18 +109,18 @@ class CursorWalk:
         self._bounded = since is not None
         self._ahead = ahead
         self._numbers = 0
-        self._repeated = self._empty = 0  # pages in a row without a new row
+        self._repeated = self._empty = 0  # consecutive pages without a new row
         self._restarts = 0  # since the last new row
-        self._known_pages_allowed = 0  # pages of known rows that may come besides, where rows are read again
-        # How dense the rows are: of the last spans, the rows and the seconds.
+        self._known_pages_allowed = 0  # further pages of known rows allowed after a restart
+        # The density of the rows: rows and seconds of the last spans.
         self._recent: deque[tuple[int, float]] = deque(maxlen=8)
-        self._fill = 0.85  # how full a page is planned to be
-        self._server_rows = float(size)  # how many rows the service gives at once
+        self._fill = 0.85  # the planned fill of a page
+        self._server_rows = float(size)  # how many rows the service returns per page
         self._segments: list[_Chain | _Gap] = []
         self._begin(frontier.resume_at)
 
     def set_oldest(self, oldest: datetime | None) -> None:
-        """Say down to where the service goes by itself, before the second request; None where nobody knows."""
+        """Set the oldest time that the service goes back to, before the second request; None if unknown."""
         if not self._bounded:
             self._bounded, self._oldest = True, oldest
             self._since = rfc3339(oldest) if oldest is not None else None
@@ -143,12 +146,12 @@ class CursorWalk:
                 until_text = rfc3339(wider)
         return _Chain(self._numbers, since, until, since_text, until_text)
 
-    # ---- asking
+    # ---- requests
 
     def next_requests(self, most: int, *, needed: bool = True) -> list[CursorRequest]:
-        """Give what to ask for now, `most` requests at most, in order; at least the next one where it is `needed`.
+        """Return the requests to send now, in order: up to `most`, and at least the next one if `needed`.
 
-        What was asked for before stays among them. Raises `PaginationError` where the walk cannot go on.
+        Earlier requests that are not accepted yet are included. Raises `PaginationError` if the walk cannot continue.
         """
         while len(self._segments) > 1 and self._is_done(self._segments[0]):
             self._segments.pop(0)
@@ -180,7 +183,7 @@ class CursorWalk:
         return CursorRequest(chain.number, page, chain.since_text, chain.until_text, chain.cursor, self._size)
 
     def _plan(self, at: int, gap: _Gap) -> None:
-        """Put the next chain in the place of the top of a gap."""
+        """Replace the top of a gap with the next chain."""
         rows, seconds = sum(rows for rows, _ in self._recent), sum(seconds for _, seconds in self._recent)
         since = None
         if rows and seconds > 0:
@@ -194,12 +197,12 @@ class CursorWalk:
             return
         self._segments[at : at + 1] = [self._chain(gap.until, since), _Gap(since, gap.since)]
 
-    # ---- what came
+    # ---- recording answers
 
     def record_answer(
         self, request: CursorRequest, times: Sequence[datetime | None], *, more: bool | None, cursor: str | None
     ) -> None:
-        """Note an answer that came, maybe before its turn: the chain can then go on."""
+        """Record an answer, possibly before its turn, so that the chain can continue."""
         at, chain = self._find(request)
         if chain is None:
             return
@@ -208,13 +211,13 @@ class CursorWalk:
         chain.cursor = cursor or None
         last = times[-1] if times else None
         if last is not None and self._has_older_span(chain) and chain.since is not None and last < chain.since:
-            chain.more = False  # What follows belongs to the next span, whatever the service makes of `from`.
+            chain.more = False  # The following rows belong to the next span, even if the service ignores `from`.
         self._measure_density(chain, request, times)
         if not chain.more:
             return
         if chain.cursor is not None and chain.used.holds(chain.cursor):
             chain.broken = (
-                f"the service gave a cursor for the second time after {request.description}: a loop without end"
+                f"the service returned a cursor for the second time after {request.description}: an endless loop"
             )
             return
         if chain.cursor is not None:
@@ -232,11 +235,11 @@ class CursorWalk:
         return -1, None
 
     def _has_older_span(self, chain: _Chain) -> bool:
-        """Say whether other rows follow below a chain."""
+        """Whether another span follows below a chain."""
         return chain.since is not None and chain.since != self._oldest
 
     def _measure_density(self, chain: _Chain, request: CursorRequest, times: Sequence[datetime | None]) -> None:
-        """Learn how dense the rows are, from the first page of a chain."""
+        """Measure the density of the rows, from the first page of a chain."""
         known = [time for time in times if time is not None]
         if chain.more and known:
             self._server_rows = float(len(known)) if not self._recent else max(len(known), 0.9 * self._server_rows)
@@ -244,7 +247,7 @@ class CursorWalk:
             return
         if not known:
             if not chain.more and chain.until is not None:
-                self._recent.clear()  # Nobody knows how far a gap goes.
+                self._recent.clear()  # The length of a gap is unknown.
             return
         top = chain.until or known[0]
         bottom = known[-1] if chain.more or chain.since is None else chain.since
@@ -261,7 +264,7 @@ class CursorWalk:
             self._fill = max(_MIN_FILL, self._fill - 0.1) if chain.more else min(_MAX_FILL, self._fill + 0.005)
 
     def _worth_splitting(self, chain: _Chain, last: datetime) -> bool:
-        """Say whether what is left of a chain is more than a page, and spread widely enough to be cut."""
+        """Whether the rest of a chain has more than a page, and is sparse enough to be split."""
         rows, seconds = sum(rows for rows, _ in self._recent), sum(seconds for _, seconds in self._recent)
         if not self._ahead or not self._bounded or not self._frontier.ordered or not rows or not seconds:
             return False
@@ -271,12 +274,12 @@ class CursorWalk:
             return True
         return rows / seconds * (last - chain.since).total_seconds() > 1.3 * self._server_rows
 
-    # ---- taking
+    # ---- accepting pages
 
-    def take(self, request: CursorRequest, ids: Sequence[str], times: Sequence[datetime | None]) -> TakenPage:
-        """Take the answer to the first of the requests; `record_answer` was told of it before.
+    def take(self, request: CursorRequest, ids: Sequence[str], times: Sequence[datetime | None]) -> AcceptedPage:
+        """Accept the answer to the first request, which `record_answer` has recorded.
 
-        Raises `PaginationError` where page after page brings no new row.
+        Raises `PaginationError` if too many pages in a row have no new row.
         """
         frontier, stats = self._frontier, self._stats
         chain = self._segments[0]
@@ -290,14 +293,14 @@ class CursorWalk:
         coming = [position for position in fresh if position not in excluded] if excluded else fresh
         below: list[int] = []
         if chain.since is not None and self._has_older_span(chain):
-            # Rows of the next span, from a service that reads times more coarsely than it writes them.
+            # Rows of the next span, from a service that compares times less precisely than it states them.
             below = [at for at in coming if (time := times[at]) is not None and time < chain.since]
             coming = [at for at in coming if at not in below] if below else coming
-        taken = frontier.take(times, coming)
+        accepted = frontier.take(times, coming)
         stats.duplicates += len(seen) if request.page else 0
         frontier.seen.add([identity for at, identity in enumerate(ids) if at not in below] if below else ids)
         last = times[-1] if times else None
-        # A seam can be pages long: what goes further down gets somewhere.
+        # An overlap can be several pages long; a page that reaches further down is progress.
         down = last is not None and chain.last is not None and last < chain.last
         chain.last = last
         self._count(chain, request, len(ids), new=bool(fresh) or down, coming=bool(coming))
@@ -306,13 +309,13 @@ class CursorWalk:
                 self._restart_unsplit()
             elif chain.cursor is None and not self.restart_chain():
                 raise PaginationError(
-                    f"the service says that there are more rows and gives no cursor for them ({request.description})"
+                    f"the service states that there are more rows but returned no cursor ({request.description})"
                 )
         ended = not chain.broken and all(self._is_done(each) for each in self._segments)
-        return TakenPage(taken, ended)
+        return AcceptedPage(accepted, ended)
 
     def _count(self, chain: _Chain, request: CursorRequest, rows: int, *, new: bool, coming: bool) -> None:
-        """Count the pages without a new row; too many in a row are an error."""
+        """Count the pages without a new row. Too many in a row are an error."""
         if coming:
             self._repeated = self._empty = self._restarts = self._known_pages_allowed = 0
         elif chain.more and not rows:
@@ -322,27 +325,27 @@ class CursorWalk:
         if self._repeated == MAX_REPEATED + self._known_pages_allowed or self._empty == MAX_EMPTY:
             count = max(self._repeated, self._empty)
             raise PaginationError(
-                f"{count} pages in a row brought no new row, although the service says that there are more: the "
+                f"{count} pages in a row brought no new row, although the service states that there are more: the "
                 f"listing cannot be walked ({request.description})"
             )
 
     @staticmethod
     def _is_ignored(request: CursorRequest, times: Sequence[datetime | None]) -> bool:
-        """Say whether a page has newer rows than were asked for: then the service does not heed `to`."""
+        """Whether a page has newer rows than requested, which shows that the service ignores `to`."""
         if request.until is None or not times:
             return False
         newest = datetime.fromisoformat(request.until) + MARGIN
         return any(time is not None and time > newest for time in times)
 
     def _restart_unsplit(self) -> None:
-        """Read one chain from the top, past what is known: no span can be asked for."""
+        """Restart with one chain from the top, through the known rows: the service cannot list a span."""
         self._ahead = False
         self._begin_overlap()
         self._known_pages_allowed = self._stats.rows // self._size + 1
         self._segments = [self._chain(None, self._oldest)]
 
     def restart_chain(self) -> bool:
-        """Go on without the cursor in hand, at the time of the last row; False where that was tried in vain."""
+        """Restart at the time of the last row without a cursor; False if this has been tried without success."""
         self._restarts += 1
         if self._restarts > 2:
             return False

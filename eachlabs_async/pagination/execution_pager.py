@@ -195,17 +195,17 @@ class ExecutionPager(Pager[Execution]):
                     page = task.result()
                     walk.record_answer(other, [row.created_at for row in page.rows], more=page.more, cursor=page.cursor)
             duplicates = stats.duplicates
-            taken = walk.take(request, response.ids, times)
+            accepted = walk.take(request, response.ids, times)
             if stats.duplicates > duplicates:
                 stats.drift_seen += 1
                 if self._drift == "raise":
                     raise DriftError("the listing moved while it was walked: rows delivered before were repeated")
-            fresh, self._ended = self._apply_max_rows(taken.fresh, taken.ended)
-            self._check_anchors_found(ended=taken.ended)
+            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
+            self._check_anchors_found(ended=accepted.ended)
             self._started, self._in_first_block = True, False
             offset, room = self._last_checkpoint.next_offset, self._request_limit(ahead, fresh)
             self._step = PageStep(response, request, fresh, offset, offset + len(fresh))
-            del response, taken, fresh
+            del response, accepted, fresh
             await self._request_next([] if self._ended else walk.next_requests(room, needed=False))
             yield
             if not self._ended:
@@ -251,7 +251,7 @@ class ExecutionPager(Pager[Execution]):
                 continue
             times = [row.created_at for row in response.rows]
             self._fix_bottom(times)
-            taken = walk.take(
+            accepted = walk.take(
                 request,
                 asked_at,
                 response.ids,
@@ -260,18 +260,18 @@ class ExecutionPager(Pager[Execution]):
                 excluded=self._frontier.excluded(response.ids, times),
             )
             requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
-            if taken is None and requests:
+            if accepted is None and requests:
                 await self._keep_only(requests if walk.search == search else [])
                 continue
             taking = walk
-            if taken is not None:
-                new += len(taken.fresh)
-                fresh = self._frontier.take(times, taken.fresh)
-                self._check_anchors_found(ended=taken.ended)
+            if accepted is not None:
+                new += len(accepted.fresh)
+                fresh = self._frontier.take(times, accepted.fresh)
+                self._check_anchors_found(ended=accepted.ended)
                 self._started = True
-                found, self._ended = self._apply_max_rows(fresh, taken.ended)
+                found, self._ended = self._apply_max_rows(fresh, accepted.ended)
                 offset = request.offset if self._in_first_block else self._last_checkpoint.next_offset
-                cut = found and len(found) < len(taken.fresh)
+                cut = found and len(found) < len(accepted.fresh)
                 next_offset = request.offset + found[-1] + 1 if cut else taking.position.next_offset
                 self._step = PageStep(response, request, found, offset, next_offset)
             frontier = self._frontier
@@ -282,7 +282,7 @@ class ExecutionPager(Pager[Execution]):
             if self._step is None:
                 continue
             delivered = [response.ids[at] for at in self._step.fresh]
-            del response, taken
+            del response, accepted
             await self._request_next([] if self._ended else requests)
             yield
             taking.mark_delivered(delivered)

@@ -266,18 +266,18 @@ class Pager(Stream, Generic[T]):
         while not self._ended:
             request, search = requests[0], walk.search
             response, asked_at = await self._answer(requests)
-            taken = walk.take(
+            accepted = walk.take(
                 request, asked_at, response.ids, response.total, exact=response.exact, stated_size=response.stated_size
             )
             requests = walk.next_requests(self._look_ahead)
-            if taken is None:
+            if accepted is None:
                 await self._keep_only(requests if walk.search == search else [])
                 continue
-            fresh, self._ended = self._apply_max_rows(taken.fresh, taken.ended)
+            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
             # If `max_rows` shortened the page, the next offset is the one after its last delivered row.
-            next_offset = walk.position.next_offset if fresh is taken.fresh else request.offset + fresh[-1] + 1
+            next_offset = walk.position.next_offset if fresh is accepted.fresh else request.offset + fresh[-1] + 1
             self._step = PageStep(response, request, fresh, request.offset, next_offset)
-            del taken, fresh, response
+            del accepted, fresh, response
             await self._request_next([] if self._ended else requests)
             yield
 
@@ -305,7 +305,7 @@ class Pager(Stream, Generic[T]):
         The other requests are sent meanwhile.
         """
         self._request_ahead(requests[1:])
-        wanted, asked_at = requests[0], self._walk.taken
+        wanted, asked_at = requests[0], self._walk.accepted
         if wanted not in self._ahead:
             response = await self._fetch(wanted)
             self._answered = wanted, response.attempts
@@ -319,7 +319,7 @@ class Pager(Stream, Generic[T]):
     def _request_ahead(self, requests: Sequence[Any]) -> None:
         for request in requests:
             if request not in self._ahead:
-                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.taken
+                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.accepted
 
     async def _keep_only(self, requests: Sequence[Any]) -> None:
         """Cancel all other requests, before more are sent: both together would exceed the look-ahead."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @frozen
-class TakenPage:
+class AcceptedPage:
     """A page that the walk accepted: the positions of the rows to deliver, and whether the walk ends with it."""
 
     fresh: list[int]

@@ -44,7 +44,7 @@ class Stream(ABC):
 
     @abstractmethod
     async def _advance(self) -> None:
-        """Wait until an item may be available; raise `StopAsyncIteration` at the end. Cancelling must not lose items."""
+        """Wait until an item may be available; raise `StopAsyncIteration` at the end. Cancelling must lose nothing."""
 
     @abstractmethod
     async def _stop(self) -> None:

@@ -1,8 +1,8 @@
-"""A server of executions that shares no code with the package, in a process of its own, with its own account.
+"""A server of executions that shares no code with the package, in a process of its own, with its own bookkeeping.
 
-It lists them by offset and by cursor, as the service does since September 2026, with faults and quirks to order.
+It lists them by offset and by cursor, as the service does since September 2026, with configurable faults.
 
-Run as a script it takes its options as one JSON argument, prints its port, and answers until its standard input closes.
+As a script, it takes its options as one JSON argument, prints its port, and runs until its standard input closes.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Server:
         return float(int(value)) if self.whole_seconds else value
 
     def span(self, query: dict[str, str]) -> tuple[int, int]:
-        """The rows of a query as a stretch of the ascending list."""
+        """The rows of a query, as a range of the ascending list."""
         to = None if self.ignores_to else self.moment(query.get("to"))
         since = self.moment(query.get("from"))
         if since is None:
@@ -284,7 +284,7 @@ async def main() -> None:
 
 
 class Running:
-    """A server in its own process, as a test sees it."""
+    """A handle for a server in its own process."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
