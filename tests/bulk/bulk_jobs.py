@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from raw_server import QUICK, answer
@@ -85,38 +85,10 @@ async def pour(many: Any, into: list[Any]) -> None:
         into.append(outcome)
 
 
-async def turns(count: int = 20) -> None:
-    """Let the loop turn, so that whatever can go on does."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(what: Callable[[], object]) -> None:
-    """Wait, five seconds at most, until something holds."""
-    async with asyncio.timeout(5):
-        while not what():
-            await asyncio.sleep(0.001)
-
-
 def labs(emulator: Emulator, **options: Any) -> EachLabs:
     """Make a client of an emulator that tries again without pauses."""
     options = {"hosts": emulator.hosts, "runs_api_key": emulator.runs_api_key, "retry": QUICK} | options
     return EachLabs(emulator.api_key, **options)
-
-
-def assert_idle(client: EachLabs) -> None:
-    """No place in the semaphore is held, nobody waits for one or for a pause, and no deadline runs."""
-    session, watch = client._session, client._transport._watch
-    assert session.semaphore.available == session.semaphore.size
-    assert not session.semaphore._background
-    assert not session.semaphore._foreground
-    assert not watch._running
-    assert session.pause("workflows").waiting == session.pause("flows").waiting == 0
-
-
-def other_tasks() -> set[asyncio.Task[Any]]:
-    """Give the tasks besides the one that asks."""
-    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 def own_id(seen: Any) -> str:

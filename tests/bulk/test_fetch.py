@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from bulk_jobs import Desk, Reader, assert_idle, echo, fetch, labs, own_id, pour, turns, until
+from bulk_jobs import Desk, Reader, echo, fetch, labs, own_id, pour
+from event_loop import turns, until
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import assert_idle
 from raw_server import ONCE
 
 from eachlabs_async import EachLabs

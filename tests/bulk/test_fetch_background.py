@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bulk_jobs import assert_idle, execution, labs, own_id, until
+from bulk_jobs import execution, labs, own_id
+from event_loop import until
+from internals import assert_idle
 from raw_server import RawServer, answer, client_of
 
 from eachlabs_async import WorkflowExecution

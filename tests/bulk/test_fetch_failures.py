@@ -10,7 +10,8 @@ import weakref
 from typing import Any
 
 import pytest
-from bulk_jobs import Desk, echo, fetch, numbers, pour, turns, workers
+from bulk_jobs import Desk, echo, fetch, numbers, pour, workers
+from event_loop import turns
 
 from eachlabs_async.bulk import fetch as bulk
 from eachlabs_async.errors import AuthenticationError

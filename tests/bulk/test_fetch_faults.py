@@ -20,9 +20,11 @@ import aiohttp
 import pytest
 import raw_server as raw
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import assert_idle, execution, other_tasks, own_id, until
+from bulk_jobs import execution, own_id
+from event_loop import other_tasks, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals import assert_idle
 from raw_server import Act, RawServer, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from bulk_jobs import Reader, assert_idle, labs, pour, turns, until
+from bulk_jobs import Reader, labs, pour
+from event_loop import turns, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals import assert_idle
 from raw_server import ONCE, Act, RawServer, answer, client_of, html
 
 from eachlabs_async.emulator import Emulator, Fault
@@ -23,6 +25,7 @@ from eachlabs_async.errors import (
     ServerError,
 )
 from eachlabs_async.resources import flow_executions
+from eachlabs_async.transport.transport import Transport
 
 BULK = "flow_executions.get_many"
 HALVED = (400, 404, 413, 422)
@@ -238,7 +241,7 @@ class TestAnswers:
     async def test_threads_read_one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many large answers come at once: the loop would wait for its turn behind each of them."""
         reading = most = 0
-        rows = flow_executions._decode_rows
+        decoded_each = Transport.decoded_each
 
         def slowly(*arguments: Any, **named: Any) -> Any:
             nonlocal reading, most
@@ -246,10 +249,10 @@ class TestAnswers:
             most = max(most, reading)
             time.sleep(0.01)
             reading -= 1
-            return rows(*arguments, **named)
+            return decoded_each(*arguments, **named)
 
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
-        monkeypatch.setattr(flow_executions, "_decode_rows", slowly)
+        monkeypatch.setattr(Transport, "decoded_each", slowly)
         server = RawServer(then=answering(lambda ids: [row(one, deleted_at="") for one in ids]))
         async with server, client_of(server) as client:
             fetch = client.flow_executions.get_many("w", iter("abcdefgh"), chunk_size=1, concurrency=8)
@@ -261,7 +264,7 @@ class TestAnswers:
         """Its decoding holds up the loop: it is not done again to find the rows."""
         again: list[object] = []
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
-        monkeypatch.setattr(flow_executions, "_decode_rows", lambda *arguments, **named: again.append(arguments))
+        monkeypatch.setattr(Transport, "decoded_each", lambda *arguments, **named: again.append(arguments))
         got = await self.many(lambda ids: [row("c"), row("b"), row("a")])
         assert all(one.value.execution_id == one.id for one in got)
         assert not again

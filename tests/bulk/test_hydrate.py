@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bulk_jobs import assert_idle, labs, other_tasks, own_id, pour, turns, until
+from bulk_jobs import labs, own_id, pour
+from event_loop import other_tasks, turns, until
+from internals import assert_idle
 
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import AuthenticationError, NotFoundError, PermissionDeniedError

@@ -9,9 +9,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from bulk_jobs import Desk, Reader, assert_idle, echo, fetch, labs, turns, until
+from bulk_jobs import Desk, Reader, echo, fetch, labs
+from event_loop import turns, until
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import assert_idle, ids_remembered, window_of
 
 from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.emulator import Emulator
@@ -247,8 +249,8 @@ def test_whatever_the_ids_every_one_has_its_outcome(
                 got.append(outcome)
                 if chance.random() < 0.3:
                     await turns(chance.randrange(4))
-        assert not many._window._by_id
-        assert many._window.undelivered == many.stats.in_flight == 0
+        assert not ids_remembered(many)
+        assert window_of(many).undelivered == many.stats.in_flight == 0
         assert many.stats.done == len(got)
         return got
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bulk_jobs import execution, labs
+from event_loop import turns
+from internals import transport_of, window_of
 from raw_server import RawServer, answer, client_of
 
 from eachlabs_async.bulk import workers
@@ -71,12 +75,14 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
     async with labs(emulator) as client:
         many = client.workflow_executions.get_many(ids, concurrency=10)
         async for _ in many:
-            window = many._window
+            window = window_of(many)
             await many.aclose()
             break
         assert window.closed
-        reading = workers.DeferredReader(client.workflow_executions._transport, WorkflowExecution)
-        reading._received.append(([], None, b"", 0.0))
-        reading._decode_all(window)
-        assert not reading._received
+        reader = workers.DeferredReader(transport_of(client), WorkflowExecution)
+        call: Any = SimpleNamespace(deadline=SimpleNamespace(began=0.0))
+        reader.add(window, [], call, b"", asyncio.get_running_loop())
+        # What `add` schedules would raise for an empty batch if it did not see that the window is closed.
+        await turns()
+        assert window.failure is None
         assert not window.ready

@@ -8,12 +8,13 @@ from typing import Any
 
 import attrs
 import pytest
+from internals import HAS_MSGSPEC
 
 from eachlabs_async.codec import fast as _fast_reader
 from eachlabs_async.codec.strict import decode, decode_strict
 from eachlabs_async.errors import ResponseDecodeError
 
-needs_msgspec = pytest.mark.skipif(_fast_reader._msgspec is None, reason="compares msgspec with cattrs")
+needs_msgspec = pytest.mark.skipif(not HAS_MSGSPEC, reason="compares msgspec with cattrs")
 
 
 def refusal(body: bytes, kind: Any) -> ResponseDecodeError:

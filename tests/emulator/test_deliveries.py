@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from emulator_caller import Caller
+from event_loop import until
 
 from eachlabs_async.emulator import Emulator
 
@@ -56,12 +57,6 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def caller(emulator: Emulator) -> AsyncIterator[Caller]:
     async with aiohttp.ClientSession() as session:
         yield Caller(emulator, session)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def trigger(caller: Caller, url: str, inputs: Any = None, *, bulk: bool = False, **more: Any) -> Any:

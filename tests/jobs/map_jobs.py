@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -52,10 +51,3 @@ def times(emulator: Emulator) -> Counter[str]:
 
 def numbered(count: int, **more: Any) -> list[dict[str, Any]]:
     return [{"n": number, **more} for number in range(count)]
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.002)

@@ -8,7 +8,9 @@ from itertools import count
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, QUICK, given, mapped, numbered, stage, times, until
+from event_loop import until
+from internals import slots_held
+from map_jobs import CREATES, EDITIONS, KINDS, QUICK, given, mapped, numbered, stage, times
 
 from eachlabs_async import (
     APIStatusError,
@@ -56,7 +58,7 @@ class TestOutcomes:
                 assert outcome.elapsed_s > 0
             assert set(times(emulator).values()) == {1}
             assert emulator.max_running <= 8
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
             assert not emulator.wrong_keys
 
     @both_kinds
@@ -104,7 +106,7 @@ class TestOutcomes:
             assert {type(found[index].error) for index in (1, 2, 4, 5, 6)} <= {TypeError, ValueError}
             assert [found[index].id for index in (1, 2)] == ["", ""]
             assert len(emulator.submitted) == 3
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_no_inputs_are_no_outcomes(self, kind: str) -> None:
@@ -261,7 +263,7 @@ class TestRefusals:
             assert isinstance(result.errors["6"], error)
             assert len(emulator.submitted) == 9
             assert emulator.requests["workflows.bulk_trigger"] <= 9
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_an_input_that_is_refused_by_name_is_an_outcome(self, kind: str) -> None:
@@ -273,7 +275,7 @@ class TestRefusals:
             assert isinstance(result.errors["1"], BadRequestError)
             assert "too large" in str(result.errors["1"])
             assert len(emulator.submitted) == 2
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @pytest.mark.parametrize("mangle", ["short", "silent"])
     async def test_an_answer_that_does_not_tell_of_an_input_has_it_looked_for(self, mangle: str) -> None:
@@ -290,7 +292,7 @@ class TestRefusals:
             assert len((await run.collect()).values) == 10
             assert run.stats.recovered >= 1
             assert set(times(emulator).values()) == {1}
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     @pytest.mark.parametrize(
@@ -313,7 +315,7 @@ class TestRefusals:
                 await run.collect()
             assert len(caught.value.partial.values) == len(emulator.submitted) > 0
             assert emulator.requests[CREATES[KINDS.index(kind)]] <= 6
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
 
 class TestTheCap:
@@ -327,7 +329,7 @@ class TestTheCap:
             assert len((await run.collect()).values) == 3 * limit
             assert emulator.max_running == limit
             assert 1 <= run.stats.refusals <= 20
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
             refused = emulator.answers[429]
             again = mapped(emulator, client, kind, inputs)
             assert len((await again.collect()).values) == 3 * limit
@@ -343,7 +345,7 @@ class TestTheCap:
             assert len((await run.collect()).values) == 25
             assert set(times(emulator).values()) == {1}
             assert run.stats.refusals > 0
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_a_retry_after_is_waited_out(self, kind: str) -> None:

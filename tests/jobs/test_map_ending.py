@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, KINDS, mapped, numbered, stage, until
+from event_loop import until
+from internals import backend_of
+from map_jobs import CREATES, KINDS, mapped, numbered, stage
 
 from eachlabs_async import AuthenticationError, EachLabs, PaymentRequiredError
 from eachlabs_async.emulator import Emulator, Fault
@@ -196,7 +198,7 @@ class TestFailing:
 
         async with stage() as (emulator, client):
             run = mapped(emulator, client, "workflow", numbered(3))
-            setattr(run._run_state.backend, where, breaks)
+            setattr(backend_of(run), where, breaks)
             with pytest.raises(ZeroDivisionError):
                 async with asyncio.timeout(10):
                     await run.collect()

@@ -7,7 +7,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, times, until
+from event_loop import until
+from internals import slots_held
+from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, times
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
 from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
@@ -51,7 +53,7 @@ async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Co
     assert not too_many, "an input was executed twice"
     assert ended["ok"] + ended["OutcomeUnknownError"] == len(inputs)
     assert len(emulator.submitted) >= ended["ok"]
-    assert run._run_state.limit.running == 0
+    assert slots_held(run) == 0
     assert run.stats.unknown == ended["OutcomeUnknownError"]
     return ended
 
@@ -110,7 +112,7 @@ class TestNothingIsBilledTwice:
                 assert isinstance(error, OutcomeUnknownError)
                 assert error.reason is not None
                 assert set(error.lookup) == {"workflow_id" if kind == "workflow" else "model", "since", "until"}
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_a_listing_that_shows_it_late_is_read_again(self, kind: str) -> None:
@@ -222,7 +224,7 @@ class TestWatching:
                     emulator.predictions.remove(one.id)
             result = await task
             assert {type(error) for error in result.errors.values()} == {NotFoundError}
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_one_that_cannot_be_asked_for_holds_up_no_other(self, kind: str) -> None:
@@ -289,7 +291,7 @@ class TestWatching:
             run = mapped(emulator, client, "workflow", numbered(2))
             result = await run.collect()
             assert {type(error) for error in result.errors.values()} == {ServerError}
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_an_input_that_never_left_is_told_so(self, kind: str) -> None:
@@ -300,4 +302,4 @@ class TestWatching:
             result = await run.collect()
             assert len(result.errors) == 3
             assert not any(isinstance(error, OutcomeUnknownError | BadRequestError) for error in result.errors.values())
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times, until
+from event_loop import until
+from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times
 
 from eachlabs_async import OutcomeUnknownError, PaymentRequiredError
 from eachlabs_async.bulk.outcomes import Outcome

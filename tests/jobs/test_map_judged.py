@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from internals import is_sending
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import Hosts, Service
@@ -133,7 +134,7 @@ async def test_both_at_once_and_a_job_that_is_ended_and_started_again(kind: str,
             run = mapped(client, kind, numbered(60), journal=tmp_path / "journal", concurrency=30)
             job = asyncio.create_task(go(run))
             await asyncio.wait([job], timeout=seconds)
-            while run._run_state.sending:  # Between two requests, so that no outcome is in doubt.
+            while is_sending(run):  # Between two requests, so that no outcome is in doubt.
                 await asyncio.sleep(0)
             job.cancel()
             await asyncio.gather(job, return_exceptions=seconds is not None)

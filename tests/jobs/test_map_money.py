@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from map_jobs import CREATES, EDITIONS, KINDS, QUICK, mapped, numbered, slug, stage, times, until
+from event_loop import until
+from internals import backend_of, ledger_of, slots_held
+from map_jobs import CREATES, EDITIONS, KINDS, QUICK, mapped, numbered, slug, stage, times
 
 from eachlabs_async import EachLabs, PaymentRequiredError, RetryPolicy
 from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
@@ -23,7 +25,7 @@ SHORT = RetryPolicy(base_s=0.005, creating_pause_s=PAUSE_S)
 @pytest.fixture(autouse=True)
 def _quick_money(monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that waits for money asks again, and looks for ends, a quarter as late as in earnest."""
-    monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.FIRST_S", FIRST_S)
+    monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.FIRST_PAUSE_S", FIRST_S)
     monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.BALANCE_CHECK_S", 0.12)
 
 
@@ -55,10 +57,10 @@ class TestABalanceThatWhatRunsReserves:
             assert len(result.values) == 30
             assert set(times(emulator).values()) == {1}
             assert emulator.max_running <= covers
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
             # A slow machine may never have twelve of them run at once.
             assert run.stats.refusals == emulator.answers[402] <= 20
-            assert client._ledger.account_limit is None, "what the balance allowed is not the account's cap"
+            assert ledger_of(client).account_limit is None, "what the balance allowed is not the account's cap"
 
     @both_kinds
     async def test_nothing_is_sent_before_something_has_ended(
@@ -92,7 +94,7 @@ class TestABalanceThatWhatRunsReserves:
                     await run.collect()
             assert len(caught.value.partial.values) == len(emulator.submitted) > 0
             assert len(sent(emulator)) <= 10
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @both_kinds
     async def test_is_an_error_at_once_where_nothing_ran(self, kind: str) -> None:
@@ -135,7 +137,7 @@ class TestABalanceThatWhatRunsReserves:
             run = mapped(emulator, client, "workflow", numbered(20, seconds=0.05))
             assert len((await run.collect()).values) == 20
             assert set(times(emulator).values()) == {1}
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
 
     @pytest.mark.parametrize("words", ["insufficient balance", "concurrent execution limit reached"])
     async def test_a_bulk_of_nothing_but_such_entries_is_a_refusal(
@@ -198,9 +200,9 @@ class TestABlock:
             assert set(times(emulator).values()) == {1}
             refused = emulator.answers[429]
             told = [one for one in caplog.records if "which alone ends" in one.getMessage()]
-            assert 0 < len(told) <= refused <= len(told) * run._run_state.backend.senders
+            assert 0 < len(told) <= refused <= len(told) * backend_of(run).senders
             assert run.stats.refusals == refused
-            assert run._run_state.limit.running == 0
+            assert slots_held(run) == 0
             gaps = [later - earlier for earlier, later in pairwise(sent(emulator))]
             assert sum(gap >= PAUSE_S - 0.002 for gap in gaps) == len(told)
 
@@ -254,7 +256,7 @@ class TestABlock:
     async def test_a_map_that_is_left_leaves_what_runs_counted(self) -> None:
         """A workflow's execution runs on, so that a 429 is still the cap; a cancelled prediction does not."""
         async with stage() as (emulator, client):
-            ledger = client._ledger
+            ledger = ledger_of(client)
             for kind in KINDS:
                 async with mapped(emulator, client, kind, [{"n": 0}, {"n": 1, "seconds": 60.0}]) as outcomes:
                     async for _ in outcomes:

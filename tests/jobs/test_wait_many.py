@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
-from map_jobs import EDITIONS, stage, until
+from event_loop import until
+from internals import slots_held, transport_of
+from map_jobs import EDITIONS, stage
 
 from eachlabs_async import ExecutionFailedError, NotFoundError, WaitTimeoutError
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.jobs.listing_watcher import REQUESTS_PER_CHECK, ListingWatcher
+from eachlabs_async.jobs.map_run import MapRun
 from eachlabs_async.jobs.wait_backend import WaitBackend
 
 LISTING, GET = "workflow_executions.list", "workflow_executions.get"
@@ -34,70 +37,57 @@ def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
     ]
 
 
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
-    """The requests of each look, by what was asked: the listing's pages, or one id."""
-    counted: list[Counter[str]] = []
-    finished, one = ListingWatcher.finished, ListingWatcher._is_finished
-
-    async def counting(self: ListingWatcher, *arguments: Any) -> list[str]:
-        counted.append(Counter())
-        make = self._pager
-
-        def making(*where: int) -> Any:
-            pager = make(*where)
-            fetch = pager._fetch
-
-            async def fetching(ask: Any) -> Any:
-                counted[-1]["pages"] += 1
-                return await fetch(ask)
-
-            pager._fetch = fetching
-            return pager
-
-        self._pager = making
-        try:
-            return await finished(self, *arguments)
-        finally:
-            delattr(self, "_pager")
-
-    async def counting_one(self: ListingWatcher, *arguments: Any) -> bool:
-        counted[-1]["ids"] += 1
-        return await one(self, *arguments)
-
-    monkeypatch.setattr(ListingWatcher, "finished", counting)
-    monkeypatch.setattr(ListingWatcher, "_is_finished", counting_one)
-    return counted
-
-
-async def passing(emulator: Emulator, looks: list[Counter[str]], seconds: int = 5) -> None:
-    """Let time pass, a second for each look."""
+async def passing(emulator: Emulator, run: MapRun[Any], seconds: int = 5) -> None:
+    """Let time pass, a second for each check of a run."""
     for second in range(seconds):
-        await until(lambda: len(looks) > second)  # noqa: B023  # it is called in this turn
+        await until(lambda: run.stats.polls > second)  # noqa: B023  # it is called in this turn
         emulator.clock.advance(1.0)
 
 
+async def checked(watcher: ListingWatcher, emulator: Emulator, left: set[str]) -> Counter[str]:
+    """Check once, take the finished ids out of `left`, and return the requests that this took."""
+    before = Counter(emulator.requests)
+    left -= set(await watcher.finished(left))
+    return Counter(emulator.requests) - before
+
+
 @pytest.mark.parametrize("edition", EDITIONS)
-async def test_a_thousand_executions_cost_fifteen_requests_a_look(edition: str, looks: list[Counter[str]]) -> None:
-    """However many run, a look is cheap; what has ended is read whole, once, and the others go on being watched."""
+async def test_a_thousand_executions_cost_fifteen_requests_a_check(edition: str) -> None:
+    """However many run, a check is cheap; what has ended is read whole, once, and the others go on being watched."""
     async with stage(edition, virtual_time=True) as (emulator, client):
         ids = started(emulator, 1000)
-        time = asyncio.create_task(passing(emulator, looks))
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids)
+        time = asyncio.create_task(passing(emulator, run))
         found = {outcome.index: outcome async for outcome in run}
         await time
         assert [found[index].unwrap().execution_id for index in range(1000)] == ids
         assert [found[index].id for index in range(1000)] == ids
-        assert max(look.total() for look in looks) <= REQUESTS_PER_CHECK
-        assert len(looks) == run.stats.polls > 3
-        assert sum(look["pages"] for look in looks) == emulator.requests[LISTING]
-        assert emulator.requests[GET] == 1000 + sum(look["ids"] for look in looks)
-        assert run._run_state.limit.running == 0
+        assert run.stats.polls > 3
+        assert emulator.requests[GET] >= 1000
+        assert emulator.requests.total() - 1000 <= REQUESTS_PER_CHECK * run.stats.polls
+        assert slots_held(run) == 0
         assert set(emulator.requests) == {LISTING, GET}
 
 
-async def test_those_far_down_the_listing_are_reached_by_going_on_there(looks: list[Counter[str]]) -> None:
-    """Two thousand others stand before them: the next look begins where the last one ended."""
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize(("below", "size"), [(0, 1000), (2000, 300), (1000, 3)])
+async def test_no_check_sends_more_than_fifteen_requests(edition: str, below: int, size: int) -> None:
+    """Wherever the executions stand in the listing, and however many of them still run."""
+    async with stage(edition, virtual_time=True) as (emulator, client):
+        left = set(started(emulator, size))
+        started(emulator, below)
+        watcher = ListingWatcher(transport_of(client), emulator.workflow_ids[0])
+        checks = 0
+        while left:
+            sent = await checked(watcher, emulator, left)
+            assert 0 < sent.total() <= REQUESTS_PER_CHECK
+            emulator.clock.advance(0.5)
+            checks += 1
+        assert 3 < checks <= 20
+
+
+async def test_those_far_down_the_listing_are_reached_by_going_on_there() -> None:
+    """Two thousand others stand before them: the next check begins where the last one ended."""
     async with stage(virtual_time=True) as (emulator, client):
         ids = started(emulator, 300)
         emulator.clock.advance(10)
@@ -107,20 +97,20 @@ async def test_those_far_down_the_listing_are_reached_by_going_on_there(looks: l
             outcomes = [outcome async for outcome in run]
         assert all(outcome.ok for outcome in outcomes)
         assert len(outcomes) == 300
-        assert len(looks) <= 6
-        assert max(look.total() for look in looks) <= REQUESTS_PER_CHECK
+        assert run.stats.polls <= 6
+        assert emulator.requests.total() - 300 <= REQUESTS_PER_CHECK * run.stats.polls
 
 
-async def test_a_few_far_down_are_asked_for_by_their_ids(looks: list[Counter[str]]) -> None:
-    """Then no look goes far down."""
+async def test_a_few_far_down_are_asked_for_by_their_ids() -> None:
+    """Then no check goes far down."""
     async with stage(virtual_time=True) as (emulator, client):
         ids = started(emulator, 3)
         started(emulator, 1000)
-        time = asyncio.create_task(passing(emulator, looks, 3))
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids)
+        time = asyncio.create_task(passing(emulator, run, 3))
         assert len([outcome async for outcome in run]) == 3
         await time
-        assert {look["ids"] for look in looks} <= {1, 2, 3}
+        assert run.stats.polls <= emulator.requests[GET] - 3 <= 3 * run.stats.polls
         assert {seen.query["offset"] for seen in emulator.log if seen.endpoint == LISTING} <= {
             str(10 * page) for page in range(12)
         }
@@ -141,7 +131,7 @@ async def test_a_failed_one_and_an_unknown_one_are_outcomes() -> None:
         assert isinstance(fourth.error, TypeError)
         assert isinstance(fifth.error, ValueError)
         assert run.stats.failed == 4
-        assert run._run_state.limit.running == 0
+        assert slots_held(run) == 0
 
 
 async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> None:
@@ -152,7 +142,7 @@ async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> 
         found = {outcome.index: outcome.unwrap().execution_id async for outcome in run}
         assert found == {0: first, 1: second, 2: first}
         assert emulator.requests[GET] == 2
-        assert run._run_state.limit.running == 0
+        assert slots_held(run) == 0
 
 
 async def test_what_does_not_end_in_time_is_an_error_after_the_outcomes() -> None:
@@ -230,15 +220,32 @@ async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
     assert backend.lookup(0.0) == {}
 
 
-def test_it_is_the_turn_of_who_waited_longest() -> None:
-    """Those that the listing misses are asked for in turn, newcomers last, and who is gone is forgotten."""
-    look = ListingWatcher(cast("Any", Hosted()), "w")
-    ids = {f"id-{number}" for number in range(7)}
-    first, second = list(look._next_missed(ids, 3)), list(look._next_missed(ids, 3))
-    assert not set(first) & set(second)
-    (last,) = ids - {*first, *second}
-    assert list(look._next_missed(ids | {"new"}, 3)) == [last, *first[:2]]
-    left = {last, "new"}
-    assert set(look._next_missed(left, 5)) == left
-    assert set(look._missed) == left
-    assert list(look._next_missed(set(), 5)) == []
+async def test_the_ids_that_waited_longest_are_asked_for_first() -> None:
+    """Ids that the listing does not show are requested in turn, new ones last; those that are gone are forgotten."""
+    async with stage() as (emulator, client):
+        emulator.faults.add(
+            Fault.edit(lambda answer, seen: {**answer, "executions": [], "total_count": 0}), endpoint=LISTING
+        )
+        watcher = ListingWatcher(transport_of(client), emulator.workflow_ids[0])
+        ids = started(emulator, 20, seconds=60)
+
+        async def asked(ids: list[str]) -> list[str]:
+            before = len(emulator.log)
+            assert await watcher.finished(ids) == []
+            return [seen.path.rsplit("/", 1)[1] for seen in list(emulator.log)[before:] if seen.endpoint == GET]
+
+        first = await asked(ids)
+        assert len(set(first)) == len(first) == REQUESTS_PER_CHECK - 1
+        second = await asked(ids)
+        missed = set(ids) - set(first)
+        assert set(second[:6]) == missed
+        assert second[6:] == first[:8]
+        (new,) = started(emulator, 1, seconds=60)
+        third = await asked([new, *ids])
+        assert third == [*first[8:], *second[:8]]
+        fourth = await asked([new, *ids])
+        assert fourth == [*second[8:], new, *third[:7]]
+        left = [fourth[-1], new]
+        assert set(await asked(left)) == set(left)
+        assert set((await asked([*ids, new]))[:2]) == set(left)
+        assert await asked([]) == []

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+from internals import transport_of
 
 from eachlabs_async import EachLabs, Pager, RetryPolicy
 from eachlabs_async.emulator import Collection, Emulator
@@ -81,7 +82,7 @@ class Rounds:
         self.widths: list[int] = []
         self._started = 0
         self._waiting: list[asyncio.Future[None]] = []
-        transport: Any = client.executions._transport
+        transport: Any = transport_of(client)
         self._send: Callable[[Any], Awaitable[bytes]] = transport.send
         transport.send = self._held
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from internals import transport_of
 from listings import KINDS, Rounds, ids_of, reached
 
 from eachlabs_async import APIStatusError, RetryPolicy
@@ -66,18 +67,20 @@ async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind:
         listing.emulator.faults.add(Fault.latency(0, jitter=0.01))
         pager = listing.list(4, look_ahead=6)
         under_way, most = 0, 0
-        fetch = pager._fetch
+        transport: Any = transport_of(listing.client)
+        send = transport.send
 
-        async def counted(request: Any) -> Any:
+        async def counted(call: Any) -> bytes:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
             try:
-                return await fetch(request)
+                body: bytes = await send(call)
+                return body
             finally:
                 under_way -= 1
 
-        pager._fetch = counted
+        transport.send = counted
         assert ids_of(await pager.collect()) == listing.rows.ids()
         assert most == 7
 

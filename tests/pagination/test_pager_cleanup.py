@@ -7,22 +7,16 @@ import gc
 import random
 import tracemalloc
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from event_loop import until
 from listings import KINDS, Reached, ids_of, reached
 
 from eachlabs_async import APIStatusError, EachLabsError
 from eachlabs_async.emulator import Fault
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def others() -> set[asyncio.Task[Any]]:

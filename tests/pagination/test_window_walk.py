@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from event_loop import until
 from listings import KINDS, Reached, ids_of, reached
 
 from eachlabs_async import APIStatusError, Window
@@ -29,12 +30,6 @@ async def listing() -> AsyncIterator[Reached]:
 async def split(listing: Reached, parts: int, **filters: Any) -> list[Window]:
     now = listing.emulator.now
     return await listing.client.executions.windows(now - timedelta(days=61), now + SECOND, parts=parts, **filters)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def walkers() -> int:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bulk_jobs import assert_idle, labs
+from bulk_jobs import labs
+from internals import assert_idle
 
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator

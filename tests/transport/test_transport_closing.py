@@ -10,7 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import assert_idle, until, workers
+from bulk_jobs import workers
+from event_loop import until
+from internals import assert_idle
 from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, hosts_at, stall, stall_body
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from internals import HAS_MSGSPEC
 
 from eachlabs_async import records
 from eachlabs_async.codec import fast as _fast_reader
@@ -163,7 +164,7 @@ def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
     """`service_urls` is the wire's `urls`: both readers read it, the fast way is taken, and it goes back as it came."""
     body = json.dumps(BODY).encode()
     found = [decode(body, records.Prediction), decode_strict(body, records.Prediction)]
-    if _fast_reader._msgspec is not None:
+    if HAS_MSGSPEC:
         found.append(_fast_reader.fast_reader(records.Prediction)(body))
     for prediction in found:
         assert prediction is not None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from emulator_caller import Caller
+from event_loop import until
 
 from eachlabs_async.emulator import DEFAULT_KINDS, Emulator, Fault, RecordedRequest
 
@@ -48,12 +49,6 @@ async def raw(emulator: Emulator, path: str = "/executions?limit=5") -> bytes:
             return await reader.read()
     finally:
         writer.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 class TestStatuses:
