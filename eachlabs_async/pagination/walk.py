@@ -271,21 +271,21 @@ class Walk:
             # At the very top there can be no gap: all seen rows are gone, or follow further down.
             return top or self._step_back(request, info)
         if self._pages_overlap:
-            return first_seen is not None or self._steady(request, info)
+            return first_seen is not None or self._total_is_unchanged(request, info)
         if self._shape.dialect == "page" and first_seen is None:
             if asked_at < self.accepted and _growth(info, self._total):
                 return False  # It may be older than the previous page; then its total proves nothing.
-            if self._by_number(request, info):
+            if self._must_read_elsewhere(request, info):
                 return False
         if self._probe is not None and asked_at < self.accepted:
             return False  # It was requested before the probe.
-        if not self._resumed and not self._probed(request, info, first_seen):
+        if not self._resumed and not self._accepts_after_probe(request, info, first_seen):
             return False
         if asked_at < self.accepted and self._previous_page is not None:
             return adjoins(self._previous_page, request, info, ids)
         return True
 
-    def _probed(self, request: PageRequest, info: PageInfo, first_seen: int | None) -> bool:
+    def _accepts_after_probe(self, request: PageRequest, info: PageInfo, first_seen: int | None) -> bool:
         """Whether a page without a seen row may be accepted, in a walk whose pages do not overlap.
 
         If rows were inserted at the top, the lowest delivered row has moved down by as many, and this page should have
@@ -307,7 +307,7 @@ class Walk:
         self._total = info.total
         return False
 
-    def _by_number(self, request: PageRequest, info: PageInfo) -> bool:
+    def _must_read_elsewhere(self, request: PageRequest, info: PageInfo) -> bool:
         """Whether the walk has to read elsewhere after a numbered page with new rows only."""
         grown = _growth(info, self._total)
         fallen = self._drift == "resync" and grown < 0
@@ -318,7 +318,7 @@ class Walk:
             return not self._seek(request, info)
         return fallen and not self._step_back(request, info)
 
-    def _steady(self, request: PageRequest, info: PageInfo) -> bool:
+    def _total_is_unchanged(self, request: PageRequest, info: PageInfo) -> bool:
         """Whether the exact total is unchanged. Without a shared row, nothing else proves that a row comes next."""
         if not info.rows or (
             info.exact and self._previous_page is not None and info.total == self._previous_page.total

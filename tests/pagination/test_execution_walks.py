@@ -225,7 +225,7 @@ class TestWhichListing:
             for _ in range(3):
                 assert len(await client.executions.list().collect()) == 250
             assert (await server.account())["asked"] == {"v2": 1, "v1": 9}
-            lines = [record for record in caplog.records if "going on with" in record.getMessage()]
+            lines = [record for record in caplog.records if "continuing with" in record.getMessage()]
             assert len(lines) == 1
             assert re.search("/v2/executions.*/v1/executions", lines[0].getMessage())
 
