@@ -50,8 +50,8 @@ class TestAnEndpoint:
             assert len(inspect.getdoc(found) or "") > 40
         assert f"`{resource}.{method}(" in README, "the table in README lacks it"
 
-    def test_has_a_handler_in_the_emulator(self, endpoint: Endpoint) -> None:
-        assert endpoint.name in HANDLERS
+    def test_has_a_handler_in_the_emulator_in_the_module_of_its_resource(self, endpoint: Endpoint) -> None:
+        assert HANDLERS[endpoint.name].__module__.rpartition(".")[2] == endpoint.name.split(".")[0]
 
     @pytest.mark.parametrize("edition", ["compat", "unified"])
     def test_has_a_sample_that_its_record_reads(self, endpoint: Endpoint, edition: str) -> None:

@@ -192,7 +192,7 @@ def test_the_pure_modules_know_no_loop_and_no_clock(path: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "emulator").glob("*.py")), ids=shown)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "emulator").rglob("*.py")), ids=shown)
 def test_the_emulator_never_imports_the_client(path: Path) -> None:
     shared = {"hosts", "errors", "records", "transport.endpoints"}
     assert {name for name in modules_imported(path) if not name.startswith("emulator")} <= shared

@@ -1,15 +1,15 @@
-"""Owns a stand-in for the services: a real HTTP server on loopback, its rows, its faults, its moves.
+"""An emulator of the services: a real HTTP server on loopback, with rows, faults and moves of your choice.
 
     async with Emulator(executions=1000, seed=1) as emulator:
         emulator.faults.add(Fault.status(503, retry_after=1), endpoint="executions.list", times=2)
         emulator.moves.add(Move.insert(3), endpoint="executions.list", after=1)
         client = EachLabs(emulator.api_key, hosts=emulator.hosts, runs_api_key=emulator.runs_api_key)
 
-What is triggered or predicted there runs and ends, by real time or by `emulator.clock.advance(seconds)`, and stands in
-`emulator.submitted`: so a test can say what was executed how often.
+Triggered workflows and predictions run to their end, in real time or by `emulator.clock.advance(seconds)`.
+`emulator.submitted` lists them, so that a test can count what was executed.
 
-It ships with the package, so that people can try the client and test their own code without an account; on a
-command line it is `python -m eachlabs_async.emulator`. It refuses to know the client.
+The emulator ships with the package, for trying the client and for testing your own code without an account. On the
+command line it is `python -m eachlabs_async.emulator`. It never imports the client.
 """
 
 from __future__ import annotations

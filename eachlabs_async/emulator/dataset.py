@@ -1,7 +1,6 @@
-"""Owns what the emulated services hold: the collections and the limits, all drawn from one seed.
+"""The seeded rows of all services, and the limits on reading them.
 
-The same arguments (with the same `now`) give the same bytes. A collection is built when it is first asked
-for. It refuses HTTP: `handlers.py` answers from here, and `server.py` listens.
+The same arguments and the same `now` give the same bytes. Each collection is built when it is first used.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def _flow_executions(make: Callable[[datetime], Row], made: Iterable[Row] = ()) 
 
 
 class DatasetOptions(TypedDict, total=False):
-    """What the rows are and what reading them refuses, as keywords of `Emulator`, which explains them."""
+    """Keywords of `Emulator` about rows and reading them; they are explained there."""
 
     workflow_executions: int | None
     flow_executions: int | None
@@ -57,7 +56,7 @@ class DatasetOptions(TypedDict, total=False):
 
 
 class Dataset:
-    """The rows of all services, and what they refuse; `Emulator` explains the arguments."""
+    """The rows of all services, and the limits on reading them. The arguments are explained by `Emulator`."""
 
     def __init__(
         self,
@@ -126,17 +125,17 @@ class Dataset:
             }
             for number in range(workflows)
         ]
-        # The rows are dealt out to the first workflows alone, whatever is created later.
+        # Rows are distributed over the seeded workflows only, whatever is created later.
         self._seeded_workflows = tuple(self._workflows)
         self._models = models
 
     @property
     def workflow_ids(self) -> list[str]:
-        """The ids of the workflows, created ones last; the first executions are dealt out to the first ones."""
+        """The ids of the workflows: the seeded ones, which share the seeded rows, and then the created ones."""
         return [workflow["id"] for workflow in self._workflows]
 
     def bulk_ids(self, workflow_id: str) -> dict[str, list[str]]:
-        """Give the bulk triggers of a workflow: bulk id to its execution ids, newest first."""
+        """Return the bulk triggers of a workflow: the execution ids, newest first, by bulk id."""
         found: dict[str, list[str]] = {}
         for row in self.workflow_executions[workflow_id].select():
             if "bulk_id" in row:
@@ -149,7 +148,7 @@ class Dataset:
         return [workflow["slug"] for workflow in self._workflows]
 
     def workflow_id_of(self, id_or_slug: str) -> str | None:
-        """Give the id of the workflow that has this id or slug, None where there is none."""
+        """Return the id of the workflow with this id or slug, or None."""
         for workflow in self._workflows:
             if id_or_slug in (workflow["id"], workflow["slug"]):
                 found: str = workflow["id"]
@@ -158,7 +157,7 @@ class Dataset:
 
     @cached_property
     def workflows(self) -> Collection:
-        """The workflows with their versions; the first one is public, and `v1` is the version of each."""
+        """The workflows with their versions. The first one is public; each has a version `v1`."""
         made = [
             catalogue.workflow_row(
                 workflow["id"],
@@ -174,11 +173,11 @@ class Dataset:
 
     @cached_property
     def models(self) -> Collection:
-        """The models, in the order of their listing."""
+        """The models, in the order of the listing."""
         return Collection("slug", self._not_insertable, catalogue.model_rows(self._models))
 
     def add_workflow(self, row: Row) -> None:
-        """Add a workflow that was created, with room for its executions."""
+        """Add a created workflow, with empty collections of executions."""
         workflow_id = row["workflow_id"]
         self._workflows.append({"id": workflow_id, "slug": row["slug"], "name": row["name"], "group_id": ""})
         self.workflow_executions.add_group(workflow_id, _workflow_executions(self._not_insertable))
@@ -186,7 +185,7 @@ class Dataset:
         self.workflows.add(row)
 
     def rename_workflow(self, workflow_id: str, name: str, slug: str, **more: Any) -> None:
-        """Rename a workflow: the old slug is forgotten, its versions carry the new one."""
+        """Rename a workflow. The old slug is dropped, and the versions get the new one."""
         for workflow in self._workflows:
             if workflow["id"] == workflow_id:
                 workflow.update(name=name, slug=slug)
@@ -199,7 +198,7 @@ class Dataset:
 
     @cached_property
     def executions(self) -> Timeline:
-        """The organisation's executions; two in three belong to an execution of a workflow."""
+        """The executions of the organisation. Two in three belong to a workflow execution."""
         source = self._source("executions")
         numbers = count()
         parents = self._counts["workflow_executions"]
@@ -219,7 +218,7 @@ class Dataset:
 
     @cached_property
     def workflow_executions(self) -> Grouped:
-        """The executions of each workflow; of every thirty, ten in a row came from one bulk trigger."""
+        """The executions of each workflow. Of every thirty, ten consecutive ones came from one bulk trigger."""
         source = self._source("workflow_executions")
         numbers = count()
 
@@ -227,7 +226,7 @@ class Dataset:
             def make(created: datetime) -> Row:
                 number = next(numbers)
                 batch = number // (_BULK * len(self._seeded_workflows))
-                # The batch is the workflow's own: one bulk trigger belongs to one workflow.
+                # A bulk trigger belongs to one workflow, so its id depends on the workflow.
                 bulk_id = seeded_id(self.seed, f"bulk/{workflow['id']}", batch) if batch % 3 == 0 else None
                 row_id = seeded_id(self.seed, "workflow_executions", number)
                 return rows.workflow_execution_row(source, self._mix, row_id, created, workflow, bulk_id)
@@ -238,7 +237,7 @@ class Dataset:
 
     @cached_property
     def flow_executions(self) -> Grouped:
-        """The executions that the legacy flows service knows, for each workflow."""
+        """The executions of each workflow in the legacy flows service."""
         source = self._source("flow_executions")
         numbers = count()
 
@@ -253,7 +252,7 @@ class Dataset:
 
     @cached_property
     def runs(self) -> Collection:
-        """The runs of the other vendor."""
+        """The runs of the other vendor (Noxus)."""
         source = self._source("runs")
         numbers = count()
 
@@ -265,7 +264,7 @@ class Dataset:
         return Collection("id", make, map(make, self._times("runs", source)))
 
     def warm(self) -> None:
-        """Build and encode every row now, so that no request pays for it (a demo, a benchmark)."""
+        """Build and encode all rows now, so that no request includes that time."""
         for collection in (self.executions, self.workflow_executions, self.flow_executions, self.runs):
             collection.warm()
 
@@ -273,7 +272,7 @@ class Dataset:
         return Random(f"{self.seed}/{kind}")
 
     def _times(self, kind: str, source: Random) -> Iterator[datetime]:
-        # Newest first, one row in each equal part of the span, to the millisecond.
+        # Newest first, one row in each equal part of the span, with times in whole milliseconds.
         amount = self._counts[kind]
         for number in range(amount):
             share = (number + source.random()) / amount
@@ -286,7 +285,7 @@ class Dataset:
         maker: Callable[[Row], Callable[[datetime], Row]],
         collection: Callable[[Callable[[datetime], Row], list[Row]], Collection],
     ) -> Grouped:
-        # Rows are made in the order of their numbers, so that an id's number says which workflow it is of.
+        # Rows are made in the order of their numbers, so that a number determines the workflow of an id.
         makers = {workflow["id"]: maker(workflow) for workflow in self._seeded_workflows}
         ids = list(makers)
         made: dict[str, list[Row]] = {workflow_id: [] for workflow_id in ids}

@@ -1,7 +1,7 @@
-"""Owns the listening: routes from `ENDPOINTS`, keys, counting, faults around each handler, and a clean end.
+"""The HTTP server: routes from `ENDPOINTS`, the check of keys, the request log, and the faults around each handler.
 
-It refuses to know what an endpoint answers (`handlers.py`) and never imports the client: client and emulator
-share the table of endpoints, and are tested against each other.
+The replies come from `handlers`. The emulator shares only the table of endpoints with the client and never imports it;
+the two are tested against each other.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Emulator"]
 
 _EDITIONS: Final[tuple[Edition, ...]] = ("compat", "unified")
 _LARGEST_BODY: Final = 64 * 2**20
-# Handlers are cancelled on the way out, so this bounds only a request that arrives in that very moment.
+# Handlers are cancelled at exit, so this bounds only a request that arrives at that very moment.
 _SHUTDOWN_S: Final = 0.5
 
 
@@ -46,7 +46,7 @@ def _has_key_in_body(endpoint: Endpoint | None) -> bool:
 
 
 class Emulator(Simulation, RequestLogView):
-    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults to order.
+    """A real HTTP server on loopback that speaks both editions of all services, with rows and faults of your choice.
 
     `async with Emulator(executions=1000, seed=1) as emulator:` starts it. However the block ends, no task and no socket
     is left behind. The same arguments and the same `now` give the same bytes. Executions that are submitted to it run,
@@ -130,11 +130,11 @@ class Emulator(Simulation, RequestLogView):
         self._connections: dict[int, tuple[asyncio.BaseTransport, int]] = {}
         self._connections_made = 0
 
-    # Where it listens
+    # Address
 
     @property
     def url(self) -> str:
-        """The origin, as `http://127.0.0.1:PORT`; a `RuntimeError` while it is not listening."""
+        """The origin, such as `http://127.0.0.1:8123`. Raises `RuntimeError` while the emulator is not listening."""
         if self._runner is None:
             raise RuntimeError("the emulator is not listening: use `async with Emulator(...) as emulator`")
         host, port = self._runner.addresses[0][:2]
@@ -150,22 +150,22 @@ class Emulator(Simulation, RequestLogView):
         """The hosts of the unified edition, for `EachLabs(hosts=...)`."""
         return hosts_at(self.url, "unified")
 
-    # What it saw; more of it is in `RequestLogView`
+    # Requests; see also `RequestLogView`
 
     @property
     def connections(self) -> int:
-        """How many TCP connections brought a request."""
+        """The number of TCP connections that brought a request."""
         return self._connections_made
 
     def reset_counters(self) -> None:
-        """Empty the log and start all counts anew; faults, rows and what was submitted stay."""
+        """Empty the log and reset all counters. Faults, rows and submitted executions stay."""
         self._request_log.reset()
         self.max_running = self.running
         self._connections_made = 0
         self.faults.injected.clear()
         self.moves.made.clear()
 
-    # Its life
+    # Start and end
 
     async def __aenter__(self) -> Self:
         if self._runner is not None:
@@ -173,7 +173,7 @@ class Emulator(Simulation, RequestLogView):
         app = web.Application(client_max_size=_LARGEST_BODY)
         for route in self._routes():
             app.router.add_route(*route)
-        # With handler_cancellation a handler that holds an answer ends when its client leaves.
+        # With handler_cancellation, a handler that holds its response ends when the client leaves.
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -205,7 +205,7 @@ class Emulator(Simulation, RequestLogView):
         await self.deliveries.close()
         await runner.cleanup()
         self._connections.clear()
-        # Transports close in a callback: two turns of the loop, and the sockets are gone.
+        # A transport closes its socket in a callback, two turns of the loop later.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -214,9 +214,9 @@ class Emulator(Simulation, RequestLogView):
         for edition in _EDITIONS:
             had = [(endpoint, path) for endpoint in ENDPOINTS if (path := endpoint.path(edition)) is not None]
             for endpoint, template in had:
-                # An id is any one encoded segment, whatever is in it.
+                # An id is any single encoded segment.
                 path = prefix_of(endpoint, edition) + re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", template)
-                # Flows and runs are the same in both editions: one route serves them.
+                # Flows and runs have the same paths in both editions, so one route serves both.
                 routes.setdefault((endpoint.method, path), self._route(endpoint, edition))
         for name, method, path in zip(STORAGE, ("PUT", "GET"), ("uploads", "public"), strict=True):
             routes[(method, f"/storage/{path}/{{name}}")] = self._route(None, "unified", name)
@@ -245,13 +245,13 @@ class Emulator(Simulation, RequestLogView):
 
         return serve
 
-    # One request
+    # Handling one request
 
     async def _record(
         self, request: web.Request, endpoint: Endpoint | None, edition: Edition, number: int, name: str
     ) -> RecordedRequest:
         at = time.monotonic()
-        # The bytes of an upload are the storage's: the log does not hold them too.
+        # The storage reads the body of an upload itself, and the log does not keep it.
         body = await request.read() if request.can_read_body and name not in STORAGE else b""
         service = endpoint.service if endpoint is not None else "api"
         own, other = self.api_key, self.runs_api_key
@@ -285,7 +285,7 @@ class Emulator(Simulation, RequestLogView):
         return recorded
 
     def _connection_number(self, request: web.Request) -> int:
-        # The transport is held while it is known, so that its id() cannot come again.
+        # The log keeps a reference to the transport, so that its id() is not reused.
         transport = request.transport
         assert transport is not None
         known = self._connections.get(id(transport))
@@ -372,7 +372,7 @@ class Emulator(Simulation, RequestLogView):
         if fault.reply is not None:
             return self._response(fault.reply, recorded)
         transport = request.transport
-        # A client that leaves cancels the handler, so that whoever comes this far still has a connection.
+        # A client that leaves cancels the handler, so there is still a connection here.
         assert transport is not None
         if fault.kind == "reset":
             raw_faults.reset(transport)
@@ -387,5 +387,5 @@ class Emulator(Simulation, RequestLogView):
                 raw_faults.close_after(transport, head + part)
             else:
                 await raw_faults.hold(transport, head + part)
-        # The connection is gone: aiohttp finds that out when it tries to send this, and is content.
+        # The connection is gone; aiohttp notices and ignores it.
         return web.Response()

@@ -1,9 +1,9 @@
-"""Owns what can go wrong: the kinds of fault.
+"""The kinds of fault that an emulator can inject.
 
-A fault either takes the place of the answer (a status, a reset, a cut body) or shapes it (latency, a capped
-total). One that takes its place strikes before the request is carried out, so that it did nothing, or after it:
-`late=True`, and a cut or stalled answer always, so that what was asked for has been done and the client cannot know.
-It refuses to say when: that is `faults.py`; and sockets: what a broken connection takes is in `wire.py`.
+A fault either replaces the response (a status, a reset, a truncated body) or shapes it (latency, a capped total). One
+that replaces the response acts before the request is carried out, which then has no effect, or after it, so that the
+client cannot know of the effect: the latter with `late=True`, and always for truncated headers and for truncated or
+stalled bodies. `fault_rules` decides which requests meet a fault, and `raw_faults` breaks connections.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _HTML: Final = b"<html><head><title>Bad Gateway</title></head><body><h1>Bad Gate
 
 @frozen(kw_only=True)
 class Fault:
-    """One thing that can go wrong; made by the constructors below, given to `Faults.add` or `Faults.random`.
+    """One thing that can go wrong, made by a constructor below and passed to `Faults.add` or `Faults.random`.
 
-    `late` says that it strikes when the request has been carried out: its state has changed, and the answer is lost.
+    A `late` fault acts after the request was carried out: its effect remains, and the response is lost.
     """
 
     kind: str
@@ -60,11 +60,11 @@ class Fault:
         content_type: str = "application/json",
         late: bool = False,
     ) -> Fault:
-        """Answer with a status.
+        """Respond with a status.
 
-        `body` is sent as it is (a mapping as JSON), by default an error that names the status. `retry_after`
-        becomes the header: seconds, an aware datetime (sent as an HTTP date), or text as it is. `late` carries
-        the request out first: a 503 after a trigger that was taken on.
+        `body` is sent as it is (a mapping as JSON); the default is an error with the reason phrase of the status.
+        `retry_after` sets the header: a number of seconds, an aware datetime (sent as an HTTP date), or text as it is.
+        `late` carries the request out first, as when a trigger was accepted and the response is a 503.
         """
         if body is None:
             body = b"" if status in _BODILESS else error_reply(status, reason_phrase(status).lower()).body
@@ -81,27 +81,27 @@ class Fault:
 
     @classmethod
     def html(cls, status: int = 502, *, late: bool = False) -> Fault:
-        """Answer with a proxy's page of HTML (200 is possible too); `late` carries the request out first."""
+        """Respond with the HTML page of a proxy. `status` may be 200. `late` carries the request out first."""
         return cls(kind="html", late=late, reply=Reply(status, _HTML, {}, "text/html"))
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> Fault:
-        """Send the client elsewhere."""
+        """Redirect the client to `location`."""
         return cls(kind="redirect", reply=Reply(status, b"", {"Location": location}, "text/plain"))
 
     @classmethod
     def reset(cls, *, late: bool = False) -> Fault:
-        """Reset the connection (RST) before any byte of an answer; `late` carries the request out first."""
+        """Reset the connection (RST) before the first byte of a response. `late` carries the request out first."""
         return cls(kind="reset", late=late)
 
     @classmethod
     def cut_headers(cls) -> Fault:
-        """Carry the request out, and close the connection in the middle of the answer's headers."""
+        """Carry the request out, and close the connection in the middle of the response's headers."""
         return cls(kind="cut_headers", late=True)
 
     @classmethod
     def cut_body(cls, keep: float = 0.5) -> Fault:
-        """Carry the request out, declare the whole body, send the share `keep` (0..1) of it, and close."""
+        """Carry the request out, declare the whole body, send the share `keep` (0..1) of it, and disconnect."""
         return cls(kind="cut_body", late=True, keep=keep)
 
     @classmethod
@@ -111,14 +111,14 @@ class Fault:
 
     @classmethod
     def stalled_answer(cls, *, late: bool = False) -> Fault:
-        """Send nothing at all, and hold until the client leaves; `late` carries the request out first."""
+        """Send nothing, and hold the connection until the client leaves. `late` carries the request out first."""
         return cls(kind="stalled_answer", late=late)
 
     @classmethod
     def concurrency_cap(cls, most: int, *, retry_after: float | None = None) -> Fault:
-        """Answer 429 while `most` requests under the same rule are in flight already.
+        """Respond with a 429 while `most` requests are already in flight under the same rule.
 
-        A rule with this fault applies for ever: its `times` counts refusals.
+        Such a rule stays in force: its `times` limits the number of 429s.
         """
         body = {
             "error": "concurrent execution limit reached",
@@ -131,22 +131,20 @@ class Fault:
 
     @classmethod
     def latency(cls, seconds: float, *, jitter: float = 0.0) -> Fault:
-        """Wait `seconds`, and up to `jitter` seconds more, before anything else."""
+        """Wait `seconds` and a random part of `jitter` seconds before handling the request."""
         return cls(kind="latency", breaks=False, seconds=seconds, jitter=jitter)
 
     @classmethod
     def deep_offset(cls, seconds_per_1000: float) -> Fault:
-        """Wait `seconds_per_1000` for every 1000 rows that stand before the page, as databases do."""
+        """Wait `seconds_per_1000` for every 1000 rows before the page, as databases do at deep offsets."""
         return cls(kind="deep_offset", breaks=False, seconds_per_1000=seconds_per_1000)
 
     @classmethod
     def capped_total(cls, at: int, *, exact_on_last_page: bool = True) -> Fault:
-        """State at most `at` as the total of the list of executions, and `total_capped: true` where rows go on.
+        """State a total of at most `at` in listings of executions, with `total_capped: true`.
 
-        Answers without such a total stay as they are.
-
-        As documented, the last page that has rows gives the exact total; `exact_on_last_page=False` caps
-        there too.
+        As documented, the last page with rows states the exact total; `exact_on_last_page=False` caps it there too.
+        Responses without such a total are unchanged.
         """
 
         def edited(body: Any, request: RecordedRequest) -> Any:
@@ -163,21 +161,21 @@ class Fault:
 
     @classmethod
     def clamped_limit(cls, largest: int, *, stated: bool = True) -> Fault:
-        """Give pages of `largest` rows at most; `stated=False` echoes the limit asked for all the same."""
+        """Send pages of at most `largest` rows. Responses state this limit; with `stated=False`, the requested one."""
         return cls(kind="clamped_limit", breaks=False, clamp=Clamp(largest, stated))
 
     @classmethod
     def short_page(cls, rows: int = 0) -> Fault:
-        """Give at most `rows` rows of a page by cursor, and say that there are more, whether there are or not.
+        """Send pages by cursor with at most `rows` rows, and always say that more follow.
 
-        The next cursor continues behind the rows given: nothing is lost. Struck for ever (`times=None`), the listing
-        has no end.
+        The next cursor continues behind these rows, so nothing is lost. Under a rule without `times` the listing never
+        ends.
         """
         return cls(kind="short_page", breaks=False, page_limit=rows)
 
     @classmethod
     def lost_cursor(cls) -> Fault:
-        """Write `null` as the next cursor where there are more rows."""
+        """Send `null` as the next cursor although more rows follow."""
 
         def edited(body: Any, request: RecordedRequest) -> Any:
             if "next_cursor" in body:
@@ -188,7 +186,7 @@ class Fault:
 
     @classmethod
     def null_rows(cls) -> Fault:
-        """Write `null` where the rows should be."""
+        """Send `null` in place of the rows."""
 
         def edited(body: Any, request: RecordedRequest) -> Any:
             if isinstance(body, list):
@@ -199,7 +197,7 @@ class Fault:
 
     @classmethod
     def edit(cls, change: Edit) -> Fault:
-        """Put what `change(reply, request)` gives in place of the decoded JSON of a success."""
+        """Replace the decoded JSON of a success with the result of `change(body, request)`."""
         return cls(kind="edit", breaks=False, edits=change)
 
 
@@ -212,4 +210,4 @@ DEFAULT_KINDS: Final[tuple[Fault, ...]] = (
     Fault.cut_headers(),
     Fault.cut_body(),
 )
-"""What `Faults.random` draws from unless told otherwise: what a client notices at once and can try again."""
+"""The default kinds of `Faults.random`: those that a client notices at once and can retry."""

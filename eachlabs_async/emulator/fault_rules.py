@@ -1,6 +1,6 @@
-"""Owns when something goes wrong: the rules that say so, the seeded dice, and what they plan for one request.
+"""The rules that decide when a fault applies, random faults, and the plan of faults for one request.
 
-It refuses to say what goes wrong: the kinds of fault are in `kinds.py`.
+The kinds of fault are in `fault`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEMBERED_LINES: Final = 100_000
 
 @define(eq=False)
 class Rule:
-    """When a fault strikes, and how often it has: `matched` requests looked at, `fired` struck, `running` now."""
+    """When a fault applies. `matched` counts the requests that matched, `fired` those that met the fault."""
 
     fault: Fault
     endpoints: frozenset[str] | None
@@ -41,7 +41,7 @@ class Rule:
     running: int = 0
 
     def matches(self, request: RecordedRequest) -> bool:
-        """Say whether the rule applies to this request, and count it as looked at."""
+        """Whether the fault applies to this request; counts the request if it matches."""
         if self.times is not None and self.fired >= self.times:
             return False
         if self.endpoints is not None and request.endpoint not in self.endpoints:
@@ -54,7 +54,7 @@ class Rule:
 
 @define
 class FaultPlan:
-    """What is to go wrong with one request."""
+    """The faults that one request meets."""
 
     delay_s: float = 0.0
     breaking: Fault | None = None
@@ -64,7 +64,7 @@ class FaultPlan:
     running: list[Rule] = Factory(list[Rule])
 
     def edit(self, reply: Reply, request: RecordedRequest) -> Reply:
-        """Give the answer as the shaping faults leave it."""
+        """Return the reply with the edits of shaping faults applied."""
         if reply.status not in _EDITED or not self.edits:
             return reply
         value = json.loads(reply.body)
@@ -73,7 +73,7 @@ class FaultPlan:
         return Reply(reply.status, encode(value), reply.headers)
 
     def release(self) -> None:
-        """Count the request out of the rules that cap how many run."""
+        """Count the request as no longer in flight under its concurrency caps."""
         for rule in self.running:
             rule.running -= 1
 
@@ -85,7 +85,7 @@ class _RandomFaults:
     seed: int
     endpoints: frozenset[str] | None
     max_in_a_row: int
-    # For each request line: how often it came, and how many faults in a row it has met.
+    # For each request line, the number of its requests and of consecutive faults.
     lines: OrderedDict[bytes, tuple[int, int]] = field(factory=OrderedDict[bytes, tuple[int, int]])
 
     def draw(self, request: RecordedRequest) -> Fault | None:
@@ -93,11 +93,12 @@ class _RandomFaults:
             return None
         request_line = blake2b(f"{request.method} {request.target} ".encode() + request.body, digest_size=16).digest()
         visits, in_a_row = self.lines.pop(request_line, (0, 0))
-        # The dice know the line and how often it came, not the order of arrival: so concurrency changes nothing.
+        # The draw depends on the request line and the number of its requests, not on the order of arrival, so that
+        # concurrency does not change it.
         roll = _share(f"{self.seed} {request_line.hex()} {visits}")
         fault: Fault | None = None
         if roll < self.rate:
-            # What is left of the roll is as good a roll for the kind.
+            # The quotient is uniform in 0..1 again, and chooses the kind.
             fault = self.kinds[int(roll / self.rate * len(self.kinds))]
             if fault.breaks and in_a_row >= self.max_in_a_row:
                 fault = None
@@ -121,9 +122,9 @@ def _checked_names(endpoint: str | Iterable[str] | None) -> frozenset[str] | Non
 
 
 class Faults:
-    """The faults of one emulator: scripted by `add`, random by `random`, gone with `clear`.
+    """The faults of one emulator: scripted ones by `add`, random ones by `random`; `clear` removes both.
 
-    `injected` counts the faults that struck, by kind.
+    `injected` counts the requests that met a fault, by kind.
     """
 
     def __init__(self, seed: int) -> None:
@@ -141,18 +142,19 @@ class Faults:
         after: int = 0,
         when: Callable[[RecordedRequest], bool] | None = None,
     ) -> Rule:
-        """Let `fault` strike, and give the rule (its `fired` counts).
+        """Add a scripted fault and return its rule, whose `fired` counts the requests that met it.
 
-        `endpoint` is one name or several (default: all); `times` how often (default: for ever); `after` how
-        many matching requests go free first; `when` decides on the request. All shaping faults that apply
-        take effect; of those that break the answer the first one added does, and the others wait.
+        `endpoint` is one name or several (default: all). `times` limits how often the fault applies (default:
+        unlimited). `after` is the number of matching requests that come first without it. `when` is a predicate on the
+        request. All shaping faults that apply take effect. Of those that replace the response only the first one added
+        does; the others wait for another request.
         """
         rule = Rule(fault, _checked_names(endpoint), times, after, when)
         self._rules.append(rule)
         return rule
 
     def remove(self, rule: Rule) -> None:
-        """Take one rule away; nothing happens where it has gone."""
+        """Remove one rule; does nothing if it is not there any more."""
         if rule in self._rules:
             self._rules.remove(rule)
 
@@ -165,30 +167,30 @@ class Faults:
         seed: int | None = None,
         max_in_a_row: int = 2,
     ) -> None:
-        """Let a share `rate` (0..1) of the requests meet one of `kinds`; a second call replaces the first.
+        """Let a share `rate` (0..1) of the requests meet one of `kinds`. A second call replaces the first.
 
-        The same request line (with the same body) never meets more than `max_in_a_row` breaking faults in a
-        row, so that a client which tries once more than that gets through. What strikes depends on the
-        seed, the line and how often it came, not on the order of arrival.
+        The same request line with the same body meets at most `max_in_a_row` faults in a row that replace the response,
+        so that a client with one attempt more succeeds. The draw depends on the seed, the request line and the number
+        of its requests, not on the order of arrival.
         """
         drawn = tuple(kinds)
         if not 0 <= rate <= 1:
             raise ValueError("rate must be 0..1")
         if not drawn or any(fault.kind == "concurrency_cap" for fault in drawn):
-            raise ValueError("kinds must hold at least one fault, and no concurrency_cap")
+            raise ValueError("kinds must contain at least one fault, and no concurrency_cap")
         seed = self._seed if seed is None else seed
         self._random = _RandomFaults(rate, drawn, seed, _checked_names(endpoint), max_in_a_row) if rate else None
 
     def clear(self) -> None:
-        """Take all faults away; requests that met one are not freed from it."""
+        """Remove all faults. A request that has already met one is not affected."""
         self._rules.clear()
         self._random = None
 
     def plan(self, request: RecordedRequest) -> FaultPlan:
-        """Decide what goes wrong with a request that has just arrived."""
+        """Return the faults of a request that has just arrived."""
         plan = FaultPlan()
         for rule in self._rules:
-            # A broken answer stays as the first rule breaks it: later breaking rules do not even count it.
+            # Only the first rule replaces the response; later rules of that kind do not count the request.
             if rule.fault.breaks and plan.breaking is not None:
                 continue
             if not rule.matches(request):
@@ -223,7 +225,7 @@ class Faults:
 
 
 def _rows_before(query: Mapping[str, str]) -> int:
-    """How many rows stand before the page that is asked for, in either dialect; 0 where that cannot be read."""
+    """The number of rows before the requested page, by offset or by page; 0 if the query is invalid."""
     try:
         if "page" in query:
             return max(0, (int(query["page"]) - 1) * int(query.get("size", "50")))

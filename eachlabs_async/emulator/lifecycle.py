@@ -1,7 +1,7 @@
-"""Owns what an execution looks like while it lives: its fate from its inputs, its rows from start to end.
+"""The rows of submitted executions from start to end, and how their inputs determine the outcome.
 
-Three inputs are magic: `seconds` is how long the whole takes; `fail` makes it fail (a step's number or id says
-where, a class of errors says why); `invalid` has it refused. It refuses to know time, HTTP and who is billed.
+Three inputs are special: `seconds` is the duration of the whole execution; `fail` makes it fail (the number or id of a
+step says where, a class of errors says why); `invalid` has it refused. `simulation` drives the lifecycle by its clock.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _COST: Final = 0.0125
 
 @frozen(kw_only=True)
 class Submitted:
-    """One execution that was created: what `Emulator.submitted` lists, in the order of creation.
+    """One created execution, as listed by `Emulator.submitted` in the order of creation.
 
-    `target` is the id of the workflow or the slug of the model; `seconds` counts from the clock's start.
+    `target` is the id of the workflow or the slug of the model. `seconds` is the time of creation, in seconds since the
+    start of the clock.
     """
 
     id: str
@@ -40,9 +41,9 @@ class Submitted:
 
 @define(kw_only=True)
 class RunningExecution:
-    """An execution on its way: its steps (a prediction has one), how long each takes, which one fails and why.
+    """An execution that runs: its steps (a prediction has one), their duration, and which one fails for what reason.
 
-    `attempts` are the models that were tried for a prediction with a fallback.
+    `attempts` is the number of models that were tried for a prediction with a fallback.
     """
 
     submitted: Submitted
@@ -66,7 +67,7 @@ class RunningExecution:
         started: datetime,
         webhook: WebhookTarget | None,
     ) -> RunningExecution:
-        """Read a job's fate from its inputs; `fails` decides where they say nothing."""
+        """Read the outcome from the inputs; `fails` decides if they do not say."""
         inputs = submitted.inputs
         seconds, fail = inputs.get("seconds"), inputs.get("fail", fails)
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
@@ -90,18 +91,18 @@ class RunningExecution:
 
 
 def is_drawn_to_fail(seed: int, number: int, rate: float) -> bool:
-    """Say whether the `number`th execution fails, where a share `rate` of them do."""
+    """Whether the `number`th execution fails, at a share `rate` of failures."""
     return rate > 0 and Random(f"{seed}/fate/{number}").random() < rate
 
 
 def output_links(execution_id: str, step: int) -> list[str]:
-    """Give the links that a finished step or prediction leaves."""
+    """Return the output of a finished step or prediction."""
     stem = hashlib.blake2b(f"{execution_id}/{step}".encode(), digest_size=6).hexdigest()
     return [f"https://storage.example.com/{stem}.png", f"https://storage.example.com/{stem}-2.png"]
 
 
 def error_envelope(reason: str) -> Row:
-    """Give the error envelope that a failed prediction carries as its output."""
+    """Return the error envelope that a failed prediction has as its output."""
     message = f"The model failed: {reason.replace('_', ' ')}"
     return {
         "error": message,
@@ -112,11 +113,11 @@ def error_envelope(reason: str) -> Row:
     }
 
 
-# ---- a workflow's execution
+# ---- workflow executions
 
 
 def queued_steps(execution: RunningExecution) -> Row:
-    """Give the steps as they stand before the first one starts."""
+    """Return the steps before the first one starts."""
     return {
         step["step_id"]: {
             "step_id": step["step_id"],
@@ -132,7 +133,7 @@ def queued_steps(execution: RunningExecution) -> Row:
 
 
 def workflow_execution_row(execution: RunningExecution, name: str) -> Row:
-    """Build the row of a workflow execution that has just been created."""
+    """Return the row of a workflow execution that was just created."""
     submitted, created = execution.submitted, rfc3339(execution.started)
     row: Row = {
         "execution_id": submitted.id,
@@ -155,13 +156,13 @@ def workflow_execution_row(execution: RunningExecution, name: str) -> Row:
 
 
 def step_started(execution: RunningExecution, steps: Row, number: int, now: datetime) -> Row:
-    """Give the steps with one more that runs."""
+    """Return the steps after one of them has started."""
     name = execution.steps[number]["step_id"]
     return {**steps, name: {**steps[name], "status": "running", "started_at": rfc3339(now)}}
 
 
 def step_ended(execution: RunningExecution, steps: Row, number: int, now: datetime) -> Row:
-    """Give the steps with one more that has ended; where it failed, those after it are cancelled."""
+    """Return the steps after one of them has ended; the steps after a failed one are cancelled."""
     name = execution.steps[number]["step_id"]
     step: Row = {**steps[name], "completed_at": rfc3339(now)}
     if number == execution.failing:
@@ -179,7 +180,7 @@ def step_ended(execution: RunningExecution, steps: Row, number: int, now: dateti
 
 
 def workflow_ended(execution: RunningExecution, steps: Row, now: datetime) -> Row:
-    """Give the fields that change when a workflow execution ends."""
+    """Return the fields that change when a workflow execution ends."""
     done = [name for name, step in steps.items() if step["status"] == "completed"]
     cost = round(_COST * len(done), 6)
     ended = rfc3339(now)
@@ -199,11 +200,11 @@ def workflow_ended(execution: RunningExecution, steps: Row, now: datetime) -> Ro
     return {**fields, "status": "completed", "output": last["output"], "output_json": result, "workflow_output": result}
 
 
-# ---- one model's execution: a prediction, or a step of a workflow
+# ---- model executions: predictions, and the steps of workflows
 
 
 def execution_row(execution_id: str, model: str, now: datetime, workflow: tuple[str, str] | None) -> Row:
-    """Build the row that the list of executions shows of one that was just created."""
+    """Return the row of a model execution that was just created, as listed."""
     return {
         "id": execution_id,
         "model": model,
@@ -222,7 +223,7 @@ def execution_row(execution_id: str, model: str, now: datetime, workflow: tuple[
 
 
 def execution_ended(status: str, seconds: float, now: datetime, output: str | None, reason: str | None) -> Row:
-    """Give the fields that change when a model's execution ends."""
+    """Return the fields that change when a model execution ends."""
     return {
         "status": status,
         "execution_cost": _COST if status == "success" else 0,
@@ -234,7 +235,7 @@ def execution_ended(status: str, seconds: float, now: datetime, output: str | No
 
 
 def prediction_row(execution: RunningExecution, base: str) -> Row:
-    """Build the prediction as its own get shows it; it has no output yet."""
+    """Return a prediction that was just created, as its own get shows it."""
     url = f"{base}/prediction/{execution.submitted.id}"
     return {
         "id": execution.submitted.id,
@@ -247,7 +248,7 @@ def prediction_row(execution: RunningExecution, base: str) -> Row:
 
 
 def prediction_ended(execution: RunningExecution) -> Row:
-    """Give the fields that change when a prediction ends by itself."""
+    """Return the fields that change when a prediction ends without being cancelled."""
     if execution.failing is not None:
         return {"status": "failed", "output": error_envelope(execution.reason), "logs": "The model failed."}
     metrics = {"predict_time": round(execution.step_seconds, 3), "cost": _COST * execution.attempts}
@@ -255,8 +256,8 @@ def prediction_ended(execution: RunningExecution) -> Row:
 
 
 def prediction_webhook_body(row: Row) -> bytes:
-    """Write what a webhook says of a prediction that has ended."""
-    good = row["status"] == "success"
-    output = row["output"] if good else [row["output"]]
-    status = "succeeded" if good else "failed"
+    """Return the body of the webhook about a prediction that has ended."""
+    succeeded = row["status"] == "success"
+    output = row["output"] if succeeded else [row["output"]]
+    status = "succeeded" if succeeded else "failed"
     return encode({"exec_id": row["id"], "flow_id": None, "status": status, "output": output, "error": ""})

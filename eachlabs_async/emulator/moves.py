@@ -1,10 +1,9 @@
-"""Owns how a listing moves while it is walked: the kinds of move, and the rules that say when they are made.
+"""Changes of a listing while it is walked: the kinds of move, and the rules that decide when they are made.
 
-A move changes the listing that a request reads: rows come, go, or change so that they leave a filter. A rule counts
-the requests of a listing and makes its move at one of three moments: `"before"` a request is dealt with (as it
-arrives), `"during"` it (after any latency, just before its rows are read: while it is held), or `"after"` it (its
-rows are read, and the answer is on its way: what it says is old when it arrives). It refuses to decide what goes
-wrong: that is `faults.py`.
+A move changes the listing that a request reads: rows are inserted, removed, or changed, for example so that they no
+longer match a filter. A rule counts the requests of a listing and makes its move at one of three moments: `"before"`,
+when the request arrives; `"during"`, after any latency and just before the rows are read; `"after"`, when the rows were
+read and the response is about to be sent, and is already outdated.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ __all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
 
 Moment = Literal["before", "during", "after"]
 LISTINGS: Final = ("executions.list", "executions.list_by_cursor", "workflow_executions.list", "runs.list")
-"""The endpoints whose rows can be moved."""
+"""The endpoints of the listings that can be changed."""
 
 _MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
 
 
 @frozen(kw_only=True)
 class Move:
-    """One change of a listing; made by the constructors below, given to `Moves.add`.
+    """One change of a listing: made by one of the constructors below, and passed to `Moves.add`.
 
-    Positions count from the newest row, 0; a negative one counts from the end, and one that the listing does not
-    have is passed over. `where` (fields and their values) picks rows: positions then count those rows alone. What
-    is drawn depends on the emulator's seed, on the rule and on how often it was made, and on nothing else.
+    Positions count from the newest row, 0; negative ones count from the end, and those out of range are ignored.
+    `where` (fields and their values) selects rows; positions then refer to these rows only. Random choices depend only
+    on the emulator's seed, the rule, and how often the move was made.
     """
 
     kind: str
@@ -43,9 +42,9 @@ class Move:
 
     @classmethod
     def insert(cls, count: int = 1, at: int | Literal["anywhere"] = 0, /, **fields: Any) -> Move:
-        """Insert `count` new rows side by side before position `at`, 0 being the top, or `"anywhere"`.
+        """Insert `count` adjacent rows before position `at` (0 is the top), or at a random one with `"anywhere"`.
 
-        `fields` overwrite what each new row would hold.
+        `fields` override the fields of each new row.
         """
         _at_least("count", count, 1)
 
@@ -59,15 +58,16 @@ class Move:
 
     @classmethod
     def remove(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None) -> Move:
-        """Remove the rows at `positions` (as they stand before the move), or `count` drawn ones."""
+        """Remove the rows at `positions` (as of before the move), or `count` random ones."""
         choose = _chooser(positions, count, where)
         return cls(kind="remove", make=lambda rows, rng: rows.remove(*choose(rows, rng)))
 
     @classmethod
     def change(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None, **fields: Any) -> Move:
-        """Overwrite `fields` of the rows at `positions`, or of `count` drawn ones.
+        """Overwrite `fields` of the rows at `positions`, or of `count` random ones.
 
-        So rows leave a filter: `Move.change(0, where={"status": "starting"}, status="success")`.
+        For example, `Move.change(0, where={"status": "starting"}, status="success")` takes a row out of a filter by
+        status.
         """
         choose = _chooser(positions, count, where)
         if not fields:
@@ -82,7 +82,7 @@ class Move:
 
     @classmethod
     def by(cls, make: Callable[[Collection, Random], object]) -> Move:
-        """Do what `make` does to the listing; its second argument is the source of what it draws."""
+        """Call `make(rows, rng)` with the listing and a source of random numbers."""
         return cls(kind="by", make=make)
 
 
@@ -113,7 +113,7 @@ def _chooser(
 
 @define(eq=False)
 class MoveRule:
-    """When a move is made, and how often it was: `matched` requests looked at, `fired` moves made."""
+    """When a move is made. `matched` counts the matching requests, `fired` the moves made."""
 
     move: Move
     endpoints: frozenset[str]
@@ -127,7 +127,7 @@ class MoveRule:
 
 @define
 class PendingMoves:
-    """The moves that one request brings about: `make(moment)` makes those of a moment."""
+    """The moves of one request, which `make(moment)` makes."""
 
     rows: Collection | None
     rules: list[MoveRule]
@@ -145,7 +145,7 @@ class PendingMoves:
 
 
 class Moves:
-    """The moves of one emulator: scripted by `add`, gone with `clear`. `made` counts those made, by kind."""
+    """The moves of one emulator: scripted by `add`, removed by `clear`. `made` counts the moves made, by kind."""
 
     def __init__(self, listings: Dataset, seed: int) -> None:
         self.made: Counter[str] = Counter()
@@ -163,12 +163,12 @@ class Moves:
         times: int | None = None,
         when: Moment = "before",
     ) -> MoveRule:
-        """Let `move` be made, and give the rule (its `fired` counts).
+        """Add a scripted move and return its rule, whose `fired` counts the moves made.
 
-        `endpoint` is one listing or several (default: all): a move changes the listing that the request reads.
-        `after` is how many such requests come first without a move; `times` how often it is made (default: for each
-        request from then on); `when` is the moment: `"before"`, `"during"` or `"after"` the request. An answer that a
-        fault takes the place of has no moment after.
+        `endpoint` is one listing or several (default: all); the move changes the listing that the request reads.
+        `after` is the number of matching requests that come first without a move. `times` limits how often the move is
+        made (default: once for each later request). `when` is the moment: `"before"`, `"during"` or `"after"` the
+        request. A fault that replaces the response before the request is carried out leaves no moment `"after"`.
         """
         names = frozenset(LISTINGS if endpoint is None else {endpoint} if isinstance(endpoint, str) else endpoint)
         if unknown := names - frozenset(LISTINGS):
@@ -182,16 +182,16 @@ class Moves:
         return rule
 
     def remove(self, rule: MoveRule) -> None:
-        """Take one rule away; nothing happens where it has gone."""
+        """Remove one rule; does nothing if it is not there any more."""
         if rule in self._rules:
             self._rules.remove(rule)
 
     def clear(self) -> None:
-        """Take all rules away."""
+        """Remove all rules."""
         self._rules.clear()
 
     def moves_for(self, request: RecordedRequest, fields: Mapping[str, str]) -> PendingMoves:
-        """Count a request that has just arrived; gives the moves that it brings about."""
+        """Count a request that has just arrived, and return its moves."""
         due: list[MoveRule] = []
         for rule in self._rules:
             if request.endpoint in rule.endpoints:

@@ -1,7 +1,7 @@
-"""Owns the work that the emulator takes on: submitting, the account's cap, executions that run and end by the clock.
+"""The simulation of submitted work: the account's limits, and executions that run and end by the clock.
 
-What is created stands in the listings at once and in `submitted` for ever, so that a test can count what was
-executed how often. It refuses HTTP: the handlers ask, and `server.py` listens.
+A created execution appears in the listings at once, and stays in `submitted`, so that a test can count what was
+executed. HTTP is the concern of `handlers` and `emulator`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .webhook_target import WebhookTarget
 __all__ = ["ACCOUNT_CAP_REACHED", "INSUFFICIENT_BALANCE", "BURST_EXCEEDED", "Simulation", "SimulationOptions"]
 
 ACCOUNT_CAP_REACHED: Final = "concurrent execution limit reached"
-"""What a 429 says of the account's cap, and a bulk trigger of the inputs that did not fit."""
+"""The message of a 429 at the account's cap, and of each input of a bulk trigger that did not fit under it."""
 INSUFFICIENT_BALANCE: Final = "insufficient balance"
-"""What a 402 says, and a bulk trigger of the inputs that the balance did not cover."""
+"""The message of a 402, and of each input of a bulk trigger that the balance did not cover."""
 BURST_EXCEEDED: Final = "too many executions were started at once"
-"""What a 429 says of a burst."""
+"""The message of a 429 after a burst."""
 
 
 class SimulationOptions(DatasetOptions, total=False):
-    """What submitted work meets, as further keywords of `Emulator`, which explains them."""
+    """Keywords of `Emulator` about submitted work; they are explained there."""
 
     account_cap: int | None
     cap_retry_after: float | None
@@ -56,7 +56,7 @@ class SimulationOptions(DatasetOptions, total=False):
 
 
 class Simulation(Dataset):
-    """The rows of all services, and the work in progress; `Emulator` explains the arguments."""
+    """The rows of all services and the work in progress. The arguments are explained by `Emulator`."""
 
     def __init__(
         self,
@@ -109,40 +109,41 @@ class Simulation(Dataset):
         self._numbers = count()
         self._burst_limiter = BurstLimiter()
 
-    # What runs
+    # Properties and limits
 
     @property
     def running(self) -> int:
-        """How many submitted executions have not ended: what the account's cap counts."""
+        """The number of submitted executions that have not ended, which is what the account's cap counts."""
         return len(self._running)
 
     @property
     def files(self) -> dict[str, StoredFile]:
-        """The files that were presigned and not deleted, by id."""
+        """The presigned files by id, without the deleted ones."""
         return self.storage.files
 
     @property
     def webhooks(self) -> Collection:
-        """The webhooks that were told, newest first, each with its attempts."""
+        """The webhooks that were sent, newest first, each with its attempts."""
         return self.deliveries.rows
 
     def expire_cursors(self) -> None:
-        """Let no cursor that was handed out so far open anything: asked for with one, a page is a 400."""
+        """Invalidate all cursors: a page by one of them is a 400."""
         self.cursors.expire()
 
     def new_id(self, kind: str) -> str:
-        """Give the id of something new."""
+        """Return a new id."""
         return seeded_id(self.seed, f"live/{kind}", next(self._numbers))
 
     @property
     def blocked(self) -> bool:
-        """Whether nothing may be started now because too many were at once."""
+        """Whether every start is refused because of a burst."""
         return self.burst is not None and self.clock.seconds < self._burst_limiter.blocked_until
 
     def admit(self, wanted: int) -> tuple[int, str]:
-        """Give how many of the wanted executions may start now, and why no more; refuses (402, 429) where none may.
+        """Return how many of the wanted executions may start now, and the reason why no more may.
 
-        More than one are refused as a whole where not all of them fit, unless `partial_bulks`.
+        Refuse the request with a 402 or 429 if none may. Several executions that do not all fit are refused as a whole,
+        unless `partial_bulks` is set.
         """
         if self.burst is not None and self._burst_limiter.refuses(
             wanted, self.clock.seconds, most=self.burst, seconds=self.burst_seconds, silence=self.burst_silence
@@ -168,7 +169,7 @@ class Simulation(Dataset):
         raise RefusedError(Reply(429, encode(body), headers))
 
     def _covered(self, balance: float) -> int:
-        """Give how many more the balance covers beside what runs, each at its estimate."""
+        """Return how many more executions the balance covers, each at its estimate, beside the running ones."""
         left = round(balance - self.running * self.estimate, 6)
         return max(0, int(round(left / self.estimate, 6)))
 
@@ -204,7 +205,7 @@ class Simulation(Dataset):
         self.max_running = max(self.max_running, self.running)
         return execution
 
-    # A workflow's execution
+    # Workflow executions
 
     def start_workflow(
         self,
@@ -215,7 +216,7 @@ class Simulation(Dataset):
         webhook: WebhookTarget | None = None,
         bulk_id: str | None = None,
     ) -> str:
-        """Start an execution of a workflow's version and give its id."""
+        """Start an execution of a workflow's version and return its id."""
         defined: list[Row] = version["definition"].get("steps") or [{}]
         steps = [_step(number, step) for number, step in enumerate(defined)]
         workflow_id, version_id = workflow["workflow_id"], version["version_id"]
@@ -230,7 +231,7 @@ class Simulation(Dataset):
         return execution.submitted.id
 
     def _unfinished(self, execution: RunningExecution) -> Row | None:
-        # A test may take an execution away or end it: then nothing more happens to it.
+        # A test may remove an execution or end it; then nothing more happens to it.
         row = self.workflow_executions[execution.submitted.target].find(execution.submitted.id)
         if row is not None and row["status"] == "running":
             return row
@@ -280,22 +281,22 @@ class Simulation(Dataset):
             fields = lifecycle.execution_ended(status, seconds, self.clock.now(), output, reason)
             self.executions.change(row_id, **fields)
 
-    # A prediction
+    # Predictions
 
     def start_prediction(
         self, model: str, inputs: Row, base: str, *, webhook: WebhookTarget | None = None
     ) -> RunningExecution:
-        """Start a prediction; `base` is the base URL under which it will be asked for."""
+        """Start a prediction. `base` is the base URL of its links."""
         execution = self._submit("prediction", model, inputs, [{"model": model}], webhook)
         self.predictions.add(lifecycle.prediction_row(execution, base))
         self.executions.add(lifecycle.execution_row(execution.submitted.id, model, execution.started, None))
-        # A third of the time it waits for a machine; then it runs.
+        # It is pending for a third of its time, and then runs.
         self.clock.after(execution.step_seconds / 3, partial(self._run_prediction, execution))
         self.clock.after(execution.step_seconds, partial(self._end_prediction, execution))
         return execution
 
     def cancel_prediction(self, prediction_id: str) -> None:
-        """Cancel a prediction, where it runs and the model's provider can stop: `uncancellable` inputs cannot."""
+        """Cancel a prediction if it runs, unless its inputs say that it is `uncancellable`."""
         execution = self._running.get(prediction_id)
         if execution is None or execution.submitted.inputs.get("uncancellable"):
             return
@@ -320,14 +321,14 @@ class Simulation(Dataset):
         if self._running.pop(prediction_id, None) is None:
             return
         fields = lifecycle.prediction_ended(execution)
-        good = execution.failing is None
-        self._spend(fields["metrics"]["cost"] if good else 0.0)
+        succeeded = execution.failing is None
+        self._spend(fields["metrics"]["cost"] if succeeded else 0.0)
         self._end_execution(
             prediction_id,
-            "success" if good else "error",
+            "success" if succeeded else "error",
             execution.step_seconds,
-            fields["output"] if good else None,
-            None if good else execution.reason,
+            fields["output"] if succeeded else None,
+            None if succeeded else execution.reason,
         )
         self._change_prediction(prediction_id, **fields)
         if execution.webhook is not None:

@@ -1,4 +1,4 @@
-"""Where the end of an execution is reported."""
+"""The webhook that a request asks for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class WebhookTarget:
 
 
 def webhook_target(body: Row, request: HandlerRequest) -> WebhookTarget | None:
-    """Read where the end is to be told; the body's URL goes before the query's, and 400 is for what is no URL."""
+    """Return the webhook of a request, or None; refuse a value that is no URL.
+
+    A URL in the body has precedence over one in the query.
+    """
     url = body.get("webhook_url") or request.query.get("webhook_url")
     secret = body.get("webhook_secret")
     if not url:

@@ -1,4 +1,4 @@
-"""Owns which of the texts in an output are result URLs; refuses to ask for them: `files.download` does that."""
+"""The result URLs in the outputs of jobs. `files.download` fetches them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _URL: Final = re.compile(r"https?://[^\s\x00-\x1f\x7f<>\"`\\]+", re.IGNORECASE)
 
 
 def result_urls(*outputs: Any) -> tuple[str, ...]:
-    """Give the http(s) URLs in some outputs, in order and each once.
+    """Return the http(s) URLs in some outputs, in order and each once.
 
-    An output is a string, an array or an object, however deep; JSON that is written into a string is read. A string
-    counts where all of it is a URL: one that stands in a sentence was not made by the model.
+    An output is a string, an array or an object, nested to any depth; JSON inside a string is read too. A string counts
+    only if all of it is a URL: a URL within a sentence was not made by the model.
     """
     return tuple(dict.fromkeys(url for output in outputs for url in _urls_in(output)))
 
 
 def _urls_in(output: object) -> Iterator[str]:
-    # Not by recursion: an output that could be read must not fail here for its depth.
+    # Not recursive: an output that could be parsed must not fail here because of its depth.
     todo: list[object] = [output]
     while todo:
         item = todo.pop()
@@ -36,7 +36,7 @@ def _urls_in(output: object) -> Iterator[str]:
             if _is_url(text):
                 yield text
             elif text[:1] in ("{", "[", '"'):
-                todo.append(_read(text))
+                todo.append(_parsed(text))
 
 
 def _is_url(text: str) -> bool:
@@ -50,7 +50,7 @@ def _is_url(text: str) -> bool:
     return bool(parts.hostname)
 
 
-def _read(text: str) -> Any:
+def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -60,35 +60,35 @@ def _read(text: str) -> Any:
 class _HasOutput(HasStatus, Protocol):
     @property
     def output(self) -> Any:
-        """What came out, in whatever form."""
+        """The output, in any form."""
         ...
 
 
 class _HasBothOutputs(_HasOutput, Protocol):
     @property
     def output_json(self) -> Any:
-        """The same as an object."""
+        """The same output as an object."""
         ...
 
 
 def has_failed(record: HasStatus) -> bool:
-    """Say whether a job failed: what it shows for an output then tells of the failure."""
+    """Whether a job failed. Its output then describes the failure."""
     return read_state(record.status) is State.FAILED
 
 
-class Output:
-    """Adds the result URLs of a record whose `output` holds them; holds no field, as `Stateful`."""
+class OutputUrls:
+    """Mixin: the result URLs of a record with an `output`. It has no fields, like `Stateful`."""
 
     __slots__ = ()
 
     @property
     def urls(self: _HasOutput) -> tuple[str, ...]:
-        """The result URLs in `output`, in order and each once; empty where there are none, and after a failure."""
+        """The result URLs in `output`, in order and each once; empty if there are none, and after a failure."""
         return () if has_failed(self) else result_urls(self.output)
 
 
-class BothOutputs:
-    """Adds the result URLs of a record that shows its output as text and as an object; holds no field."""
+class OutputJsonUrls:
+    """Mixin: the result URLs of a record with its output as text and as an object. It has no fields."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Owns what a status word means, alike for every service; refuses to know any record."""
+"""The meaning of status words, the same for every service."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Protocol
 
 
 class State(StrEnum):
-    """What a status word means, alike for every service; `UNKNOWN` for a word that is new to this package.
+    """The meaning of a status word, the same for every service.
 
-    `WAITING` is a job that goes on only once a person has acted; it is not finished.
+    `UNKNOWN` is the state of a word that this package does not know. A `WAITING` job continues only after a person has
+    acted; it is not finished.
     """
 
     PENDING = "pending"
@@ -37,35 +38,35 @@ _STATES: dict[str, State] = {
     "canceled": State.CANCELLED,
     "stopped": State.CANCELLED,
 }
-# An unknown word is not in here: who waits for a job must not give it up because of a word that is new.
+# `UNKNOWN` is not finished: waiting for a job must not end because of a new word.
 _FINISHED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 def read_state(status: str) -> State:
-    """Give what `status`, the word of any service, means; `State.UNKNOWN` for a word not in the table."""
+    """Return the state that a status word of any service means; `State.UNKNOWN` for an unknown word."""
     return _STATES.get(status, State.UNKNOWN)
 
 
 class HasStatus(Protocol):
-    """What has a status word."""
+    """Anything with a status word."""
 
     @property
     def status(self) -> str:
-        """The word as it came."""
+        """The status word as sent by the service."""
         ...
 
 
 class Stateful:
-    """Adds the reading of `status`; holds no field, so the records that take it in stay flat and slotted."""
+    """Mixin: the interpretation of `status`. It has no fields, so that records stay flat and slotted."""
 
     __slots__ = ()
 
     @property
     def state(self: HasStatus) -> State:
-        """What `status` means, alike for every service."""
+        """The meaning of `status`, the same for every service."""
         return read_state(self.status)
 
     @property
     def is_finished(self: HasStatus) -> bool:
-        """True once `status` cannot change any more (succeeded, failed or cancelled)."""
+        """Whether the job has succeeded, failed or was cancelled, so that `status` cannot change any more."""
         return read_state(self.status) in _FINISHED

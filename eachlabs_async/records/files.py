@@ -9,10 +9,9 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class PresignedUpload:
-    """A place to upload one file to: the answer of `POST /upload/presign`.
+    """A presigned upload of one file, the response of `POST /upload/presign`.
 
-    Whoever knows `presigned_url` and `required_headers` can upload, for 15 minutes. `expires_at` is when the file
-    will be deleted.
+    With `presigned_url` and `required_headers` anyone can upload, for 15 minutes. The file is deleted at `expires_at`.
     """
 
     id: str
@@ -24,7 +23,7 @@ class PresignedUpload:
 
 @frozen(kw_only=True)
 class UploadedFile:
-    """A file that lies at the service: `public_url` is what a model takes as input; `size` is in bytes."""
+    """An uploaded file. `public_url` is what a model takes as input; `size` is in bytes."""
 
     id: str
     public_url: str
@@ -35,10 +34,10 @@ class UploadedFile:
 
 @frozen(kw_only=True)
 class DownloadedFile:
-    """A file that was downloaded: it lies at `path`, with `size` bytes, and took `attempts` requests.
+    """A downloaded file at `path`, with `size` bytes. The download took `attempts` requests.
 
-    `content_type` and `content_encoding` are the storage's words. The bytes are as they came: where there is an
-    encoding (`gzip`), the file is still encoded.
+    `content_type` and `content_encoding` are those of the response. The bytes are not decoded: with a
+    `content_encoding`, such as `gzip`, the file is still encoded.
     """
 
     path: str

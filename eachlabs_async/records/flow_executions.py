@@ -1,4 +1,4 @@
-"""Owns what the legacy flows service says; refuses to know how it is read."""
+"""The records of flow executions, from the legacy flows service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ._result_urls import BothOutputs
+from ._result_urls import OutputJsonUrls
 from ._state import Stateful
 
 
@@ -20,8 +20,8 @@ class FlowParameter:
 
 
 @frozen(kw_only=True)
-class FlowStepResult(BothOutputs, Stateful):
-    """What one step of a flow execution did."""
+class FlowStepResult(OutputJsonUrls, Stateful):
+    """The result of one step of a flow execution."""
 
     step_id: str
     status: str
@@ -36,8 +36,8 @@ class FlowStepResult(BothOutputs, Stateful):
 
 
 @frozen(kw_only=True)
-class FlowExecution(BothOutputs, Stateful):
-    """One run of a flow (legacy): `GET /{workflow_id}/executions/{execution_id}`, or a row of the bulk."""
+class FlowExecution(OutputJsonUrls, Stateful):
+    """One execution of a flow (legacy), from `GET /{workflow_id}/executions/{execution_id}` or the bulk read."""
 
     execution_id: str
     status: str
@@ -60,6 +60,6 @@ class FlowExecution(BothOutputs, Stateful):
 
 @frozen(kw_only=True)
 class FlowExecutionBatch:
-    """The answer of `POST /{workflow_id}/executions/bulk`: the rows that were found, in any order."""
+    """The response of `POST /{workflow_id}/executions/bulk`: the rows that were found, in any order."""
 
     executions: list[FlowExecution] | None

@@ -1,4 +1,4 @@
-"""Owns webhooks, as they are listed and delivered, uploads and downloads; refuses to know how they are read."""
+"""The records of webhooks: those that the service lists, and those that it delivers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from ._result_urls import Output
+from ._result_urls import OutputUrls
 from ._state import Stateful
 from .workflow_executions import WorkflowExecution
 
 
 @frozen(kw_only=True)
 class WebhookAttempt:
-    """One delivery that was tried; `status` is `PENDING`, `SUCCESS` or `FAILED`, `status_code` the receiver's."""
+    """One attempt to deliver a webhook.
+
+    `status` is `PENDING`, `SUCCESS` or `FAILED`; `status_code` is that of the receiver's response.
+    """
 
     status: str
     status_code: int | None = None
@@ -25,12 +28,12 @@ class WebhookAttempt:
 
 @frozen(kw_only=True)
 class Webhook:
-    """One webhook, a row of `GET /webhooks`; `attempts` come with `GET /webhooks/{execution_id}` alone."""
+    """One webhook, a row of `GET /webhooks`. Only `GET /webhooks/{execution_id}` includes `attempts`."""
 
     execution_id: str | None = None
     url: str | None = None
     request: str | None = None
-    # They hold the secret that the receiver checks.
+    # Kept out of the repr, because they contain the secret that the receiver checks.
     headers: dict[str, str] | None = field(default=None, repr=False)
     source: str | None = None
     created_at: datetime | None = None
@@ -38,7 +41,7 @@ class Webhook:
 
     @property
     def key(self) -> str:
-        """What tells it from others: the execution's id, or, where that is null, when, from where and where to."""
+        """An identifier within the listing: the execution's id, or a combination of other fields if that is null."""
         if self.execution_id is not None:
             return self.execution_id
         return f"{self.created_at} {self.source} {self.url} {self.request}"
@@ -53,11 +56,11 @@ class WebhookList:
 
 
 @frozen(kw_only=True)
-class PredictionWebhook(Output, Stateful):
-    """What the service posts when a prediction ends; one that is cancelled posts nothing.
+class PredictionWebhook(OutputUrls, Stateful):
+    """The webhook about a prediction that has ended. A cancelled prediction sends none.
 
-    Of a failed one the reason stands in `output[0].error`, as a text or an object; `eachlabs_async.webhooks` puts its
-    text into `error`, which comes empty.
+    The service puts the reason of a failure into `output[0].error`, as a text or an object, and leaves `error` empty;
+    `eachlabs_async.webhooks` copies the text to `error`.
     """
 
     exec_id: str
@@ -68,19 +71,19 @@ class PredictionWebhook(Output, Stateful):
 
     @property
     def key(self) -> str:
-        """Equal for deliveries of the same event, which can arrive twice."""
+        """An identifier of the event. Deliveries of the same event, which can arrive twice, have equal keys."""
         return f"prediction:{self.exec_id}:{self.status}"
 
 
 @frozen(kw_only=True)
 class WorkflowWebhook(WorkflowExecution):
-    """What the service posts when a workflow execution ends: the execution in full."""
+    """The webhook about a workflow execution that has ended, with the whole execution."""
 
     @property
     def key(self) -> str:
-        """Equal for deliveries of the same event, which can arrive twice."""
+        """An identifier of the event. Deliveries of the same event, which can arrive twice, have equal keys."""
         return f"workflow:{self.execution_id}:{self.status}"
 
 
 WebhookEvent: TypeAlias = PredictionWebhook | WorkflowWebhook
-"""What a webhook may deliver."""
+"""Any webhook that the service delivers."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..collection import encode
-from ..handler_request import (
-    HandlerRequest,
-)
+from ..handler_request import HandlerRequest
 from ..reply import Reply
 from ..simulation import Simulation
 

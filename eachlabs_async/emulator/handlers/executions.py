@@ -1,7 +1,6 @@
-"""Owns what the two listings of executions answer: by offset, which ends at a depth, and by cursor.
+"""The handlers of the two listings of executions: by offset, with a limited depth, and by cursor.
 
-Both show the same rows in the same order. It refuses to keep them in order and to find the rows of a window, which
-is the `Timeline`'s, and to say who may ask: that is `server.py`.
+Both show the same rows in the same order, which `Timeline` keeps.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ _DEPRECATED: Final = {
 
 
 def deprecation_headers(simulation: Simulation, endpoint: str) -> dict[str, str]:
-    """Give the headers that say of an endpoint's answers that it is on its way out."""
+    """Return the headers that mark an endpoint as deprecated."""
     is_v1 = endpoint == "executions.list" and simulation.v1_executions
     return _DEPRECATED if is_v1 and simulation.v1_depth is not None else {}
 
 
 def is_switched_off(simulation: Simulation, endpoint: str) -> bool:
-    """Say whether an endpoint is switched off, so that there is no such route."""
+    """Whether an endpoint is switched off, so that its route does not exist."""
     if endpoint == "executions.list":
         return not simulation.v1_executions
     return endpoint == "executions.list_by_cursor" and not simulation.v2_executions
 
 
-def _selected(
+def _select(
     simulation: Simulation, request: HandlerRequest, statuses: tuple[str, ...] | None
 ) -> tuple[list[Row], int, int]:
-    """Give the rows that the filters keep, and where those of the window begin and end among them.
+    """Return the rows that match the filters, and the start and end of the requested time window among them.
 
-    The filters are remembered without the window: a walk that moves its end through a long listing has a thousand.
+    The selection is cached without the window, because a walk uses very many windows with the same filters.
     """
     query = request.query
     wanted = words_param(query, "status", statuses)
@@ -68,10 +67,10 @@ def _selected(
     return rows, *executions.between(rows, since, until)
 
 
-async def _list(simulation: Simulation, request: HandlerRequest) -> Reply:
+async def _list_executions(simulation: Simulation, request: HandlerRequest) -> Reply:
     limit, stated = request.clamped(int_param(request.query, "limit", 20, 1, 100))
     offset = int_param(request.query, "offset", 0, 0)
-    rows, first, end = _selected(simulation, request, _STATUSES if request.edition == "unified" else None)
+    rows, first, end = _select(simulation, request, _STATUSES if request.edition == "unified" else None)
     depth = simulation.v1_depth
     if depth is not None and offset > depth - limit:
         message = f"V1 execution pagination is limited to {depth} rows; use GET /v2/executions with cursor pagination"
@@ -81,10 +80,10 @@ async def _list(simulation: Simulation, request: HandlerRequest) -> Reply:
     return Reply(200, envelope("executions", join_rows(simulation.executions, page), rest))
 
 
-async def _list_by_cursor(simulation: Simulation, request: HandlerRequest) -> Reply:
+async def _list_executions_by_cursor(simulation: Simulation, request: HandlerRequest) -> Reply:
     query, executions = request.query, simulation.executions
     limit, stated = request.clamped(int_param(query, "limit", 20, 1, 100))
-    rows, first, end = _selected(simulation, request, _STATUSES)
+    rows, first, end = _select(simulation, request, _STATUSES)
     scope = (request.organisation, str(limit), *(query.get(name, "") for name in _FILTERS))
     position, cursor = CursorPosition(), query.get("cursor", "")
     if cursor:
@@ -103,5 +102,4 @@ async def _list_by_cursor(simulation: Simulation, request: HandlerRequest) -> Re
     return Reply(200, envelope("executions", join_rows(executions, page), rest))
 
 
-HANDLERS: Final = {"executions.list": _list, "executions.list_by_cursor": _list_by_cursor}
-"""The handlers of the listings of executions, by the name of their endpoint."""
+HANDLERS: Final = {"executions.list": _list_executions, "executions.list_by_cursor": _list_executions_by_cursor}

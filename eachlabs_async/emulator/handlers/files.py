@@ -1,16 +1,11 @@
-"""The handlers of uploads. `storage.py` stores them."""
+"""The handlers of uploads; the bytes go to `storage`."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ..collection import encode
-from ..handler_request import (
-    HandlerRequest,
-    is_uuid,
-    json_body,
-    required_text,
-)
+from ..handler_request import HandlerRequest, is_uuid, json_body, required_text
 from ..reply import Reply, error_reply
 from ..simulation import Simulation
 

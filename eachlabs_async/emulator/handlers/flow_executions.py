@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any, Final, cast
 
-from ..handler_request import (
-    HandlerRequest,
-)
+from ..handler_request import HandlerRequest
 from ..reply import Reply, envelope, error_reply
 from ..simulation import Simulation
 
@@ -29,23 +27,23 @@ async def _get_flow_executions(simulation: Simulation, request: HandlerRequest) 
     workflow_id = simulation.workflow_id_of(request.fields["workflow_id"])
     if workflow_id is None:
         return error_reply(404, "workflow not found")
-    ids = _asked_ids(request.body)
+    ids = _requested_ids(request.body)
     if not ids:
         return error_reply(400, "execution_ids must be a list of ids")
     if simulation.max_bulk_ids is not None and len(ids) > simulation.max_bulk_ids:
         return error_reply(simulation.bulk_refusal, f"too many execution_ids: at most {simulation.max_bulk_ids}")
-    for one in ids:
-        if one in simulation.poisoned_ids:
-            return error_reply(simulation.poisoned_ids[one], "invalid execution id")
+    for execution_id in ids:
+        if execution_id in simulation.poisoned_ids:
+            return error_reply(simulation.poisoned_ids[execution_id], "invalid execution id")
     group = simulation.flow_executions[workflow_id]
-    # No order is promised: the rows come shuffled, and an unknown id is simply missing.
-    rows = [row for one in dict.fromkeys(ids) if (row := group.find(one)) is not None]
+    # The documentation promises no order, so the rows are shuffled. An unknown id is missing.
+    rows = [row for execution_id in dict.fromkeys(ids) if (row := group.find(execution_id)) is not None]
     Random(f"{simulation.seed}/{len(ids)}/{ids[0]}").shuffle(rows)
     body = b"[" + b",".join([group.encoded(row, "full") for row in rows]) + b"]"
     return Reply(200, envelope("executions", body, {"status": "success", "total": len(rows)}))
 
 
-def _asked_ids(body: bytes) -> list[str]:
+def _requested_ids(body: bytes) -> list[str]:
     try:
         value: Any = json.loads(body)["execution_ids"]
     except (ValueError, TypeError, KeyError):
@@ -53,7 +51,7 @@ def _asked_ids(body: bytes) -> list[str]:
     if not isinstance(value, list):
         return []
     ids = list(cast("Iterable[Any]", value))
-    return ids if all(isinstance(one, str) for one in ids) else []
+    return ids if all(isinstance(execution_id, str) for execution_id in ids) else []
 
 
 HANDLERS: Final = {

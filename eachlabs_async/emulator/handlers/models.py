@@ -6,10 +6,7 @@ from typing import Final
 
 from ..catalogue import model_document
 from ..collection import encode
-from ..handler_request import (
-    HandlerRequest,
-    int_param,
-)
+from ..handler_request import HandlerRequest, int_param
 from ..reply import Reply, error_reply, find_or_404, join_rows
 from ..simulation import Simulation
 

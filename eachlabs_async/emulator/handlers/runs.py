@@ -1,6 +1,6 @@
-"""Owns what the runs service answers, and how a started run lives; refuses to build rows: `rows.py` does.
+"""The handlers of runs, a service of Noxus: it pages by number and refuses with `{"detail": ...}`.
 
-It is Noxus's service: `{"detail": ...}` for a refusal, pages by number, whole numbers for progress.
+A started run ends by the clock, like submitted executions.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ async def _start_run(simulation: Simulation, request: HandlerRequest) -> Reply:
 
 
 def _go_on(simulation: Simulation, run_id: str, **fields: Any) -> None:
-    # A test may take a run away, or stop it: then nothing more happens to it.
+    # A test may remove a run or stop it; then nothing more happens to it.
     row = simulation.runs.find(run_id)
     if row is not None and row["status"] in ("queued", "running"):
         simulation.runs.change(run_id, **fields)
@@ -138,15 +138,20 @@ def _end(simulation: Simulation, run_id: str, given: Row) -> None:
 
 
 def _deleted(simulation: Simulation, ids: list[str], *, dry_run: bool = False) -> Reply:
-    """Delete those that are finished; the others are told, and so are those that nobody knows."""
+    """Delete the finished runs; the others and the unknown ones are reported as errors."""
     rows = {run_id: simulation.runs.find(run_id) for run_id in dict.fromkeys(ids)}
     errors = {run_id: "Run not found" for run_id, row in rows.items() if row is None}
     errors |= {run_id: "Run is still in progress" for run_id, row in rows.items() if row and row["status"] in _GOING}
-    gone = [run_id for run_id in rows if run_id not in errors]
-    if not dry_run and gone:
-        simulation.runs.remove(*gone)
-    said = {"matched": len(gone), "succeeded": 0 if dry_run else len(gone), "failed": len(errors), "errors": errors}
-    return Reply(200, encode(said))
+    finished = [run_id for run_id in rows if run_id not in errors]
+    if not dry_run and finished:
+        simulation.runs.remove(*finished)
+    counts = {
+        "matched": len(finished),
+        "succeeded": 0 if dry_run else len(finished),
+        "failed": len(errors),
+        "errors": errors,
+    }
+    return Reply(200, encode(counts))
 
 
 async def _delete_run(simulation: Simulation, request: HandlerRequest) -> Reply:
@@ -167,7 +172,7 @@ async def _delete_runs(simulation: Simulation, request: HandlerRequest) -> Reply
         for row in simulation.runs.select():
             created = parsed_time(row["created_at"])
             if workflow_id in (None, row["workflow_id"]) and (until is None or (created and created <= until)):
-                # By filters only what has finished is meant; an id that is named is meant in any case.
+                # Filters match finished runs only; an id that is given explicitly counts in any state.
                 chosen += [row["id"]] if row["status"] not in _GOING else []
     if expected is not None and expected != len(set(chosen)):
         return error_reply(409, f"Expected {expected} runs, matched {len(set(chosen))}", service="runs")
@@ -183,4 +188,3 @@ HANDLERS: Final = {
     "runs.delete": _delete_run,
     "runs.delete_many": _delete_runs,
 }
-"""The handlers of runs, by the name of their endpoint."""

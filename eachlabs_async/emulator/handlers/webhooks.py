@@ -1,14 +1,10 @@
-"""The handlers of the listed webhooks. `deliveries.py` sends them."""
+"""The handlers that list webhooks, which `deliveries` sends."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from ..handler_request import (
-    HandlerRequest,
-    clamped_int_param,
-    int_param,
-)
+from ..handler_request import HandlerRequest, clamped_int_param, int_param
 from ..reply import Reply, envelope, find_or_404, join_rows
 from ..simulation import Simulation
 

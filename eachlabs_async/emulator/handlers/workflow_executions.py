@@ -6,11 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from ..collection import Collection
-from ..handler_request import (
-    HandlerRequest,
-    int_param,
-    is_uuid,
-)
+from ..handler_request import HandlerRequest, int_param, is_uuid
 from ..reply import Reply, envelope, error_reply, join_rows
 from ..simulation import Simulation
 
@@ -36,10 +32,10 @@ async def _list_workflow_executions(simulation: Simulation, request: HandlerRequ
     if request.edition == "unified":
         rest["limit"] = stated
     elif offset + len(part) < total:
-        # Where the next page starts, not an echo.
+        # The start of the next page, not an echo of the request.
         rest["offset"] = offset + len(part)
     elif total % 2:
-        # On the last page it is null or absent: both are documented, so both occur.
+        # On the last page it is null or missing; both are documented, so both occur.
         rest["offset"] = None
     return Reply(200, envelope("executions", join_rows(collection, part), rest))
 
@@ -57,8 +53,7 @@ async def _get_workflow_execution(simulation: Simulation, request: HandlerReques
 
 
 async def _held(group: Collection, execution_id: str, seconds: float) -> None:
-    # As the compat edition does: the answer of an unfinished execution waits for its end, so long and no
-    # longer.
+    # Like the compat edition: hold the response for an unfinished execution until it ends, for a limited time.
     try:
         async with asyncio.timeout(seconds):
             while (row := group.find(execution_id)) and row["status"] in ("running", "queued"):

@@ -1,7 +1,4 @@
-"""Owns what the workflows answer, own and public ones: reading, creating, changing, triggering.
-
-It refuses to run anything: `live.py` does.
-"""
+"""The handlers of workflows: reading, creating, changing and triggering them."""
 
 from __future__ import annotations
 
@@ -47,12 +44,12 @@ async def _list_workflows(simulation: Simulation, request: HandlerRequest) -> Re
         )
 
     rows = simulation.workflows.select((category, keyword, nodes), keep)
-    if key and direction:  # One without the other is ignored, as documented.
+    if key and direction:  # As documented, one without the other is ignored.
         rows = sorted(rows, key=lambda row: row[key], reverse=direction == "desc")
     part = rows[offset : offset + limit]
     rest: dict[str, Any] = {"total_count": len(rows)}
     if len(part) == limit:
-        # Where the next page starts, for as long as pages come back full, be the next one empty.
+        # The start of the next page, as long as pages are full, even if the next one is empty.
         rest["offset"] = offset + limit
     return Reply(200, envelope("workflows", join_rows(simulation.workflows, part), rest))
 
@@ -63,16 +60,17 @@ def _workflow(simulation: Simulation, id_or_slug: str) -> Row:
 
 
 def find_version(workflow: Row, version_id: str | None) -> Row | None:
+    """Return a version of a workflow (default: the latest), or None."""
     wanted = version_id or workflow["latest_version_id"]
     return next((one for one in workflow["versions"] if one["version_id"] == wanted), None)
 
 
-def _shown(simulation: Simulation, workflow_id: str, status: int = 200) -> Reply:
+def _workflow_reply(simulation: Simulation, workflow_id: str, status: int = 200) -> Reply:
     return Reply(status, simulation.workflows.encoded(_workflow(simulation, workflow_id), "full"))
 
 
 async def _get_workflow(simulation: Simulation, request: HandlerRequest) -> Reply:
-    return _shown(simulation, _workflow(simulation, request.fields["workflow_id"])["workflow_id"])
+    return _workflow_reply(simulation, _workflow(simulation, request.fields["workflow_id"])["workflow_id"])
 
 
 def _free_slug(simulation: Simulation, name: str, workflow_id: str | None = None) -> str:
@@ -90,7 +88,7 @@ async def _create_workflow(simulation: Simulation, request: HandlerRequest) -> R
     if isinstance(body.get("description"), str):
         row["description"] = body["description"]
     simulation.add_workflow(row)
-    return _shown(simulation, workflow_id, 201)
+    return _workflow_reply(simulation, workflow_id, 201)
 
 
 async def _rename_workflow(simulation: Simulation, request: HandlerRequest) -> Reply:
@@ -101,7 +99,7 @@ async def _rename_workflow(simulation: Simulation, request: HandlerRequest) -> R
     if name != workflow["name"]:
         slug = _free_slug(simulation, name, workflow_id)
         simulation.rename_workflow(workflow_id, name, slug, updated_at=rfc3339(simulation.clock.now()))
-    return _shown(simulation, workflow_id)
+    return _workflow_reply(simulation, workflow_id)
 
 
 async def _put_version(simulation: Simulation, request: HandlerRequest) -> Reply:
@@ -134,10 +132,10 @@ async def _put_version(simulation: Simulation, request: HandlerRequest) -> Reply
 # ---- triggering
 
 
-def _asked(simulation: Simulation, request: HandlerRequest) -> tuple[Row, Row, Row]:
+def _trigger_arguments(simulation: Simulation, request: HandlerRequest) -> tuple[Row, Row, Row]:
     body = json_body(request, required=False)
     workflow = _workflow(simulation, request.fields["workflow_id"])
-    # The unified edition pins the version in the path, the compat one may name it in the body.
+    # The unified edition has the version in the path; in the compat edition it may be in the body.
     version = find_version(workflow, request.fields.get("version_id") or body.get("version_id"))
     if version is None:
         raise RefusedError(error_reply(404, "workflow version not found"))
@@ -152,40 +150,41 @@ def _queued(simulation: Simulation, request: HandlerRequest, execution_id: str) 
 
 
 def trigger_reply(simulation: Simulation, request: HandlerRequest, body: Row, workflow: Row, version: Row) -> Reply:
+    """Start an execution of a version, and return the reply to the trigger."""
     inputs, webhook = object_field(body, "inputs", {}), webhook_target(body, request)
-    wrong = catalogue.missing_input(inputs, version["definition"].get("input_schema"))
-    if wrong is not None and request.edition == "compat":
-        # As documented for this edition: it accepts the trigger, and says in the answer that it came to nothing.
-        return Reply(202, encode({"status": "failed", "message": wrong}))
-    if wrong is not None:
-        return error_reply(400, wrong)
+    problem = catalogue.missing_input(inputs, version["definition"].get("input_schema"))
+    if problem is not None and request.edition == "compat":
+        # As documented for this edition: it accepts the trigger, and reports the failure in its reply.
+        return Reply(202, encode({"status": "failed", "message": problem}))
+    if problem is not None:
+        return error_reply(400, problem)
     simulation.admit(1)
     execution_id = simulation.start_workflow(workflow, version, inputs, webhook=webhook)
     return Reply(202, encode(_queued(simulation, request, execution_id)))
 
 
 async def _trigger(simulation: Simulation, request: HandlerRequest) -> Reply:
-    return trigger_reply(simulation, request, *_asked(simulation, request))
+    return trigger_reply(simulation, request, *_trigger_arguments(simulation, request))
 
 
 async def _bulk_trigger(simulation: Simulation, request: HandlerRequest) -> Reply:
-    body, workflow, version = _asked(simulation, request)
+    body, workflow, version = _trigger_arguments(simulation, request)
     listed: Any = body.get("inputs")
-    many = list(cast("Iterable[Any]", listed)) if isinstance(listed, list) else []
-    if not 1 <= len(many) <= _MOST_INPUTS or not all(isinstance(one, dict) for one in many):
+    inputs_list = list(cast("Iterable[Any]", listed)) if isinstance(listed, list) else []
+    if not 1 <= len(inputs_list) <= _MOST_INPUTS or not all(isinstance(inputs, dict) for inputs in inputs_list):
         return error_reply(400, f"inputs must be a list of 1 to {_MOST_INPUTS} objects")
     webhook, bulk_id = webhook_target(body, request), simulation.new_id("bulk")
     schema = version["definition"].get("input_schema")
-    wrong = [catalogue.missing_input(inputs, schema) for inputs in many]
-    free, why = simulation.admit(wrong.count(None))
+    problems = [catalogue.missing_input(inputs, schema) for inputs in inputs_list]
+    slots, reason = simulation.admit(problems.count(None))
     queued: list[Row] = []
-    for inputs, fault in zip(many, wrong, strict=True):
-        if fault is None and not free:
-            fault = why
-        if fault is not None:
-            queued.append({"status": "failed", "message": fault})
+    for inputs, problem in zip(inputs_list, problems, strict=True):
+        if problem is None and not slots:
+            problem = reason
+        if problem is not None:
+            queued.append({"status": "failed", "message": problem})
             continue
-        free -= 1
+        slots -= 1
         execution_id = simulation.start_workflow(workflow, version, inputs, webhook=webhook, bulk_id=bulk_id)
         queued.append(_queued(simulation, request, execution_id))
     return Reply(202, encode({"bulk_id": bulk_id, "executions": queued}))
@@ -200,4 +199,3 @@ HANDLERS: Final = {
     "workflows.trigger": _trigger,
     "workflows.bulk_trigger": _bulk_trigger,
 }
-"""The handlers of the workflows, by the name of their endpoint."""
