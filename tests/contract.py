@@ -62,7 +62,7 @@ class Recorder(Emulator):
         super().__init__(*arguments, **options)
         self.exchanges: list[Exchange] = []
 
-    def _sent(self, answer: Any, seen: RecordedRequest) -> Any:
+    def _response(self, answer: Any, seen: RecordedRequest) -> Any:
         headers = self._headers(answer, seen)
         self.exchanges.append(
             Exchange(
@@ -73,7 +73,7 @@ class Recorder(Emulator):
                 headers=headers,
             )
         )
-        return super()._sent(answer, seen)
+        return super()._response(answer, seen)
 
 
 class Request:

@@ -1,17 +1,21 @@
-"""A server of executions that shares no code with the package, in a process of its own, with its own account.
+"""A server of executions that shares no code with the package, in a process of its own, with its own bookkeeping.
 
-It lists them by offset and by cursor, as the service does since September 2026, with faults and quirks to order.
+It lists them by offset and by cursor, as the service does since September 2026, with configurable faults.
 
-Run as a script it takes its options as one JSON argument, prints its port, and answers until its standard input closes.
+Run as a script, it starts a server with rows of its own for each line of options on its standard input and prints the
+port; a line with a port ends that server. It ends with its standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
+import functools
 import hashlib
 import json
 import random
+import subprocess
 import sys
 from bisect import bisect_left
 from collections import Counter
@@ -113,7 +117,7 @@ class Server:
         return float(int(value)) if self.whole_seconds else value
 
     def span(self, query: dict[str, str]) -> tuple[int, int]:
-        """The rows of a query as a stretch of the ascending list."""
+        """The rows of a query, as a range of the ascending list."""
         to = None if self.ignores_to else self.moment(query.get("to"))
         since = self.moment(query.get("from"))
         if since is None:
@@ -277,14 +281,42 @@ class Server:
 
 
 async def main() -> None:
-    server = Server(json.loads(sys.argv[1]))
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    print(listening.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    servers: dict[int, asyncio.Server] = {}
+    while line := await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline):
+        options = json.loads(line)
+        if isinstance(options, int):
+            servers.pop(options).close()
+            continue
+        listening = await asyncio.start_server(Server(options).serve, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        servers[port] = listening
+        print(port, flush=True)
+
+
+@functools.cache
+def process() -> subprocess.Popen[str]:
+    """Start the process of the servers; all tests of this process share it, since each of them has its own server."""
+    started = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(started.communicate)
+    return started
+
+
+def send(line: Any) -> subprocess.Popen[str]:
+    servers = process()
+    assert servers.stdin is not None
+    servers.stdin.write(f"{json.dumps(line)}\n")
+    servers.stdin.flush()
+    return servers
+
+
+def started_port(options: dict[str, Any]) -> int:
+    servers = send(options)
+    assert servers.stdout is not None
+    return int(servers.stdout.readline())
 
 
 class Running:
-    """A server in its own process, as a test sees it."""
+    """A server in another process, as a test sees it."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -306,20 +338,11 @@ class Running:
 
 @asynccontextmanager
 async def running(**options: Any) -> Any:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        __file__,
-        json.dumps(options),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdin is not None
+    port = await asyncio.to_thread(started_port, options)
     try:
-        yield Running(int(await process.stdout.readline()))
+        yield Running(port)
     finally:
-        process.stdin.close()
-        await process.wait()
+        send(port)
 
 
 if __name__ == "__main__":
