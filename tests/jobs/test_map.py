@@ -338,7 +338,7 @@ class TestTheCap:
     @both_kinds
     @pytest.mark.parametrize("limit", [2, 4, 10, 32])
     async def test_it_is_found_filled_and_remembered(self, kind: str, limit: int) -> None:
-        """The limit is used fully, and a second map of the same client starts from the level that the first one found."""
+        """The limit is used fully, and a second map of the same client starts from the level that the first found."""
         inputs = numbered(3 * limit, seconds=1)
         async with stage(account_cap=limit, virtual_time=True) as (emulator, client):
             run = mapped(emulator, client, kind, inputs)

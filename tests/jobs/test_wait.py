@@ -209,7 +209,7 @@ def test_a_failed_workflow_names_the_step() -> None:
 
 @pytest.mark.parametrize("edition", ["compat", "unified"])
 async def test_a_triggered_execution_is_waited_for(edition: str) -> None:
-    """A triggered execution is polled until it ends; each change is passed to `on_update`, and the record is returned."""
+    """It is polled until it ends; each change is passed to `on_update`, and the record is returned."""
     async with Emulator(executions=5) as emulator:
         hosts = emulator.hosts if edition == "compat" else emulator.unified_hosts
         async with EachLabs(emulator.api_key, hosts=hosts) as client:
