@@ -220,7 +220,7 @@ class TestClose:
 
     @pytest.mark.parametrize("pause", range(6))
     async def test_after_a_break_and_an_aclose(self, pause: int) -> None:
-        """Outside a block, the end of the iterator and `aclose` run at the same time: the second waits for the first."""
+        """Outside a block, the iterator's end and `aclose` run at the same time: the second waits for the first."""
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             async for _ in many:

@@ -39,9 +39,7 @@ def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> No
 
 
 def test_one_more_is_tried_now_and_then() -> None:
-    """After a refusal the level stays the same, and rises by one once enough executions have ended without another
-    refusal.
-    """
+    """After a refusal the level stays, and rises by one once enough executions have ended without another."""
     limit = AccountLimit(10, 10)
     limit.start(4)
     limit.accept()
@@ -58,9 +56,7 @@ def test_one_more_is_tried_now_and_then() -> None:
 
 
 def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
-    """Refusals since the last acceptance may have another cause than the limit; after that the level falls step by
-    step.
-    """
+    """Refusals since the last acceptance may have another cause; after that the level falls step by step."""
     limit = AccountLimit(40, 40)
     limit.start(10)
     limit.accept()

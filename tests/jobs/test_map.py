@@ -1,6 +1,4 @@
-"""Tests of maps of many inputs over a workflow or a model: outcomes, order, the window, refusals and the account's
-limit.
-"""
+"""Tests of maps of many inputs over a workflow or a model: outcomes, order, window, refusals, the account's limit."""
 
 from __future__ import annotations
 
@@ -282,9 +280,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("mangle", ["short", "silent"])
     async def test_an_answer_that_does_not_tell_of_an_input_has_it_looked_for(self, mangle: str) -> None:
-        """If the answer has too few entries, or one with neither an id nor a failure, the input is looked up in the
-        listing.
-        """
+        """If entries are missing, or one has neither an id nor a failure, the input is looked up in the listing."""
 
         def mangled(answer: Any, seen: RecordedRequest) -> Any:
             entries = answer["executions"]

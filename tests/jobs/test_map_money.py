@@ -189,9 +189,7 @@ class TestABlock:
     @both_kinds
     @pytest.mark.parametrize("edition", EDITIONS)
     async def test_is_waited_out_in_silence(self, kind: str, edition: str, caplog: pytest.LogCaptureFixture) -> None:
-        """A block costs the requests under way and is logged once; nothing is sent during the pause, and no input is
-        lost.
-        """
+        """A block costs the requests under way and is logged once; then nothing is sent, and no input is lost."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.1, "burst_silence": 0.12}
         async with stage(edition, **options) as (emulator, view):

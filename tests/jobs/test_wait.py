@@ -129,9 +129,7 @@ def test_a_failed_prediction_says_why(output: Any, error: str | None, cause: str
 def test_a_failure_has_the_code_that_its_envelope_tells(
     output: Any, error: str | None, cause: str | None, code: str | None
 ) -> None:
-    """The code is read from `error_code`, from an `error` object, or from a text of one word; the list of codes is
-    open.
-    """
+    """The code is `error_code`, one in an `error` object, or a text of one word; the list of codes is open."""
     failed = failure_of(records.Prediction(id="p", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.code) == (error, cause, code)

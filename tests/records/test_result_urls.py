@@ -56,7 +56,7 @@ A, B, C = "https://cdn.example/a.png", "https://cdn.example/b.mp4?X-Sig=1&e=2%2F
     ],
 )
 def test_only_a_string_that_is_wholly_a_url_is_a_result(output: Any, urls: tuple[str, ...]) -> None:
-    """URLs count as strings of their own, in arrays and objects, in order and once each; not in sentences or as names."""
+    """A whole string counts, in arrays and objects too, in order and once; a URL in a sentence or a key does not."""
     assert result_urls(output) == urls
     assert records.Prediction(id="p", status="success", output=output).urls == urls
 

@@ -109,7 +109,7 @@ async def test_what_a_fallback_did_is_an_open_object() -> None:
 
 
 async def test_a_fallback_takes_over_in_the_emulator() -> None:
-    """A failing prediction succeeds with the chain's model and is billed twice; an unknown chain and none are refused."""
+    """A failing prediction succeeds with the chain's model and is billed twice; an unknown chain is refused."""
     async with Emulator(executions=0, step_seconds=0.01) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
             for given, used, attempts in (({"fail": True}, True, 2), ({}, False, 1)):

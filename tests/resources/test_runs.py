@@ -277,7 +277,7 @@ async def test_an_answer_that_nobody_documents_cannot_fail_a_deletion(sent: Any,
 
 
 async def test_a_deletion_whose_answer_is_lost_is_repeated_and_then_finds_nothing() -> None:
-    """A run that a retry does not find was deleted by an earlier attempt; one that the first does not find is unknown."""
+    """A run that a retry does not find was deleted before; one that the first attempt does not find is unknown."""
     unknown = answer(404, json={"detail": "Run not found"})
     async with RawServer(reset(), then=unknown) as server, client_of(server) as client:
         assert await client.runs.delete("r") == RunDeletion()
