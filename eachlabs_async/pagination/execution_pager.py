@@ -1,8 +1,9 @@
-"""Walking executions, by cursor or by seeking, whichever the service offers.
+"""Walking executions by cursor or by seeking, whichever the service offers.
 
 `/v2/executions` pages by cursor. `/v1/executions` pages by offset and serves only the first thousand rows, so a walk
-*seeks*: it reads a block of pages by offset, then asks for what is older than the last row (see `frontier`) and reads
-the next block. `Hosts.executions_by` chooses; where the service refuses one, the walk goes on with the other.
+*seeks*: it reads a block of pages by offset, then requests the rows older than the last one (see `frontier`) and reads
+the next block. `Hosts.executions_by` selects the listing. With "auto", if the service refuses one listing, the walk
+continues with the other (see `listing_choice`).
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from .rules import WINDOW_ROWS, PageRequest, RecentIds
 from .walk import Walk
 
 DEPTH: Final = 1000
-"""Rows that `/v1/executions` serves, since September 2026."""
+"""The number of rows that `/v1/executions` serves, since September 2026."""
 ANCHORS: Final = 24
-"""Ids that a checkpoint keeps."""
+"""The number of ids in a checkpoint."""
 _CURSOR_REFUSED: Final = frozenset({400, 404, 410, 422})
 
 
-class _RefusedError(Exception):
-    """One of the two listings cannot be used: the service does not offer it, or it does not reach far enough."""
+class _UnusableListingError(Exception):
+    """One of the two listings cannot be used: the service refuses it, or does not serve the next rows by it."""
 
     def __init__(self, cause: APIStatusError | PaginationError) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class _RefusedError(Exception):
 
 
 class ExecutionPager(Pager[Execution]):
-    """The listing of executions, by cursor or by seeking; otherwise a pager as any other."""
+    """A pager over executions, by cursor or by seeking."""
 
     def __init__(
         self,
@@ -71,39 +72,39 @@ class ExecutionPager(Pager[Execution]):
         self._size = size
         self._depth = DEPTH
         before = self._resumed
-        self._out = before or Checkpoint(start, start)
+        self._last_checkpoint = before or Checkpoint(start, start)
         self._bottom = before.bottom if before is not None else None
         self._bottom_known = before is not None and (before.bottom is not None or before.at is not None)
-        self._front = self._entry(by_offset=False)
-        self._begun = False  # a page was taken
+        self._frontier = self._initial_frontier(by_offset=False)
+        self._started = False  # a page was accepted
         self._in_first_block = False
-        self._until: str | None = None  # of the block that is read
-        self._call_that_dates: Call | None = None
+        self._until: str | None = None  # the upper time bound of the current block
+        self._call_with_date: Call | None = None
 
     @property
     def _edition(self) -> None:
-        return None  # Both editions have the same rows, so that a checkpoint of one holds in the other.
+        return None  # Both editions list the same rows, so a checkpoint of one is valid in the other.
 
-    # ---- where a walk begins
+    # ---- the beginning of a walk
 
-    def _entry(self, *, by_offset: bool) -> Frontier:
-        """Give the frontier of a walk that has taken nothing; `by_offset` where its first row can be asked for."""
+    def _initial_frontier(self, *, by_offset: bool) -> Frontier:
+        """Return the frontier of a new or resumed walk; `by_offset` if its first row can be requested by offset."""
         before, seen = self._resumed, RecentIds(WINDOW_ROWS + (self._look_ahead + 2) * self._size)
         if before is None or not before.anchors:
-            return Frontier(seen, skip=0 if by_offset else self._out.start)
+            return Frontier(seen, skip=0 if by_offset else self._last_checkpoint.start)
         if by_offset:
             return Frontier(seen)
         return Frontier(seen, at=before.at, ties=before.ties, anchors=before.anchors)
 
-    def _settle_bottom(self, times: Sequence[datetime | None]) -> None:
-        """Fix down to where the service goes by itself: 90 days before the newest time, by its own clock.
+    def _fix_bottom(self, times: Sequence[datetime | None]) -> None:
+        """Fix the oldest time, which the service sets to 90 days before the newest one by its own clock.
 
-        Once `to` moves that would move with it. Where older rows come all the same, the service does not do so.
+        Without this it would move down along with `to`. If a page has older rows, the service sets no such limit.
         """
         if self._bottom_known or self._filters.get("since") is not None:
             return
         self._bottom_known = True
-        headers = getattr(self._call_that_dates, "headers", None)
+        headers = getattr(self._call_with_date, "headers", None)
         until = self._filters.get("until")
         served = http_date(headers.get("Date")) if headers is not None else None
         newest = checked_moment("until", until) if until is not None else served or datetime.now(UTC)
@@ -121,20 +122,20 @@ class ExecutionPager(Pager[Execution]):
 
     def _checkpoint_at(self) -> Checkpoint:
         page = self._page
-        out = self._out if page is None else self._after(page, page.delivered)
-        return super()._checkpoint_at() if out.at is None and self._in_first_block else out
+        last = self._last_checkpoint if page is None else self._checkpoint_after(page, page.delivered)
+        return super()._checkpoint_at() if last.at is None and self._in_first_block else last
 
-    def _after(self, page: CurrentPage[Execution], delivered: int) -> Checkpoint:
-        """Give the bookmark of a walk that has handed out so many rows of a page."""
-        out = self._out
+    def _checkpoint_after(self, page: CurrentPage[Execution], delivered: int) -> Checkpoint:
+        """Return the checkpoint after `delivered` rows of a page."""
+        last = self._last_checkpoint
         if not delivered:
-            return out
+            return last
         times = [row.created_at for row in page.rows[:delivered]]
-        at, ties = lowest(times, range(delivered), out.at, out.ties) if self._front.ordered else (None, 0)
+        at, ties = lowest(times, range(delivered), last.at, last.ties) if self._frontier.ordered else (None, 0)
         return Checkpoint(
-            out.start,
-            out.place + delivered,
-            (*out.anchors, *page.ids[:delivered])[-ANCHORS:],
+            last.start,
+            last.next_offset + delivered,
+            (*last.anchors, *page.ids[:delivered])[-ANCHORS:],
             self.stats.total if self.stats.total_is_exact else None,
             at,
             ties,
@@ -142,159 +143,160 @@ class ExecutionPager(Pager[Execution]):
         )
 
     def _mark_delivered(self, page: CurrentPage[Execution]) -> None:
-        self._out = self._after(page, len(page.rows))
-        self._place = page.step.place
+        self._last_checkpoint = self._checkpoint_after(page, len(page.rows))
+        self._next_offset = page.step.next_offset
 
-    # ---- which of the two
+    # ---- choosing the listing
 
     async def _steps(self) -> AsyncGenerator[None, None]:
         choice = ListingChoice(self._transport.session, self._refused)
         while True:
-            way = choice.make()
+            strategy = choice.next_strategy()
             refused: APIStatusError | PaginationError
             try:
-                async with aclosing(self._by_cursor() if way == "cursor" else self._by_seeking()) as steps:
+                async with aclosing(self._by_cursor() if strategy == "cursor" else self._by_seeking()) as steps:
                     async for _ in steps:
                         yield
                 return
-            except _RefusedError as exc:
+            except _UnusableListingError as exc:
                 refused = exc.cause
             await self._drop(list(self._ahead))
-            choice.refuse(refused)
+            choice.reject(refused)
 
     # ---- by cursor
 
     async def _by_cursor(self) -> AsyncGenerator[None, None]:
-        if not self._begun:
-            self._front = self._entry(by_offset=False)
-        front, ahead, stats = self._front, self._look_ahead, self.stats
+        if not self._started:
+            self._frontier = self._initial_frontier(by_offset=False)
+        frontier, ahead, stats = self._frontier, self._look_ahead, self.stats
         until = None if self._filters.get("until") is None else str(self._filters["until"])
-        walk = CursorWalk(front, stats, size=self._size, since=self._since, until=until, ahead=ahead > 0)
+        walk = CursorWalk(frontier, stats, size=self._size, since=self._since, until=until, ahead=ahead > 0)
         if self._bottom_known:
-            walk.bound(self._bottom)
+            walk.set_oldest(self._bottom)
         requests = walk.next_requests(1)
         while not self._ended:
             request = requests[0]
             try:
-                read, _ = await self._answer(requests)
+                response, _ = await self._answer(requests)
             except APIStatusError as exc:
-                if request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.begin_anew():
-                    requests = walk.next_requests(self._room(ahead + 1))
-                    await self._keep(requests)
+                if request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.restart_chain():
+                    requests = walk.next_requests(self._request_limit(ahead + 1))
+                    await self._keep_only(requests)
                     continue
                 if is_refused(exc, "cursor", self._transport.session):
-                    raise _RefusedError(exc) from None
+                    raise _UnusableListingError(exc) from None
                 raise
-            times = [row.created_at for row in read.rows]
-            self._settle_bottom(times)
-            walk.bound(self._bottom)
-            walk.arrived(request, times, more=read.more, cursor=read.cursor)
+            times = [row.created_at for row in response.rows]
+            self._fix_bottom(times)
+            walk.set_oldest(self._bottom)
+            walk.record_answer(request, times, more=response.more, cursor=response.cursor)
             for other, (task, _) in self._ahead.items():
                 if task.done() and not task.cancelled() and task.exception() is None:
-                    came = task.result()
-                    walk.arrived(other, [row.created_at for row in came.rows], more=came.more, cursor=came.cursor)
+                    page = task.result()
+                    walk.record_answer(other, [row.created_at for row in page.rows], more=page.more, cursor=page.cursor)
             duplicates = stats.duplicates
-            taken = walk.take(request, read.ids, times)
+            accepted = walk.take(request, response.ids, times)
             if stats.duplicates > duplicates:
                 stats.drift_seen += 1
                 if self._drift == "raise":
-                    raise DriftError("the listing moved while it was walked: rows that came before came again")
-            fresh, self._ended = self._cut(taken.fresh, taken.ended)
-            self._see_found(ended=taken.ended)
-            self._begun, self._in_first_block = True, False
-            offset, room = self._out.place, self._room(ahead, fresh)
-            self._step = PageStep(read, request, fresh, offset, offset + len(fresh))
-            del read, taken, fresh
-            await self._prepare([] if self._ended else walk.next_requests(room, needed=False))
+                    raise DriftError("the listing moved while it was walked: rows delivered before were repeated")
+            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
+            self._check_anchors_found(ended=accepted.ended)
+            self._started, self._in_first_block = True, False
+            offset, room = self._last_checkpoint.next_offset, self._request_limit(ahead, fresh)
+            self._step = PageStep(response, request, fresh, offset, offset + len(fresh))
+            del response, accepted, fresh
+            await self._request_next([] if self._ended else walk.next_requests(room, needed=False))
             yield
             if not self._ended:
-                requests = walk.next_requests(self._room(ahead + 1))
+                requests = walk.next_requests(self._request_limit(ahead + 1))
 
-    def _room(self, most: int, coming: Sequence[int] = ()) -> int:
-        """Give how many requests may be out at once: no more than `max_rows` still wants."""
+    def _request_limit(self, most: int, coming: Sequence[int] = ()) -> int:
+        """Return how many requests may be in flight at once: `most`, or fewer if `max_rows` needs fewer."""
         if self._max_rows is None:
             return most
-        wanted = self._max_rows - self.stats.rows - len(coming) + self._front.skip
+        wanted = self._max_rows - self.stats.rows - len(coming) + self._frontier.skip
         return min(most, max(1, -(-wanted // self._size)))
 
-    def _see_found(self, *, ended: bool) -> None:
-        if ended and self._front.seeking:
-            raise DriftError("none of the rows is there any more at which the checkpoint stood")
+    def _check_anchors_found(self, *, ended: bool) -> None:
+        if ended and self._frontier.seeking:
+            raise DriftError("none of the rows recorded in the checkpoint exists any more")
 
     # ---- by seeking
 
     async def _by_seeking(self) -> AsyncGenerator[None, None]:
-        self._in_first_block = self._in_first_block and not self._begun
-        walk = self._first_block() if not self._begun else self._block()
-        requests = self._reached(walk, walk.next_requests(self._look_ahead))
-        new = 0  # rows of this block
+        self._in_first_block = self._in_first_block and not self._started
+        walk = self._first_block() if not self._started else self._block()
+        requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
+        new = 0  # new rows in this block
         while not self._ended:
             if not requests:
-                raise _RefusedError(self._out_of_reach())
+                raise _UnusableListingError(self._depth_error())
             request, search = requests[0], walk.search
             try:
-                read, asked_at = await self._answer(requests)
+                response, asked_at = await self._answer(requests)
             except APIStatusError as exc:
                 deep = is_too_deep(exc)
                 if is_refused(exc, "seek", self._transport.session) or (deep and not request.offset):
-                    raise _RefusedError(exc) from None
+                    raise _UnusableListingError(exc) from None
                 if not deep:
                     raise
-                # It serves less than was thought: what it still does is the depth of a block.
+                # The service serves fewer rows than `_depth`: continue with smaller blocks.
                 await self._drop(list(self._ahead))
                 self._depth = min(self._depth, request.offset + request.size - 1)
-                if self._begun and not new:
-                    raise _RefusedError(self._out_of_reach()) from None
-                walk, new = self._block() if self._begun else self._first_block(), 0
-                requests = self._reached(walk, walk.next_requests(self._look_ahead))
+                if self._started and not new:
+                    raise _UnusableListingError(self._depth_error()) from None
+                walk, new = self._block() if self._started else self._first_block(), 0
+                requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
                 continue
-            times = [row.created_at for row in read.rows]
-            self._settle_bottom(times)
-            taken = walk.take(
+            times = [row.created_at for row in response.rows]
+            self._fix_bottom(times)
+            accepted = walk.take(
                 request,
                 asked_at,
-                read.ids,
-                read.total,
-                exact=read.exact,
-                barred=self._front.barred(read.ids, times),
+                response.ids,
+                response.total,
+                exact=response.exact,
+                excluded=self._frontier.excluded(response.ids, times),
             )
-            requests = self._reached(walk, walk.next_requests(self._look_ahead))
-            if taken is None and requests:
-                await self._keep(requests if walk.search == search else [])
+            requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
+            if accepted is None and requests:
+                await self._keep_only(requests if walk.search == search else [])
                 continue
             taking = walk
-            if taken is not None:
-                new += len(taken.fresh)
-                fresh = self._front.take(times, taken.fresh)
-                self._see_found(ended=taken.ended)
-                self._begun = True
-                found, self._ended = self._cut(fresh, taken.ended)
-                offset = request.offset if self._in_first_block else self._out.place
-                cut = found and len(found) < len(taken.fresh)
-                place = request.offset + found[-1] + 1 if cut else taking.position.place
-                self._step = PageStep(read, request, found, offset, place)
-            if not self._ended and not requests and new and self._front.resume_at is not None and self._front.ordered:
-                await self._keep([])
+            if accepted is not None:
+                new += len(accepted.fresh)
+                fresh = self._frontier.take(times, accepted.fresh)
+                self._check_anchors_found(ended=accepted.ended)
+                self._started = True
+                found, self._ended = self._apply_max_rows(fresh, accepted.ended)
+                offset = request.offset if self._in_first_block else self._last_checkpoint.next_offset
+                cut = found and len(found) < len(accepted.fresh)
+                next_offset = request.offset + found[-1] + 1 if cut else taking.position.next_offset
+                self._step = PageStep(response, request, found, offset, next_offset)
+            frontier = self._frontier
+            if not self._ended and not requests and new and frontier.resume_at is not None and frontier.ordered:
+                await self._keep_only([])
                 walk, new = self._block(), 0
-                requests = self._reached(walk, walk.next_requests(self._look_ahead))
+                requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
             if self._step is None:
                 continue
-            out = [read.ids[at] for at in self._step.fresh]
-            del read, taken
-            await self._prepare([] if self._ended else requests)
+            delivered = [response.ids[at] for at in self._step.fresh]
+            del response, accepted
+            await self._request_next([] if self._ended else requests)
             yield
-            taking.mark_delivered(out)
+            taking.mark_delivered(delivered)
             self._in_first_block = self._in_first_block and walk is taking
 
     def _first_block(self) -> Walk:
-        """Begin a walk at its first row, or where its checkpoint stood."""
+        """Begin the first block, at the start of the walk or at its checkpoint."""
         before = self._resumed
-        start, limit = self._out.start, self._depth - self._size
+        start, limit = self._last_checkpoint.start, self._depth - self._size
         by_offset = start <= limit and (
-            before is None or not before.anchors or (before.at is None and before.place <= limit)
+            before is None or not before.anchors or (before.at is None and before.next_offset <= limit)
         )
-        self._front = self._entry(by_offset=by_offset)
-        if self._front.at is not None:
+        self._frontier = self._initial_frontier(by_offset=by_offset)
+        if self._frontier.at is not None:
             return self._block()
         self._in_first_block = by_offset
         self._until = None
@@ -306,22 +308,22 @@ class ExecutionPager(Pager[Execution]):
             ahead=self._look_ahead,
             most=self._max_rows if by_offset else None,
             resume=before if by_offset else None,
-            seen=self._front.seen,
+            seen=self._frontier.seen,
             before=self._walk,
         )
         return self._walk
 
     def _block(self) -> Walk:
-        """Begin a block of offsets at the time of the last row that was taken."""
-        at, until = self._front.resume_at, self._filters.get("until")
+        """Begin the next block at the time of the last accepted row."""
+        at, until = self._frontier.resume_at, self._filters.get("until")
         if at is None:
-            raise PaginationError("the walk was interrupted among rows without a time: resume it from its checkpoint")
+            raise PaginationError("cannot continue after rows without a creation time: resume from the checkpoint")
         wider = at + MARGIN
         if until is not None and checked_moment("until", until) < wider:
             wider = checked_moment("until", until)
         self._until = rfc3339(wider)
-        self._front.begin_seam()
-        most = None if self._max_rows is None else self._max_rows - self.stats.rows + self._front.skip + self._size
+        self._frontier.begin_overlap()
+        most = None if self._max_rows is None else self._max_rows - self.stats.rows + self._frontier.skip + self._size
         self._walk = Walk(
             self._shape,
             start=0,
@@ -329,16 +331,16 @@ class ExecutionPager(Pager[Execution]):
             drift=self._drift,
             ahead=self._look_ahead,
             most=most,
-            seen=self._front.seen,
+            seen=self._frontier.seen,
             before=self._walk,
         )
         return self._walk
 
-    def _reached(self, walk: Walk, requests: list[PageRequest]) -> list[PageRequest]:
-        """Leave out the requests that lie beyond a block.
+    def _within_depth(self, walk: Walk, requests: list[PageRequest]) -> list[PageRequest]:
+        """Return the requests that lie within the block, or none if the first of them does not.
 
-        Where pages are asked for ahead a block ends with as many as are asked for at once: the next one can only begin
-        when its last page is there.
+        With look-ahead, a block ends after a multiple of the pages requested at once, because the next block cannot
+        begin before the last page has arrived.
         """
         depth, position, at_once = self._depth, walk.position, self._look_ahead + 1
         ends_here = position.exact and position.total is not None and position.total <= depth
@@ -348,17 +350,17 @@ class ExecutionPager(Pager[Execution]):
         within = [request for request in requests if request.offset + request.size <= depth]
         return within if within[:1] == requests[:1] else []
 
-    def _out_of_reach(self) -> PaginationError:
-        """Give the error of a walk whose next rows `/v1/executions` does not serve."""
-        front = self._front
-        if front.at is not None and front.ordered:
+    def _depth_error(self) -> PaginationError:
+        """Return the error for a walk whose next rows `/v1/executions` does not serve."""
+        frontier = self._frontier
+        if frontier.at is not None and frontier.ordered:
             return PaginationError(
-                f"more than {self._depth} executions share the second of {rfc3339(front.at)}, and /v1/executions "
-                "serves no more of one span of time: only /v2/executions can list them, see Hosts.executions_by"
+                f"more than {self._depth} executions share the second of {rfc3339(frontier.at)}, and /v1/executions "
+                "serves no more rows of one time span: only /v2/executions can list them, see Hosts.executions_by"
             )
         return PaginationError(
-            f"/v1/executions serves {self._depth} rows, and those behind them cannot be asked for by time, because the "
-            "rows are not in its order: only /v2/executions can list them, see Hosts.executions_by"
+            f"/v1/executions serves {self._depth} rows, and the following ones cannot be requested by time, because "
+            "the rows are not ordered by time: only /v2/executions can list them, see Hosts.executions_by"
         )
 
     # ---- requests
@@ -374,11 +376,11 @@ class ExecutionPager(Pager[Execution]):
             window = {"limit": request.size, "offset": request.offset}
         text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
         endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
-        # That v1 is deprecated is worth a warning only to who chose it.
+        # Warn that v1 is deprecated only if the caller selected it.
         chosen = self._transport.session.hosts.executions_by != "auto"
         call = self._transport.call(endpoint, self._path, text, background=self._look_ahead > 0, chosen=chosen)
         if not self._bottom_known:
-            self._call_that_dates = call
+            self._call_with_date = call
         return call
 
     async def _fetch(self, request: Any) -> PageResponse[Execution]:

@@ -1,7 +1,7 @@
-"""Walking a listing page by page over the network: requests, look-ahead, and what is handed out.
+"""Walking a listing page by page over the network: requests, look-ahead, and delivery of rows.
 
-`Walk` decides what to request next and which rows of an answer are new; `Checkpoint` is the text that a walk resumes
-from; the transport carries out the requests. A page that was asked for ahead of time is held until its turn.
+`Walk` decides what to request next and which rows of an answer are new, `checkpoint` reads and writes the text that a
+walk resumes from, and the transport sends the requests. An answer that was requested ahead is kept until its turn.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NULL_ROWS: Final = "expected an array, found null (null rows are an empty page 
 
 
 class Pager(Stream, Generic[T]):
-    """A listing to be walked. Creating one does no I/O; it is walked once.
+    """A listing to iterate over. Creating a pager does no I/O. It can be iterated once.
 
-    `async for row in pager` yields rows. Use `async with pager as rows:` or `await pager.aclose()` where you may leave
-    the loop early with `look_ahead` on: nothing is left running then. After a cancelled wait, such as
-    `asyncio.wait_for(anext(rows), 1)`, the next one goes on. `stats` says at any time what the walk has done so far.
+    `async for row in pager` yields rows. If you may leave the loop early with `look_ahead` on, use
+    `async with pager as rows:` or `await pager.aclose()`, so that no request is left running. After a cancelled wait,
+    such as `asyncio.wait_for(anext(rows), 1)`, the next one continues the walk. `stats` can be read at any time.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Pager(Stream, Generic[T]):
             )
             self._filters = {name: self._filters[name] for name in filters}
             if checkpoint.anchors:
-                self._pin = None  # What was pinned then stands in the checkpoint; before the first row it may not.
+                self._pin = None  # The checkpoint has the pinned filter once a row was delivered.
             if start not in (0, checkpoint.start):
                 raise ValueError(
                     f"resume is the checkpoint of a walk from row {checkpoint.start}, not from row {start}"
@@ -100,17 +100,17 @@ class Pager(Stream, Generic[T]):
             most=self._max_rows,
             resume=checkpoint,
         )
-        self._place = self._walk.position.place if checkpoint is None else checkpoint.place
+        self._next_offset = self._walk.position.next_offset if checkpoint is None else checkpoint.next_offset
         self._page: CurrentPage[T] | None = None
-        self._number = 0  # pages handed out
-        self._step: PageStep[T] | None = None  # taken, and not in hand yet
+        self._number = 0  # pages delivered
+        self._step: PageStep[T] | None = None  # accepted, but not the current page yet
         self._source: AsyncGenerator[None, None] | None = None
         self._ended = max_rows == 0
-        self._patient = False  # a wait was cancelled
+        self._wait_cancelled = False  # a wait was cancelled
         self._stepping: asyncio.Task[bool] | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
-        self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its attempts
+        self._answered: tuple[Any, int] | None = None  # the last answered request and its attempts
         self.stats = self._walk.stats
 
     def __repr__(self) -> str:
@@ -118,32 +118,32 @@ class Pager(Stream, Generic[T]):
 
     @property
     def _edition(self) -> str | None:
-        """The edition that a checkpoint is bound to."""
+        """The edition that a checkpoint is bound to, or None if it is bound to no edition."""
         return self._transport.session.hosts.edition
 
     @property
     def checkpoint(self) -> str:
-        """Where the walk stands, as short text for `list(..., resume=checkpoint)`; the row in hand counts as done.
+        """The state of the walk as short text, for `list(..., resume=checkpoint)`.
 
-        It holds at any moment, after a crash too: resuming loses no row and repeats none, also where rows were
-        inserted in between.
+        It can be read at any time; the row delivered last counts as done. Resuming neither misses nor repeats a row,
+        even after a crash or if rows were inserted meanwhile.
         """
         return write_checkpoint(self._endpoint.name, self._edition, self._filters | self._named, self._checkpoint_at())
 
     def _checkpoint_at(self) -> Checkpoint:
         page = self._page
         if page is not None and page.delivered:
-            return self._walk.checkpoint_at(page.place, page.ids[: page.delivered])
-        return self._walk.checkpoint_at(self._place)
+            return self._walk.checkpoint_at(page.next_offset, page.ids[: page.delivered])
+        return self._walk.checkpoint_at(self._next_offset)
 
     # ---- ways to walk
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """Walk the rows, in the listing's order."""
+        """Iterate over the rows, in the order of the listing."""
         return self._iterate(self._take_row)
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Walk the pages; `max_rows` cuts the last one."""
+        """Iterate over the pages. `max_rows` may shorten the last one."""
         return self._iterate(self._take_page)
 
     async def first(self) -> T | None:
@@ -186,7 +186,7 @@ class Pager(Stream, Generic[T]):
             return NOTHING
         page.delivered = len(page.rows)
         self._number += 1
-        response = page.step.read
+        response = page.step.response
         return Page(
             rows=page.rows,
             number=self._number,
@@ -200,21 +200,21 @@ class Pager(Stream, Generic[T]):
     async def _advance(self) -> None:
         if self._page is not None:
             self._mark_delivered(self._page)
-            # Gone before the next page comes, which then takes this one's place in memory and in the caches.
+            # Free this page before the next one is decoded, so that the memory is reused.
             self._page = None
         try:
             if self._step is None or self._stepping is not None:
                 await self._next_step()
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
-                call = self._call(self._answered[0])  # Equal to the call that was answered.
+                call = self._call(self._answered[0])  # A reconstruction of the answered call, for its method and URL.
                 call.attempts = self._answered[1]
                 self._transport.session.with_call_details(call, exc)
             exc.checkpoint = self.checkpoint
             raise
         step, self._step = self._step, None
         assert step is not None
-        rows, ids = step.read.rows, step.read.ids
+        rows, ids = step.response.rows, step.response.ids
         if len(step.fresh) < len(rows):
             rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
         self._page = CurrentPage(step, ids, rows)
@@ -230,7 +230,7 @@ class Pager(Stream, Generic[T]):
             self._pin = None
         if self._source is None:
             self._source = self._steps()
-        if self._patient:
+        if self._wait_cancelled:
             self._stepping = self._stepping or asyncio.create_task(self._step_once(self._source))
             await asyncio.wait([self._stepping])
             stepping, self._stepping = self._stepping, None
@@ -240,9 +240,9 @@ class Pager(Stream, Generic[T]):
         try:
             await anext(self._source)
         except asyncio.CancelledError:
-            # That has ended the generator. All that was taken is in the walk, so that another one can go on; it runs in
-            # tasks that outlive the waits, because an answer may take longer than each of them.
-            self._source, self._patient = None, True
+            # The cancellation ended the generator. The walk has the state, so a new generator can continue it. That one
+            # runs in tasks that outlive the waits, because an answer may take longer than any single wait.
+            self._source, self._wait_cancelled = None, True
             await self._drop(list(self._ahead))
             raise
 
@@ -260,71 +260,76 @@ class Pager(Stream, Generic[T]):
         await self._drop(list(self._ahead))
 
     async def _steps(self) -> AsyncGenerator[None, None]:
-        """Take one page after the other as `_step`, and request the following ones ahead."""
+        """Set `_step` to one accepted page after the other, and request the following pages ahead."""
         walk = self._walk
         requests = walk.next_requests(self._look_ahead)
         while not self._ended:
             request, search = requests[0], walk.search
-            read, asked_at = await self._answer(requests)
-            taken = walk.take(request, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
+            response, asked_at = await self._answer(requests)
+            accepted = walk.take(
+                request, asked_at, response.ids, response.total, exact=response.exact, stated_size=response.stated_size
+            )
             requests = walk.next_requests(self._look_ahead)
-            if taken is None:
-                await self._keep(requests if walk.search == search else [])
+            if accepted is None:
+                await self._keep_only(requests if walk.search == search else [])
                 continue
-            fresh, self._ended = self._cut(taken.fresh, taken.ended)
-            # A page that `max_rows` cut short is not done: then the place is behind its last row.
-            place = walk.position.place if fresh is taken.fresh else request.offset + fresh[-1] + 1
-            self._step = PageStep(read, request, fresh, request.offset, place)
-            del taken, fresh, read
-            await self._prepare([] if self._ended else requests)
+            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
+            # If `max_rows` shortened the page, the next offset is the one after its last delivered row.
+            next_offset = walk.position.next_offset if fresh is accepted.fresh else request.offset + fresh[-1] + 1
+            self._step = PageStep(response, request, fresh, request.offset, next_offset)
+            del accepted, fresh, response
+            await self._request_next([] if self._ended else requests)
             yield
 
-    def _cut(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
-        """Return the rows of a page that `max_rows` still allows, and whether the walk ends with them."""
+    def _apply_max_rows(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
+        """Return the positions that `max_rows` still allows, and whether the walk ends with them."""
         if self._max_rows is None or self.stats.rows + len(fresh) < self._max_rows:
             return fresh, ended
         left = self._max_rows - self.stats.rows
         return (fresh if left == len(fresh) else fresh[:left]), True
 
-    async def _prepare(self, requests: Sequence[Any]) -> None:
-        """Request what follows while a page is handed out, and drop what does not follow."""
+    async def _request_next(self, requests: Sequence[Any]) -> None:
+        """Request the following pages while a page is delivered, and cancel requests that are no longer needed."""
         if self._look_ahead:
-            await self._keep(requests[: self._look_ahead])
+            await self._keep_only(requests[: self._look_ahead])
             self._request_ahead(requests[: self._look_ahead])
 
     def _mark_delivered(self, page: CurrentPage[T]) -> None:
-        """Record that all rows of a page were handed out."""
+        """Record that all rows of a page were delivered."""
         self._walk.mark_delivered(page.ids)
-        self._place = page.step.place
+        self._next_offset = page.step.next_offset
 
     async def _answer(self, requests: Sequence[Any]) -> tuple[PageResponse[T], int]:
-        """Return the answer to the first of `requests`, and when it was requested; the others are sent meanwhile."""
+        """Return the answer to the first of `requests` and the number of pages taken when it was sent.
+
+        The other requests are sent meanwhile.
+        """
         self._request_ahead(requests[1:])
-        wanted, asked_at = requests[0], self._walk.taken
+        wanted, asked_at = requests[0], self._walk.accepted
         if wanted not in self._ahead:
-            read = await self._fetch(wanted)
-            self._answered = wanted, read.attempts
-            return read, asked_at
+            response = await self._fetch(wanted)
+            self._answered = wanted, response.attempts
+            return response, asked_at
         task, asked_at = self._ahead[wanted]
-        read = await task
+        response = await task
         del self._ahead[wanted]
-        self._answered = wanted, read.attempts
-        return read, asked_at
+        self._answered = wanted, response.attempts
+        return response, asked_at
 
     def _request_ahead(self, requests: Sequence[Any]) -> None:
         for request in requests:
             if request not in self._ahead:
-                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.taken
+                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.accepted
 
-    async def _keep(self, requests: Sequence[Any]) -> None:
-        """Drop the requests that are not wanted any more, before more are sent: both would exceed the look-ahead."""
+    async def _keep_only(self, requests: Sequence[Any]) -> None:
+        """Cancel all other requests, before more are sent: both together would exceed the look-ahead."""
         if stale := [request for request in self._ahead if request not in requests]:
             await self._drop(stale)
 
     async def _drop(self, requests: Sequence[Any]) -> None:
         tasks = [self._ahead[request][0] for request in requests if request in self._ahead]
         if tasks:
-            # They stay listed until they have ended, so that `_stop` waits for them too.
+            # Remove them only once they have ended, so that `_stop` waits for them too.
             await cancel_and_wait(tasks)
             for request in requests:
                 self._ahead.pop(request, None)

@@ -1,4 +1,4 @@
-"""Owns the values of a walk: its options, a page that is handed out, an answer on its way to one; refuses to walk."""
+"""The data classes of a walk: its options, its statistics, and a page on its way from the answer to the caller."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 @frozen
-class TakenPage:
-    """A page that was taken: the positions of its rows to hand out, and whether the walk ends with it."""
+class AcceptedPage:
+    """A page that the walk accepted: the positions of the rows to deliver, and whether the walk ends with it."""
 
     fresh: list[int]
     ended: bool
@@ -22,12 +22,12 @@ class TakenPage:
 
 @define
 class WalkStats:
-    """What a walk did so far; the object is kept up to date while the walk goes on.
+    """Statistics of a walk. The object is updated while the walk goes on.
 
-    `requests` counts pages asked for, `rows` those handed out, `duplicates` rows dropped because they came before
-    (the row that neighbours share by design not counted), `steps_back` how often the walk read again further up,
-    `drift_seen` the answers that showed that the listing moved, `longest_page` rows in the longest answer; `total`
-    is the last that was stated.
+    `requests` counts pages requested and `rows` rows delivered. `duplicates` counts rows dropped as repeats (without
+    the row by which pages overlap on purpose), `steps_back` how often the walk went back up to read again, and
+    `drift_seen` answers that showed that the listing had moved. `longest_page` is the number of rows in the longest
+    answer, `total` the last total stated by the service.
     """
 
     requests: int = 0
@@ -44,10 +44,9 @@ class WalkStats:
 class Page(Generic[T]):
     """One page of a walk.
 
-    `rows` are the rows that did not come before, `number` counts the pages handed out from 1, `offset` is the
-    position of the page's first row in the listing, `requested` the rows asked for. `total` is what the page
-    states, None where it states none, and only a count if `total_is_exact`, else a lower bound. `raw` is the
-    body as it came.
+    `rows` are the rows that were not delivered before. `number` counts the delivered pages, from 1. `offset` is the
+    position in the listing of the page's first row, `requested` the number of rows requested. `total` is the total that
+    the page states, or None; it is a lower bound unless `total_is_exact`. `raw` is the body as received.
     """
 
     rows: list[T]
@@ -60,20 +59,21 @@ class Page(Generic[T]):
 
 
 class WalkOptions(TypedDict, total=False):
-    """What every `list` takes besides its filters.
+    """Options that every `list` method takes besides its filters.
 
-    `max_rows` bounds the walk, from where it starts or resumes (None: all rows). `look_ahead` is how many pages, at
-    most, are asked for while one is in hand. `on_progress` is called with the walk's stats after each page.
-    `resume` is the checkpoint of an earlier walk with the same filters.
+    `max_rows` limits the number of rows, counted from where the walk starts or resumes (None: no limit). `look_ahead`
+    is the maximum number of pages requested ahead of the current one. `on_progress` is called with the walk's stats
+    after each page. `resume` is the checkpoint of an earlier walk with the same filters.
 
-    `drift` says what happens when the listing moves while it is walked:
+    `drift` sets what happens when rows are inserted or removed during the walk:
 
-    - `"dedupe"` (the default) drops rows that come again because others were inserted before them, as long as
-      fewer than 10,000 enter between two requests. Rows can be missed where others vanish before the walk's place.
-    - `"resync"` gives every row that stays from the first request to the last exactly once, whatever is inserted or
-      removed: pages overlap by one row (at most 1/(limit - 1) more requests), and where that row is missing the
-      walk steps back and reads again. It remembers every id, some 0.15 KB a row. Listings by page number (`runs`)
-      step back when the total falls; a row that vanishes while another enters they cannot see.
+    - `"dedupe"` (the default) drops rows that are repeated because others were inserted before them, as long as fewer
+      than 10,000 are inserted between two requests. Rows can be missed if others are removed above the current
+      position.
+    - `"resync"` delivers every row that exists from the first request to the last exactly once, whatever is inserted
+      or removed. Pages overlap by one row (at most 1/(limit - 1) more requests); if that row is missing, the walk steps
+      back and reads again. It remembers every id, about 0.15 KB per row. Listings by page number (`runs`) step back
+      when the total falls; they cannot detect that one row was removed while another was inserted.
     - `"raise"` raises a `DriftError` with a checkpoint at the first sign of movement.
     """
 
@@ -86,7 +86,7 @@ class WalkOptions(TypedDict, total=False):
 
 @frozen
 class PageResponse(Generic[T]):
-    """An answer, decoded: what came for one `PageRequest`."""
+    """The decoded answer to one request."""
 
     rows: list[T]
     ids: list[str]
@@ -102,18 +102,21 @@ class PageResponse(Generic[T]):
 
 @frozen
 class PageStep(Generic[T]):
-    """A page that was taken: the answer to `request`, the positions of its rows to hand out, where they stand."""
+    """An accepted page: the answer to `request` and the positions in it of the rows to deliver.
 
-    read: PageResponse[T]
+    `offset` is the offset of the answer's first row, `next_offset` the offset after the page.
+    """
+
+    response: PageResponse[T]
     request: Any
     fresh: list[int]
     offset: int
-    place: int
+    next_offset: int
 
 
 @define
 class CurrentPage(Generic[T]):
-    """The page whose rows are being handed out, and how many of them were."""
+    """The page whose rows are being delivered; `delivered` counts those that already were."""
 
     step: PageStep[T]
     ids: list[str]
@@ -122,10 +125,10 @@ class CurrentPage(Generic[T]):
 
     @property
     def offset(self) -> int:
-        """The position in the listing of the first row of the answer."""
+        """The offset in the listing of the answer's first row."""
         return self.step.offset
 
     @property
-    def place(self) -> int:
-        """The position behind the last row that was handed out."""
+    def next_offset(self) -> int:
+        """The offset after the last row delivered."""
         return self.offset + self.step.fresh[self.delivered - 1] + 1

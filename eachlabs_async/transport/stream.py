@@ -1,7 +1,7 @@
-"""Async iteration that is done once, goes on after a cancelled wait, and ends the work behind it.
+"""Single-use async iteration that survives cancelled waits and stops its background tasks at the end.
 
-Pagers, bulk fetches, maps and window walks are streams: each says what is at hand (`_take`), how to wait for more
-(`_advance`) and how to end its tasks (`_stop`). This module leaves the items to them.
+Pagers, bulk fetches, maps and window walks are streams. Each of them implements how to take an available item, how to
+wait for the next one (`_advance`) and how to stop its tasks (`_stop`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Nothing(Enum):
-    """The absence of an item, for streams whose items may be None."""
+    """The type of `NOTHING`, which means that no item is available; an item itself may be None."""
 
     NOTHING = "nothing"
 
@@ -29,10 +29,13 @@ NOTHING: Final = Nothing.NOTHING
 
 
 class Stream(ABC):
-    """Something to be iterated once; `async with` or `aclose()` ends it at once, with all that works for it."""
+    """An async iterable that can be iterated once. `async with` or `aclose()` stops it and its tasks immediately."""
 
     def __init__(self, *, reused: str, closed: str) -> None:
-        """Create a stream; `reused` and `closed` are the messages of the errors for a second and a closed use."""
+        """Create a stream.
+
+        `reused` is the error message for a second iteration, `closed` the one for a wait interrupted by `aclose()`.
+        """
         self._reused = reused
         self._used = False
         self._in_block = False
@@ -41,19 +44,19 @@ class Stream(ABC):
 
     @abstractmethod
     async def _advance(self) -> None:
-        """Wait until an item may be at hand; `StopAsyncIteration` at the end. Cancelling it must lose nothing."""
+        """Wait until an item may be available; raise `StopAsyncIteration` at the end. Cancelling must lose nothing."""
 
     @abstractmethod
     async def _stop(self) -> None:
-        """End all tasks of the stream. May be called more than once, also at the same time."""
+        """Stop all tasks of the stream. It may be called several times, also concurrently."""
 
     def _iterate(self, take: Callable[[], R | Literal[Nothing.NOTHING]]) -> StreamIterator[R]:
-        """Return the one iterator of this stream, over what `take` returns."""
+        """Return the only iterator of this stream. `take` returns the next available item, or `NOTHING`."""
         if self._used:
             raise RuntimeError(self._reused)
         self._used = True
         iterator = StreamIterator(self, take, self._advance, self._waiting)
-        # Weak outside of a block: a loop left by `break` then drops the iterator, and its clean-up starts at once.
+        # Weak outside a block: after `break` the iterator is collected, which stops the tasks at once.
         self._iterator = (lambda: iterator) if self._in_block else ref(iterator)
         return iterator
 
@@ -67,9 +70,9 @@ class Stream(ABC):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the iteration now: what is under way is cancelled, and has ended when this returns."""
+        """End the iteration: cancel the stream's tasks and requests, and wait until they have ended."""
         self._used = True
-        # Another task that waits for an item gets an error: it must not take this for the end of the items.
+        # Another task that waits for an item gets an error, because this is not the end of the items.
         await self._waiting.end()
         iterator = self._iterator()
         if iterator is not None:
@@ -78,7 +81,7 @@ class Stream(ABC):
 
 
 class StreamIterator(AsyncIterator[R]):
-    """The iterator of a stream. After a cancelled wait the next call goes on where this one was."""
+    """The iterator of a stream. After a cancelled wait, the next call continues at the same item."""
 
     __slots__ = ("__weakref__", "_advance", "_ended", "_guard", "_stream", "_take", "_waiting")
 
@@ -107,9 +110,8 @@ class StreamIterator(AsyncIterator[R]):
                 await self._waiting.result(self._advance())
         except asyncio.CancelledError:
             if not is_being_cancelled():
-                await (
-                    self.aclose()
-                )  # It is not this task that was cancelled but one of the stream's own: it has failed.
+                # A task of the stream was cancelled, not this one: the stream cannot continue.
+                await self.aclose()
             raise
         except (Exception, StopAsyncIteration):
             await self.aclose()
@@ -127,7 +129,7 @@ class StreamIterator(AsyncIterator[R]):
 
 
 async def _guard(stream: Stream) -> AsyncGenerator[None, None]:
-    """Stop a stream when its iterator is closed or collected: asyncio closes a generator that nobody holds."""
+    """Stop a stream when its iterator is closed or collected; asyncio closes generators that are collected."""
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""A server of executions that shares no code with the package, in a process of its own, with its own account.
+"""A server of executions that shares no code with the package, in a process of its own, with its own bookkeeping.
 
-It lists them by offset and by cursor, as the service does since September 2026, with faults and quirks to order.
+It lists them by offset and by cursor, as the service does since September 2026, with configurable faults.
 
 Run as a script, it starts a server with rows of its own for each line of options on its standard input and prints the
 port; a line with a port ends that server. It ends with its standard input.
@@ -117,7 +117,7 @@ class Server:
         return float(int(value)) if self.whole_seconds else value
 
     def span(self, query: dict[str, str]) -> tuple[int, int]:
-        """The rows of a query as a stretch of the ascending list."""
+        """The rows of a query, as a range of the ascending list."""
         to = None if self.ignores_to else self.moment(query.get("to"))
         since = self.moment(query.get("from"))
         if since is None:

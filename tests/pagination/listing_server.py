@@ -1,4 +1,4 @@
-"""A listing that answers like a server, without one: for driving `Walk` through every kind of answer by hand."""
+"""A listing that answers like a server, but in memory, for testing `Walk` with every kind of answer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PAGES = PageShape(dialect="page", rows="rows", identity="id", total="total", siz
 
 
 class Answer:
-    """What a walk is told of one answer."""
+    """One answer, as passed to a walk."""
 
     def __init__(self, ids: list[str], total: int | None, exact: bool, size: int | None) -> None:
         self.ids, self.total, self.exact, self.size = ids, total, exact, size
 
 
 class Listing:
-    """Rows, newest first, and the ways in which a server may answer for them.
+    """Rows, newest first, and options for how a server may answer.
 
-    `clamp` is the most rows that it gives, stated or not; `totals` is "exact", "capped" (at `cap`, exact on the last
-    page) or "absent"; `slips` are the numbers of requests (from 0) that are answered with no rows, by mistake.
+    `clamp` is the maximum number of rows per answer, stated or not. `totals` is "exact", "capped" (at `cap`, exact on
+    the last page) or "absent". `slips` are the numbers of the requests (from 0) that are wrongly answered with no rows.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ def drive(
     shuffle: random.Random | None = None,
     most_requests: int = 3000,
 ) -> Iterator[list[tuple[str, int]]]:
-    """Walk as a pager does, page by page: the ids to hand out, each with the place behind it.
+    """Walk like a pager, page by page. Yield the ids to deliver, each with the offset after it.
 
-    Answers to pages asked for ahead are given in any order (`shuffle`), and `between` is called before each one.
+    Requests made ahead are answered in random order with `shuffle`. `between` is called before each answer.
     """
     out: dict[PageRequest, tuple[Answer | None, int]] = {}
     ended = False
@@ -93,7 +93,7 @@ def drive(
         asks = walk.next_requests(ahead)
         out = {ask: held for ask, held in out.items() if ask in asks}
         for ask in asks:
-            out.setdefault(ask, (None, walk.taken))
+            out.setdefault(ask, (None, walk.accepted))
         assert len(out) <= ahead + 1
         while out[asks[0]][0] is None:
             waiting = [ask for ask, (answer, _) in out.items() if answer is None]
@@ -103,16 +103,18 @@ def drive(
             out[ask] = listing.answer(ask), out[ask][1]
         (answer, asked_at), search = out.pop(asks[0]), walk.search
         assert answer is not None
-        taken = walk.take(asks[0], asked_at, answer.ids, answer.total, exact=answer.exact, stated_size=answer.size)
-        if taken is None:
+        accepted = walk.take(asks[0], asked_at, answer.ids, answer.total, exact=answer.exact, stated_size=answer.size)
+        if accepted is None:
             out = out if walk.search == search else {}
             continue
-        ended = taken.ended
-        ids = [answer.ids[position] for position in taken.fresh]
-        yield [(identity, asks[0].offset + position + 1) for identity, position in zip(ids, taken.fresh, strict=True)]
+        ended = accepted.ended
+        ids = [answer.ids[position] for position in accepted.fresh]
+        yield [
+            (identity, asks[0].offset + position + 1) for identity, position in zip(ids, accepted.fresh, strict=True)
+        ]
         walk.mark_delivered(ids)
         for ask in walk.next_requests(ahead - 1) if ahead and not ended else ():
-            out.setdefault(ask, (None, walk.taken))
+            out.setdefault(ask, (None, walk.accepted))
 
 
 def rows_of(walk: Walk, listing: Listing, **options: Any) -> list[str]:

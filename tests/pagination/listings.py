@@ -1,4 +1,4 @@
-"""Owns how tests reach each listing through the client: every dialect, both editions, one form."""
+"""A common interface for tests to every listing of the client: every dialect, both editions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = [
 
 
 class Reached:
-    """A listing of an emulator, reached through a client of its own."""
+    """A listing of an emulator, with its own client."""
 
     def __init__(self, emulator: Emulator, client: EachLabs, kind: str) -> None:
         self.emulator, self.client = emulator, client
@@ -64,10 +64,10 @@ def ids_of(rows: list[Any]) -> list[str]:
 
 @asynccontextmanager
 async def reached(kind: str, rows: int, **options: Any) -> AsyncIterator[Reached]:
-    """An emulator with so many rows in each listing, and a client that tries once."""
+    """An emulator with the given number of rows in each listing, and a client without retries."""
     async with Emulator(rows, workflow_executions=rows, workflows=1, **options) as emulator:
         hosts = emulator.hosts if kind.endswith("compat") else emulator.unified_hosts
-        # By offsets, in both editions: what the cursors of the unified one do is held in test_executions_by_cursor.
+        # By offset in both editions. `test_execution_walks` tests the cursors of the unified one.
         hosts = attrs.evolve(hosts, executions_by="seek")
         retry = RetryPolicy.none()
         async with EachLabs(emulator.api_key, hosts=hosts, runs_api_key=emulator.runs_api_key, retry=retry) as client:
@@ -75,7 +75,7 @@ async def reached(kind: str, rows: int, **options: Any) -> AsyncIterator[Reached
 
 
 class Rounds:
-    """Holds every answer of a client until all requests under way are answered: then they go on, as one round."""
+    """Delay all answers until every request in flight has one, and then release them together, as one round."""
 
     def __init__(self, client: EachLabs) -> None:
         self.count = 0
@@ -98,11 +98,11 @@ class Rounds:
             self._started -= 1
 
     async def run(self, work: Awaitable[Any]) -> Any:
-        """Do `work`, round by round."""
+        """Run `work`, round by round."""
         task = asyncio.ensure_future(work)
         while not task.done():
             if self._waiting and len(self._waiting) == self._started:
-                # What one answer brings about is asked within a few turns of the loop.
+                # Requests caused by an answer are sent within a few turns of the loop.
                 before = self._started
                 for _ in range(20):
                     await asyncio.sleep(0)

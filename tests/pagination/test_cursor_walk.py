@@ -1,4 +1,4 @@
-"""Holds the course of a walk by cursor against a made listing: every row once, in order, at a bounded cost."""
+"""Tests for `CursorWalk` against a listing in memory: every row once, in order, with a bounded number of requests."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def walked(
     oldest: datetime | None = ZERO - timedelta(days=1),
     most: int = 5000,
 ) -> list[str]:
-    """Walk as a pager does: answers to requests ahead come in any order, pages are taken in the order of the asks."""
+    """Walk like a pager: answers arrive in any order, pages are accepted in the order of the requests."""
     frontier = frontier or Frontier(RecentIds(10_000))
     course = CursorWalk(frontier, WalkStats(), size=size, since=None, until=None, ahead=ahead > 0)
     listing.rows.sort(key=order)
@@ -104,18 +104,18 @@ def walked(
             out[request] = listing.answer(request)
         request, answer = requests[0], out.pop(requests[0])
         if answer is None:
-            assert course.begin_anew()
+            assert course.restart_chain()
             requests = course.next_requests(ahead + 1)
             continue
         assert isinstance(answer, Answer)
-        course.bound(oldest)
-        course.arrived(request, answer.times, more=answer.more, cursor=answer.cursor)
+        course.set_oldest(oldest)
+        course.record_answer(request, answer.times, more=answer.more, cursor=answer.cursor)
         for other, came in out.items():
             if isinstance(came, Answer):
-                course.arrived(other, came.times, more=came.more, cursor=came.cursor)
-        taken = course.take(request, answer.ids, answer.times)
-        rows += [answer.ids[at] for at in taken.fresh]
-        ended = taken.ended
+                course.record_answer(other, came.times, more=came.more, cursor=came.cursor)
+        accepted = course.take(request, answer.ids, answer.times)
+        rows += [answer.ids[at] for at in accepted.fresh]
+        ended = accepted.ended
         held = course.next_requests(ahead, needed=False)
         assert len(held) <= ahead
         for later in held:
@@ -140,7 +140,7 @@ moments = st.lists(
 def test_every_row_comes_once_and_in_order(
     offsets: list[float], ahead: int, exclusive: bool, size: int, dice: random.Random
 ) -> None:
-    """However the rows lie in time, in whatever order answers come, whether the ends of a span are inclusive or not."""
+    """For any distribution of rows in time, any order of answers, and inclusive or exclusive bounds."""
     listing = Listing(offsets, exclusive=exclusive)
     rows = walked(listing, ahead=ahead, size=size, dice=dice)
     times = {identity: time for time, identity in listing.rows}
@@ -153,7 +153,7 @@ def test_every_row_comes_once_and_in_order(
 def test_short_and_empty_pages_are_not_the_end(
     offsets: list[float], ahead: int, empties: float, short: float, dice: random.Random
 ) -> None:
-    """Only `has_more` tells the end of a chain."""
+    """Only `has_more` ends a chain."""
     listing = Listing(offsets, dice=dice)
     listing.empties, listing.short = empties, short
     assert sorted(walked(listing, ahead=ahead, dice=dice)) == sorted(identity for _, identity in listing.rows)
@@ -164,7 +164,7 @@ def test_short_and_empty_pages_are_not_the_end(
 def test_a_cursor_that_is_refused_costs_no_row(
     offsets: list[float], ahead: int, every: int, dice: random.Random
 ) -> None:
-    """The walk goes on at the time of the last row; rows that share it come once."""
+    """The walk continues at the time of the last row; rows with the same time come once."""
     listing = Listing(offsets, exclusive=False)
     listing.refused = {f"c{number}" for number in range(0, 1000, every + 1)}
     assert sorted(walked(listing, ahead=ahead, size=7, dice=dice)) == sorted(identity for _, identity in listing.rows)
@@ -172,7 +172,7 @@ def test_a_cursor_that_is_refused_costs_no_row(
 
 @pytest.mark.parametrize("ahead", [4, 8, 16])
 def test_looking_ahead_costs_a_bounded_number_of_requests(ahead: int) -> None:
-    """Evenly spread rows: a quarter more than the pages, and one round at the end."""
+    """For evenly spread rows: at most a quarter more requests than pages, and one more round at the end."""
     dice = random.Random(5)
     listing = Listing([dice.uniform(0, 10**6) for _ in range(10_000)])
     assert len(walked(listing, ahead=ahead, size=100, dice=dice)) == 10_000
@@ -180,7 +180,7 @@ def test_looking_ahead_costs_a_bounded_number_of_requests(ahead: int) -> None:
 
 
 def test_bursts_and_gaps_cost_a_bounded_number_of_requests() -> None:
-    """Where the density changes a thousandfold the spans follow it."""
+    """The spans adapt even if the density changes by a factor of a thousand."""
     dice = random.Random(6)
     offsets: list[float] = []
     for burst in range(20):
@@ -199,7 +199,7 @@ def test_without_look_ahead_a_walk_asks_for_no_page_more_than_there_are() -> Non
 
 
 def test_rows_of_one_moment_are_resumed_by_their_number_where_those_known_are_gone() -> None:
-    """A checkpoint says how many rows of its time came; of those that are left to see the rest comes."""
+    """A checkpoint records how many rows with its time were delivered; the others come next."""
     listing = Listing([5.0] * 30 + [1.0, 0.0])
     walk = walked(listing, size=8)
     frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=("gone",))
@@ -209,7 +209,7 @@ def test_rows_of_one_moment_are_resumed_by_their_number_where_those_known_are_go
 
 
 class Endless(Listing):
-    """Says for ever that there is more."""
+    """A listing that always states that there are more rows."""
 
     def __init__(self, cursors: str, rows: str) -> None:
         super().__init__([float(second) for second in range(50)])
@@ -236,7 +236,7 @@ class Endless(Listing):
 )
 @pytest.mark.parametrize("ahead", [0, 4])
 def test_what_would_go_on_for_ever_is_an_error(cursors: str, rows: str, most: int, told: str, ahead: int) -> None:
-    """A cursor that comes again, pages without a new row, and more without a cursor."""
+    """A repeated cursor, pages without a new row, and `has_more` without a cursor."""
     listing = Endless(cursors, rows)
     with pytest.raises(PaginationError, match=told if not ahead else None):
         walked(listing, size=10, ahead=ahead, most=300)

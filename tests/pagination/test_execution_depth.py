@@ -1,6 +1,6 @@
-"""Holds walks far beyond the first thousand rows, against the emulator under its rules of September 2026.
+"""Tests for walks far beyond the first thousand rows, against the emulator with the limits of September 2026.
 
-`EACHLABS_DEPTH=200000` walks as many rows; the suite's own number is small.
+`EACHLABS_DEPTH=200000` sets the number of rows; the default is small.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENT = RetryPolicy(max_attempts=12, base_s=0.001)
 
 @asynccontextmanager
 async def emulated(ties: int) -> AsyncIterator[Emulator]:
-    """Rows of which many share one moment; one enters at the top with each request, and 5 % of those go wrong."""
+    """Many rows share one time, a row is inserted at the top with each request, and 5 % of the requests fail."""
     async with Emulator(ROWS, seed=3, workflow_executions=3, flow_executions=3, runs=3) as emulator:
         middle = len(emulator.executions) // 2
         if ties:
@@ -53,7 +53,7 @@ async def test_every_row_comes_once(edition: str, ties: int, look_ahead: int) ->
 @pytest.mark.parametrize("look_ahead", [0, 8])
 @pytest.mark.parametrize("ways", [["compat"], ["unified"], ["compat", "unified"]], ids=" to ".join)
 async def test_killed_at_every_fiftieth_request_it_goes_on(ways: list[str], look_ahead: int) -> None:
-    """In a new client each time, of the same edition or of the other one."""
+    """Each time with a new client, of the same or the other edition."""
     async with emulated(0 if ways == ["compat"] else TIES) as emulator:
         old = emulator.executions.ids()
         rows: list[str] = []

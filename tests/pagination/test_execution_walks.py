@@ -1,4 +1,4 @@
-"""Holds walks of executions against a server that shares no code with the package and keeps its own account."""
+"""Tests for walks of executions against a server that shares no code with the package and does its own bookkeeping."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ QUIRKS: list[dict[str, Any]] = [
 @ahead_or_not
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: json.dumps(quirk))
 async def test_every_row_comes_once_and_in_order(edition: str, look_ahead: int, quirk: dict[str, Any]) -> None:
-    """Whatever the service makes of times, limits, cursors and totals; at a bounded cost in requests."""
+    """For every treatment of times, limits, cursors and totals by the service, with a bounded number of requests."""
     async with running(rows=3000, **quirk) as server:
         rows = await walked(server, edition, look_ahead=look_ahead)
         account = await server.account()
@@ -89,7 +89,7 @@ async def test_every_row_comes_once_and_in_order(edition: str, look_ahead: int, 
 @both_ways
 @ahead_or_not
 async def test_ten_thousand_rows_take_a_page_each_hundred(edition: str, look_ahead: int) -> None:
-    """The cost is that of the pages: some more where spans are guessed, and nothing for deep rows."""
+    """There is one request per page, some more where spans are estimated, and none extra for deep rows."""
     async with running(rows=10_000) as server:
         assert len(await walked(server, edition, look_ahead=look_ahead)) == 10_000
         asked = (await server.account())["asked"]
@@ -107,7 +107,7 @@ async def test_ten_thousand_rows_take_a_page_each_hundred(edition: str, look_ahe
 async def test_a_walk_that_breaks_off_goes_on_by_either_listing(
     look_ahead: int, ways: list[str], quirk: dict[str, Any]
 ) -> None:
-    """Left after every few requests and resumed, here or in the other edition, each row comes once."""
+    """If the walk is interrupted every few requests and resumed, in either edition, each row comes once."""
     async with running(rows=4000, **quirk) as server:
         old = set((await server.account())["ids"])
         rows: list[str] = []
@@ -132,7 +132,7 @@ async def test_a_walk_that_breaks_off_goes_on_by_either_listing(
 
 @pytest.mark.parametrize(("edition", "drift"), [("compat", "resync"), ("unified", "resync"), ("unified", "dedupe")])
 async def test_rows_that_stay_come_whatever_vanishes(edition: str, drift: Any) -> None:
-    """A row is deleted with each request. By cursor none of those that stay is missed in any mode."""
+    """A row is deleted with each request. By cursor, no row that stays is missed in any drift mode."""
     async with running(rows=3000, deletes=1) as server:
         rows = await walked(server, edition, look_ahead=4, drift=drift)
         assert len(rows) == len(set(rows))
@@ -141,7 +141,7 @@ async def test_rows_that_stay_come_whatever_vanishes(edition: str, drift: Any) -
 
 @both_ways
 async def test_offset_passes_rows_over(edition: str) -> None:
-    """Where they cannot be asked for, beyond the first thousand or by cursor, they are read and not given."""
+    """Rows before the start that cannot be skipped by offset are read and not delivered."""
     async with running(rows=2500) as server:
         ids = (await server.account())["ids"]
         for offset in (0, 1, 250, 900, 901, 1750, 2499, 2500, 9999):
@@ -151,7 +151,7 @@ async def test_offset_passes_rows_over(edition: str) -> None:
 
 @both_ways
 async def test_max_rows_asks_for_no_more_than_it_needs(edition: str) -> None:
-    """Two pages and a half are three requests, also where pages are asked for ahead."""
+    """Two and a half pages take three requests, with look-ahead too."""
     async with running(rows=2500) as server:
         ids = (await server.account())["ids"]
         assert await walked(server, edition, max_rows=250, look_ahead=8) == ids[:250]
@@ -160,7 +160,7 @@ async def test_max_rows_asks_for_no_more_than_it_needs(edition: str) -> None:
 
 @both_ways
 async def test_a_filter_goes_with_every_request(edition: str) -> None:
-    """Blocks, spans and cursors are all asked for under the same words."""
+    """Blocks, spans and cursors are all requested with the same filters."""
     async with running(rows=4000) as server:
         rows = await walked(server, edition, status="success", look_ahead=4)
         assert rows == [row for row in (await server.account())["ids"] if int(row[5:]) % 3]
@@ -170,7 +170,7 @@ async def test_a_filter_goes_with_every_request(edition: str) -> None:
 @both_ways
 @ahead_or_not
 async def test_no_request_goes_beyond_the_times_asked_for(edition: str, look_ahead: int) -> None:
-    """`until` and `since` bound every block and span, also where a seam asks for a second more."""
+    """`until` and `since` bound every block and span, even where an overlap extends a request by a second."""
     async with running(rows=3000, cursor_life=2) as server:
         async with client_of(server, edition) as client:
             rows = await client.executions.list(max_rows=2900).collect()
@@ -188,7 +188,7 @@ async def test_no_request_goes_beyond_the_times_asked_for(edition: str, look_ahe
 
 @both_ways
 async def test_the_last_ninety_days_stay_the_same_ninety(edition: str) -> None:
-    """Without `since` the service goes back 90 days from now; as the walk goes down, no further."""
+    """Without `since`, the service goes back 90 days from now, and the walk goes no further."""
     async with running(rows=3000, spacing_s=3600.0) as server:  # 125 days
         async with client_of(server, "unified", "cursor") as client:
             wanted = [row.id for row in await client.executions.list().collect()]
@@ -203,7 +203,7 @@ async def test_the_last_ninety_days_stay_the_same_ninety(edition: str) -> None:
 
 
 async def test_rows_that_share_a_second_need_the_cursor() -> None:
-    """Where there is none, or the caller chose by hand, the error says so, and its checkpoint goes on by cursor."""
+    """Without cursors, or if the caller selected seeking, an error says so. Its checkpoint resumes by cursor."""
     async with running(rows=2000, ties=1500, ties_at=1000) as server:
         ids = (await server.account())["ids"]
         with pytest.raises(PaginationError, match="share the second of .* only /v2/executions") as caught:
@@ -213,24 +213,24 @@ async def test_rows_that_share_a_second_need_the_cursor() -> None:
         rest = await walked(server, "unified", resume=caught.value.checkpoint)
         assert got + rest == ids
         await server.reset(v2=False)
-        with pytest.raises(PaginationError, match="the service refused that: HTTP 404"):
+        with pytest.raises(PaginationError, match="the service refused that listing: HTTP 404"):
             await walked(server, "compat")
 
 
 class TestWhichListing:
     async def test_the_edition_chooses_and_the_client_learns(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A listing that the service lacks is tried once for the whole client, which says so at INFO."""
+        """A missing listing is tried once per client, and logged at INFO."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         async with running(rows=250, v2=False) as server, client_of(server, "unified") as client:
             for _ in range(3):
                 assert len(await client.executions.list().collect()) == 250
             assert (await server.account())["asked"] == {"v2": 1, "v1": 9}
-            lines = [record for record in caplog.records if "going on with" in record.getMessage()]
+            lines = [record for record in caplog.records if "continuing with" in record.getMessage()]
             assert len(lines) == 1
             assert re.search("/v2/executions.*/v1/executions", lines[0].getMessage())
 
     async def test_it_is_changed_in_the_middle_of_a_walk(self) -> None:
-        """What vanishes while it is walked is gone on with by the other, from the same row."""
+        """If a listing disappears during a walk, the other one continues from the same row."""
         async with running(rows=3000) as server:
             ids = (await server.account())["ids"]
             for edition, gone in (("unified", "v2"), ("compat", "v1")):
@@ -244,7 +244,7 @@ class TestWhichListing:
                     assert rows == ids
 
     async def test_v2_that_takes_no_x_api_key_is_left(self) -> None:
-        """A 401 there is about the header: the compat edition goes on seeking; with a bearer it is about the key."""
+        """With `X-API-Key`, a 401 of v2 means the header, and the walk seeks. With a bearer token, it means the key."""
         async with running(rows=1200, v2_auth="bearer", v1=False) as server:
             with pytest.raises(AuthenticationError):
                 await walked(server, "compat")
@@ -256,7 +256,7 @@ class TestWhichListing:
             assert (await server.account())["asked"] == {"v2": 1}
 
     async def test_without_either_the_error_is_the_services(self) -> None:
-        """A NotFoundError, after each was tried once."""
+        """If both are missing, the walk raises NotFoundError after trying each once."""
         async with running(rows=10, v1=False, v2=False) as server, client_of(server, "compat") as client:
             with pytest.raises(NotFoundError):
                 await client.executions.list().collect()
@@ -264,7 +264,7 @@ class TestWhichListing:
 
     @pytest.mark.parametrize(("by", "asked"), [("cursor", "v2"), ("seek", "v1")])
     async def test_hosts_choose_by_hand(self, by: str, asked: str) -> None:
-        """Then the other is never asked, not even where this one is refused."""
+        """The other listing is then never requested, even if the selected one is refused."""
         async with running(rows=1200) as server:
             for edition in ("compat", "unified"):
                 assert len(await walked(server, edition, by)) == 1200
@@ -275,14 +275,14 @@ class TestWhichListing:
             assert (await server.account())["asked"] == {asked: 1}
 
     def test_another_word_is_refused(self) -> None:
-        """By the name of the field."""
+        """The error names the field."""
         with pytest.raises(ConfigurationError, match="executions_by must be"):
             attrs.evolve(COMPAT, executions_by="offset")
 
 
 class TestEndsInAnError:
     async def test_a_cursor_that_comes_again(self) -> None:
-        """Not a loop."""
+        """It is an error instead of an endless loop."""
         async with running(rows=1000, same_cursor=True) as server:
             with pytest.raises(PaginationError, match="for the second time"):
                 await walked(server, "unified")
@@ -290,37 +290,44 @@ class TestEndsInAnError:
 
     @both_ways
     async def test_a_bad_filter(self, edition: str) -> None:
-        """A 400 to a first request is the caller's, not a listing that is refused."""
+        """A 400 for the first request is the caller's error; it does not mean that the listing is refused."""
         async with running(rows=10) as server, client_of(server, edition) as client:
             with pytest.raises(BadRequestError, match="invalid model"):
                 await client.executions.list(model="refused").collect()
             assert sum((await server.account())["asked"].values()) == 1
 
     async def test_an_old_checkpoint_whose_rows_are_gone(self) -> None:
-        """It names rows alone: they are looked for to the end, and then it is said that they are not there."""
+        """It has ids but no time: they are searched to the end, then an error says that they are gone."""
         async with running(rows=1500) as server:
             old = {"v": 1, "endpoint": "executions.list", "edition": "compat", "filters": {}, "start": 0}
             text = json.dumps({**old, "place": 1200, "total": 1500, "last": ["gone"]})
             for edition in ("compat", "unified"):
-                with pytest.raises(DriftError, match="none of the rows is there"):
+                with pytest.raises(DriftError, match="none of the rows recorded"):
                     await walked(server, edition, resume=text)
 
 
 @both_ways
-@pytest.mark.parametrize("place", [300, 950, 1400, 2950])
-async def test_an_old_checkpoint_is_resumed_wherever_it_stands(edition: str, place: int) -> None:
-    """Written before times were kept, in either edition: its rows are found again, and the rest comes once."""
+@pytest.mark.parametrize("next_offset", [300, 950, 1400, 2950])
+async def test_an_old_checkpoint_is_resumed_wherever_it_stands(edition: str, next_offset: int) -> None:
+    """It was written without times, in either edition: its rows are found, and the rest comes once."""
     async with running(rows=3000, inserts=1) as server:
         ids = (await server.account())["ids"]
-        old = {"v": 1, "endpoint": "executions.list", "edition": "compat", "filters": {}, "start": 0, "place": place}
-        text = json.dumps({**old, "total": 3000, "last": ids[place - 8 : place]})
-        assert await walked(server, edition, resume=text) == ids[place:]
+        old = {
+            "v": 1,
+            "endpoint": "executions.list",
+            "edition": "compat",
+            "filters": {},
+            "start": 0,
+            "place": next_offset,
+        }
+        text = json.dumps({**old, "total": 3000, "last": ids[next_offset - 8 : next_offset]})
+        assert await walked(server, edition, resume=text) == ids[next_offset:]
 
 
 @both_ways
 @pytest.mark.parametrize("v1", [True, False])
 async def test_windows_are_walked_whole_however_they_are_counted(edition: str, v1: bool) -> None:
-    """Counted by `/v1/executions`, or split by density where that is gone; both give every row once, in order."""
+    """Windows are counted by `/v1/executions`, or split by density if it is missing. Every row comes once, in order."""
     async with running(rows=4000, v1=v1, spacing_s=600.0) as server, client_of(server, edition) as client:
         first = await client.executions.list(max_rows=1).collect()
         created = first[0].created_at
@@ -334,24 +341,24 @@ async def test_windows_are_walked_whole_however_they_are_counted(edition: str, v
         assert 2 <= len(windows) <= 3
         assert all((window.rows is None) is not v1 for window in windows)
         rows = [row.id async for row in client.executions.walk_windows(windows)]
-        # `until` is exclusive of a window and may be inclusive of the listing.
+        # A window excludes `until`; the listing may include it.
         assert rows == [row for row in ids if row in set(rows)]
         assert len(ids) - 1 <= len(rows) <= len(ids)
 
 
 @both_ways
 async def test_a_snapshot_lets_nothing_in(edition: str) -> None:
-    """What is created while it is walked is not among the rows."""
+    """Executions created during the walk are not among the rows."""
     async with running(rows=2500, inserts=2) as server:
         old = set((await server.account())["ids"])
         rows = await walked(server, edition, snapshot=True, look_ahead=4)
         assert set(rows) <= old
-        # It ends a second before the service's time, which is told in whole seconds: the newest few may miss.
+        # The view ends a second before the service's time, in whole seconds: the newest few rows may be missing.
         assert len(rows) == len(set(rows)) >= len(old) - 20
 
 
 async def test_the_deprecation_of_what_nobody_chose_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """The emulator marks `/v1/executions` as the service does: a warning comes where it was chosen by hand alone."""
+    """The emulator marks `/v1/executions` as deprecated; only callers that selected it are warned."""
     from eachlabs_async.emulator import Emulator
 
     async with Emulator(20) as emulator:

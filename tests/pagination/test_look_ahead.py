@@ -1,4 +1,4 @@
-"""Holds look-ahead to its limit: order, how many are asked for at once, how many rounds, what is wasted, failures."""
+"""Tests for look-ahead: order, requests in flight, rounds, wasted requests, failures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_the_rounds_are_as_few_as_can_be(kind: str, depth: int) -> None:
         rounds = Rounds(listing.client)
         rows = await rounds.run(listing.list(3, look_ahead=depth).collect())
         assert ids_of(rows) == listing.rows.ids()
-        # One page in hand and d behind it are under way at once: one more than the formula counts.
+        # The current page and d following ones are in flight at once: one more than the formula counts.
         assert rounds.count <= 1 + math.ceil(40 / depth)
         assert rounds.count == 1 + math.ceil(40 / (depth + 1))
         assert max(rounds.widths) == min(40, depth + 1)
@@ -38,7 +38,7 @@ async def test_the_rounds_are_as_few_as_can_be(kind: str, depth: int) -> None:
 @every_kind
 @pytest.mark.parametrize("depth", [0, *DEPTHS])
 async def test_no_more_are_in_flight_than_the_page_in_hand_and_those_ahead(kind: str, depth: int) -> None:
-    """Held answers or quick ones, rows in order, never more than look_ahead + 1 requests at once."""
+    """With delayed or quick answers, rows are in order, with at most look_ahead + 1 requests in flight."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.latency(0.001, jitter=0.01))
         rows = await listing.list(3, look_ahead=depth).collect()
@@ -48,7 +48,7 @@ async def test_no_more_are_in_flight_than_the_page_in_hand_and_those_ahead(kind:
 
 @every_kind
 async def test_a_resumed_walk_of_few_rows_asks_ahead_as_well(kind: str) -> None:
-    """`max_rows` counts from where it resumes, for the pages to ask for ahead too."""
+    """`max_rows` counts from where the walk resumes, for pages requested ahead too."""
     async with reached(kind, 90) as listing:
         pager = listing.list(3, max_rows=60)
         first = ids_of(await pager.collect())
@@ -60,7 +60,7 @@ async def test_a_resumed_walk_of_few_rows_asks_ahead_as_well(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS[:4])
 async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind: str) -> None:
-    """A clamp that shows only after pages were asked for ahead never makes them more than look_ahead + 1."""
+    """A clamp detected after pages were requested ahead never causes more than look_ahead + 1 requests in flight."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.edit(without_total))
         listing.emulator.faults.add(Fault.clamped_limit(4))
@@ -91,7 +91,7 @@ async def test_what_turned_out_useless_is_dropped_before_more_is_asked_for(kind:
     [*((kind, None) for kind in KINDS[:4]), *((kind, cap) for kind in KINDS[:2] for cap in (1, 10))],
 )
 async def test_without_a_usable_total_no_more_than_the_depth_is_wasted(kind: str, depth: int, cap: int | None) -> None:
-    """Pages are asked for on speculation; past the end at most `depth` of them, and none is out of order."""
+    """Pages are requested speculatively, at most `depth` of them past the end, and rows are in order."""
     async with reached(kind, 44) as listing:
         fault = Fault.edit(without_total) if cap is None else Fault.capped_total(cap, exact_on_last_page=False)
         listing.emulator.faults.add(fault)
@@ -104,7 +104,7 @@ async def test_without_a_usable_total_no_more_than_the_depth_is_wasted(kind: str
 
 
 async def test_page_numbers_without_a_total_are_not_speculated_on() -> None:
-    """Nothing could join such pages, so none is asked for ahead."""
+    """Nothing could prove such pages adjacent, so none is requested ahead."""
     async with reached(KINDS[4], 44) as listing:
         listing.emulator.faults.add(Fault.edit(without_total))
         assert ids_of(await listing.list(4, look_ahead=8).collect()) == listing.rows.ids()
@@ -113,7 +113,7 @@ async def test_page_numbers_without_a_total_are_not_speculated_on() -> None:
 
 @every_kind
 async def test_a_page_that_fails_is_tried_again_alone(kind: str) -> None:
-    """The others wait in the window: each page is asked for once, the failing one twice."""
+    """The other answers are kept: each page is requested once, the failing one twice."""
     async with reached(kind, 60) as listing:
         patient = listing.client.with_options(retry=RetryPolicy(max_attempts=3, base_s=0.001))
         listing.emulator.faults.add(
@@ -129,7 +129,7 @@ async def test_a_page_that_fails_is_tried_again_alone(kind: str) -> None:
 @every_kind
 @pytest.mark.parametrize("depth", [1, 4])
 async def test_an_error_ahead_waits_for_its_turn(kind: str, depth: int) -> None:
-    """The rows before a page that cannot be had are handed out first."""
+    """The rows before a failed page are delivered first."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.status(400), after=3, times=1)
         with pytest.raises(APIStatusError) as caught:
@@ -143,7 +143,7 @@ async def test_an_error_ahead_waits_for_its_turn(kind: str, depth: int) -> None:
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
 async def test_rows_that_enter_between_answers_under_way_come_to_no_harm(kind: str, when: Any, drift: str) -> None:
-    """Answers that were given at different times are put together without a gap."""
+    """Answers given at different times are combined without a gap."""
     async with reached(kind, 90) as listing:
         there = listing.rows.ids()
         listing.emulator.faults.add(Fault.latency(0.0, jitter=0.005))
@@ -157,7 +157,7 @@ async def test_rows_that_enter_between_answers_under_way_come_to_no_harm(kind: s
 
 
 async def test_deep_offsets_cost_what_the_emulator_says() -> None:
-    """The price of depth falls on each page, and look-ahead pays it side by side."""
+    """Deep offsets slow down each page, and look-ahead requests these pages concurrently."""
     async with reached(KINDS[0], 60) as listing:
         rule = listing.emulator.faults.add(Fault.deep_offset(0.1))
         assert ids_of(await listing.list(20, look_ahead=2).collect()) == listing.rows.ids()

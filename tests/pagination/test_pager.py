@@ -1,4 +1,4 @@
-"""Holds what a pager does over real sockets: every dialect and edition, all the ways to walk, errors, resuming."""
+"""Tests for `Pager` over real sockets: every dialect and edition, all ways to iterate, errors, resuming."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("look_ahead", [0, 3])
 @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
 async def test_every_listing_gives_every_row_once_and_in_order(kind: str, look_ahead: int, drift: str) -> None:
-    """In each drift mode, with and without look-ahead, and no request too many."""
+    """In each drift mode, with and without look-ahead, without a superfluous request."""
     async with reached(kind, 95) as listing:
         pager = listing.list(20, look_ahead=look_ahead, drift=drift)
         assert ids_of([row async for row in pager]) == listing.rows.ids()
@@ -39,7 +39,7 @@ async def test_sizes_at_the_edges(kind: str, rows: int, limit: int) -> None:
 
 @every_kind
 async def test_pages_tell_what_they_are(kind: str) -> None:
-    """Number, offset, what was asked for, the total, and the body as it came."""
+    """A page has its number, offset, requested rows, total, and the body as received."""
     async with reached(kind, 45) as listing:
         pages = [page async for page in listing.list(20).pages()]
         assert [(page.number, page.offset, page.requested, len(page.rows)) for page in pages] == [
@@ -55,7 +55,7 @@ async def test_pages_tell_what_they_are(kind: str) -> None:
 
 @every_kind
 async def test_first_costs_one_request(kind: str) -> None:
-    """The newest row, asked for with the limit that was given; None where there is none."""
+    """The newest row, requested with the given limit; None if the listing is empty."""
     async with reached(kind, 45) as listing:
         assert id_of(await listing.list(3, look_ahead=4).first()) == listing.rows.ids()[0]
         assert listing.requests == 1
@@ -67,7 +67,7 @@ async def test_first_costs_one_request(kind: str) -> None:
 @pytest.mark.parametrize("look_ahead", [0, 4])
 @pytest.mark.parametrize(("most", "requests"), [(0, 0), (1, 1), (20, 1), (21, 2), (45, 3), (99, 3)])
 async def test_max_rows_bounds_the_walk(kind: str, look_ahead: int, most: int, requests: int) -> None:
-    """Not one row more, and no request for what is not wanted; the last page is cut."""
+    """No further row and no superfluous request; the last page is shortened."""
     async with reached(kind, 45) as listing:
         rows = [row async for row in listing.list(20, max_rows=most, look_ahead=look_ahead)]
         assert ids_of(rows) == listing.rows.ids()[:most]
@@ -89,7 +89,7 @@ async def test_a_start_in_the_middle(kind: str) -> None:
 @pytest.mark.parametrize("clamp", [Fault.clamped_limit(7), Fault.clamped_limit(7, stated=False)])
 @pytest.mark.parametrize("look_ahead", [0, 3])
 async def test_a_clamped_limit_loses_no_row(kind: str, clamp: Fault, look_ahead: int) -> None:
-    """Where the server gives fewer rows than asked for, stated or not, each row comes once."""
+    """If the server returns fewer rows than requested, stated or not, each row comes once."""
     async with reached(kind, 45) as listing:
         listing.emulator.faults.add(clamp)
         pager = listing.list(20, look_ahead=look_ahead)
@@ -98,7 +98,7 @@ async def test_a_clamped_limit_loses_no_row(kind: str, clamp: Fault, look_ahead:
 
 
 async def test_a_capped_total_ends_nothing_early() -> None:
-    """A total that is only a lower bound is passed by; the stats say that it was no count."""
+    """The walk continues past a total that is only a lower bound; the stats mark it as inexact."""
     for exact_at_last in (True, False):
         async with reached(KINDS[0], 45) as listing:
             listing.emulator.faults.add(Fault.capped_total(15, exact_on_last_page=exact_at_last))
@@ -109,7 +109,7 @@ async def test_a_capped_total_ends_nothing_early() -> None:
 
 
 async def test_negative_totals_count_as_none() -> None:
-    """Nonsense in the total is as if it were not there."""
+    """An invalid total is ignored."""
     async with reached(KINDS[4], 25) as listing:
         listing.emulator.faults.add(Fault.edit(lambda answer, _: {**answer, "total": -1}))
         pages = [page async for page in listing.list(10).pages()]
@@ -134,7 +134,7 @@ async def test_null_rows_are_an_empty_page_only_where_the_total_is_none(kind: st
 
 @every_kind
 async def test_missing_rows_are_an_error(kind: str) -> None:
-    """An answer without the rows is no listing."""
+    """An answer without rows is an error."""
     async with reached(kind, 25) as listing:
         listing.emulator.faults.add(Fault.status(200, body={"total": 0, "total_count": 0}))
         with pytest.raises(ResponseDecodeError):
@@ -143,7 +143,7 @@ async def test_missing_rows_are_an_error(kind: str) -> None:
 
 @every_kind
 async def test_a_server_that_ignores_where_it_is_asked_to_begin_is_an_error(kind: str) -> None:
-    """Page one for ever ends in a PaginationError, with the rows that came."""
+    """Page one again and again is a PaginationError, which carries the rows so far."""
     async with reached(kind, 45) as listing:
         first: list[Any] = []
 
@@ -160,7 +160,7 @@ async def test_a_server_that_ignores_where_it_is_asked_to_begin_is_an_error(kind
 
 @every_kind
 async def test_an_error_of_the_walk_itself_says_which_answer_it_is_about(kind: str) -> None:
-    """Method, URL and attempts are those of the request whose answer showed it."""
+    """The error has the method, URL and attempts of the request whose answer caused it."""
     async with reached(kind, 45) as listing:
         listing.emulator.moves.add(Move.insert(2), after=2, times=1)
         with pytest.raises(DriftError) as caught:
@@ -174,7 +174,7 @@ async def test_an_error_of_the_walk_itself_says_which_answer_it_is_about(kind: s
 @every_kind
 @pytest.mark.parametrize("look_ahead", [0, 3])
 async def test_killed_at_every_request_a_walk_goes_on_from_its_error(kind: str, look_ahead: int) -> None:
-    """Whichever request fails, its error carries a checkpoint; with rows entered in between, the rest comes once."""
+    """The error of any failed request has a checkpoint; the rest comes once, even if rows are inserted meanwhile."""
     async with reached(kind, 43) as listing:
         there = listing.rows.ids()
         for failing in range(6):
@@ -199,7 +199,7 @@ async def test_killed_at_every_request_a_walk_goes_on_from_its_error(kind: str, 
 @every_kind
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
 async def test_a_checkpoint_holds_at_every_row(kind: str, drift: str) -> None:
-    """In the middle of a page too: the row in hand counts as done."""
+    """The row delivered last counts as done, within a page too."""
     async with reached(kind, 23) as listing:
         there = listing.rows.ids()
         pager = listing.list(5, look_ahead=2, drift=drift)
@@ -214,7 +214,7 @@ async def test_a_checkpoint_holds_at_every_row(kind: str, drift: str) -> None:
 
 @every_kind
 async def test_a_checkpoint_of_pages_counts_whole_pages(kind: str) -> None:
-    """A page is done when it is handed out; one that max_rows cut is done up to its last row."""
+    """A page counts as done when it is delivered; if max_rows shortened it, up to its last row."""
     async with reached(kind, 23) as listing:
         there = listing.rows.ids()
         pager = listing.list(5)
@@ -231,7 +231,7 @@ async def test_a_checkpoint_of_pages_counts_whole_pages(kind: str) -> None:
 
 @every_kind
 async def test_the_stats_are_kept_up_to_date(kind: str) -> None:
-    """One object, which on_progress is given after each page."""
+    """on_progress receives the same object after each page."""
     async with reached(kind, 45) as listing:
         seen: list[tuple[int, int]] = []
 
@@ -249,7 +249,7 @@ async def test_the_stats_are_kept_up_to_date(kind: str) -> None:
 
 
 async def test_a_pager_is_walked_once() -> None:
-    """A second walk is a RuntimeError, whichever way; making one sends nothing."""
+    """A second iteration of any kind is a RuntimeError; creating a pager sends nothing."""
     async with reached(KINDS[0], 5) as listing:
         pager = listing.list()
         assert not listing.requests
@@ -263,7 +263,7 @@ async def test_a_pager_is_walked_once() -> None:
 
 
 async def test_arguments_are_checked_at_the_call() -> None:
-    """What is out of range is refused before anything is sent."""
+    """Arguments out of range are rejected before anything is sent."""
     async with reached(KINDS[0], 5) as listing:
         for wrong in ({"max_rows": -1}, {"look_ahead": -1}, {"drift": "nonsense"}, {"limit": 0}, {"limit": 101}):
             with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -278,7 +278,7 @@ async def test_arguments_are_checked_at_the_call() -> None:
 
 @every_kind
 async def test_raise_says_so_and_its_checkpoint_goes_on(kind: str) -> None:
-    """The first movement is a DriftError; from its checkpoint, resync gives the rest."""
+    """The first movement is a DriftError; resync continues from its checkpoint."""
     async with reached(kind, 45) as listing:
         there = listing.rows.ids()
         listing.emulator.moves.add(Move.insert(2), after=2, times=1)
@@ -291,7 +291,7 @@ async def test_raise_says_so_and_its_checkpoint_goes_on(kind: str) -> None:
 @settings(max_examples=15)
 @given(st.sampled_from(KINDS), st.integers(0, 40), st.integers(1, 15), st.integers(0, 6), st.integers(0, 40))
 async def test_collect_is_what_a_walk_gives(kind: str, rows: int, limit: int, look_ahead: int, most: int) -> None:
-    """Rows, pages and collect agree, whatever the numbers."""
+    """Rows, pages and collect agree for all numbers."""
     async with reached(kind, rows) as listing:
         options: dict[str, Any] = {"limit": limit, "look_ahead": look_ahead, "max_rows": most}
         collected = ids_of(await listing.list(**options).collect())
@@ -301,7 +301,7 @@ async def test_collect_is_what_a_walk_gives(kind: str, rows: int, limit: int, lo
 
 
 async def test_an_error_before_the_first_answer_has_a_checkpoint_too(listing: Reached) -> None:
-    """Resuming from it is a walk from the start; what had come is an empty list."""
+    """Resuming from the checkpoint is a walk from the start; `partial` is an empty list."""
     listing.emulator.faults.add(Fault.status(404), times=1)
     with pytest.raises(EachLabsError) as caught:
         await listing.list(10).collect()

@@ -1,4 +1,4 @@
-"""Holds that a walk leaves nothing behind, however it is left: no task, no request, no socket, no memory."""
+"""Tests that a walk leaves no task, request, socket or memory behind, however it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def others() -> set[asyncio.Task[Any]]:
 
 @every_kind
 async def test_leaving_the_block_leaves_nothing_at_once(kind: str) -> None:
-    """After `async with`, and after aclose, all that was asked for ahead is gone when the next line runs."""
+    """After `async with` and `aclose()`, all requests sent ahead have ended."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.latency(30), after=3)
         async with listing.list(5, look_ahead=6) as rows:
@@ -42,7 +42,7 @@ async def test_leaving_the_block_leaves_nothing_at_once(kind: str) -> None:
 @every_kind
 @pytest.mark.parametrize("look_ahead", [0, 2])
 async def test_leaving_the_block_starts_no_task_for_the_clean_up(kind: str, look_ahead: int) -> None:
-    """The block itself closes the walk: nothing of it is left to a task of the loop's in the turns that follow."""
+    """The block itself closes the walk and leaves nothing to a later task of the loop."""
     async with reached(kind, 60) as listing:
         before = asyncio.all_tasks()
         async with listing.list(100, look_ahead=look_ahead) as rows:
@@ -55,7 +55,7 @@ async def test_leaving_the_block_starts_no_task_for_the_clean_up(kind: str, look
 
 @every_kind
 async def test_a_bare_break_leaves_nothing_soon(kind: str) -> None:
-    """Without a block, the walk ends by itself when the loop is left."""
+    """Without a block, leaving the loop ends the walk."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.latency(30), after=3)
         async for _ in listing.list(5, look_ahead=6):
@@ -67,7 +67,7 @@ async def test_a_bare_break_leaves_nothing_soon(kind: str) -> None:
 
 @every_kind
 async def test_aclose_in_the_middle_of_a_page(kind: str) -> None:
-    """A walk that was closed is over; closing it again, or before it began, does no harm."""
+    """A closed walk cannot continue; closing it again, or before it begins, has no effect."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.latency(30), after=4)
         pager = listing.list(5, look_ahead=6)
@@ -86,7 +86,7 @@ async def test_aclose_in_the_middle_of_a_page(kind: str) -> None:
 @pytest.mark.parametrize("look_ahead", [0, 6])
 @pytest.mark.parametrize("asked", [0, 2])
 async def test_closed_by_another_task_it_tells_who_awaits_a_row(kind: str, look_ahead: int, asked: int) -> None:
-    """The end of the walk must not pass for the end of the listing, and nothing is left when `aclose` returns."""
+    """Closing the walk must not look like the end of the listing, and nothing is left when `aclose` returns."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.latency(30), after=asked)
         pager = listing.list(5, look_ahead=look_ahead)
@@ -103,7 +103,7 @@ async def test_closed_by_another_task_it_tells_who_awaits_a_row(kind: str, look_
 
 
 async def test_closed_while_it_pins_a_snapshot_it_tells_so_too() -> None:
-    """The request that finds the server's time is given up like any other."""
+    """The request for the server's time is cancelled like any other."""
     async with reached("executions.list compat", 10) as listing:
         listing.emulator.faults.add(Fault.latency(30))
         pager = listing.list(5, snapshot=True)
@@ -116,7 +116,7 @@ async def test_closed_while_it_pins_a_snapshot_it_tells_so_too() -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_closed_and_cancelled_at_once_it_is_cancelled(turns: int) -> None:
-    """No cancellation is swallowed for the sake of the closing, whichever comes first."""
+    """No cancellation is lost to the closing, whichever comes first."""
     async with reached("executions.list compat", 10) as listing:
         listing.emulator.faults.add(Fault.latency(30))
         pager = listing.list(5)
@@ -135,7 +135,7 @@ async def test_closed_and_cancelled_at_once_it_is_cancelled(turns: int) -> None:
 
 @every_kind
 async def test_an_exception_of_the_callers_leaves_nothing(kind: str) -> None:
-    """In the loop's body, in on_progress, and where a page cannot be had."""
+    """For errors in the loop body, in on_progress, and of a request."""
     async with reached(kind, 60) as listing:
 
         class OwnError(Exception):
@@ -162,7 +162,7 @@ async def test_an_exception_of_the_callers_leaves_nothing(kind: str) -> None:
 
 @every_kind
 async def test_cancelled_at_random_points_a_walk_leaves_nothing_and_goes_on(kind: str) -> None:
-    """Wherever the cancellation strikes it passes at once, untouched, and the checkpoint is that of the last row."""
+    """A cancellation at any point passes through at once, and the checkpoint is that of the last row."""
     async with reached(kind, 60) as listing:
         dice = random.Random(kind)
         listing.emulator.faults.add(Fault.latency(0.0, jitter=0.004))
@@ -189,7 +189,7 @@ async def test_cancelled_at_random_points_a_walk_leaves_nothing_and_goes_on(kind
 
 @every_kind
 async def test_cancellation_is_prompt(kind: str) -> None:
-    """No answer, not even one that is held for ever, is waited for."""
+    """Closing waits for no answer, not even one that never comes."""
     async with reached(kind, 60) as listing:
         listing.emulator.faults.add(Fault.stalled_answer(), after=2)
         task = asyncio.create_task(listing.list(5, look_ahead=4).collect())
@@ -202,7 +202,7 @@ async def test_cancellation_is_prompt(kind: str) -> None:
 
 
 async def test_a_client_that_is_closed_meanwhile_ends_the_walk(listing: Reached) -> None:
-    """The walk's next request says that the client is closed; nothing is left."""
+    """The next request of the walk raises because the client is closed; nothing is left."""
     walk = aiter(listing.list(5, look_ahead=3))
     await anext(walk)
     await listing.client.close()
@@ -227,7 +227,7 @@ async def test_a_pager_that_is_never_walked_is_just_dropped(listing: Reached) ->
 
 
 async def test_a_walk_keeps_no_pages() -> None:
-    """However long the walk, what it holds does not grow with it."""
+    """The memory of a walk does not grow with its length."""
     async with reached(KINDS[0], 3000, v1_depth=None) as listing:
         listing.emulator.warm()
         held: list[int] = []

@@ -1,4 +1,4 @@
-"""Holds the rules of paging one by one: what an answer means, what is asked next, which pages adjoin."""
+"""Tests for the rules of paging: what an answer means, what is requested next, which pages are adjacent."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from eachlabs_async.pagination.rules import (
 TAKE, END, RETRY = Verdict.TAKE, Verdict.END, Verdict.RETRY
 
 
-def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Position:
-    """A walk that began at the top and stands at `place`, all rows before it seen."""
-    return Position(**{"start": 0, "place": place, "size": size, "longest": longest, "distinct": place, **more})
+def at(next_offset: int, size: int = 10, longest: int = 10, **more: object) -> Position:
+    """A walk from the top at `next_offset`, with all rows before it seen."""
+    return Position(
+        **{"start": 0, "next_offset": next_offset, "size": size, "longest": longest, "distinct": next_offset, **more}
+    )
 
 
 # ---- the end by what an answer says
 
 
 @pytest.mark.parametrize(
-    ("position", "asked", "info", "verdict", "place"),
+    ("position", "asked", "info", "verdict", "next_offset"),
     [
         # an exact total decides
         (begin(0, 10), PageRequest(0, 10), PageInfo(10, 10, 10, True), END, 10),
@@ -77,7 +79,7 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Positio
         ),  # a fall, or a slip? look again
         (at(10, total=30, exact=True, stalled_pages=1), PageRequest(10, 10), PageInfo(0, 0, 10, True), END, 10),
         (at(10, total=15), PageRequest(10, 10), PageInfo(0, 0), RETRY, 10),  # an earlier total spoke of more
-        # a page of rows that all came before
+        # a page of known rows
         (at(10, distinct=10), PageRequest(10, 10), PageInfo(10, 0, 10, True), END, 20),
         (at(10, distinct=10), PageRequest(10, 10), PageInfo(10, 0, 30, True), TAKE, 20),
         (at(10), PageRequest(10, 10), PageInfo(10, 0), TAKE, 20),
@@ -105,25 +107,25 @@ def at(place: int, size: int = 10, longest: int = 10, **more: object) -> Positio
     ],
 )
 def test_what_an_answer_means(
-    position: Position, asked: PageRequest, info: PageInfo, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, verdict: Verdict, next_offset: int
 ) -> None:
-    """The verdict and the place, for each kind of answer."""
+    """The verdict and the next offset for each kind of answer."""
     found, after = advance(OFFSET, position, asked, info)
-    assert (found, after.place) == (verdict, place)
+    assert (found, after.next_offset) == (verdict, next_offset)
 
 
 @pytest.mark.parametrize("info", [PageInfo(0, 0, 99, True), PageInfo(10, 0, 99, True), PageInfo(10, 0)])
 def test_the_fourth_page_without_a_new_row_is_an_error(info: PageInfo) -> None:
-    """Empty or repeated: three such pages are borne, the fourth is said, with place and total."""
+    """Three empty or repeated pages are tolerated; the error for the fourth has the offset and the total."""
     position = at(10, total=99, exact=True)
     for _ in range(3):
-        _, position = advance(OFFSET, position, PageRequest(position.place, 10), info)
+        _, position = advance(OFFSET, position, PageRequest(position.next_offset, 10), info)
     with pytest.raises(PaginationError, match="4 pages in a row brought no new row at offset"):
-        advance(OFFSET, position, PageRequest(position.place, 10), info)
+        advance(OFFSET, position, PageRequest(position.next_offset, 10), info)
 
 
 def test_the_error_says_the_total_of_an_answer_that_never_had_rows() -> None:
-    """A listing that speaks of rows from the first and shows none: the total is the one that it states."""
+    """If a listing states a total but shows no rows, the error has the stated total."""
     position = begin(0, 10)
     for _ in range(3):
         _, position = advance(OFFSET, position, PageRequest(0, 10), PageInfo(0, 0, 5, True))
@@ -132,7 +134,7 @@ def test_the_error_says_the_total_of_an_answer_that_never_had_rows() -> None:
 
 
 def test_a_new_row_forgives_the_pages_before() -> None:
-    """The count of pages without a new row begins anew after one."""
+    """A new row resets the count of pages without one."""
     _, position = advance(
         OFFSET, at(10, total=99, exact=True, stalled_pages=3), PageRequest(10, 10), PageInfo(10, 1, 99, True)
     )
@@ -140,10 +142,12 @@ def test_a_new_row_forgives_the_pages_before() -> None:
 
 
 def test_pages_of_other_old_rows_may_go_on_for_long() -> None:
-    """A listing that was pushed down far shows old rows page after page: only those that repeat count."""
+    """After many inserts, page after page has known rows; only repeated pages count."""
     position = at(100)
     for _ in range(50):
-        verdict, position = advance(OFFSET, position, PageRequest(position.place, 10), PageInfo(10, 0), repeats=False)
+        verdict, position = advance(
+            OFFSET, position, PageRequest(position.next_offset, 10), PageInfo(10, 0), repeats=False
+        )
         assert verdict is TAKE
     assert position.stalled_pages == 0
 
@@ -152,7 +156,7 @@ def test_pages_of_other_old_rows_may_go_on_for_long() -> None:
     ("longest", "total", "verdict"), [(10, None, END), (10, 10, END), (10, 11, RETRY), (1, None, RETRY)]
 )
 def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | None, verdict: Verdict) -> None:
-    """It is the end, unless the server gives one row at a time or speaks of more: then the place itself is asked."""
+    """It is the end, unless the server returns one row at a time or states more; then the next offset is requested."""
     position = at(10, overlap=1, ahead=True, longest=longest)
     found, after = advance(OFFSET, position, PageRequest(9, 11), PageInfo(1, 0, total))
     assert found is verdict
@@ -216,13 +220,13 @@ def test_the_row_that_neighbours_share_and_no_more(longest: int, total: int | No
 def test_both_sides_agree_on_the_size_of_a_page(
     position: Position, asked: PageRequest, info: PageInfo, usable: bool, size: int
 ) -> None:
-    """The smaller size counts where the server gives less, the larger where it gives more."""
+    """The size of the server's pages is used, whether smaller or larger than requested."""
     found, after = agree(PAGES, position, asked, info)
     assert (found, after.size) == (usable, size)
 
 
 def test_a_size_that_never_settles_is_an_error() -> None:
-    """A server that shows another size with every answer cannot be walked by numbers."""
+    """A server whose page size changes with every answer cannot be walked by page number."""
     position = begin(200, 20)
     for stated in (19, 18, 17):
         request = plan(PAGES, position, 0)[0]
@@ -232,11 +236,11 @@ def test_a_size_that_never_settles_is_an_error() -> None:
         agree(PAGES, position, plan(PAGES, position, 0)[0], PageInfo(16, 16, 900, True, 16))
 
 
-# ---- pages that are known to join
+# ---- pages that are known to be adjacent
 
 
 @pytest.mark.parametrize(
-    ("position", "asked", "info", "repeats", "verdict", "place"),
+    ("position", "asked", "info", "repeats", "verdict", "next_offset"),
     [
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(11, 10, 99, True), False, TAKE, 20),
         (at(10, overlap=1), PageRequest(9, 11), PageInfo(5, 4, 14, True), False, END, 14),
@@ -249,31 +253,31 @@ def test_a_size_that_never_settles_is_an_error() -> None:
     ],
 )
 def test_a_page_that_joins_proves_more(
-    position: Position, asked: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, place: int
+    position: Position, asked: PageRequest, info: PageInfo, repeats: bool, verdict: Verdict, next_offset: int
 ) -> None:
-    """If it reaches the end of the listing so does the walk, whatever the counts say."""
+    """If the page reaches the end of the listing, the walk ends, whatever the counts say."""
     found, after = advance_joined(position, asked, info, repeats=repeats)
-    assert (found, after.place) == (verdict, place)
+    assert (found, after.next_offset) == (verdict, next_offset)
 
 
 def test_a_joined_page_that_repeats_counts() -> None:
-    """Four repetitions in a row are an error here, too."""
+    """Four repetitions in a row are an error here too."""
     position = at(10, overlap=1)
     for _ in range(3):
         _, position = advance_joined(
-            position, PageRequest(position.place - 1, 11), PageInfo(11, 0, 99, True), repeats=True
+            position, PageRequest(position.next_offset - 1, 11), PageInfo(11, 0, 99, True), repeats=True
         )
     with pytest.raises(PaginationError):
-        advance_joined(position, PageRequest(position.place - 1, 11), PageInfo(11, 0, 99, True), repeats=True)
+        advance_joined(position, PageRequest(position.next_offset - 1, 11), PageInfo(11, 0, 99, True), repeats=True)
 
 
 def test_a_server_that_gives_one_row_at_a_time_shares_none() -> None:
-    """Where only the shared row comes, the walk asks without overlap."""
+    """If only the shared row is returned, the walk requests without overlap."""
     _, after = advance_joined(at(10, overlap=1), PageRequest(9, 11), PageInfo(1, 0, 99, True), repeats=False)
     assert after.overlap == 0
 
 
-# ---- what to ask next
+# ---- the next requests
 
 
 @pytest.mark.parametrize(
@@ -309,12 +313,12 @@ def test_a_server_that_gives_one_row_at_a_time_shares_none() -> None:
     ],
 )
 def test_what_is_asked_next(position: Position, ahead: int, most: int | None, requests: list[PageRequest]) -> None:
-    """The page at the place, and no more of those behind it than make sense."""
+    """The next page, and only as many following ones as can be useful."""
     assert plan(OFFSET, position, ahead, most) == requests
 
 
 def test_page_numbers_count_whole_pages() -> None:
-    """The page that holds the place is asked for, and those after it."""
+    """The page with the next offset is requested, and those after it."""
     requests = plan(PAGES, at(25, total=60, exact=True), 2)
     assert requests == [PageRequest(20, 10), PageRequest(30, 10), PageRequest(40, 10)]
     assert [request.number for request in requests] == [3, 4, 5]
@@ -331,7 +335,7 @@ def test_page_numbers_count_whole_pages() -> None:
     ],
 )
 def test_which_pages_adjoin(asked: PageRequest, info: PageInfo, ids: list[str], joined: bool) -> None:
-    """Neighbours share a row, or state equal exact totals."""
+    """Adjacent pages share a row, or state equal exact totals."""
     assert adjoins(PreviousPage(10, 30, frozenset("abcdefghij")), asked, info, ids) is joined
 
 
@@ -340,14 +344,14 @@ def test_which_pages_adjoin(asked: PageRequest, info: PageInfo, ids: list[str], 
 
 class TestAWindow:
     def test_tells_new_rows_from_old_and_twins_from_both(self) -> None:
-        """Of twins on one page the first is new; positions are in order."""
+        """Of duplicates on one page the first is new; positions are in order."""
         window = RecentIds(100)
         assert window.unseen(["a", "b"]) == ([0, 1], [])
         window.add(["a", "b"])
         assert window.unseen(["c", "b", "c", "d", "a"]) == ([0, 3], [1, 4])
 
     def test_keeps_at_least_as_many_as_it_says_and_at_most_twice(self) -> None:
-        """What came within the last `keep` is known, what came before the last two times as many is not."""
+        """The last `keep` ids are known; ids before the last `2 * keep` are not."""
         window = RecentIds(10)
         for number in range(100):
             window.add([str(number)])
@@ -356,7 +360,7 @@ class TestAWindow:
             assert len(known) <= 20
 
     def test_can_keep_all(self) -> None:
-        """Without a bound nothing is forgotten."""
+        """Without a bound all ids are kept."""
         window = RecentIds(None)
         window.add([str(number) for number in range(50_000)])
         assert window.unseen(["0", "x"]) == ([1], [0])

@@ -1,4 +1,4 @@
-"""Holds the stable view of executions: what enters after the first request cannot shift a page."""
+"""Tests for `snapshot`: executions created after the first request do not shift a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fresh_rows(count: int, **how: Any) -> Move:
 @editions
 @pytest.mark.parametrize("look_ahead", [0, 4])
 async def test_rows_that_enter_cannot_shift_the_pages(kind: str, look_ahead: int) -> None:
-    """Rows enter before each request, and no page shows a row of the one before it."""
+    """Rows are inserted before each request, and no page repeats a row of the one before it."""
     async with reached(kind, 95) as listing:
         there = listing.rows.ids()
         listing.emulator.moves.add(fresh_rows(7))
@@ -38,7 +38,7 @@ async def test_rows_that_enter_cannot_shift_the_pages(kind: str, look_ahead: int
 
 
 async def test_the_time_is_the_servers() -> None:
-    """A second before its Date, whatever this machine's clock says."""
+    """The view ends a second before the Date of the answer, whatever the local clock."""
     async with reached(KINDS[0], 25, now=datetime(2020, 1, 10, tzinfo=UTC)) as listing:
         first = json.dumps({"executions": [], "total_count": 0, "total_capped": False, "offset": 0, "limit": 1})
         date = datetime(2020, 1, 9, 12, tzinfo=UTC)
@@ -53,7 +53,7 @@ async def test_the_time_is_the_servers() -> None:
 
 @editions
 async def test_an_earlier_until_is_kept(kind: str) -> None:
-    """The caller's own end stands where it is before the time of the request, and gives way where it is after."""
+    """The caller's `until` is kept if it is before the time of the request, and replaced if it is after."""
     async with reached(kind, 25) as listing:
         early = list(listing.rows)[10]["created_at"]
         rows = await listing.list(10, snapshot=True, until=early).collect()
@@ -65,7 +65,7 @@ async def test_an_earlier_until_is_kept(kind: str) -> None:
 
 @editions
 async def test_filters_hold_for_the_first_request_too(kind: str) -> None:
-    """The request for the time is one like the others, with the same filters."""
+    """The request for the time has the same filters as the others."""
     async with reached(kind, 60) as listing:
         rows = await listing.list(10, snapshot=True, status="success", since="2020-01-01T00:00:00Z").collect()
         wanted = [row["id"] for row in listing.rows if row["status"] == "success"]
@@ -76,7 +76,7 @@ async def test_filters_hold_for_the_first_request_too(kind: str) -> None:
 
 @editions
 async def test_a_resumed_walk_is_not_pinned_again(kind: str) -> None:
-    """The view is that of the first walk: its end stands in the checkpoint."""
+    """The view is that of the first walk: the checkpoint records its end."""
     async with reached(kind, 45) as listing:
         there = listing.rows.ids()
         pager = listing.list(10, snapshot=True, max_rows=17)
@@ -93,7 +93,7 @@ async def test_a_resumed_walk_is_not_pinned_again(kind: str) -> None:
 
 @editions
 async def test_a_walk_that_failed_before_it_was_pinned_is_pinned_when_resumed(kind: str) -> None:
-    """Where the request for the time failed its checkpoint has no end, and rows must still not enter."""
+    """If the request for the time failed, the checkpoint has no end, and new rows must still be excluded."""
     async with reached(kind, 45) as listing:
         there = listing.rows.ids()
         listing.emulator.faults.add(Fault.status(400), times=1)
@@ -108,7 +108,7 @@ async def test_a_walk_that_failed_before_it_was_pinned_is_pinned_when_resumed(ki
 
 
 async def test_rows_that_leave_a_filter_still_move_what_is_below() -> None:
-    """The view is pinned in time, not in status: resync is for that."""
+    """The view is fixed in time, not in status; use resync for that."""
     async with reached(KINDS[0], 90) as listing:
         listing.emulator.moves.add(Move.change(0, 1, 2, where={"status": "success"}, status="error"), after=2, times=1)
         there = [row["id"] for row in listing.rows if row["status"] == "success"]

@@ -1,4 +1,4 @@
-"""Holds the rules of a walk over ids: servers that misbehave, steps back, bookmarks, what the stats say."""
+"""Tests for `Walk`: faulty servers, steps back, checkpoints, statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eachlabs_async.pagination.walk import ANCHORS, Walk
 
 
 class Stuck(Listing):
-    """A server that ignores where it is asked to begin: one of `pages`, in turn, for ever."""
+    """A server that ignores the offset and returns `pages` in turn, endlessly."""
 
     def __init__(self, pages: int, total: int | None) -> None:
         super().__init__(10 * pages)
@@ -33,7 +33,7 @@ class Stuck(Listing):
 def test_a_server_that_repeats_itself_is_not_walked_for_ever(
     drift: str, pages: int, total: int | None, ahead: int
 ) -> None:
-    """Page one for ever, or a circle of pages: each row once, then an error, after a few requests."""
+    """For the first page or the same pages endlessly: each row once, then an error after a few requests."""
     server = Stuck(pages, total)
     walk = Walk(OFFSET, start=0, size=10, ahead=ahead, drift=drift)
     rows: list[str] = []
@@ -51,14 +51,14 @@ def test_a_server_that_repeats_itself_is_not_walked_for_ever(
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
 @pytest.mark.parametrize("slips", [{0}, {2}, {2, 3}, {2, 3, 4}])
 def test_empty_pages_by_mistake_are_asked_for_again(drift: str, slips: set[int]) -> None:
-    """Where the total says that there are rows, up to three empty pages in a row end nothing."""
+    """Up to three empty pages in a row do not end the walk if the total shows that there are rows."""
     listing = Listing(45, slips=frozenset(slips))
     assert rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing) == listing.ids
     assert len(listing.asked) == 5 + len(slips)
 
 
 class Stale(Listing):
-    """A server whose third answer is its second one again, by mistake."""
+    """A server whose third answer wrongly repeats the second one."""
 
     def answer(self, request: PageRequest) -> Answer:
         found = super().answer(request)
@@ -72,7 +72,7 @@ class Stale(Listing):
 @pytest.mark.parametrize("shape", [OFFSET, PAGES], ids=["offset", "page"])
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
 def test_a_page_that_comes_twice_by_mistake_costs_no_row(drift: str, shape: Any, ahead: int) -> None:
-    """Where the total says that nothing entered, the place of the page that is missing is asked again."""
+    """If the total shows that nothing was inserted, the missing page is requested again."""
     listing = Stale(60, shape)
     walk = Walk(shape, start=0, size=10, ahead=ahead, drift=drift)
     assert rows_of(walk, listing, ahead=ahead) == listing.ids
@@ -80,7 +80,7 @@ def test_a_page_that_comes_twice_by_mistake_costs_no_row(drift: str, shape: Any,
 
 @pytest.mark.parametrize("drift", ["dedupe", "resync"])
 def test_four_empty_pages_in_a_row_are_an_error(drift: str) -> None:
-    """The fourth time is once too often."""
+    """The fourth repetition is an error."""
     listing = Listing(45, slips=frozenset({2, 3, 4, 5}))
     with pytest.raises(PaginationError):
         rows_of(Walk(OFFSET, start=0, size=10, drift=drift), listing)
@@ -89,7 +89,7 @@ def test_four_empty_pages_in_a_row_are_an_error(drift: str) -> None:
 @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
 @pytest.mark.parametrize(("count", "extra"), [(25, 3), (25, 30)])
 def test_pages_longer_than_asked_for_are_taken_whole(drift: str, count: int, extra: int) -> None:
-    """A server may give more than it is asked for."""
+    """A server may return more rows than requested."""
     listing = Listing(count, extra=extra)
     walk = Walk(OFFSET, start=0, size=10, drift=drift)
     assert rows_of(walk, listing) == listing.ids
@@ -98,14 +98,14 @@ def test_pages_longer_than_asked_for_are_taken_whole(drift: str, count: int, ext
 
 @pytest.mark.parametrize("count", [1, 2, 3, 20])
 def test_page_numbers_without_a_total_allow_for_a_clamp(count: int) -> None:
-    """A first page by number that is short ends nothing where no total says that those are all the rows."""
+    """A short first page by number does not end the walk unless a total shows that these are all rows."""
     listing = Listing(count, PAGES, clamp=2, stated=False, totals="absent")
     assert rows_of(Walk(PAGES, start=0, size=10), listing) == listing.ids
 
 
 @pytest.mark.parametrize("stated", [True, False])
 def test_a_clamp_that_comes_late_is_no_movement(stated: bool) -> None:
-    """Rows of a page by number that the server counts by another size say nothing about where rows went."""
+    """Rows of a numbered page of another size prove nothing about moved rows."""
     listing = Listing(60, PAGES, stated=stated)
 
     def clamp() -> None:
@@ -119,13 +119,13 @@ def test_a_clamp_that_comes_late_is_no_movement(stated: bool) -> None:
 @pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("clamp", [7, 30, 40])
 def test_a_walk_from_a_later_page_begins_at_its_first_row_behind_a_clamp(clamp: int, stated: bool, drift: str) -> None:
-    """Page numbers count by the clamp then, so that the page with the first row that was wanted begins above it."""
+    """Page numbers then refer to the clamped size, so the page with the first requested row begins above it."""
     listing = Listing(500, PAGES, clamp=clamp, stated=stated)
     assert rows_of(Walk(PAGES, start=200, size=100, drift=drift), listing) == listing.ids[200:]
 
 
 def test_twins_on_a_page_come_once() -> None:
-    """An id that a page holds twice is one row."""
+    """An id that occurs twice on a page is one row."""
     listing = Listing(6)
     listing.ids[2] = listing.ids[1]
     walk = Walk(OFFSET, start=0, size=10)
@@ -134,7 +134,7 @@ def test_twins_on_a_page_come_once() -> None:
 
 
 def test_an_overlap_costs_no_request_below_the_largest_page() -> None:
-    """One row more is asked for, so that a page still brings `limit` rows; at 100 it brings 99."""
+    """One more row is requested, so that a page still has `limit` new rows; at a limit of 100 it has 99."""
     below, largest = Listing(500), Listing(10_000)
     rows_of(Walk(OFFSET, start=0, size=50, drift="resync"), below)
     rows_of(Walk(OFFSET, start=0, size=100, drift="resync"), largest)
@@ -144,7 +144,7 @@ def test_an_overlap_costs_no_request_below_the_largest_page() -> None:
 
 
 def test_resync_steps_back_as_far_as_needed() -> None:
-    """Rows that vanish before the place are seen by the total, and no row is missed."""
+    """The total reveals rows removed above the position, and no row is missed."""
     listing = Listing(100)
 
     def vanish() -> None:
@@ -161,7 +161,7 @@ def test_resync_steps_back_as_far_as_needed() -> None:
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize(("at", "gone"), [(0, 7), (0, 50), (0, 95), (50, 50), (95, 10), (112, 100), (130, 120)])
 def test_resync_by_page_number_from_the_middle_copes_with_falls_of_the_total(at: int, gone: int, resumed: bool) -> None:
-    """Rows above the start of a walk, or handed out before its resume, never come when it reads again further up."""
+    """Rows above the start, or delivered before the resume, are not delivered when the walk reads again further up."""
     listing = Listing(300, PAGES)
     wanted = listing.ids[100:]
 
@@ -179,21 +179,21 @@ def test_resync_by_page_number_from_the_middle_copes_with_falls_of_the_total(at:
 
 @pytest.mark.parametrize("total", ["exact", "absent"])
 def test_a_walk_from_the_middle_whose_rows_are_all_gone_is_an_error(total: str) -> None:
-    """Nothing tells then where it was to begin: it neither drops rows that moved up nor gives any from above."""
+    """The start can then not be found: the walk neither drops rows that moved up nor delivers any from above."""
     listing = Listing(60, totals=total)
 
     def vanish() -> None:
         if len(listing.asked) == 1:
             del listing.ids[:40]
 
-    with pytest.raises(DriftError, match="none of the rows is there any more"):
+    with pytest.raises(DriftError, match="none of the rows recorded"):
         rows_of(Walk(OFFSET, start=20, size=10, drift="resync"), listing, between=vanish)
 
 
 @pytest.mark.parametrize("total", ["exact", "absent"])
 @pytest.mark.parametrize("entering", [5, 60, 600])
 def test_a_walk_from_the_middle_finds_its_rows_below_those_that_entered(entering: int, total: str) -> None:
-    """Where it has stepped back to the top it looks further down for a row that it knows."""
+    """A walk that has stepped back to the top searches further down for a known row."""
     listing = Listing(60, totals=total)
     wanted = listing.ids[20:]
 
@@ -207,7 +207,7 @@ def test_a_walk_from_the_middle_finds_its_rows_below_those_that_entered(entering
 
 @pytest.mark.parametrize("gone", [5, 20, 60, 99])
 def test_rows_that_went_above_the_start_are_not_counted_as_come(gone: int) -> None:
-    """A page of rows that came ends no walk by number from the middle, unless it reaches the total."""
+    """A page of known rows does not end a walk by number from the middle, unless it reaches the total."""
     listing = Listing(125, PAGES)
     wanted = listing.ids[100:]
 
@@ -219,7 +219,7 @@ def test_rows_that_went_above_the_start_are_not_counted_as_come(gone: int) -> No
 
 
 def test_without_a_total_the_steps_back_grow() -> None:
-    """One page, then two, then four, until the row that was last is found."""
+    """One page, then two, then four, until the last row is found."""
     listing = Listing(100, totals="absent")
 
     def vanish() -> None:
@@ -232,7 +232,7 @@ def test_without_a_total_the_steps_back_grow() -> None:
 
 
 def test_five_steps_back_without_a_new_row_are_an_error() -> None:
-    """A listing whose every answer is another cannot be put together."""
+    """A listing that changes completely with every answer is an error."""
     listing = Listing(5000, totals="absent")
 
     def replace() -> None:
@@ -245,7 +245,7 @@ def test_five_steps_back_without_a_new_row_are_an_error() -> None:
 
 @pytest.mark.parametrize(("total", "said"), [("exact", False), ("absent", True)])
 def test_one_row_at_a_time_can_be_joined_by_an_unchanged_total_alone(total: str, said: bool) -> None:
-    """A server that gives one row whatever is asked: resync works while an exact total stands still."""
+    """If the server returns one row per answer, resync works as long as the exact total does not change."""
     listing = Listing(8, clamp=1, totals=total)
     walk = Walk(OFFSET, start=0, size=5, drift="resync")
     if said:
@@ -260,12 +260,12 @@ def test_one_row_at_a_time_can_be_joined_by_an_unchanged_total_alone(total: str,
     [
         (lambda ids: ids.insert(0, "new"), "the total went from 40 to 41"),
         (lambda ids: ids.pop(3), "the total went from 40 to 39"),
-        (lambda ids: ids.insert(0, ids.pop()), "rows that came before came again|is not the one that came last"),
-        (lambda ids: ids.append(ids.pop(2)), "is not the one that came last"),
+        (lambda ids: ids.insert(0, ids.pop()), "known rows were repeated|is not the last one received"),
+        (lambda ids: ids.append(ids.pop(2)), "is not the last one received"),
     ],
 )
 def test_raise_says_what_moved(change: object, said: str) -> None:
-    """The first sign is an error that tells it."""
+    """The first sign of movement is an error that describes it."""
     listing = Listing(40)
 
     def move() -> None:
@@ -277,7 +277,7 @@ def test_raise_says_what_moved(change: object, said: str) -> None:
 
 
 def test_dedupe_goes_on_behind_a_flood() -> None:
-    """Where more rows enter than were walked, one look finds the place behind them: none of them is in between."""
+    """If more rows are inserted than were walked, one probe finds the position after them."""
     listing = Listing(40)
 
     def flood() -> None:
@@ -290,7 +290,7 @@ def test_dedupe_goes_on_behind_a_flood() -> None:
 
 
 def test_dedupe_stays_where_rows_entered_further_down() -> None:
-    """Where the look finds nothing, the walk goes on where it was."""
+    """If the probe finds nothing, the walk continues where it was."""
     listing = Listing(40)
 
     def flood() -> None:
@@ -303,7 +303,7 @@ def test_dedupe_stays_where_rows_entered_further_down() -> None:
 
 class TestABookmark:
     def test_names_the_last_rows_and_the_place(self) -> None:
-        """The row in hand counts as done, and no more than a few ids are kept."""
+        """The row delivered last counts as done, and only a few ids are kept."""
         walk, listing = Walk(OFFSET, start=0, size=10), Listing(40)
         assert walk.checkpoint_at(0) == Checkpoint(0, 0)
         pages = drive(walk, listing)
@@ -320,7 +320,7 @@ class TestABookmark:
     @pytest.mark.parametrize("gone", [0, 1, 7])
     @pytest.mark.parametrize("entered", [0, 3, 200])
     def test_finds_its_row_again(self, shape: object, drift: str, gone: int, entered: int) -> None:
-        """Rows entered at the top, and of the ids that it keeps all but one may be gone."""
+        """Rows were inserted at the top, and all but one of the recorded ids may be gone."""
         listing = Listing(60, shape)
         last = [f"row-{number}" for number in range(17, 25)]
         checkpoint = Checkpoint(0, 25, tuple(last), 60)
@@ -332,30 +332,30 @@ class TestABookmark:
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
     @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
     @pytest.mark.parametrize(("clamp", "stated"), [(None, True), (3, True), (3, False)])
-    @pytest.mark.parametrize("place", range(1, 31))
+    @pytest.mark.parametrize("next_offset", range(1, 31))
     def test_into_a_listing_at_rest_shows_no_movement(
-        self, shape: object, drift: str, place: int, clamp: int | None, stated: bool
+        self, shape: object, drift: str, next_offset: int, clamp: int | None, stated: bool
     ) -> None:
-        """The rows that are read again to find the place are no sign of movement and no doubles, clamped or not."""
+        """Rows read again to find the position do not count as movement or duplicates, clamped or not."""
         listing = Listing(30, shape, clamp=clamp, stated=stated)
-        checkpoint = Checkpoint(0, place, tuple(listing.ids[max(0, place - ANCHORS) : place]), 30)
+        checkpoint = Checkpoint(0, next_offset, tuple(listing.ids[max(0, next_offset - ANCHORS) : next_offset]), 30)
         walk = Walk(listing.shape, start=0, size=10, drift=drift, resume=checkpoint)
-        assert rows_of(walk, listing) == listing.ids[place:]
+        assert rows_of(walk, listing) == listing.ids[next_offset:]
         assert walk.stats.drift_seen == walk.stats.steps_back == walk.stats.duplicates == 0
 
     @pytest.mark.parametrize("total", ["exact", "capped", "absent"])
     @pytest.mark.parametrize("left", [0, 1, 5, 60])
     def test_of_rows_that_are_all_gone_is_an_error(self, total: str, left: int) -> None:
-        """Where none of the rows is there any more, the walk says so: it can neither lose nor repeat quietly."""
+        """If none of the recorded rows exists any more, the walk raises instead of missing or repeating rows."""
         listing = Listing(left, totals=total)
         checkpoint = Checkpoint(0, 25, ("gone-1", "gone-2"), 60)
-        with pytest.raises(DriftError, match="none of the rows is there any more"):
+        with pytest.raises(DriftError, match="none of the rows recorded"):
             rows_of(Walk(OFFSET, start=0, size=10, resume=checkpoint), listing)
         assert len(listing.asked) < 20
 
     @pytest.mark.parametrize("shape", [OFFSET, PAGES])
     def test_holds_where_rows_moved_up_past_the_start(self, shape: object) -> None:
-        """Rows above the start vanished, and what is out now stands above it: the text is read, the row is found."""
+        """Rows above the start were removed, so that the delivered rows are above it; the checkpoint still works."""
         listing = Listing(60, shape)
         wanted = listing.ids[40:]
         walk = Walk(listing.shape, start=30, size=10, drift="resync")
@@ -366,7 +366,7 @@ class TestABookmark:
         page = page or next(pages)
         out = [identity for identity, _ in page]
         checkpoint = walk.checkpoint_at(page[-1][1], out)
-        assert checkpoint.place < checkpoint.start
+        assert checkpoint.next_offset < checkpoint.start
         found, _ = read_checkpoint(write_checkpoint("x", "compat", {}, checkpoint), "x", "compat", {})
         assert found == checkpoint
         again = Walk(listing.shape, start=0, size=10, drift="resync", resume=found)
@@ -379,7 +379,7 @@ class TestABookmark:
     def test_of_a_walk_that_had_ended_stands_rows_that_enter_meanwhile(
         self, entering: int, count: int, drift: str, total: str
     ) -> None:
-        """The last row alone on a page is no sign of a server that gives one row at a time."""
+        """The last row alone on a page does not mean that the server returns one row at a time."""
         listing = Listing(count, totals=total)
         checkpoint = Checkpoint(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
 
@@ -391,7 +391,7 @@ class TestABookmark:
         assert rows_of(walk, listing, between=enter) == []
 
     def test_of_a_walk_that_had_no_row_yet_begins_there(self) -> None:
-        """Without ids there is nothing to find: the walk begins at its start."""
+        """A checkpoint without ids begins at the start."""
         listing = Listing(30)
         assert rows_of(Walk(OFFSET, start=0, size=10, resume=Checkpoint(5, 5)), listing) == listing.ids[5:]
 
@@ -399,7 +399,7 @@ class TestABookmark:
     @pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
     @pytest.mark.parametrize("count", [1, 2, 30])
     def test_of_a_walk_that_had_ended_gives_nothing_more(self, count: int, drift: str, total: str) -> None:
-        """What was done stays done, and an empty page says so where no total does."""
+        """A finished walk stays finished; an empty page shows that if no total does."""
         listing = Listing(count, totals=total)
         checkpoint = Checkpoint(0, count, tuple(listing.ids[-3:]), count if total == "exact" else None)
         walk = Walk(OFFSET, start=0, size=10, drift=drift, resume=checkpoint)
@@ -407,7 +407,7 @@ class TestABookmark:
         assert len(listing.asked) <= 2
 
     def test_stays_at_the_lowest_row_while_others_above_are_read(self) -> None:
-        """Rows that entered above what is out never become what a resumed walk looks for."""
+        """A resumed walk never searches for rows inserted above the delivered ones."""
         listing = Listing(30)
         walk = Walk(OFFSET, start=0, size=10, drift="resync")
         pages = drive(walk, listing)

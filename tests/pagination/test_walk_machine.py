@@ -1,17 +1,17 @@
-"""Drives the real client over a real server whose listing moves between and during requests, and holds it to its word.
+"""Stateful tests of the real client against a server whose listing moves between and during requests.
 
-A machine draws the listing, the limit, the clamp, the totals, the look-ahead and the drift mode; then rows enter,
-vanish and leave a filter while it walks, is killed and resumed. At the end it walks on to the last row, and looks:
+A state machine draws the listing, the limit, the clamp, the totals, the look-ahead and the drift mode. Rows are then
+inserted, removed and filtered out while the walk advances, is interrupted and resumed. At the end it checks:
 
-- `dedupe`: no row twice, and none lost to rows that entered (rows that vanish may cost some, which it does not hide);
-- `resync`: every row that stayed exactly once, in order, by offsets; by page numbers where rows only enter or only
-  vanish;
-- `raise`: an error at the first movement that can be seen, and no wrong row before it;
-- killed anywhere: resuming from the checkpoint loses nothing and repeats nothing.
+- `dedupe`: no row twice, and none missed because of inserted rows (removed rows may cause misses);
+- `resync`: every row that stayed exactly once, in order, by offset; by page number if rows are only inserted or only
+  removed;
+- `raise`: an error at the first detectable movement, and no wrong row before it;
+- interrupted anywhere: resuming from the checkpoint misses and repeats nothing.
 
-An error that says the listing cannot be walked is no broken word; a quiet gap or double is. What is drawn never
-depends on what happened, since sockets keep no time: a rule that has nothing to do does nothing. `test_walk_moving.py`
-does the same without sockets, thousands of times as often.
+An error that the listing cannot be walked is acceptable; a silent gap or repetition is not. Since sockets are not
+deterministic, draws never depend on results: a rule that has nothing to do does nothing. `test_walk_moving.py` does the
+same without sockets, with many more examples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ moments = st.sampled_from(["before", "during", "after"])
 
 
 class WalkMachine(RuleBasedStateMachine):
-    """One walk over one listing, by whatever happens to both."""
+    """One walk over one listing, with events that affect either."""
 
     @initialize(
         kind=st.sampled_from(KINDS),
@@ -73,7 +73,7 @@ class WalkMachine(RuleBasedStateMachine):
         self.exact = cap is None or kind.split()[0] != "executions.list"
         if not self.exact:
             faults.add(Fault.capped_total(cap or 0))
-        # Only executions can be asked for by status; in the other listings a row that leaves is a row that goes.
+        # Only executions can be filtered by status; in the other listings, leaving the filter means removal.
         self.filters = {"status": "success"} if filtered and kind.startswith("executions") else {}
         self.limit, self.look_ahead, self.drift = limit, look_ahead, drift
         self.by_page = "runs" in kind
@@ -156,7 +156,7 @@ class WalkMachine(RuleBasedStateMachine):
         self.removed = True
 
     def script(self, move: Move, after: int, times: int, when: Any) -> None:
-        # Never before the first answer: what is there then is what the walk answers for.
+        # Never before the first answer: the guarantees are about the rows that exist then.
         first = not self.listing.requests
         self.listing.emulator.moves.add(
             move, endpoint=self.listing.endpoint, after=after + first, times=times, when=when
@@ -166,7 +166,7 @@ class WalkMachine(RuleBasedStateMachine):
         if not self.listing.requests:
             self.there = self.now()
 
-    # ---- the walk goes on
+    # ---- the walk advances
 
     @rule(count=st.integers(1, 25))
     def walk_on(self, count: int) -> None:
@@ -196,7 +196,7 @@ class WalkMachine(RuleBasedStateMachine):
         self.killed = True
         self.walk = self.open(checkpoint)
 
-    # ---- and is held to its word
+    # ---- the checks
 
     def teardown(self) -> None:
         try:
@@ -215,8 +215,8 @@ class WalkMachine(RuleBasedStateMachine):
         came = [row_id for row_id in self.rows if row_id in set(staying)]
         event(f"{self.drift}: {self.said[:30] or 'walked to the end'}")
         if self.drift != "resync" and self.killed and self.flooded and not (self.exact and self.only_at_the_top):
-            # More rows entered than were out, and nothing told so: of a walk that does not join its pages, and that
-            # is killed among those rows, the checkpoint cannot know the rows below them.
+            # More rows were inserted than delivered, without a total that shows it. If a walk without overlap is
+            # interrupted among those rows, its checkpoint cannot know the rows below them.
             return
         assert len(came) == len(set(came)), "a row came twice"
         assert self.said != "no checkpoint"

@@ -1,4 +1,4 @@
-"""Properties of walks over listings that move: each drift mode keeps its word, and a walk that broke off goes on."""
+"""Property tests for walks over moving listings: the guarantees of each drift mode, and resuming."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_MOVES = 30
 
 
 class Mover:
-    """Moves a listing between two answers, from the first answer on, and knows which rows were there throughout."""
+    """Move a listing between two answers, from the first one on, and record which rows exist throughout."""
 
     def __init__(self, listing: Listing, chance: random.Random, rate: float, moves: str = "insert remove") -> None:
         self.listing, self.chance, self.rate = listing, chance, rate
@@ -41,7 +41,7 @@ class Mover:
 
     def move(self) -> None:
         rows, chance = self.listing.ids, self.chance
-        # There is an end to it: a walk cannot finish where rows enter faster than they are read.
+        # Bounded: a walk cannot finish if rows are inserted faster than it reads them.
         while self.moved < MOST_MOVES and chance.random() < self.rate:
             at = chance.choice([0, chance.randrange(len(rows) + 1)])
             if (kind := chance.choice(self.moves)) == "insert":
@@ -68,15 +68,15 @@ def assert_once_and_in_order(rows: list[str], staying: list[str]) -> None:
 def walked(
     walk: Walk, listing: Listing, stop: int | None = None, **options: object
 ) -> tuple[list[str], Checkpoint, bool]:
-    """The rows of a walk up to `stop` rows, the bookmark behind the last of them, and whether the walk ended."""
+    """Return the rows of a walk up to `stop` rows, the checkpoint after the last one, and whether the walk ended."""
     rows: list[str] = []
-    checkpoint = walk.checkpoint_at(walk.position.place)
+    checkpoint = walk.checkpoint_at(walk.position.next_offset)
     if stop == 0:
         return rows, checkpoint, False
     for page in drive(walk, listing, **options):
-        for at, (identity, place) in enumerate(page):
+        for at, (identity, next_offset) in enumerate(page):
             rows.append(identity)
-            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(next_offset, [row for row, _ in page[: at + 1]])
             if len(rows) == stop:
                 return rows, checkpoint, False
     return rows, checkpoint, True
@@ -86,7 +86,7 @@ def walked(
 def test_dedupe_loses_nothing_to_inserts_anywhere(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, rate: float
 ) -> None:
-    """Rows that enter at any position make no row come twice and none be missed."""
+    """Rows inserted at any position cause neither repeated nor missed rows."""
     listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     move = Mover(listing, chance, rate, "insert")
     try:
@@ -110,7 +110,7 @@ def test_dedupe_gives_no_row_twice_whatever_moves(
     chance: random.Random,
     rate: float,
 ) -> None:
-    """Where rows vanish some can be missed, but none comes twice, and rows keep their order."""
+    """If rows are removed, others can be missed, but none comes twice, and the order is kept."""
     listing = Listing(count, shape, clamp=clamp, totals="exact" if shape is PAGES else total)
     move = Mover(listing, chance, rate)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead)
@@ -127,7 +127,7 @@ def test_dedupe_gives_no_row_twice_whatever_moves(
 def test_resync_by_page_number_copes_with_falls_of_the_total(
     count: int, size: int, ahead: int, chance: random.Random, rate: float, moves: str
 ) -> None:
-    """Where rows only vanish, or only enter, a listing by page number gives those that stay exactly once."""
+    """If rows are only removed or only inserted, a listing by page number delivers those that stay exactly once."""
     listing = Listing(count, PAGES)
     move = Mover(listing, chance, rate, moves)
     walk = Walk(PAGES, start=0, size=size, ahead=ahead, drift="resync")
@@ -143,7 +143,7 @@ def test_resync_by_page_number_copes_with_falls_of_the_total(
 def test_raise_never_gives_a_wrong_row_and_its_bookmark_goes_on(
     count: int, size: int, ahead: int, clamp: int | None, total: str, chance: random.Random, rate: float
 ) -> None:
-    """A walk that raises at movement gave the rows in order; resumed with resync it gives the rest exactly once."""
+    """A walk that raises has delivered the rows in order; resumed with resync, it delivers the rest exactly once."""
     listing = Listing(count, clamp=clamp, totals=total)
     move = Mover(listing, chance, rate)
     walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift="raise")
@@ -175,7 +175,7 @@ def test_raise_never_gives_a_wrong_row_and_its_bookmark_goes_on(
 def test_raise_sees_rows_that_enter_at_the_top(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, entering: int
 ) -> None:
-    """Rows that enter before the last page is asked for are a DriftError, never a quiet double."""
+    """Rows inserted before the last request cause a DriftError, never a silent repetition."""
     listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead, drift="raise")
     requests = 0
@@ -192,7 +192,7 @@ def test_raise_sees_rows_that_enter_at_the_top(
         rows = rows_of(walk, listing, ahead=ahead, between=enter_once, shuffle=chance)
     except DriftError:
         return
-    # With no second request nothing moved under the walk.
+    # Without a second request, nothing moved during the walk.
     assert requests < 2
     assert rows == listing.ids
 
@@ -233,7 +233,7 @@ def test_a_resync_walk_killed_again_and_again_gives_what_stays_exactly_once(
     rate: float,
     stops: list[int],
 ) -> None:
-    """Killed at any row, resumed with another limit and look-ahead, rows coming and going all the while."""
+    """Interrupted at any row, resumed with another limit and look-ahead, with rows inserted and removed throughout."""
     listing = Listing(count, clamp=clamp, totals=total)
     move = Mover(listing, chance, rate)
     rows: list[str] = []
@@ -285,7 +285,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
     stops: list[int],
     drift: str,
 ) -> None:
-    """In either mode and dialect, rows that enter at the top meanwhile, also more of them than were walked yet."""
+    """In either mode and dialect, with rows inserted at the top meanwhile, even more than were walked."""
     if shape is PAGES or drift == "dedupe":
         total = "exact"  # Without a total, nothing tells a walk without overlap that so many entered.
     listing = Listing(count, shape, totals=total)
@@ -312,7 +312,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
         said = str(exc)
     if said:
         event("cannot be walked")
-        # A listing that grows by more than a page a request outruns the pages asked for ahead: an error, no lost row.
+        # A listing that grows by more than a page per request outruns look-ahead: an error, not a missed row.
         outrun = ahead > 0 and "none of the rows" in said
         assert outrun or "pages in a row" in said or "one row at a time" in said or "steps back" in said
         return
@@ -325,7 +325,7 @@ def test_a_walk_killed_again_and_again_loses_nothing_to_inserts(
 @pytest.mark.parametrize("portions", [[9_999], [4_000, 1, 5_998], [3_333] * 3], ids=str)
 @pytest.mark.parametrize("first", [1, 2, 7])
 def test_nearly_ten_thousand_rows_may_enter(drift: str, ahead: int, portions: list[int], first: int) -> None:
-    """Almost 10,000 rows, at once or in portions, make no row come twice and none be missed."""
+    """Almost 10,000 inserted rows, at once or in portions, cause neither repeated nor missed rows."""
     listing = Listing(1_234)
     there = list(listing.ids)
     due = dict(enumerate(portions, start=first))
@@ -342,7 +342,7 @@ def test_nearly_ten_thousand_rows_may_enter(drift: str, ahead: int, portions: li
 
 @pytest.mark.parametrize("entering", [10_000, 25_000])
 def test_resync_remembers_more_than_ten_thousand_rows(entering: int) -> None:
-    """However many rows enter, resync knows each row that came."""
+    """However many rows are inserted, resync recognizes every delivered row."""
     listing = Listing(555)
     there = list(listing.ids)
 
@@ -358,7 +358,7 @@ def test_resync_remembers_more_than_ten_thousand_rows(entering: int) -> None:
 def test_a_server_that_slips_and_changes_its_clamp_loses_no_row(
     count: int, size: int, ahead: int, chance: random.Random, drift: str
 ) -> None:
-    """Empty pages by mistake and a clamp that comes and goes, over a listing at rest: each row once, in order."""
+    """Wrongly empty pages and a changing clamp, over a listing that does not move: each row once, in order."""
     listing = Listing(count)
 
     def change() -> None:

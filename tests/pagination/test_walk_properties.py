@@ -1,4 +1,4 @@
-"""Properties of walks over listings that answer like servers, at rest and on the move."""
+"""Property tests for walks over listings that answer like servers, unchanged and moving."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_listing_at_rest_gives_exactly_its_rows_in_order(
     chance: random.Random,
     start: int,
 ) -> None:
-    """Whatever the limit, the clamp, the totals, the look-ahead and the start: each row once, in order."""
+    """For any limit, clamp, totals, look-ahead and start: each row once, in order."""
     if shape is PAGES:
         total, start = "exact" if total == "capped" else total, start // size * size
     listing = Listing(count, shape, clamp=clamp, stated=stated, totals=total)
@@ -54,7 +54,7 @@ def test_a_listing_at_rest_gives_exactly_its_rows_in_order(
 def test_the_careful_modes_give_the_same_of_a_listing_at_rest(
     count: int, size: int, ahead: int, clamp: int | None, total: str, chance: random.Random, drift: str
 ) -> None:
-    """A listing that does not move is walked alike in every drift mode, and no drift is seen."""
+    """A listing that does not move is walked the same way in every drift mode, and no drift is detected."""
     listing = Listing(count, clamp=clamp, totals=total)
     walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift=drift)
     assert rows_of(walk, listing, ahead=ahead, shuffle=chance) == listing.ids
@@ -65,7 +65,7 @@ def test_the_careful_modes_give_the_same_of_a_listing_at_rest(
 def test_dedupe_gives_no_row_twice_and_loses_none_to_inserts(
     count: int, size: int, ahead: int, total: str, shape: object, chance: random.Random, most: int
 ) -> None:
-    """Rows inserted at the top between any two answers make no row come twice and none be missed."""
+    """Rows inserted at the top between any two answers cause neither repeated nor missed rows."""
     listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     there = list(listing.ids)
     walk = Walk(listing.shape, start=0, size=size, ahead=ahead)
@@ -86,7 +86,7 @@ def test_dedupe_gives_no_row_twice_and_loses_none_to_inserts(
 def test_resync_gives_every_row_that_stays_exactly_once(
     count: int, size: int, ahead: int, clamp: int | None, total: str, chance: random.Random, rate: float
 ) -> None:
-    """Whatever is inserted or removed anywhere, rows that are there throughout come once, in order."""
+    """Whatever is inserted or removed anywhere, rows that exist throughout come once, in order."""
     listing = Listing(count, clamp=clamp, totals=total)
     there = list(listing.ids)
     walk = Walk(OFFSET, start=0, size=size, ahead=ahead, drift="resync")
@@ -138,7 +138,7 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
     inserted: int,
     drift: str,
 ) -> None:
-    """From any row on, with rows inserted at the top in between and meanwhile, the rest comes exactly once."""
+    """From any row on, with rows inserted at the top before and during the resumed walk, the rest comes once."""
     listing = Listing(count, shape, totals="exact" if shape is PAGES else total)
     there = list(listing.ids)
     stop = chance.randrange(count + 1)
@@ -146,11 +146,11 @@ def test_a_resumed_walk_loses_and_repeats_nothing(
     first: list[str] = []
     checkpoint = walk.checkpoint_at(0)
     for page in drive(walk, listing, ahead=ahead, shuffle=chance):
-        for at, (identity, place) in enumerate(page):
+        for at, (identity, next_offset) in enumerate(page):
             if len(first) == stop:
                 break
             first.append(identity)
-            checkpoint = walk.checkpoint_at(place, [row for row, _ in page[: at + 1]])
+            checkpoint = walk.checkpoint_at(next_offset, [row for row, _ in page[: at + 1]])
         if len(first) == stop:
             break
     if stop:

@@ -1,4 +1,4 @@
-"""Holds the walking of windows side by side: complete, each row once, ordered where asked, and nothing left behind."""
+"""Tests for walking windows concurrently: complete, each row once, ordered on request, and nothing left running."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def walkers() -> int:
 @pytest.mark.parametrize("concurrency", [1, 3, 50])
 @pytest.mark.parametrize("parts", [1, 7, 20])
 async def test_every_row_comes_once(listing: Reached, parts: int, concurrency: int, ordered: bool) -> None:
-    """Ordered, as one walk of the whole gives them; unordered, the same rows."""
+    """Ordered, the rows are those of one walk of the whole span; unordered, the same rows in any order."""
     windows = await split(listing, parts)
     walk = listing.client.executions.walk_windows(windows, concurrency=concurrency, ordered=ordered)
     rows = ids_of([row async for row in walk])
@@ -52,8 +52,8 @@ async def test_every_row_comes_once(listing: Reached, parts: int, concurrency: i
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("ends", ["both", "from", "to", "none"])
-async def test_rows_exactly_at_the_seams_come_once(ordered: bool, ends: str) -> None:
-    """Several rows of one moment at a seam, whether the service takes its ends as inclusive or not."""
+async def test_rows_exactly_at_the_bounds_come_once(ordered: bool, ends: str) -> None:
+    """Several rows have the time of a bound, whether or not the service includes its bounds."""
     async with reached(KINDS[0], 40) as listing:
         rows = listing.rows
         windows = await split(listing, 4)
@@ -79,7 +79,7 @@ async def test_rows_exactly_at_the_seams_come_once(ordered: bool, ends: str) -> 
 
 
 async def test_windows_walk_in_another_process_as_here(listing: Reached) -> None:
-    """Pickled one by one, and walked by a client that never saw the others, filters and all."""
+    """The windows are pickled, and each is walked on its own, with its filters."""
     windows = await split(listing, 5, status="success")
     rows: list[str] = []
     for window in pickle.loads(pickle.dumps(windows)):
@@ -88,7 +88,7 @@ async def test_windows_walk_in_another_process_as_here(listing: Reached) -> None
 
 
 async def test_no_windows_are_no_rows(listing: Reached) -> None:
-    """An empty list is walked in no time, and so is a window whose only rows belong to its neighbours."""
+    """An empty list has no rows, and neither has a window whose only rows belong to its neighbors."""
     assert [row async for row in listing.client.executions.walk_windows([])] == []
     newest = datetime.fromisoformat(next(iter(listing.rows))["created_at"])
     beside = Window(newest - 3 * TICK, newest - 2 * TICK)
@@ -97,7 +97,7 @@ async def test_no_windows_are_no_rows(listing: Reached) -> None:
 
 
 async def test_it_is_walked_once_and_checks_its_arguments(listing: Reached) -> None:
-    """A second walk is a RuntimeError; making one sends nothing."""
+    """A second iteration is a RuntimeError; creating a walk sends nothing."""
     windows = await split(listing, 2)
     listing.emulator.reset_counters()
     walk = listing.client.executions.walk_windows(windows)
@@ -112,7 +112,7 @@ async def test_it_is_walked_once_and_checks_its_arguments(listing: Reached) -> N
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_leaving_early_leaves_nothing(listing: Reached, ordered: bool) -> None:
-    """By `break` in a block at once, by a bare `break` soon, by aclose before and after."""
+    """`break` in a block ends it at once, a bare `break` soon; aclose works before and after."""
     windows = await split(listing, 8)
     listing.emulator.faults.add(Fault.latency(30), after=5)
     async with listing.client.executions.walk_windows(windows, ordered=ordered, concurrency=6) as rows:
@@ -137,7 +137,7 @@ async def test_leaving_early_leaves_nothing(listing: Reached, ordered: bool) -> 
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_an_error_of_one_window_ends_the_walk(listing: Reached, ordered: bool) -> None:
-    """It is raised as it is, not in a group, and the other windows end with it."""
+    """The error is raised as it is, not in a group, and the other windows are stopped."""
     windows = await split(listing, 8)
     listing.emulator.faults.add(Fault.status(400), after=3, times=1)
 
@@ -153,7 +153,7 @@ async def test_an_error_of_one_window_ends_the_walk(listing: Reached, ordered: b
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_cancelled_it_ends_at_once(listing: Reached, ordered: bool) -> None:
-    """No held answer is waited for."""
+    """Closing waits for no answer."""
     windows = await split(listing, 8)
     listing.emulator.faults.add(Fault.stalled_answer(), after=4)
 
@@ -173,7 +173,7 @@ async def test_cancelled_it_ends_at_once(listing: Reached, ordered: bool) -> Non
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_closed_by_another_task_it_tells_who_awaits_a_row(listing: Reached, ordered: bool) -> None:
-    """The end of the walk must not pass for the end of the last window, and no walker is left."""
+    """Closing must not look like the end of the last window, and no task is left."""
     windows = await split(listing, 4)
     listing.emulator.faults.add(Fault.latency(30))
     walk = listing.client.executions.walk_windows(windows, ordered=ordered)
@@ -193,7 +193,7 @@ async def test_closed_by_another_task_it_tells_who_awaits_a_row(listing: Reached
 
 
 async def test_unordered_a_slow_consumer_stops_the_fetching() -> None:
-    """What waits in memory is a few pages a window, however many rows there are."""
+    """The buffer is a few pages per window, however many rows there are."""
     async with reached(KINDS[0], 3000, v1_depth=None) as listing:
         windows = await split(listing, 2)
         listing.emulator.reset_counters()
@@ -201,7 +201,7 @@ async def test_unordered_a_slow_consumer_stops_the_fetching() -> None:
         await anext(walk)
         for _ in range(100):
             await asyncio.sleep(0.001)
-        # Of each window: the pages that wait, the one in hand and the one that is being put there.
+        # For each window: the buffered pages, the current one and the one being added.
         assert listing.requests <= 2 * 4
         rest = [row async for row in walk]
         assert len(rest) == 2999
@@ -217,7 +217,7 @@ async def test_the_bound_holds_over_all_windows(listing: Reached) -> None:
 
 
 async def test_rows_that_come_while_another_window_has_the_word_wait_for_no_request() -> None:
-    """Unordered, what came while the consumer had a row is next, however long the other window's answer takes."""
+    """Unordered, rows that have arrived are delivered, however long the other window's answer takes."""
     async with reached(KINDS[0], 300) as listing:
         windows = await split(listing, 2)
         seams = {rfc3339(window.wider[0]): number for number, window in enumerate(windows)}
@@ -234,7 +234,7 @@ async def test_rows_that_come_while_another_window_has_the_word_wait_for_no_requ
 
 
 async def test_leaving_the_block_starts_no_task_for_the_clean_up(listing: Reached) -> None:
-    """The block itself closes the walk, also where no window is under way any more."""
+    """The block itself closes the walk, even if no window is being walked any more."""
     before = asyncio.all_tasks()
     async with listing.client.executions.walk_windows(await split(listing, 1)) as rows:
         async for _ in rows:

@@ -1,4 +1,4 @@
-"""Holds the splitting of a time span: equal rows, no gap, no overlap, few requests, small values."""
+"""Tests for splitting a time span: equal rows, no gap, no overlap, few requests, small values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 
 class Counted:
-    """Rows by their seconds after ZERO, and the count requests made; `cap` is the most that a count tells."""
+    """Rows by their seconds after ZERO, and the count requests made. `cap` is the largest exact count."""
 
     def __init__(self, seconds: list[float], cap: int | None = None) -> None:
         self.times = [ZERO + timedelta(seconds=second) for second in seconds]
@@ -53,7 +53,7 @@ def assert_adjoining(windows: list[Window], since: datetime, until: datetime) ->
     st.integers(1, 86_400),
 )
 def test_windows_adjoin_and_cover_the_span(seconds: list[float], parts: int, cap: int | None, length: int) -> None:
-    """Whatever the rows, the parts and the cap: adjoining pieces, no more than asked for, eight counts a part."""
+    """For any rows, parts and cap: adjacent pieces, at most as many as requested, and eight counts per part."""
     count = Counted(seconds, cap)
     until = ZERO + timedelta(seconds=length)
     windows = asyncio.run(split(ZERO, until, parts, {"status": "error"}, count))
@@ -67,7 +67,7 @@ def test_windows_adjoin_and_cover_the_span(seconds: list[float], parts: int, cap
 @pytest.mark.parametrize("parts", [2, 4, 8, 32])
 @pytest.mark.parametrize("shape", ["even", "late", "bursts"])
 async def test_they_hold_about_equal_rows(parts: int, shape: str) -> None:
-    """Rows rather than hours: also where nearly all rows are in the last of them."""
+    """By rows rather than hours, even if nearly all rows are in the last hour."""
     seconds = {
         "even": [number * 8.64 for number in range(10_000)],
         "late": [86_400 * (1 - 0.999 ** (number / 2)) for number in range(10_000)],
@@ -84,7 +84,7 @@ async def test_they_hold_about_equal_rows(parts: int, shape: str) -> None:
 
 
 async def test_pieces_that_cannot_be_counted_are_halved_until_they_can() -> None:
-    """A capped count says only "more": the piece is halved until it is below the cap."""
+    """A capped count is a lower bound: the piece is halved until it is below the cap."""
     count = Counted([number * 8.64 for number in range(10_000)], cap=3000)
     windows = await split(ZERO, ZERO + DAY, 4, {}, count)
     held = [count.within(window.since, window.until) for window in windows]
@@ -94,7 +94,7 @@ async def test_pieces_that_cannot_be_counted_are_halved_until_they_can() -> None
 
 
 async def test_what_can_never_be_counted_is_split_all_the_same() -> None:
-    """Where every count is capped, the span is split by time, and a window's rows are None."""
+    """If every count is capped, the span is split by time, and the windows' rows are None."""
     count = Counted([number * 8.64 for number in range(10_000)], cap=0)
     windows = await split(ZERO, ZERO + DAY, 4, {}, count)
     assert len(windows) == 4
@@ -104,7 +104,7 @@ async def test_what_can_never_be_counted_is_split_all_the_same() -> None:
 
 
 async def test_rows_of_one_moment_cannot_be_divided() -> None:
-    """A thousand rows in one second are one window, and the search for a seam between them ends."""
+    """A thousand rows in one second are one window, and the search for a bound between them ends."""
     count = Counted([5000.25] * 1000)
     windows = await split(ZERO, ZERO + DAY, 8, {}, count)
     assert max(count.within(window.since, window.until) for window in windows) == 1000
@@ -112,7 +112,7 @@ async def test_rows_of_one_moment_cannot_be_divided() -> None:
 
 
 async def test_a_failing_count_is_the_error_and_leaves_no_task() -> None:
-    """The other counts are ended with it."""
+    """The other counts are cancelled."""
     counts = Counted([number * 8.64 for number in range(1000)])
 
     async def count(since: datetime, until: datetime) -> int | None:
@@ -126,13 +126,13 @@ async def test_a_failing_count_is_the_error_and_leaves_no_task() -> None:
 
 class TestAWindow:
     def test_is_a_small_picklable_value(self) -> None:
-        """It survives the way to another process, filters and all."""
+        """A window can be pickled, with its filters."""
         window = Window(ZERO, ZERO + DAY, {"status": "error"}, 12)
         assert pickle.loads(pickle.dumps(window)) == window
         assert len(pickle.dumps(window)) < 500
 
     def test_is_half_open(self) -> None:
-        """Its beginning belongs to it, its end does not; a row without a time does."""
+        """A window includes its beginning, excludes its end, and includes rows without a time."""
 
         class Row:
             def __init__(self, created_at: datetime | None) -> None:
@@ -144,7 +144,7 @@ class TestAWindow:
         assert [window.holds(Row(time)) for time in times] == [False, True, True, False, True]
 
     def test_asks_a_second_wider(self) -> None:
-        """As far as there are times."""
+        """The wider span stays within the representable times."""
         second = timedelta(seconds=1)
         assert Window(ZERO, ZERO + DAY).wider == (ZERO - second, ZERO + DAY + second)
         first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -168,7 +168,7 @@ class TestOverTheWire:
             }
 
     async def test_capped_totals_are_respected(self) -> None:
-        """A total that is a lower bound is no count."""
+        """A total that is a lower bound does not count."""
         async with reached(KINDS[1], 2000) as listing:
             listing.emulator.faults.add(Fault.capped_total(400))
             now = listing.emulator.now
@@ -177,7 +177,7 @@ class TestOverTheWire:
             assert max(window.rows or 0 for window in windows) <= 1000
 
     async def test_only_windows_can_be_walked(self) -> None:
-        """Anything else among them is told at the call."""
+        """Anything else among them is a TypeError at the call."""
         async with reached(KINDS[0], 5) as listing:
             with pytest.raises(TypeError, match="windows must hold Window objects, not tuple"):
                 listing.client.executions.walk_windows([(ZERO, ZERO + DAY)])
@@ -196,7 +196,7 @@ class TestOverTheWire:
         ],
     )
     async def test_arguments_are_checked_first(self, arguments: Any, kind: type[Exception], said: str) -> None:
-        """An empty span, no parts, a word that is not one: nothing is sent."""
+        """An empty span, zero parts or an invalid value is an error; nothing is sent."""
         async with reached(KINDS[0], 5) as listing:
             with pytest.raises(kind, match=said):
                 await listing.client.executions.windows(**{"parts": 2, **arguments})
