@@ -1,4 +1,4 @@
-"""Tests of what a bulk fetch yields: an outcome per id, the errors that end it, its progress and its statistics."""
+"""Tests for what a bulk fetch yields: an outcome per id, the errors that end it, its progress and its statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of a bulk fetch whose workers fail, and of its effect on the caller's scopes: none."""
+"""Tests for a bulk fetch whose workers fail, and of its effect on the caller's scopes: none."""
 
 from __future__ import annotations
 

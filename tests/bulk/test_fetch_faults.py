@@ -1,4 +1,4 @@
-"""Tests of bulk fetches over bad networks and dying servers, with real sockets.
+"""Tests for bulk fetches over bad networks and dying servers, with real sockets.
 
 Each asserts that every id has one outcome, that no foreign exception is raised, that every attempt is counted, that the
 deadline holds, and that no task, socket, slot or object is left over.

@@ -1,4 +1,4 @@
-"""Tests of the bulk endpoint of legacy flows: chunks, halved chunks, and the outcome of each id in an answer."""
+"""Tests for the bulk endpoint of legacy flows: chunks, halved chunks, and the outcome of each id in an answer."""
 
 from __future__ import annotations
 

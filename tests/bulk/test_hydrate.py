@@ -1,4 +1,4 @@
-"""Tests of hydrating a listing: full executions in its order, streamed, an outcome per row, ending together."""
+"""Tests for hydrating a listing: full executions in its order, streamed, an outcome per row, ending together."""
 
 from __future__ import annotations
 

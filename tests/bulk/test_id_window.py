@@ -1,4 +1,4 @@
-"""Tests of how a bulk fetch reads its ids: lazily, within the window, each once, and at the consumer's pace."""
+"""Tests for how a bulk fetch reads its ids: lazily, within the window, each once, and at the consumer's pace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the statistics of bulk fetches: latencies are accurate to one percent and take next to no memory."""
+"""Tests for the statistics of bulk fetches: latencies are accurate to one percent and take next to no memory."""
 
 from __future__ import annotations
 

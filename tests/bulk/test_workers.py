@@ -1,4 +1,4 @@
-"""Tests of how the answers of a bulk fetch are decoded: together, and without losing one."""
+"""Tests for how the answers of a bulk fetch are decoded: together, and without losing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the demo: it succeeds if every row is right, and reports and fails otherwise."""
+"""Tests for the demo: it succeeds if every row is right, and reports and fails otherwise."""
 
 from __future__ import annotations
 

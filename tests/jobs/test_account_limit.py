@@ -1,4 +1,4 @@
-"""Tests of the estimate of an account's concurrency limit: found from refusals, remembered, probed less and less."""
+"""Tests for the estimate of an account's concurrency limit: found from refusals, remembered, probed less and less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of creating calls: each is sent once, and after a lost answer a look-up finds its execution or reports it."""
+"""Tests for creating calls: each is sent once, and after a lost answer a look-up finds its execution or reports it."""
 
 from __future__ import annotations
 

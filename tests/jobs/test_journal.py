@@ -1,4 +1,4 @@
-"""Tests of a job's journal: what is on disk at which moment, and how damaged and foreign files are handled."""
+"""Tests for a job's journal: what is on disk at which moment, and how damaged and foreign files are handled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of maps of many inputs over a workflow or a model: outcomes, order, window, refusals, the account's limit."""
+"""Tests for maps of many inputs over a workflow or a model: outcomes, order, window, refusals, the account's limit."""
 
 from __future__ import annotations
 

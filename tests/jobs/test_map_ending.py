@@ -1,4 +1,4 @@
-"""Tests of how a map ends: by a break, an exception, a cancellation, a close, or a failure of its own."""
+"""Tests for how a map ends: by a break, an exception, a cancellation, a close, or a failure of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of jobs with a journal that end at any point and start again: nothing is executed or delivered twice.
+"""Tests for jobs with a journal that end at any point and start again: nothing is executed or delivered twice.
 
 After a cancellation, an error or a break, each input has exactly one outcome over all runs. After a kill, no outcome
 comes twice, and one may be missing for each kill: the one that was on its way to the caller. However a job ends, no

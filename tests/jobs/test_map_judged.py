@@ -1,4 +1,4 @@
-"""Tests of maps against a judge in another process, which shares no code with them and counts a bill per input."""
+"""Tests for maps against a judge in another process, which shares no code with them and counts a bill per input."""
 
 from __future__ import annotations
 

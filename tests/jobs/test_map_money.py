@@ -1,4 +1,4 @@
-"""Tests of maps whose account lacks balance or is blocked for a burst of starts: they wait, and lose no input."""
+"""Tests for maps whose account lacks balance or is blocked for a burst of starts: they wait, and lose no input."""
 
 from __future__ import annotations
 

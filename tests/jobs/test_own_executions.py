@@ -1,4 +1,4 @@
-"""Tests of what a client knows about its executions, of its pauses, and of when a map without balance tries again."""
+"""Tests for what a client knows about its executions, of its pauses, and of when a map without balance tries again."""
 
 from __future__ import annotations
 

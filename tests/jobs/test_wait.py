@@ -1,4 +1,4 @@
-"""Tests of waiting for a job: how often it is polled, when the wait ends, and with which result."""
+"""Tests for waiting for a job: how often it is polled, when the wait ends, and with which result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the record classes: what they require, what they keep out of their repr, and how they read a status."""
+"""Tests for the record classes: what they require, what they keep out of their repr, and how they read a status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of result URLs: which values count, where each record has them, and the service's own `urls` beside them."""
+"""Tests for result URLs: which values count, where each record has them, and the service's own `urls` beside them."""
 
 from __future__ import annotations
 

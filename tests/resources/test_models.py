@@ -1,4 +1,4 @@
-"""Tests of models and the balance: the requested path, the price, and the schema of the input in a document."""
+"""Tests for models and the balance: the requested path, the price, and the schema of the input in a document."""
 
 from __future__ import annotations
 

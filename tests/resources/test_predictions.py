@@ -1,4 +1,4 @@
-"""Tests of predictions and of sent webhooks: what is sent, what is returned, and what is refused."""
+"""Tests for predictions and of sent webhooks: what is sent, what is returned, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of runs of the Noxus service: their records, starting one once, waiting for it, and deleting."""
+"""Tests for runs of the Noxus service: their records, starting one once, waiting for it, and deleting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the single-row counterparts of the bulk calls, and of the filters of the listings that feed them."""
+"""Tests for the single-row counterparts of the bulk calls, and of the filters of the listings that feed them."""
 
 from __future__ import annotations
 

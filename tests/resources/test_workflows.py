@@ -1,4 +1,4 @@
-"""Tests of workflows, public workflows and models: what each edition sends, what it returns, and which key it uses."""
+"""Tests for workflows, public workflows and models: what each edition sends, what it returns, and which key it uses."""
 
 from __future__ import annotations
 
