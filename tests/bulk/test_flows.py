@@ -61,7 +61,7 @@ def answering(rows: Callable[[list[str]], Any]) -> Callable[[Any], Act]:
 @pytest.mark.parametrize("ordered", [False, True])
 class TestChunks:
     async def test_ids_travel_in_chunks_at_once(self, emulator: Emulator, kind: str, ordered: bool) -> None:
-        """All chunks but the last are full, no more than asked for are in flight, and shuffled answers find their ids."""
+        """All chunks but the last are full, the concurrency holds, and shuffled answers find their ids."""
         emulator.faults.add(Fault.latency(0.01))
         ids = emulator.flow_executions.ids()
         async with labs(emulator) as client:

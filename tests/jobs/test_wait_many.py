@@ -1,4 +1,4 @@
-"""Tests for waiting for many executions of one workflow: a check takes few requests, and each execution is read once."""
+"""Tests for waiting for many executions of one workflow: a check takes few requests, and each is read once."""
 
 from __future__ import annotations
 
