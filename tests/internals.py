@@ -1,7 +1,7 @@
-"""The tests' looks at what no public name shows, each behind one function.
+"""What the tests read of the package's private state, each behind one function.
 
-A test uses the public surface where that shows the same. Tests of the pure modules (`rules`, `walk`, `retry`, `wire`
-and the like) import them directly.
+A test uses the public surface if that shows the same. Tests for the pure modules (`rules`, `walk`, `retry`, `wire` and
+others) import them directly.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ TIMES = st.one_of(st.sampled_from(TELLING).map(lambda text: f'"{text}"'.encode()
 
 @functools.cache  # Strategies are dear to make, and drawn from thousands of times.
 def documents(kind: Any) -> st.SearchStrategy[bytes]:
-    """Write JSON that is mostly a `kind`, with anything at all wherever something can be."""
+    """Return JSON that mostly matches `kind`, with arbitrary values in places."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is UnionType:
         return st.one_of(documents(args[0]), documents(args[0]), st.just(b"null"))
@@ -196,7 +196,7 @@ def test_both_readers_read_alike(kind: Any, data: st.DataObject) -> None:
 @given(st.lists(TIMES, min_size=3, max_size=3), ANYTHING)
 @example([b'"2026-01-01T00:00:00.9999999Z"', b"null", b"null"], b"1")
 def test_both_readers_read_times_alike(some: list[bytes], output: bytes) -> None:
-    """However a time is written, rounded by msgspec or not, both readers give the same instant or none."""
+    """However a time is written, rounded by msgspec or not, both readers return the same instant or None."""
     fields = zip((b"created_at", b"started_at", b"finished_at"), some, strict=True)
     written = b",".join(b'"' + name + b'":' + value for name, value in fields)
     body = b'{"id":"a","status":"b","meta":' + output + b"," + written + b"}"
@@ -207,7 +207,7 @@ def test_both_readers_read_times_alike(some: list[bytes], output: bytes) -> None
 @settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(st.lists(st.lists(TIMES, min_size=2, max_size=2), min_size=1, max_size=5), st.sampled_from(["rows", "steps"]))
 def test_both_readers_read_the_times_of_rows_and_steps_alike(some: list[list[bytes]], where: str) -> None:
-    """One look at the times of all rows of a list, and one at each in a mapping: neither lets an odd one through."""
+    """Times of all rows of a list are checked together, those of a mapping one by one; both find an odd one."""
     if where == "rows":
         rows = [b'{"id":"a","status":"b","created_at":%b,"finished_at":%b}' % (one, two) for one, two in some]
         assert_alike(b'{"items":[%b],"total":1,"page":1,"size":1,"pages":1}' % b",".join(rows), records.RunPage)
@@ -243,7 +243,7 @@ MOMENTS = [
     ]
 )
 def test_the_look_at_written_times_sees_what_a_look_at_each_would(some: list[datetime | None]) -> None:
-    """None where a time is not in UTC or unset; else whether all are whole seconds, whatever their number and order."""
+    """None if a time is not in UTC or unset; otherwise whether all are whole seconds, in any number and order."""
     there = [time for time in some if time is not None]
     plain = all(time.tzinfo is UTC and time != UNSET for time in there)
     whole = not any(time.microsecond for time in there)
