@@ -143,7 +143,7 @@ class EachLabs:
         return self.webhook_deliveries
 
     def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
-        """Return a view of this client with another retry policy or other time-outs.
+        """Return a view of this client with another retry policy or other timeouts.
 
         Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,
         and what is known of its executions. Closing a view does nothing: the client owns the session.

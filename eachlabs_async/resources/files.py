@@ -75,7 +75,7 @@ class Files:
         A path or bytes are sent again under the retry policy, and to a new URL if the old one has expired. An iterable
         can be read only once: after its first bytes nothing is sent again. The storage never sees a key, and a redirect
         by it is refused. The deadline of a call does not limit the transfer; an attempt ends when nothing moves for the
-        length of the read time-out.
+        length of the read timeout.
 
         Raises `ValueError` or `TypeError` before anything is sent for arguments that the service would refuse,
         `OSError` for a file that cannot be read, and the errors of a call.
@@ -112,7 +112,7 @@ class Files:
         storage can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); otherwise it starts from
         the first byte. If no length is declared, the end of the answer is the end of the file. The time in which bytes
         arrive does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not limit the
-        download; an attempt ends when nothing arrives for the length of the read time-out.
+        download; an attempt ends when nothing arrives for the length of the read timeout.
 
         No key and no cookie is sent to any host. Up to 5 redirects are followed, none from https to http. The bytes are
         saved as they arrive: no content encoding is requested, and `content_encoding` names one that was used anyway.

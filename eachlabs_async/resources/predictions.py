@@ -84,7 +84,7 @@ class Predictions:
     ) -> FinishedPrediction:
         """Start one prediction, let the service wait for its end, and return it (`POST /prediction/run`).
 
-        Whether it succeeded is its `state`. The request is sent once, as by `create`. The read time-out must cover the
+        Whether it succeeded is its `state`. The request is sent once, as by `create`. The read timeout must cover the
         whole prediction, see `with_options`.
 
         Raises `BadRequestError` if the model cannot be run this way, `OutcomeUnknownError` if no clear answer came, and

@@ -119,7 +119,7 @@ class TestScopes:
     """PEP 789: no cancel scope of the fetch is open at a `yield`, so the caller's scopes work as they should."""
 
     def test_no_yield_stands_inside_a_block(self) -> None:
-        """Neither a time-out nor a task group nor a lock is held while the consumer has the floor."""
+        """Neither a timeout nor a task group nor a lock is held while the consumer has the floor."""
         tree = ast.parse(inspect.getsource(fetch_module))
         blocks = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncWith | ast.With)]
         assert blocks

@@ -129,7 +129,7 @@ async def test_what_breaks_once_is_made_good(name: str, kind: str, ordered: bool
         await assert_gone(client, server)
     assert_whole(got, ids, ordered=ordered)
     assert all(outcome.ok for outcome in got)
-    # A machine that is busy may add a time-out of its own to those of the stalls.
+    # A machine that is busy may add a timeout of its own to those of the stalls.
     assert all(outcome.attempts == 2 or (name.startswith("stall") and outcome.attempts > 2) for outcome in got)
 
 

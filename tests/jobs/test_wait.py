@@ -303,7 +303,7 @@ async def test_a_wait_that_is_too_long_carries_what_was_read() -> None:
         assert pickle.loads(pickle.dumps(late.value)).execution_id == "e"
         with pytest.raises(WaitTimeoutError, match="no answer came"):
             await client.workflow_executions.wait("e", timeout_s=0.05)
-    # A call's own time-out is not the wait's.
+    # A call's own timeout is not the wait's.
     async with RawServer(then=stall()) as server:
         async with client_of(server, retry=ONCE, timeouts=Timeouts(read_s=0.05)) as client:
             with pytest.raises(TimeoutError) as other:

@@ -36,7 +36,7 @@ def choosing(server: RawServer, **options: Any) -> EachLabs:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Any:
-    """Give the function that gives the warnings so far."""
+    """Return the function that gives the warnings so far."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
 
     def lines() -> list[str]:

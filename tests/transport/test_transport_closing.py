@@ -21,7 +21,7 @@ from eachlabs_async.transport.deadline import DeadlineTimer
 from eachlabs_async.transport.endpoints import LIST_EXECUTIONS
 
 AT_ONCE_S = 2.0
-"""Far below every time-out here, and far above what a slow machine needs."""
+"""Far below every timeout here, and far above what a slow machine needs."""
 
 
 async def closed(client: EachLabs, *tasks: asyncio.Task[Any]) -> list[Any]:

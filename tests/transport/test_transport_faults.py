@@ -172,7 +172,7 @@ class TestTimeouts:
         assert caught.value.attempts == len(server.requests) == 2
 
     async def test_a_slow_answer_that_never_falls_silent_is_fine(self) -> None:
-        """The read time-out is about silence, not about the whole."""
+        """The read timeout is about silence, not about the whole."""
         parts = answer(body=b"[1, 2, 3]", delay_s=0.04)
         async with RawServer(parts, parts) as server, client_of(server, timeouts=Timeouts(read_s=1)) as client:
             assert await client.request("api", "GET", "/x") == [1, 2, 3]
@@ -212,7 +212,7 @@ class TestTimeouts:
                 assert 0.199 < monotonic() - began < 1
 
     async def test_a_wait_that_would_outlast_the_deadline_is_not_begun(self) -> None:
-        """The call fails at once, with what went wrong instead of a time-out."""
+        """The call fails at once, with what went wrong instead of a timeout."""
         policy = RetryPolicy(base_s=20)
         async with RawServer(then=answer(503)) as server:
             async with client_of(server, retry=policy, timeouts=Timeouts(deadline_s=8)) as client:

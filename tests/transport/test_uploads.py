@@ -427,7 +427,7 @@ async def test_a_place_that_is_not_https_is_refused(url: str) -> None:
 
 
 async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
-    """Where nothing moves for the read time-out the try ends, both before and after the last byte."""
+    """Where nothing moves for the read timeout the try ends, both before and after the last byte."""
     quick = Timeouts(read_s=0.15)
     async with RawServer(then=storage(stall())) as server, client_for(server, retry=ONCE, timeouts=quick) as client:
         with pytest.raises(APITimeoutError):
@@ -449,7 +449,7 @@ async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
 
 
 async def test_a_storage_that_cannot_be_connected_to_is_a_time_out() -> None:
-    """A storage that never finishes the handshake ends at the connect time-out, and nothing was read."""
+    """A storage that never finishes the handshake ends at the connect timeout, and nothing was read."""
     async with RawServer() as mute, RawServer(then=storage(answer(), url=f"https://127.0.0.1:{mute.port}")) as server:
         async with client_for(server, retry=ONCE, timeouts=Timeouts(connect_s=0.1)) as client:
             with pytest.raises(APITimeoutError, match="no connection within the connect timeout"):
@@ -457,7 +457,7 @@ async def test_a_storage_that_cannot_be_connected_to_is_a_time_out() -> None:
 
 
 async def test_a_source_that_takes_its_time_is_no_stall() -> None:
-    """The time-out is the storage's: a stream may be slower than that."""
+    """The timeout is the storage's: a stream may be slower than that."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):
