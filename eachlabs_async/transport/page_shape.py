@@ -1,4 +1,4 @@
-"""Describe how a listing is divided into pages, as data for the table of endpoints."""
+"""Describe the paging dialect of a listing, as data for the table of endpoints; `pagination.rules` walks each dialect."""
 
 from __future__ import annotations
 

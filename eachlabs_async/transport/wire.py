@@ -1,4 +1,4 @@
-"""Build the URLs of requests and read the errors in responses, as pure functions.
+"""Build the URLs of requests, and read refusals: their `Retry-After`, request id and error body, as pure functions.
 
 Each path argument becomes one percent-encoded segment. An unsuccessful response becomes an `APIStatusError` whose texts
 contain no key. `adapter` and `transport` send and receive.
