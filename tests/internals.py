@@ -77,6 +77,11 @@ def window_of(fetch: BulkFetch[Any]) -> IdWindow[Any]:
     return fetch._window
 
 
+def workers() -> list[asyncio.Task[Any]]:
+    """Return the tasks of running bulk fetches."""
+    return [task for task in asyncio.all_tasks() if ".work" in repr(task.get_coro())]
+
+
 def ids_remembered(fetch: BulkFetch[Any]) -> int:
     """Return how many ids a fetch remembers to recognize duplicates: those in its window."""
     return len(fetch._window._by_id)

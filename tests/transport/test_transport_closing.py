@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import workers
 from event_loop import until
 from internals import (
     active_deadlines,
@@ -20,6 +19,7 @@ from internals import (
     session_of,
     single_calls_waiting,
     transport_of,
+    workers,
 )
 from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, hosts_at, stall, stall_body
 
