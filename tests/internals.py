@@ -7,6 +7,7 @@ others) import them directly.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from eachlabs_async import EachLabs
@@ -26,12 +27,18 @@ from eachlabs_async.transport.semaphore import PrioritySemaphore
 from eachlabs_async.transport.session import Session
 from eachlabs_async.transport.transport import Transport
 
+TESTS = Path(__file__).parent
 HAS_MSGSPEC = fast._msgspec is not None
 """Whether the fast reader of the codec is in use."""
 BUFFER_SIZE = outcomes._BUFFER_SIZE
 """Latencies of a bulk fetch that are counted together."""
 UploadFile, reschedule = uploads._File, uploads._reschedule
 """A file that an upload opens in a thread, and how an upload moves the end of a timeout."""
+
+
+def is_test_code(file: str) -> bool:
+    """Whether a code object's file name is that of a test, wherever the checkout is."""
+    return Path(file).is_relative_to(TESTS)
 
 
 def session_of(client: EachLabs) -> Session:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from internals import is_test_code
 from raw_server import (
     ONCE,
     QUICK,
@@ -50,7 +51,7 @@ def told_by(exc: BaseException | None) -> str:
     parts = [str(exc), repr(exc), repr(exc.args), repr(getattr(exc, "__dict__", None))]
     parts += traceback.format_exception(exc)
     for frame, _ in traceback.walk_tb(exc.__traceback__):
-        if "/tests/" not in frame.f_code.co_filename:
+        if not is_test_code(frame.f_code.co_filename):
             parts += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
             parts += [repr(vars(value)) for value in frame.f_locals.values() if isinstance(value, BaseException)]
     reason = getattr(exc, "reason", None)
@@ -226,7 +227,7 @@ async def test_nothing_of_aiohttp_hangs_on_to_an_error() -> None:
     error = caught.value
     assert error.__cause__ is error.__context__ is None
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    assert all("eachlabs_async" in file or "/tests/" in file for file in files), files
+    assert all("eachlabs_async" in file or is_test_code(file) for file in files), files
 
 
 @pytest.fixture
