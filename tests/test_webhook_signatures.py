@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import is_test_code
 from multidict import CIMultiDict
 
 from eachlabs_async import EachLabs, WebhookVerificationError, webhooks
@@ -308,7 +309,7 @@ def shown_by(exc: BaseException) -> Iterator[str]:
     """Return what an error and the package's frames in its traceback show."""
     yield from (str(exc), repr(exc), repr(vars(exc)))
     for frame, _ in traceback.walk_tb(exc.__traceback__):
-        if "/tests/" not in frame.f_code.co_filename:
+        if not is_test_code(frame.f_code.co_filename):
             yield from (repr(value) for value in frame.f_locals.values())
 
 

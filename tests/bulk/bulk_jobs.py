@@ -105,8 +105,3 @@ def execution(seen: Any, **options: Any) -> Any:
 def numbers() -> Any:
     """Return ids without end."""
     return map(str, itertools.count())
-
-
-def workers() -> list[Any]:
-    """Return the tasks of running bulk fetches."""
-    return [task for task in asyncio.all_tasks() if ".work" in repr(task.get_coro())]

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bulk_jobs import Reader, echo, fetch, labs, numbers, workers
+from bulk_jobs import Reader, echo, fetch, labs, numbers
 from event_loop import other_tasks, turns, until
-from internals import assert_idle
+from internals import assert_idle, workers
 
 from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.bulk.outcomes import BulkStats

@@ -10,8 +10,9 @@ import weakref
 from typing import Any
 
 import pytest
-from bulk_jobs import Desk, echo, fetch, numbers, pour, workers
+from bulk_jobs import Desk, echo, fetch, numbers, pour
 from event_loop import turns
+from internals import workers
 
 from eachlabs_async.bulk import fetch as fetch_module
 from eachlabs_async.errors import AuthenticationError

@@ -20,11 +20,11 @@ import aiohttp
 import pytest
 import raw_server as raw
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import execution, own_id, workers
+from bulk_jobs import execution, own_id
 from event_loop import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from internals import assert_idle
+from internals import assert_idle, workers
 from raw_server import Act, RawServer, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts

@@ -8,8 +8,9 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import BUFFER_SIZE, latencies_kept
 
-from eachlabs_async.bulk.outcomes import _BUFFER_SIZE, BulkStats
+from eachlabs_async.bulk.outcomes import BulkStats
 
 SHARES = (0.0, 0.01, 0.5, 0.9, 0.99, 1.0)
 
@@ -27,7 +28,7 @@ def exact(latencies: list[float], share: float) -> float:
     return next(one for count, one in enumerate(ordered, 1) if count >= share * len(ordered))
 
 
-@pytest.mark.parametrize("count", [1, 2, _BUFFER_SIZE - 1, _BUFFER_SIZE, _BUFFER_SIZE + 1, 5 * _BUFFER_SIZE + 7])
+@pytest.mark.parametrize("count", [1, 2, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 1, 5 * BUFFER_SIZE + 7])
 def test_latencies_are_told_within_one_percent(count: int) -> None:
     """This holds however many there are, in whatever order they came, buffered or counted."""
     dice = random.Random(count)
@@ -43,7 +44,7 @@ def test_looking_changes_nothing() -> None:
     """Percentiles are the same whether they are read after every latency or only at the end."""
     dice = random.Random(5)
     watched, unwatched = BulkStats(), BulkStats()
-    for _ in range(2 * _BUFFER_SIZE + 100):
+    for _ in range(2 * BUFFER_SIZE + 100):
         latency = dice.expovariate(4)
         for stats in (watched, unwatched):
             stats.record_latency(latency)
@@ -71,10 +72,10 @@ def test_the_list_of_recent_ones_stays_short() -> None:
     """A million latencies take no more memory than a few thousand: 512 at once are counted together."""
     stats, dice = BulkStats(), random.Random(1)
     longest = 0
-    for _ in range(4 * _BUFFER_SIZE):
+    for _ in range(4 * BUFFER_SIZE):
         stats.record_latency(dice.lognormvariate(-3, 1))
-        longest = max(longest, len(stats._buffer))
-    assert longest < _BUFFER_SIZE == 512
+        longest = max(longest, latencies_kept(stats)[0])
+    assert longest < BUFFER_SIZE == 512
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -84,8 +85,9 @@ def test_the_list_of_recent_ones_stays_short() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 300_000
-    assert stats._latencies.total() + len(stats._buffer) == 200_000 + 4 * _BUFFER_SIZE
-    assert len(stats._latencies) < 4000
+    buffered, counted, steps = latencies_kept(stats)
+    assert buffered + counted == 200_000 + 4 * BUFFER_SIZE
+    assert steps < 4000
 
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=1e6), min_size=1, max_size=40), st.floats(0, 1))

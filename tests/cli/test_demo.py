@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import pytest
 from attrs import asdict, evolve
+from internals import process_of
 
 from eachlabs_async import COMPAT, UNIFIED, Hosts
 from eachlabs_async.cli import demo, demo_server, main, report
@@ -361,8 +362,7 @@ async def test_a_demo_server_that_does_not_end_is_killed(monkeypatch: pytest.Mon
     opened = demo_server.DemoServer(settings)
     with pytest.raises(TimeoutError):
         async with opened:
-            process = opened._process
-            assert process is not None
+            process = process_of(opened)
             process.send_signal(signal.SIGSTOP)
     assert process.returncode == -signal.SIGKILL
 
@@ -375,9 +375,8 @@ async def test_an_interrupted_demo_server_is_killed_at_once() -> None:
 
     async def performed() -> None:
         async with opened:
-            assert opened._process is not None
-            children.append(opened._process)
-            opened._process.send_signal(signal.SIGSTOP)
+            children.append(process_of(opened))
+            process_of(opened).send_signal(signal.SIGSTOP)
             started.set()
             await asyncio.Event().wait()
 

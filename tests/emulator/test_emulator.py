@@ -85,7 +85,7 @@ class TestCollections:
             assert [row["id"] for row in page["executions"]] == ids
 
     async def test_the_rows_of_workflows_are_reached_together(self, emulator: Emulator) -> None:
-        """Executions of all workflows are counted, iterated and removed together; an unknown id is a KeyError."""
+        """All workflows' executions are counted, iterated, changed and removed together; an unknown id is an error."""
         grouped = emulator.workflow_executions
         ids = grouped.ids()
         assert len(grouped) == len(ids) == len(list(grouped)) == ROWS

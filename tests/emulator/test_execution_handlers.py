@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from attrs import define
+from internals import selections_remembered
 
 from eachlabs_async.emulator import Emulator, Fault, Move
 
@@ -368,10 +369,10 @@ class TestTheWork:
                     assert len(page.ids) == 100
             read = sum("_age" in row for row in rows.select())
             assert read < len(times) * 30
-            assert not rows._selections
+            assert selections_remembered(rows) == 0
             for until in times:
                 await asker.good(2, limit=1, to=until, status="success")
-            assert len(rows._selections) == 1
+            assert selections_remembered(rows) == 1
 
 
 @pytest.mark.parametrize("mode", ["any", "bearer"])

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from bulk_jobs import labs
 from internals import assert_idle
 
 from eachlabs_async import EachLabs
@@ -22,7 +21,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[EachLabs]:
-    async with labs(emulator) as client:
+    async with EachLabs(emulator.api_key, hosts=emulator.hosts, runs_api_key=emulator.runs_api_key) as client:
         yield client
         assert_idle(client)
 
@@ -49,7 +48,7 @@ async def test_an_unfinished_one_may_be_waited_for(emulator: Emulator, client: E
     for wait_s in (0, 31):
         with pytest.raises(ValueError, match="wait_s must be between 1 and 30"):
             await client.workflow_executions.get(execution, wait_s=wait_s)
-    async with labs(emulator, hosts=emulator.unified_hosts) as unified:
+    async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as unified:
         with pytest.raises(ValueError, match="wait_s is part of the compat edition only"):
             await unified.workflow_executions.get(execution, wait_s=1)
 

@@ -1,4 +1,4 @@
-"""Holds what is refused at the call, before anything is sent, and how."""
+"""Tests for arguments that are refused at the call, before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eachlabs_async.transport.arguments import checked_count, checked_text, chec
 class TestCount:
     @pytest.mark.parametrize(("value", "limits"), [(0, {}), (1, {"least": 1}), (100, {"least": 1, "most": 100})])
     def test_a_number_within_its_range_passes(self, value: int, limits: dict[str, int]) -> None:
-        """The ends of the range belong to it."""
+        """The range includes its ends."""
         assert checked_count("limit", value, **limits) == value
 
     @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ class TestCount:
     def test_any_other_is_refused_with_name_and_range(
         self, value: object, limits: dict[str, int], error: type[Exception], says: str
     ) -> None:
-        """The error says the argument and what it takes."""
+        """The error names the argument and its range."""
         with pytest.raises(error, match=says):
             checked_count("limit", value, **limits)
 
@@ -44,7 +44,7 @@ class TestCount:
 class TestText:
     @pytest.mark.parametrize("value", [None, "x", " ", "a b"])
     def test_text_passes_as_it_is(self, value: str | None) -> None:
-        """None is no filter."""
+        """None means no filter."""
         assert checked_text("model", value) == value
 
     @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ class TestText:
         ],
     )
     def test_empty_and_other_things_are_refused(self, value: object, error: type[Exception], says: str) -> None:
-        """An empty filter would silently be no filter, and a lone surrogate has no bytes."""
+        """An empty filter would silently be no filter, and a lone surrogate cannot be encoded."""
         with pytest.raises(error, match=says):
             checked_text("model", value)
 
@@ -84,7 +84,7 @@ class TestWords:
         ],
     )
     def test_one_word_or_several_are_joined(self, value: Any, text: str | None) -> None:
-        """Any iterable, and the wire's own comma form, give the wire's form in the given order."""
+        """Any iterable, and words joined by commas, become the service's form in the given order."""
         assert checked_words("status", value, {"success", "error", "created"}) == text
 
     @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ class TestWords:
         ],
     )
     def test_what_the_service_would_refuse_is_refused(self, value: object, error: type[Exception], says: str) -> None:
-        """Empty words, words that are not in the set, and what is no text."""
+        """Empty words, words outside the set and values that are not text are errors."""
         with pytest.raises(error, match=says):
             checked_words("status", value, {"success", "error"})
 
     def test_an_open_set_takes_any_word(self) -> None:
-        """Without a set nothing is held against it, but that it has bytes."""
+        """Without a set any word is accepted that can be encoded."""
         assert checked_words("status", ["new", "word"]) == "new,word"
         with pytest.raises(ValueError, match="status must be text that UTF-8 can encode"):
             checked_words("status", ["new", "a\ud800b"])
@@ -130,7 +130,7 @@ class TestTime:
         ],
     )
     def test_a_moment_is_written_in_utc(self, value: Any, text: str | None) -> None:
-        """Aware datetimes and RFC 3339 text with a zone become the wire's form."""
+        """Aware datetimes and RFC 3339 text with a zone become the service's form."""
         assert checked_time("since", value) == text
 
     @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ class TestTime:
         ],
     )
     def test_a_moment_that_is_none_is_refused(self, value: object, error: type[Exception], says: str) -> None:
-        """A naive time would be a guess; the error says which argument is meant."""
+        """A naive time would be a guess; the error names the argument."""
         with pytest.raises(error, match=says):
             checked_time("since", value)
 
     @given(st.datetimes(timezones=st.timezones()))
     def test_any_aware_moment_stays_the_same_moment(self, value: datetime) -> None:
-        """What is written reads back as the moment that was given."""
+        """The written text reads back as the given time."""
         try:
             value.astimezone(UTC)
         except OverflowError:
@@ -167,7 +167,7 @@ class TestTime:
 class TestCallbacks:
     @pytest.mark.parametrize("value", [5, "x", [print], 0])
     async def test_what_cannot_be_called_is_no_callback(self, value: Any) -> None:
-        """Refused where it is given, before anything is sent, by every call that takes one."""
+        """Every call with a callback refuses it before anything is sent."""
         async with RawServer() as server, client_of(server) as client:
             calls: list[Callable[[], Any]] = [
                 lambda: client.executions.list(on_progress=value),
@@ -188,7 +188,7 @@ class TestCallbacks:
         assert not server.requests
 
     async def test_an_upload_refuses_it_too(self) -> None:
-        """Before a place for the bytes is asked for."""
+        """The error is raised before a presigned URL is requested."""
         async with RawServer() as server:
             async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
                 with pytest.raises(TypeError, match="on_progress must be callable, not int"):
@@ -221,7 +221,7 @@ class TestCallbacks:
 async def test_a_request_that_makes_no_sense_is_refused(
     arguments: dict[str, Any], error: type[Exception], says: str
 ) -> None:
-    """The error names the argument, drags nothing along, and nothing is sent."""
+    """The error names the argument, has no context, and nothing is sent."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(error, match=says) as caught:
             await client.request(**({"service": "api", "method": "PUT", "path": "/x"} | arguments))

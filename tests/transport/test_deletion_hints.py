@@ -1,4 +1,4 @@
-"""Ids that are not found: what the error says of an execution that may have been deleted, and where it says nothing."""
+"""Tests for ids that are not found: whether the error says that an execution may have been deleted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def client(emulator: Emulator) -> AsyncIterator[EachLabs]:
 
 
 def says(error: Exception | None, hint: str, words: str) -> None:
-    """Hold that an error has the service's words, then the hint, once, and that it survives pickle."""
+    """Assert that an error has the service's message, then the hint, once, and that it survives pickle."""
     assert isinstance(error, NotFoundError)
     assert error.message == f"{words}; {hint}"
     assert error.message in str(error)
@@ -50,7 +50,7 @@ CALLS: dict[str, tuple[Callable[[EachLabs], Awaitable[Any]], str]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_an_execution_that_is_not_found_may_have_been_deleted(call: str) -> None:
-    """The service's words come first; who waits, and so knows of it, is told that it may be gone since."""
+    """The service's message comes first; after a wait, the hint says that the execution may be gone since."""
     ask, hint = CALLS[call]
     async with RawServer(then=GONE) as server, client_of(server) as client:
         with pytest.raises(NotFoundError) as caught:
@@ -60,7 +60,7 @@ async def test_an_execution_that_is_not_found_may_have_been_deleted(call: str) -
 
 
 async def test_what_was_there_while_it_was_waited_for_is_gone() -> None:
-    """After an answer a 404 ends the wait, also of what was created just now, and says so."""
+    """A 404 after a success ends the wait with this hint, even for an execution created just now."""
     running = answer(json={"id": "p", "execution_id": "e", "status": "running"})
     async with RawServer(running, GONE, running, GONE) as server, client_of(server) as client:
         with pytest.raises(NotFoundError) as caught:
@@ -72,7 +72,7 @@ async def test_what_was_there_while_it_was_waited_for_is_gone() -> None:
 
 
 async def test_ids_of_a_bulk_fetch_are_told_so_each() -> None:
-    """An outcome has the hint of a plain get, an error that is no 404 has none."""
+    """Each outcome has the hint of a plain get; an error other than a 404 has none."""
     async with RawServer(GONE, answer(403, json={"error": "no"}), then=GONE) as server, client_of(server) as client:
         done = await client.workflow_executions.get_many(["a", "b", "c"], concurrency=1).collect()
         says(done.errors["a"], ANYBODYS, "the service's own words")
@@ -83,14 +83,14 @@ async def test_ids_of_a_bulk_fetch_are_told_so_each() -> None:
 
 
 async def test_an_id_that_a_bulk_answer_leaves_out_may_have_been_deleted() -> None:
-    """The words are ours, the hint is the same."""
+    """The message is the library's, the hint is the same."""
     async with RawServer(then=answer(json={"executions": []})) as server, client_of(server) as client:
         done = await client.flow_executions.get_many("w", ["x"]).collect()
     says(done.errors["x"], ANYBODYS, "the bulk answer has no execution 'x'")
 
 
 async def test_what_a_listing_gave_was_there(emulator: Emulator, client: EachLabs) -> None:
-    """A row that is deleted between the listing and the reading of it is told to be gone."""
+    """A row that is deleted between the listing and the get is reported as gone."""
     workflow = emulator.workflow_ids[0]
     ids = emulator.workflow_executions.ids()
     page = await client.workflow_executions.list(workflow).collect()
@@ -108,7 +108,7 @@ async def test_what_a_listing_gave_was_there(emulator: Emulator, client: EachLab
 
 
 async def test_many_that_are_waited_for_may_be_gone(emulator: Emulator, client: EachLabs) -> None:
-    """An id that the service does not know is an outcome that says so."""
+    """An unknown id is an outcome with the hint."""
     workflow = emulator.workflow_ids[0]
     async with client.workflow_executions.wait_many(workflow, ["nobody's"]) as outcomes:
         found = [outcome async for outcome in outcomes]
@@ -119,7 +119,7 @@ async def test_many_that_are_waited_for_may_be_gone(emulator: Emulator, client: 
 async def test_what_a_map_started_may_be_gone_before_it_is_read(
     kind: str, emulator: Emulator, client: EachLabs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An execution that is deleted while it runs is an outcome that says so, and the others are not touched."""
+    """An execution that is deleted while it runs is an outcome with the hint, and the others are not affected."""
     monkeypatch.setattr("eachlabs_async.jobs.map_watcher.GRACE_S", 0.1)
     inputs = [{"n": 0, "seconds": 0.2}, {"n": 1, "seconds": 30}]
     fetch: Any = client.predictions.map("flux-1-1-pro", inputs)
@@ -137,7 +137,7 @@ async def test_what_a_map_started_may_be_gone_before_it_is_read(
 
 
 async def test_what_is_no_execution_is_just_not_found() -> None:
-    """Models, workflows, files and the runs of the other vendor are not deleted by age."""
+    """Models, workflows, files and the other vendor's runs are not deleted by age."""
     async with RawServer(then=GONE) as server, client_of(server) as client:
         for call in (
             client.models.get("x"),

@@ -1,4 +1,4 @@
-"""Holds what is told of a service's deprecations: once, of what the caller chose, with the place to read about it."""
+"""Tests for warnings about deprecations by a service: once, for calls that the caller chose, with a link."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import transport_of
 from raw_server import Act, RawServer, answer, client_of
 
 from eachlabs_async import EachLabs, Execution
@@ -30,13 +31,13 @@ def deprecated(status: int = 200, link: str | None = LINK, since: str = AT, body
 
 
 def choosing(server: RawServer, **options: Any) -> EachLabs:
-    """A client that was told to list by `/v1/executions`: who leaves that to the client is not warned."""
+    """Yield a client that was told to list by `/v1/executions`: only then is there a warning."""
     return client_of(server, hosts=attrs.evolve(server.hosts, executions_by="seek"), **options)
 
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Any:
-    """Return the function that gives the warnings so far."""
+    """Return the function that returns the warnings so far."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
 
     def lines() -> list[str]:
@@ -46,7 +47,7 @@ def told(caplog: pytest.LogCaptureFixture) -> Any:
 
 
 async def test_what_is_deprecated_is_told_once(told: Any, session: aiohttp.ClientSession | None) -> None:
-    """One line for the endpoint, whatever the arguments, the pages and the views; with its link."""
+    """There is one line for the endpoint with its link, whatever the arguments, pages and views."""
     async with RawServer(then=deprecated()) as server, choosing(server, session=session) as client:
         await client.executions.list().collect()
         await client.executions.list(model="m", limit=5).collect()
@@ -55,7 +56,7 @@ async def test_what_is_deprecated_is_told_once(told: Any, session: aiohttp.Clien
 
 
 async def test_each_endpoint_and_each_client_has_its_own_line(told: Any) -> None:
-    """Another call is another line; a path with an id in it is told as its template."""
+    """Another call has a line of its own; a path with an id is logged as its template."""
     async with RawServer(then=deprecated(404, body={"error": "gone"})) as server:
         for _ in range(2):
             async with client_of(server) as client:
@@ -69,24 +70,24 @@ async def test_each_endpoint_and_each_client_has_its_own_line(told: Any) -> None
 
 
 async def test_what_the_library_chose_is_told_to_nobody(told: Any) -> None:
-    """A call that is `chosen` by the library says nothing, and leaves the line to one that the caller chose."""
+    """A call that the library chose logs nothing, and a later one that the caller chose still does."""
     async with RawServer(then=deprecated()) as server, choosing(server) as client:
         for chosen in (False, True):
-            call = client._transport.call(LIST_EXECUTIONS, "/executions", chosen_by_caller=chosen)
-            await client._transport.get(call, ExecutionList)
+            call = transport_of(client).call(LIST_EXECUTIONS, "/executions", chosen_by_caller=chosen)
+            await transport_of(client).get(call, ExecutionList)
             assert len(told()) == chosen
 
 
 @pytest.mark.parametrize("since", ["false", "?0", ""])
 async def test_a_header_that_says_no_is_no_deprecation(told: Any, since: str) -> None:
-    """As is one that says nothing."""
+    """The same holds for an empty header."""
     async with RawServer(then=deprecated(since=since)) as server, choosing(server) as client:
         await client.executions.list().collect()
     assert told() == []
 
 
 async def test_without_the_header_nothing_is_told(told: Any) -> None:
-    """A link alone is no deprecation."""
+    """A link alone does not mean a deprecation."""
     async with RawServer(then=answer(json={"executions": []}, headers={"Link": LINK})) as server:
         async with client_of(server) as client:
             assert await client.executions.list().collect() == list[Execution]()
@@ -95,14 +96,14 @@ async def test_without_the_header_nothing_is_told(told: Any) -> None:
 
 class TestARequestByPath:
     async def test_is_told_once_for_a_link(self, told: Any) -> None:
-        """Paths hold ids: the link tells which of them are one endpoint."""
+        """Paths contain ids, so requests with the same link count as one endpoint."""
         async with RawServer(then=deprecated()) as server, choosing(server) as client:
             for path in ("/things/1", "/things/2"):
                 await client.request("api", "GET", path)
         assert told() == [f"GET /api/things/1 is deprecated by the service: see {PAGE}"]
 
     async def test_is_told_once_for_a_path_without_one(self, told: Any) -> None:
-        """And not for ever: there is a bound to the lines of one client."""
+        """The number of lines of one client is bounded."""
         async with RawServer(then=deprecated(link=None)) as server, choosing(server) as client:
             for number in (*range(300), 1):
                 await client.request("api", "GET", f"/things/{number}")
@@ -120,7 +121,7 @@ class TestARequestByPath:
     ],
 )
 async def test_a_link_is_told_as_a_line_can_hold_it(told: Any, link: str, shown: str) -> None:
-    """No key, no control character, and not without end."""
+    """The line has no key and no control character, and its length is bounded."""
     async with RawServer(then=deprecated(link=link)) as server, choosing(server) as client:
         await client.executions.list().collect()
     assert told() == [f"GET /executions (executions.list) is deprecated by the service: see {shown}"]
@@ -148,19 +149,19 @@ async def test_a_link_is_told_as_a_line_can_hold_it(told: Any, link: str, shown:
     ],
 )
 def test_links_are_read_as_they_are_written(links: list[str], found: str | None) -> None:
-    """Several in one header or in several, quoted or not, and others between them."""
+    """There may be several in one or more headers, quoted or not, and others between them."""
     assert deprecation_link(links) == found
 
 
 @given(st.lists(st.text('<>;=," relationdp\t')))
 def test_no_text_breaks_the_reading_of_links(links: list[str]) -> None:
-    """Whatever stands there: a link is found, or none is."""
+    """For any text, either a link is found or none is."""
     found = deprecation_link(links)
     assert found is None or f"<{found}>" in ",".join(links)
 
 
 def test_a_long_header_is_read_in_no_time() -> None:
-    """No text of the length that headers can have makes the reading slow."""
+    """No text of a header's length makes the parser slow."""
     began = time.process_time()
     for part in ("<a>; rel=", "<a> ", ";a", '<a>;a="', "<", "; ", "<a>" + " " * 50):
         assert deprecation_link([part * (64_000 // len(part))]) is None

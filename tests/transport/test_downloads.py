@@ -1,4 +1,4 @@
-"""Downloads: the bytes lie at the path whole or not at all, nothing of ours is shown, and what is wrong is said."""
+"""Tests for downloads: the file is complete or absent, nothing of ours is shown, and errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_what_was_uploaded_comes_back(tmp_path: Path, session: aiohttp.ClientSession | None) -> None:
-    """The very bytes lie at the path, in either edition and with either session, and no key came along."""
+    """The same bytes are at the path, in either edition and with either session, and no key was sent."""
     async with Emulator(executions=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts, session=session) as client:
             for number, data in enumerate((DATA, b"", b"x")):
@@ -87,9 +87,9 @@ async def test_what_was_uploaded_comes_back(tmp_path: Path, session: aiohttp.Cli
 
 @pytest.mark.parametrize("given", [False, True], ids=["own session", "passed session"])
 async def test_nothing_but_the_wish_for_the_file_is_sent(given: bool, tmp_path: Path) -> None:
-    """No key, no cookie, no default of a passed session, on the first request, a further try and a redirect alike.
+    """The first request, retries and redirects send no key, no cookie and no default of a passed session.
 
-    Not even to the service's own host, and not what a storage set as a cookie before.
+    This holds even for the service's own host, and for a cookie that a storage set before.
     """
     biscuit = {"Set-Cookie": "biscuit=1"}
     keyed = aiohttp.ClientSession(
@@ -115,7 +115,7 @@ async def test_nothing_but_the_wish_for_the_file_is_sent(given: bool, tmp_path: 
 
 
 async def test_a_url_is_sent_as_it_is_written(tmp_path: Path) -> None:
-    """A signature covers the escapes as they stand; only what no request can carry is escaped."""
+    """A signature covers the escapes as written; only characters that no request can contain are escaped."""
     async with RawServer(then=file(b"x")) as server, client_of(server) as client:
         for written, sent in {
             "/a%2Fb%7E/c.png?k=%2f+%3D&e=&s=a/b": "/a%2Fb%7E/c.png?k=%2f+%3D&e=&s=a/b",
@@ -127,7 +127,7 @@ async def test_a_url_is_sent_as_it_is_written(tmp_path: Path) -> None:
 
 
 async def test_bytes_stay_as_they_came(tmp_path: Path) -> None:
-    """A storage that encodes although it was asked not to is not decoded: the record says so."""
+    """An encoded response is stored as it came, and the record has its encoding."""
     packed = gzip.compress(DATA)
     async with RawServer(then=file(packed, headers={"Content-Encoding": "gzip", **PNG})) as server:
         async with client_of(server) as client:
@@ -142,7 +142,7 @@ async def test_bytes_stay_as_they_came(tmp_path: Path) -> None:
     ids=["in chunks", "until it closes"],
 )
 async def test_a_file_may_hide_its_size(act: Act, tmp_path: Path) -> None:
-    """Where no length is declared the end is what HTTP makes the end; progress has no total then."""
+    """Without a declared length the file ends where HTTP ends it; progress then has no total."""
     told: list[int | None] = []
     async with RawServer(then=act) as server, client_of(server) as client:
         done = await client.files.download(
@@ -179,7 +179,7 @@ async def test_a_large_file_never_lies_in_memory_whole(tmp_path: Path) -> None:
 
 
 async def test_a_slow_disk_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is a thread's business: while it is written to, everything else goes on."""
+    """The file is written in a thread, while everything else goes on."""
     write = PartialFile.write
 
     def slowly(self: PartialFile, at: int, chunks: list[bytes]) -> None:
@@ -201,7 +201,7 @@ async def test_a_slow_disk_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch
 
 
 async def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    """Who looks at the path while the download runs, or after it failed, sees the old bytes; then the new ones."""
+    """During a download, and after a failed one, the path has the old bytes."""
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     async with RawServer(file(cut=5, end="stall"), file(cut=5, end="close"), then=file()) as server:
@@ -218,7 +218,7 @@ async def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> N
 
 
 async def test_a_new_file_is_as_open_as_any_other(tmp_path: Path) -> None:
-    """Its mode is that of a file that is made the usual way: the temporary one is no secret."""
+    """Its mode is that of a new file, not that of a temporary one."""
     (tmp_path / "usual").write_bytes(b"")
     async with RawServer(then=file()) as server, client_of(server) as client:
         await client.files.download(f"{server.url}/a", tmp_path / "a")
@@ -226,7 +226,7 @@ async def test_a_new_file_is_as_open_as_any_other(tmp_path: Path) -> None:
 
 
 async def test_two_downloads_to_one_path_do_not_mix(tmp_path: Path) -> None:
-    """Each has a temporary file of its own, and the last one to end is what lies there."""
+    """Each has a temporary file of its own, and the last one to end replaces the file."""
     ones, twos = b"1" * 1_000_000, b"2" * 1_000_000
     async with RawServer(then=lambda seen: file(ones if seen.target == "/1" else twos)) as server:
         async with client_of(server) as client:
@@ -249,7 +249,7 @@ async def test_two_downloads_to_one_path_do_not_mix(tmp_path: Path) -> None:
 async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(
     path: str, kind: type[Exception], said: str, tmp_path: Path
 ) -> None:
-    """The error says what is wrong with it; no request goes out and nothing is made."""
+    """The error has the reason; no request is sent and nothing is created."""
     (tmp_path / "file").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe")
     async with RawServer() as server, client_of(server) as client:
@@ -260,7 +260,7 @@ async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(
 
 
 async def test_a_disk_that_is_full_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of the disk comes as it is, is not tried again, and leaves nothing behind."""
+    """The disk's error is raised as it is, is not retried, and leaves nothing behind."""
 
     def full(self: PartialFile, at: int, chunks: list[bytes]) -> None:
         raise OSError(28, "No space left on device")
@@ -307,7 +307,7 @@ async def test_a_disk_that_is_full_ends_it(tmp_path: Path, monkeypatch: pytest.M
 async def test_a_wrong_argument_is_refused_at_the_call(
     arguments: dict[str, Any], kind: type[Exception], said: str, tmp_path: Path
 ) -> None:
-    """By its name, without showing the URL, and before anything is sent or made."""
+    """The error names it without the URL, before anything is sent or created."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(kind, match=said) as refused:
             await client.files.download(**{"url": f"{server.url}/a", "path": tmp_path / "a", **arguments})
@@ -331,7 +331,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(
     ids=["declared", "declared and late", "in chunks", "until it closes"],
 )
 async def test_more_than_the_bound_is_refused(act: Act, tmp_path: Path) -> None:
-    """Whether it is declared or just comes: once, with what to do about it; as much as the bound is welcome."""
+    """Whether the size is declared or not, there is one request, and the error has advice; the bound is allowed."""
     async with RawServer(then=act) as server, client_of(server) as client:
         said = r"larger than max_bytes \(1,000\): pass a larger value"
         with pytest.raises(APIConnectionError, match=said) as refused:
@@ -345,7 +345,7 @@ async def test_more_than_the_bound_is_refused(act: Act, tmp_path: Path) -> None:
 
 
 async def test_a_body_without_an_end_is_stopped(tmp_path: Path) -> None:
-    """A server that never ends is left at the bound, not when the disk is full."""
+    """The download stops at the bound rather than when the disk is full."""
     sent = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -374,7 +374,7 @@ async def test_a_body_without_an_end_is_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_followed_to_other_hosts(status: int, tmp_path: Path) -> None:
-    """Up to five, absolute or relative; the further hosts get the same bare request."""
+    """There may be up to five, absolute or relative; the other hosts get the same bare request."""
     async with RawServer(then=file(b"there")) as far, RawServer() as near, client_of(near) as client:
         near.script = [
             redirect("/2?a=%2F", status),
@@ -402,7 +402,7 @@ async def test_redirects_are_followed_to_other_hosts(status: int, tmp_path: Path
     ],
 )
 async def test_a_redirect_that_leads_astray_is_refused(location: str | None, said: str, tmp_path: Path) -> None:
-    """In a circle, to no URL, or to plain http that is not loopback: an error, and no further try."""
+    """A loop, a malformed URL, or plain http beyond loopback is an error without a retry."""
     async with RawServer(then=redirect(location)) as server, client_of(server) as client:
         with pytest.raises(APIConnectionError, match=said) as refused:
             await client.files.download(f"{server.url}/a?{QUERY}", tmp_path / "a")
@@ -413,7 +413,7 @@ async def test_a_redirect_that_leads_astray_is_refused(location: str | None, sai
 
 
 async def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even to loopback; from http to https it may go."""
+    """This holds even for loopback; from http to https it is followed."""
     trust(monkeypatch)
     async with RawServer(then=file(b"x")) as plain, RawServer(tls=True) as safe, client_of(plain) as client:
         safe.script = [redirect(f"{plain.url}/a"), file(b"safe")]
@@ -432,7 +432,7 @@ async def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path, monkeypa
     "act", [answer(503), answer(429), reset(), cut_headers(), malformed(), stall(), file(cut=1, end="close")]
 )
 async def test_a_try_that_fails_is_repeated(act: Act, tmp_path: Path) -> None:
-    """As the policy says; a policy without further tries makes it the error."""
+    """The policy decides; without retries the failure is raised."""
     async with RawServer(act, act, then=file()) as server:
         async with client_of(server, timeouts=Timeouts(read_s=0.1)) as client:
             done = await client.files.download(f"{server.url}/a", tmp_path / "a")
@@ -445,7 +445,7 @@ async def test_a_try_that_fails_is_repeated(act: Act, tmp_path: Path) -> None:
 
 
 async def test_a_pause_that_is_asked_for_is_kept(tmp_path: Path) -> None:
-    """`Retry-After` is a floor for the next try."""
+    """`Retry-After` is the minimum for the next attempt."""
     async with RawServer(answer(503, headers={"Retry-After": "0.3"}), then=file()) as server:
         async with client_of(server) as client:
             await client.files.download(f"{server.url}/a", tmp_path / "a")
@@ -465,7 +465,7 @@ async def test_a_pause_that_is_asked_for_is_kept(tmp_path: Path) -> None:
     ],
 )
 async def test_what_no_try_can_overcome_is_the_error_at_once(act: Act, kind: type[Exception], tmp_path: Path) -> None:
-    """A refusal, an answer that is no file, a part that nobody asked for."""
+    """This holds for a refusal, a response that is no file, and a part that was not requested."""
     async with RawServer(then=act) as server, client_of(server) as client:
         with pytest.raises(kind):
             await client.files.download(f"{server.url}/a", tmp_path / "a")
@@ -474,7 +474,7 @@ async def test_what_no_try_can_overcome_is_the_error_at_once(act: Act, kind: typ
 
 
 async def test_an_endless_refusal_is_not_read_to_its_end(tmp_path: Path) -> None:
-    """Of an error's body only the start is of interest."""
+    """Only the start of an error's body is read."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -494,7 +494,7 @@ async def test_an_endless_refusal_is_not_read_to_its_end(tmp_path: Path) -> None
 
 
 async def test_a_refusal_whose_body_breaks_off_is_one_all_the_same(tmp_path: Path) -> None:
-    """The status says enough."""
+    """The status is enough."""
     async with RawServer(then=answer(404, body=b"x" * 100, cut=50, end="close")) as server:
         async with client_of(server) as client:
             with pytest.raises(NotFoundError):
@@ -502,7 +502,7 @@ async def test_a_refusal_whose_body_breaks_off_is_one_all_the_same(tmp_path: Pat
 
 
 async def test_a_host_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """After all tries, and nothing was sent."""
+    """The error follows all attempts and says that nothing was sent."""
     async with EachLabs(retry=QUICK) as client:
         with pytest.raises(APIConnectionError) as failed:
             await client.files.download(f"http://127.0.0.1:{free_port()}/a?{QUERY}", tmp_path / "a")
@@ -512,7 +512,7 @@ async def test_a_host_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [RuntimeError("mine"), APIConnectionError("mine"), ServerError("mine", status=503)])
 async def test_an_error_of_who_watches_is_his(given: Exception, tmp_path: Path) -> None:
-    """It ends the download as it is, whatever its class, and is not taken for one of the storage's."""
+    """An error of the callback ends the download as it is, whatever its class."""
 
     def watch(size: int, total: int | None) -> None:
         raise given
@@ -530,7 +530,7 @@ async def test_an_error_of_who_watches_is_his(given: Exception, tmp_path: Path) 
 async def test_a_download_that_is_given_up_leaves_nothing(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it is cancelled: no temporary file, no connection, the old file as it was, and its place is free."""
+    """After a cancellation at any point there is no temporary file and no connection, and the old file is unchanged."""
     path = tmp_path / "a"
     path.write_bytes(b"old")
     begun = asyncio.Event()
@@ -572,7 +572,7 @@ async def test_a_download_that_is_given_up_leaves_nothing(
 
 
 async def test_closing_the_client_ends_a_download(tmp_path: Path) -> None:
-    """With an error that says so; so does a client that is closed already."""
+    """The error says so, and so does that of a client closed before."""
     async with RawServer(then=file(cut=5, end="stall")) as server:
         client = client_of(server)
         task = asyncio.create_task(client.files.download(f"{server.url}/a", tmp_path / "a"))
@@ -587,7 +587,7 @@ async def test_closing_the_client_ends_a_download(tmp_path: Path) -> None:
 
 
 def test_a_temporary_file_that_is_dropped_is_not_made_later(tmp_path: Path) -> None:
-    """A thread that begins after the download was given up finds that, and does nothing."""
+    """A thread that starts after the download was cancelled does nothing."""
     part = PartialFile(tmp_path / "a")
     part.discard()
     part.open()
@@ -597,7 +597,7 @@ def test_a_temporary_file_that_is_dropped_is_not_made_later(tmp_path: Path) -> N
 
 
 async def test_the_emulator_can_redirect_and_break_a_download(tmp_path: Path) -> None:
-    """Its faults strike `storage.get` as they do any endpoint."""
+    """Its faults apply to `storage.get` as to any endpoint."""
     async with Emulator(executions=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts, retry=QUICK) as client:
             stored = await client.files.upload(DATA)
@@ -617,7 +617,7 @@ async def test_the_emulator_can_redirect_and_break_a_download(tmp_path: Path) ->
 
 
 def shown(error: BaseException) -> str:
-    """All that a report of this error would show: texts, and the locals of its frames (the test's own aside)."""
+    """Return everything that a report of this error shows: texts, and the locals of all frames but the test's."""
     parts: list[str] = []
     todo: list[BaseException | None] = [error]
     while todo:
@@ -651,7 +651,7 @@ def shown(error: BaseException) -> str:
 async def test_the_query_of_a_url_is_shown_nowhere(
     act: Act, hop: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither an error, its frames, nor a log line shows the query of a URL, or a value of it, nor a key."""
+    """No error, frame or log line has the query of a URL, a value of it, or a key."""
     caplog.set_level(logging.DEBUG)
 
     def there(seen: RecordedRequest) -> Act:

@@ -1,7 +1,7 @@
-"""Downloads that broke off: what is there is kept only if it is of the same file, and what comes is what was asked for.
+"""Tests for interrupted downloads: bytes are kept only if they belong to the same file, and the rest is requested.
 
-The storage here is written anew, on the raw server: it shares no code with the package or its emulator, and judges what
-it is asked for.
+The storage here is written anew on the raw server: it shares no code with the package or its emulator, and checks the
+requests.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ TAG = {"ETag": '"one"'}
 
 
 class Storage:
-    """Holds one file, breaks its answers off after as many bytes as `cuts` says, and keeps account.
+    """Serves one file, and breaks each response off after as many bytes as `cuts` says.
 
-    `headers` go along with each answer. It gives the part that is asked for where `If-Range` names the file that it
-    holds, by tag or time, and the whole file otherwise.
+    `headers` are sent with each response. It sends the requested part if `If-Range` names its file, by tag or time, and
+    the whole file otherwise.
     """
 
     def __init__(self, *cuts: int | None, data: bytes = DATA, end: End = "close", **headers: str) -> None:
@@ -74,7 +74,7 @@ class Storage:
 
 
 async def download(storage: Callable[[RecordedRequest], Act], folder: Path, **options: Any) -> tuple[bytes, int]:
-    """Download what the storage holds; give the bytes at the path, and the attempts."""
+    """Download the file of the storage; return the bytes at the path, and the attempts."""
     async with RawServer(then=storage) as server, client_of(server, **options) as client:
         done = await client.files.download(f"{server.url}/a", folder / "a")
     assert [path.name for path in folder.iterdir()] == ["a"]
@@ -89,7 +89,7 @@ async def download(storage: Callable[[RecordedRequest], Act], folder: Path, **op
 
 @pytest.mark.parametrize("cut", range(len(DATA)))
 async def test_a_body_cut_at_any_byte_goes_on_from_there(cut: int, tmp_path: Path) -> None:
-    """The second request asks for what is missing, and no byte travels twice."""
+    """The second request asks for the missing bytes, and no byte is sent twice."""
     storage = Storage(cut, **TAG)
     assert await download(storage, tmp_path) == (DATA, 2)
     assert storage.asked == [(None, None), (f"bytes={cut}-", '"one"') if cut else (None, None)]
@@ -101,7 +101,7 @@ async def test_a_body_cut_at_any_byte_goes_on_from_there(cut: int, tmp_path: Pat
 async def test_a_body_cut_again_and_again_comes_whole(
     cuts: list[int], chunked: bool, tag: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """However often and wherever it breaks, with a declared length or without, resumable or not: the file is whole."""
+    """The file is complete wherever it breaks off, with a declared length or without, resumable or not."""
     storage = Storage(*cuts, **(TAG if tag else {}))
     storage.chunked = chunked
     policy = RetryPolicy(max_attempts=len(cuts) + 2, base_s=0.0)
@@ -111,7 +111,7 @@ async def test_a_body_cut_again_and_again_comes_whole(
 
 
 async def test_a_reset_and_a_stall_go_on_too(tmp_path: Path) -> None:
-    """What had been read by then is kept."""
+    """The bytes read until then are kept."""
     ends: list[End] = ["reset", "stall"]
     for end in ends:
         storage = Storage(20, end=end, **TAG)
@@ -121,7 +121,7 @@ async def test_a_reset_and_a_stall_go_on_too(tmp_path: Path) -> None:
 
 
 async def test_progress_goes_on_as_the_bytes_do(tmp_path: Path) -> None:
-    """It counts what is on the disk: on from where it was after a break, from the start where all comes again."""
+    """It counts the bytes on the disk: on from the break, or from 0 if everything is sent again."""
     for headers, wanted in ((TAG, [20, 30, 67]), ({}, [20, 10, 67])):
         told: list[tuple[int, int | None]] = []
         storage = Storage(20, 10, **headers)
@@ -135,7 +135,7 @@ async def test_progress_goes_on_as_the_bytes_do(tmp_path: Path) -> None:
 
 
 async def test_the_policy_bounds_the_tries_and_not_the_time_in_which_bytes_come(tmp_path: Path) -> None:
-    """A long download that breaks off late goes on; without further tries a break is the error."""
+    """A long download that breaks off late goes on; without retries the break is an error."""
 
     def slow(seen: RecordedRequest) -> Act:
         act = storage(seen)
@@ -171,7 +171,7 @@ async def test_the_policy_bounds_the_tries_and_not_the_time_in_which_bytes_come(
 async def test_only_what_tells_a_file_from_all_others_is_gone_by(
     headers: dict[str, str], named: str | None, tmp_path: Path
 ) -> None:
-    """A strong tag, or a time that is a second old; without either all is asked for again."""
+    """That is a strong tag, or a time at least a second old; without either everything is requested again."""
     storage = Storage(20, **headers)
     assert await download(storage, tmp_path) == (DATA, 2)
     assert storage.asked[1] == (("bytes=20-", named) if named else (None, None))
@@ -179,7 +179,7 @@ async def test_only_what_tells_a_file_from_all_others_is_gone_by(
 
 @pytest.mark.parametrize("cut", [0, 1, 20, 66])
 async def test_a_file_that_changed_between_tries_comes_anew(cut: int, tmp_path: Path) -> None:
-    """The storage says so by sending all of it; nothing of the old one is in the new."""
+    """The storage then sends the whole file, and nothing of the old one remains."""
     new = bytes(reversed(DATA)) + b"longer"
     storage = Storage(cut, **TAG)
 
@@ -192,7 +192,7 @@ async def test_a_file_that_changed_between_tries_comes_anew(cut: int, tmp_path: 
 
 
 async def test_a_storage_that_knows_no_ranges_sends_all_again(tmp_path: Path) -> None:
-    """A 200 is the whole file, also where a part was asked for."""
+    """A 200 is the whole file, even if a part was requested."""
     storage = Storage(20, 30, **TAG)
     storage.ranges = False
     assert await download(storage, tmp_path) == (DATA, 3)
@@ -200,7 +200,7 @@ async def test_a_storage_that_knows_no_ranges_sends_all_again(tmp_path: Path) ->
 
 
 async def test_a_shorter_file_after_a_longer_try_leaves_no_tail(tmp_path: Path) -> None:
-    """What was there is cut off before the first byte of another file is written."""
+    """The old bytes are truncated before the first byte of another file is written."""
     storage = Storage(60, **TAG)
 
     def change(seen: RecordedRequest) -> Act:
@@ -231,7 +231,7 @@ async def test_a_shorter_file_after_a_longer_try_leaves_no_tail(tmp_path: Path) 
     ],
 )
 async def test_a_part_that_was_not_asked_for_is_refused(headers: dict[str, str], tmp_path: Path) -> None:
-    """Not a byte of it stays: all is asked for again, without a range, for this storage is not to be trusted."""
+    """None of it is kept: everything is requested again, without a range."""
     storage = Storage(20, **TAG)
 
     def part(headers: dict[str, str]) -> Act:
@@ -249,7 +249,7 @@ async def test_a_part_that_was_not_asked_for_is_refused(headers: dict[str, str],
 
 
 async def test_a_storage_that_only_sends_wrong_parts_is_an_error(tmp_path: Path) -> None:
-    """It says what came, and the policy bounds the tries."""
+    """The error has the received range, and the policy bounds the attempts."""
 
     def wrong(seen: RecordedRequest) -> Act:
         if "range" in seen.headers:
@@ -266,7 +266,7 @@ async def test_a_storage_that_only_sends_wrong_parts_is_an_error(tmp_path: Path)
 
 
 async def test_a_part_may_be_shorter_than_what_is_missing(tmp_path: Path) -> None:
-    """A storage may send less than was asked for; the rest is asked for then, and a total may come late."""
+    """The rest is then requested, and a total may come late."""
     storage = Storage(20, **TAG)
     storage.chunked = True
 
@@ -282,7 +282,7 @@ async def test_a_part_may_be_shorter_than_what_is_missing(tmp_path: Path) -> Non
 
 
 async def test_more_than_a_part_said_it_has_is_refused(tmp_path: Path) -> None:
-    """In chunks a storage can send anything; what lies beyond the end that it named is not taken."""
+    """A chunked response may have any length; bytes beyond the declared end are refused."""
     storage = Storage(20, **TAG)
 
     def more(seen: RecordedRequest) -> Act:
@@ -295,7 +295,7 @@ async def test_more_than_a_part_said_it_has_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_became_shorter_comes_anew(tmp_path: Path) -> None:
-    """A 416 says that there is no such part: all is asked for again."""
+    """After a 416 everything is requested again."""
     storage = Storage(20, **TAG)
 
     def refuse(seen: RecordedRequest) -> Act:
@@ -307,14 +307,14 @@ async def test_a_file_that_became_shorter_comes_anew(tmp_path: Path) -> None:
 
 
 async def test_all_bytes_without_the_end_of_the_last_chunk_are_all(tmp_path: Path) -> None:
-    """Where the total is known by then, nothing more is asked for."""
+    """If the total is known by then, nothing more is requested."""
     storage = Storage(20, 47, **TAG)
     storage.chunked = True
     assert await download(storage, tmp_path) == (DATA, 2)
 
 
 async def test_the_bound_holds_for_a_total_that_comes_late(tmp_path: Path) -> None:
-    """A part that names a total beyond the bound is refused before it is awaited."""
+    """A part with a total beyond the bound is refused before its body."""
     storage = Storage(20, **TAG)
     storage.chunked = True
 
@@ -334,7 +334,7 @@ async def test_the_bound_holds_for_a_total_that_comes_late(tmp_path: Path) -> No
 
 
 async def test_a_part_is_asked_for_only_where_the_rest_came_from(tmp_path: Path) -> None:
-    """A redirect to the same place under another signature goes on; one to another host begins anew, tag or no tag."""
+    """A redirect to the same path with another signature resumes; one to another host starts anew, even with a tag."""
     storage, other = Storage(20, 20, **TAG), Storage(data=b"other", **TAG)
     async with RawServer(then=other) as far, RawServer() as near, client_of(near) as client:
         turns = iter([f"{near.url}/store?sig=1", f"{near.url}/store?sig=2", f"{far.url}/store?sig=2"])

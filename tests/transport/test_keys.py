@@ -1,4 +1,4 @@
-"""Holds how keys are taken, held and told."""
+"""Tests for keys: how they are read, kept and shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eachlabs_async.transport.keys import Key, checked_key, key_headers, secrets
 
 
 def test_a_key_is_text_that_does_not_show_itself() -> None:
-    """`repr` is masked wherever the key stands; the wire gets the text."""
+    """Its `repr` is masked everywhere; requests get the text."""
     key = Key("secret")
     assert key == "secret"
     assert f"{key}" == "secret"
@@ -29,7 +29,7 @@ def test_a_key_is_text_that_does_not_show_itself() -> None:
     [(None, None), ("", None), (" \n", None), ("k", "k"), (" k\n", "k"), ("a b", "a b"), (Key("k"), "k")],
 )
 def test_keys_are_stripped_and_blank_is_none(value: object, key: str | None) -> None:
-    """What a shell or a file leaves around a key does no harm."""
+    """White space from a shell or a file does no harm."""
     taken = checked_key("api_key", value)
     assert taken == key
     assert taken is None or type(taken) is Key
@@ -45,7 +45,7 @@ def test_a_key_that_no_header_can_carry_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("value", [7, b"secret", ["secret"]])
 def test_only_text_is_a_key(value: object) -> None:
-    """Anything else is a `TypeError` that names the argument and its type alone."""
+    """Anything else is a `TypeError` with the argument and its type only."""
     with pytest.raises(TypeError, match=f"^api_key must be a str, not {type(value).__name__}$"):
         checked_key("api_key", value)
 
@@ -53,7 +53,7 @@ def test_only_text_is_a_key(value: object) -> None:
 @pytest.mark.parametrize("name", ["api_key", "runs_api_key"])
 @pytest.mark.parametrize("bad", ["bad-sécret", b"bad-secret"])
 def test_a_refused_key_is_in_no_traceback(name: str, bad: Any) -> None:
-    """Also where a key is refused, the locals of the package's frames show neither key."""
+    """The locals of the package's frames show neither key, even if one is refused."""
     given = {"api_key": "good-secret", "runs_api_key": "good-secret", name: bad}
     try:
         EachLabs(**given)
@@ -74,5 +74,5 @@ def test_each_style_has_its_header() -> None:
 
 
 def test_the_longest_secret_is_struck_first() -> None:
-    """Else the rest of a key that begins with the other one would be left."""
+    """Otherwise the end of a key that starts with another one would remain."""
     assert secrets_of((Key("ab"), None, Key("abc"), Key("abc"))) == ("abc", "ab")

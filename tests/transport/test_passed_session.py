@@ -1,4 +1,4 @@
-"""Holds what a session that was passed in changes: its pool is waited for in the semaphore, its headers are checked."""
+"""Tests for a passed session: the semaphore is as small as its pool, and its headers are checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import aiohttp
 import attrs
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from internals import session_of
 from raw_server import ONCE, RawServer, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import EachLabs, RetryPolicy, Service, Timeouts
@@ -23,28 +24,28 @@ small_pools = pytest.mark.parametrize("limits", LIMITS, ids=str)
 
 @small_pools
 async def test_no_more_is_in_flight_than_the_pool_holds(limits: Any) -> None:
-    """The semaphore is as small as the smallest limit, so that nobody who has passed it waits once more."""
+    """The semaphore is as small as the smallest limit, so no call waits a second time in the pool."""
     async with (
         RawServer(then=answer(json=1, delay_s=0.01)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
     ):
         async with client_of(server, session=session) as client:
-            assert client._session.semaphore.size == 2
+            assert session_of(client).semaphore.size == 2
             assert await asyncio.gather(*(client.request("api", "GET", "/x") for _ in range(9))) == [1] * 9
     assert server.connections == 2
 
 
 @pytest.mark.parametrize(("limits", "places"), [({"limit": 0}, 64), ({"limit": 7}, 7), ({"limit": 1000}, 64)])
 async def test_a_large_pool_changes_nothing(limits: Any, places: int) -> None:
-    """No limit is none, and one beyond `max_concurrency` does not lift that."""
+    """0 means no limit, and a limit above `max_concurrency` does not raise that."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
         async with EachLabs("k", session=session) as client:
-            assert client._session.semaphore.size == places
+            assert session_of(client).semaphore.size == places
 
 
 @small_pools
 async def test_the_wait_for_the_pool_is_no_silence(limits: Any) -> None:
-    """A burst that takes far longer than the read timeout as a whole does not fail for it."""
+    """A burst that takes far longer than the read timeout does not fail because of that."""
     times = Timeouts(connect_s=0.15, read_s=0.15)
     async with (
         RawServer(then=answer(json=1, delay_s=0.06)) as server,
@@ -55,7 +56,7 @@ async def test_the_wait_for_the_pool_is_no_silence(limits: Any) -> None:
 
 
 async def test_the_wait_for_its_owners_own_requests_is_no_silence() -> None:
-    """What else uses the pool is not seen by the semaphore: a call waits for it as long as its deadline allows."""
+    """The semaphore does not see the owner's requests: a call waits for them up to its deadline."""
     times = Timeouts(connect_s=0.05, read_s=0.05)
     async with (
         RawServer(answer(json=0, delay_s=0.3), then=answer(json=1)) as server,
@@ -73,7 +74,7 @@ async def test_the_wait_for_its_owners_own_requests_is_no_silence() -> None:
 @small_pools
 @pytest.mark.parametrize("status", [429, 503])
 async def test_nothing_goes_out_in_a_pause(limits: Any, status: int) -> None:
-    """Who would have waited in the pool waits in the semaphore, and sees the pause before it goes out."""
+    """Calls wait in the semaphore rather than in the pool, and see the pause before they are sent."""
     held = answer(status, headers={"Retry-After": str(PAUSE_S)}, delay_s=0.03)
     async with (
         RawServer(held, answer(json=1, delay_s=0.06), then=answer(json=1, delay_s=0.01)) as server,
@@ -104,7 +105,7 @@ class TestHeaders:
     async def test_no_default_shows_one_vendor_the_others_key(
         self, default: dict[str, str], service: Any, unified: bool, method: Any
     ) -> None:
-        """Such a header stays away from the other vendor, in whatever header it is; the others go along."""
+        """A header with the other vendor's key is left out; the others are sent."""
         defaults = {"X-Mine": "yes", "User-Agent": "mine/1", **default}
         async with RawServer() as server, aiohttp.ClientSession(headers=defaults) as session:
             async with client_of(server, session=session, hosts=hosts_at(server.url, unified=unified)) as client:
@@ -119,7 +120,7 @@ class TestHeaders:
 
     @pytest.mark.parametrize("service", ["api", "runs"])
     async def test_a_default_with_the_vendors_own_key_goes_along(self, service: Any) -> None:
-        """It tells the service nothing that it does not know."""
+        """The service knows that key anyway."""
         default = {"X-Note": f"for {'runs' if service == 'runs' else 'labs'}-key"}
         async with RawServer() as server, aiohttp.ClientSession(headers=default) as session:
             async with client_of(server, session=session) as client:
@@ -127,7 +128,7 @@ class TestHeaders:
         assert server.requests[0].headers["x-note"] == default["X-Note"]
 
     async def test_the_session_itself_stays_as_it_was(self) -> None:
-        """What is left out is left out of our requests: its owner's own carry all of it, over the same pool."""
+        """Headers are left out of our requests only: the owner's have all of them, over the same pool."""
         default = {"Authorization": "Bearer labs-key"}
         async with RawServer() as server, aiohttp.ClientSession(headers=default) as session:
             async with client_of(server, session=session) as client:
@@ -141,7 +142,7 @@ class TestHeaders:
 
 
 class OnePort(AbstractResolver):
-    """Finds every host, whatever port is meant, on one port of this machine."""
+    """Resolves every host to one port of this machine, whatever port is requested."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -156,7 +157,7 @@ class OnePort(AbstractResolver):
 
 @pytest.mark.parametrize(("base", "target"), [("", ":80"), (":80", "")])
 async def test_the_usual_port_is_the_same_origin_written_out_or_not(base: str, target: str) -> None:
-    """A redirect that names the port which the base URL leaves out, or the other way round, is followed."""
+    """A redirect that adds the default port to the base URL, or omits it, is followed."""
     async with (
         RawServer(redirect(f"http://api.localhost{target}/y"), answer(json=7)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OnePort(server.port))) as session,

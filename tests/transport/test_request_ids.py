@@ -1,4 +1,4 @@
-"""Holds the id of requests: each try carries its own, and errors and log lines name it for the vendor's support."""
+"""Tests for the ids of requests: each attempt has its own, and errors and log lines have it for the support."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ SERVICES: list[Any] = ["api", "runs"]
 
 
 def ids_of(server: RawServer) -> list[str]:
-    """Return the ids as they stood in the heads that arrived."""
+    """Return the ids in the received headers."""
     return [seen.headers[NAME] for seen in server.requests]
 
 
 async def test_every_try_has_an_id_of_its_own(session: aiohttp.ClientSession | None) -> None:
-    """Of calls, of tries, of views and of clients: no two requests carry the same, and each has the form of a UUID."""
+    """No two requests of any calls, attempts, views or clients have the same id, and each is a UUID."""
     then = answer(json=1)
     async with RawServer(answer(503), reset(), cut_body(), then=then) as server:
         for _ in range(2):
@@ -67,7 +67,7 @@ async def test_every_try_has_an_id_of_its_own(session: aiohttp.ClientSession | N
 
 
 async def test_errors_of_calls_side_by_side_name_each_its_own(session: aiohttp.ClientSession | None) -> None:
-    """However many are on their way at once, no call is told the id of another."""
+    """However many are in flight, no call gets another one's id."""
     async with RawServer(then=answer(404, delay_s=0.02)) as server:
         async with client_of(server, session=session) as client:
             calls = [client.request(SERVICES[n % 2], METHODS[n % 3], f"/{n}") for n in range(60)]
@@ -80,7 +80,7 @@ async def test_errors_of_calls_side_by_side_name_each_its_own(session: aiohttp.C
 
 
 async def test_calls_without_a_key_and_bulk_reads_have_one_too() -> None:
-    """Whatever its service, edition and kind: each request of a client names itself."""
+    """Each request of a client has an id, whatever its service, edition and kind."""
     async with Emulator(executions=12) as emulator:
         for hosts in (emulator.hosts, emulator.unified_hosts):
             async with EachLabs(emulator.api_key, hosts=hosts, runs_api_key=emulator.runs_api_key) as client:
@@ -95,7 +95,7 @@ async def test_calls_without_a_key_and_bulk_reads_have_one_too() -> None:
 
 
 async def test_a_redirect_within_a_try_keeps_its_id() -> None:
-    """It is the same try, and the next try has the next id."""
+    """It is the same attempt; the next attempt has the next id."""
     async with RawServer(redirect("/api/y"), answer(503), redirect("/api/y"), answer(json=7)) as server:
         async with client_of(server) as client:
             assert await client.request("api", "GET", "/x") == 7
@@ -104,7 +104,7 @@ async def test_a_redirect_within_a_try_keeps_its_id() -> None:
 
 
 async def test_a_storage_is_shown_none() -> None:
-    """A presigned URL is another host's: what names our requests to the service is no matter of its."""
+    """A presigned URL belongs to another host, to which ids of our requests mean nothing."""
     async with Emulator(executions=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
             await client.files.upload(b"bytes", "image/png")
@@ -132,7 +132,7 @@ class TestErrors:
     async def test_name_the_request_of_the_last_try(
         self, session: aiohttp.ClientSession | None, kind: Callable[[], Act], error: type[EachLabsError], method: Any
     ) -> None:
-        """The id that was sent, where the answer tells none or there is no answer; it pickles, and the text has it."""
+        """It is the sent id if the answer has none, or if there is no answer; it pickles and is in the message."""
         async with RawServer(then=kind()) as server:
             async with client_of(server, session=session, timeouts=Timeouts(read_s=0.05, connect_s=0.04)) as client:
                 with pytest.raises((error, OutcomeUnknownError)) as caught:
@@ -149,7 +149,7 @@ class TestErrors:
         ("name", "status"), [("X-Request-Id", 404), ("X-Execution-ID", 503), ("x-request-id", 200)]
     )
     async def test_give_the_services_own_id_where_it_tells_one(self, name: str, status: int) -> None:
-        """Its support finds that one in its logs, also where the body of a success cannot be read."""
+        """The service's support finds that one in its logs, also if the body of a success cannot be read."""
         async with RawServer(then=answer(status, body="x", headers={name: "theirs"})) as server:
             async with client_of(server, retry=ONCE) as client:
                 with pytest.raises((APIStatusError, ResponseDecodeError)) as caught:
@@ -158,7 +158,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("told", ["a\x1b[31m\x08b\u202e", "ab" + "c" * 500])
     async def test_tell_only_what_a_line_can_hold(self, told: str) -> None:
-        """Of what the peer sends: printable characters, and not too many."""
+        """Only printable characters of the peer's id are kept, and not too many."""
         echo = answer(404, headers={"X-Request-Id": told})
         async with RawServer(then=echo) as server, client_of(server) as client:
             with pytest.raises(EachLabsError) as caught:
@@ -168,21 +168,21 @@ class TestErrors:
         assert len(found) <= 200
 
     async def test_of_a_connection_that_never_was_name_it_too(self) -> None:
-        """The last id that would have gone out."""
+        """It is the last id that would have been sent."""
         async with EachLabs("k", hosts=hosts_at(f"http://127.0.0.1:{free_port()}"), retry=ONCE) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.request("api", "GET", "/x")
         assert UUID(caught.value.request_id)
 
     async def test_of_what_was_never_tried_name_none(self) -> None:
-        """Without a key nothing goes out, and there is nothing to name."""
+        """Without a key no request is sent, so there is no id."""
         async with EachLabs(hosts=hosts_at("http://127.0.0.1:1")) as client:
             with pytest.raises(ConfigurationError) as caught:
                 await client.request("api", "GET", "/x")
         assert caught.value.request_id is None
 
     async def test_of_an_id_that_a_bulk_answer_left_out_name_the_chunk(self) -> None:
-        """And rows that cannot be read name the request that brought them."""
+        """Rows that cannot be read have the id of their request, too."""
         body = {"executions": [{"execution_id": "b", "status": 1}]}
         async with RawServer(then=answer(json=body)) as server, client_of(server) as client:
             result = await client.flow_executions.get_many("w", ["a", "b"]).collect()
@@ -193,7 +193,7 @@ class TestErrors:
 
 
 async def test_lines_name_the_try(caplog: pytest.LogCaptureFixture) -> None:
-    """DEBUG each try's id, INFO that of the try that failed; the service's own where it tells one."""
+    """DEBUG has each attempt's id, INFO that of the failed attempt, or the service's own id."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
     script = (reset(), answer(503), answer(503, headers={"X-Request-Id": "theirs"}))
     async with RawServer(*script, then=answer(json=1)) as server, client_of(server) as client:
@@ -208,7 +208,7 @@ async def test_lines_name_the_try(caplog: pytest.LogCaptureFixture) -> None:
 class TestASessionThatWasPassedIn:
     @pytest.mark.parametrize("name", ["X-Request-Id", "x-request-id"])
     async def test_gives_its_own_id_where_it_has_one(self, name: str) -> None:
-        """What its owner chose goes out once, and is what errors tell."""
+        """The owner's id is sent once, and errors have it."""
         async with aiohttp.ClientSession(headers={name: "mine"}) as session, RawServer(then=answer(500)) as server:
             async with client_of(server, session=session) as client:
                 for method in METHODS[1:3]:
@@ -218,7 +218,7 @@ class TestASessionThatWasPassedIn:
         assert set(ids_of(server)) == {"mine"}
 
     async def test_keeps_its_own_headers_as_they_were(self) -> None:
-        """Ours are said with each request: its owner's requests carry none of them."""
+        """Our ids are added to each request, so the owner's requests have none of them."""
         async with aiohttp.ClientSession() as session, RawServer() as server:
             async with client_of(server, session=session) as client:
                 await client.request("api", "GET", "/x")
@@ -228,7 +228,7 @@ class TestASessionThatWasPassedIn:
         assert [NAME in seen.headers for seen in server.requests] == [True, False]
 
     async def test_tells_no_key_that_stands_in_its_id(self) -> None:
-        """Struck out of errors, as everywhere; a key of the other vendor does not go out at all, and ours does."""
+        """It is redacted in errors; the other vendor's key is not sent at all, and our id is instead."""
         async with (
             aiohttp.ClientSession(headers={"X-Request-Id": "for labs-key"}) as session,
             RawServer(then=answer(500)) as server,
@@ -244,7 +244,7 @@ class TestASessionThatWasPassedIn:
 
 
 async def test_the_emulator_gives_back_the_id_that_came() -> None:
-    """As the service does: what an error tells is in the emulator's log."""
+    """As at the service, the id of an error is in the emulator's log."""
     async with Emulator(executions=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
             with pytest.raises(NotFoundError) as caught:

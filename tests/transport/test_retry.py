@@ -1,4 +1,4 @@
-"""Holds when a request is sent again and after how long: tables, and properties over all policies."""
+"""Tests for retries: when a request is sent again and after how long, as tables and for all policies."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class TestDelay:
         ],
     )
     def test_only_what_may_pass_is_worth_another_try(self, failure: EachLabsError, again: bool) -> None:
-        """Listed statuses and broken connections are tried again, everything else never."""
+        """Listed statuses and broken connections are retried, everything else never."""
         assert (RetryPolicy().delay(1, failure, elapsed_s=0, jitter=0) is not None) == again
 
     def test_the_statuses_are_the_policys(self) -> None:
-        """A policy of one's own decides, given as any iterable."""
+        """They may be given as any iterable."""
         policy = RetryPolicy(statuses=[418])
         assert policy.statuses == frozenset({418})
         assert policy.delay(1, status(418), elapsed_s=0, jitter=0) is not None
@@ -114,11 +114,11 @@ class TestDelay:
     def test_retry_after_is_a_floor(
         self, retry_after_s: float, elapsed_s: float, jitter: float, wait: float | None
     ) -> None:
-        """Jitter is added within what is left of `max_elapsed_s`; a pause that ends beyond it is given up."""
+        """Jitter is added within what is left of `max_elapsed_s`; a pause that ends after it is not waited for."""
         assert RetryPolicy().delay(1, status(429, retry_after_s), elapsed_s=elapsed_s, jitter=jitter) == wait
 
     def test_no_limit_in_time(self) -> None:
-        """An endless `max_elapsed_s` gives up by attempts alone."""
+        """With an infinite `max_elapsed_s`, only the attempts are bounded."""
         policy = RetryPolicy(max_elapsed_s=math.inf)
         assert policy.delay(1, status(429, 1e6), elapsed_s=1e9, jitter=0) == 1e6
         assert policy.delay(5, status(429, 1.0), elapsed_s=0, jitter=0) is None
@@ -132,7 +132,7 @@ class TestDelay:
     def test_every_wait_lies_within_its_bounds(
         self, policy: RetryPolicy, failure: EachLabsError, attempt: int, elapsed_s: float, jitter: float
     ) -> None:
-        """Never before the floor, never later than `max_elapsed_s`, never after the last attempt."""
+        """It never ends before the floor or after `max_elapsed_s`, and there is none after the last attempt."""
         wait = policy.delay(attempt, failure, elapsed_s=elapsed_s, jitter=jitter)
         floor = requested_pause_s(failure)
         if attempt >= policy.max_attempts:
@@ -164,7 +164,7 @@ BOTH = [ServerError(status=503), status(404), APIConnectionError(), APIConnectio
 
 @pytest.mark.parametrize("failure", [*BOTH, RateLimitError(status=429), ResponseDecodeError(), status(408)])
 def test_what_is_repeatable_may_always_be_sent_again(failure: EachLabsError) -> None:
-    """Whether it is worth it is the policy's to say."""
+    """The policy decides whether it is."""
     assert may_send_again(failure, repeatable=True)
 
 
@@ -193,7 +193,7 @@ def test_what_is_repeatable_may_always_be_sent_again(failure: EachLabsError) -> 
 def test_what_creates_is_sent_again_only_where_nothing_was_done(
     failure: EachLabsError, again: bool, is_open: bool
 ) -> None:
-    """A failed connect and a 429 certainly did nothing; what is open in its outcome is never sent again."""
+    """After a failed connect and a 429 nothing was created; after an unknown outcome it is never sent again."""
     assert may_send_again(failure, repeatable=False) == again
     assert leaves_outcome_open(failure) == is_open
 
@@ -219,7 +219,7 @@ def test_what_creates_is_sent_again_only_where_nothing_was_done(
 def test_a_429_on_creating_is_a_cap_or_one_that_only_silence_ends(
     where: str, said: str, retry_after_s: float | None, running: int, asked: int, silent: bool
 ) -> None:
-    """A cap while something of ours runs, or where it is named and fewer may fit; a time that is named is no block."""
+    """It is the limit if something runs, or if it is named and fewer may fit; with a stated time it is no block."""
     failure = RateLimitError(status=429, retry_after_s=retry_after_s, **{where: said})
     assert needs_creation_pause(failure, running=running, requested=asked) == silent
 
@@ -249,20 +249,20 @@ def test_a_429_on_creating_is_a_cap_or_one_that_only_silence_ends(
     ],
 )
 def test_a_senseless_number_is_refused(kind: Any, name: str, value: object, error: type[Exception]) -> None:
-    """The error names class and field, so that a policy that cannot work is never made."""
+    """The error names class and field when the policy is created."""
     with pytest.raises(error, match=f"{kind.__name__}.{name} must be"):
         kind(**{name: value})
 
 
 @pytest.mark.parametrize("statuses", [{"503"}, "503", [503, None], {True}, [503.0]])
 def test_a_status_that_is_no_number_is_refused(statuses: Any) -> None:
-    """It would silently never be met."""
+    """It would silently never match."""
     with pytest.raises(TypeError, match="RetryPolicy.statuses must be ints, not"):
         RetryPolicy(statuses=statuses)
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    """The numbers of the manual are those of the code."""
+    """The numbers of the documentation are those of the code."""
     assert RetryPolicy() == RetryPolicy(
         max_attempts=5,
         max_elapsed_s=60,

@@ -1,4 +1,4 @@
-"""Holds the bound on requests in flight: who waits, who goes first, and that no place is lost."""
+"""Tests for the semaphore of requests in flight: its order, its priorities, and that no slot is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from internals import single_calls_waiting
 
 from eachlabs_async.transport.semaphore import BACKGROUND_SHARE, PrioritySemaphore
 
@@ -18,7 +19,7 @@ async def turns(count: int = 3) -> None:
 
 
 class Queue:
-    """Starts tasks that enter a semaphore and notes the order in which they got in."""
+    """Starts tasks that acquire a semaphore, and records the order in which they succeed."""
 
     def __init__(self, size: int) -> None:
         self.semaphore = PrioritySemaphore(size)
@@ -33,7 +34,7 @@ class Queue:
 
 
 async def test_nobody_waits_while_a_place_is_free() -> None:
-    """As many as there are places get in without a turn of the loop; the next one waits."""
+    """As many tasks as there are slots succeed without an iteration of the loop; the next one waits."""
     semaphore = PrioritySemaphore(2)
     for _ in range(2):
         coroutine = semaphore.acquire(background=False)
@@ -52,7 +53,7 @@ async def test_nobody_waits_while_a_place_is_free() -> None:
 
 
 async def test_those_who_wait_go_in_order() -> None:
-    """First come, first served, within either queue."""
+    """Each queue is first come, first served."""
     for background in (False, True):
         queue = Queue(1)
         await queue.semaphore.acquire(background=False)
@@ -65,7 +66,7 @@ async def test_those_who_wait_go_in_order() -> None:
 
 
 async def test_a_place_that_falls_free_is_not_overtaken() -> None:
-    """Who comes between the leaving and the waking waits behind those who waited."""
+    """A task that comes between the release and the wake-up waits behind the others."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     first = queue.start("first")
@@ -82,7 +83,7 @@ async def test_a_place_that_falls_free_is_not_overtaken() -> None:
 
 @pytest.mark.parametrize("before", range(2 * BACKGROUND_SHARE))
 async def test_a_single_call_goes_before_the_crowd(before: int) -> None:
-    """However long the crowd's queue is, and whoever went before, a lone single call gets the very next place."""
+    """A lone single call gets the next slot, however long the queue of background calls is."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=True)
     background = [queue.start("background", background=True) for _ in range(100)]
@@ -104,13 +105,13 @@ async def test_a_single_call_goes_before_the_crowd(before: int) -> None:
 
 @pytest.mark.parametrize("waiting", [1, 2, 3, 10])
 async def test_where_single_calls_come_without_end_the_crowd_has_its_share(waiting: int) -> None:
-    """One grant in eight, however many single calls stand in line; no two of them in a row."""
+    """One slot in eight goes to a background call, however many single calls wait; never two in a row."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     tasks = [queue.start("background", background=True) for _ in range(20)]
     await turns()
     for _ in range(5 * BACKGROUND_SHARE):
-        while len(queue.semaphore._foreground) < waiting:
+        while single_calls_waiting(queue.semaphore) < waiting:
             tasks.append(queue.start("single"))
             await turns()
         queue.semaphore.release()
@@ -123,7 +124,7 @@ async def test_where_single_calls_come_without_end_the_crowd_has_its_share(waiti
 
 
 async def test_one_grant_in_eight_is_the_crowds() -> None:
-    """A stream of single calls that never ends does not starve a bulk job."""
+    """An endless stream of single calls does not starve a bulk job."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     tasks = [queue.start("background", background=True) for _ in range(10)]
@@ -142,7 +143,7 @@ async def test_one_grant_in_eight_is_the_crowds() -> None:
 
 @pytest.mark.parametrize("background", [False, True])
 async def test_cancelled_while_waiting_leaves_the_queue(background: bool) -> None:
-    """The place goes to the next in line."""
+    """The slot goes to the next task."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     gone, stays = queue.start("gone", background=background), queue.start("stays", background=background)
@@ -158,7 +159,7 @@ async def test_cancelled_while_waiting_leaves_the_queue(background: bool) -> Non
 
 @pytest.mark.parametrize("others", [0, 1])
 async def test_cancelled_at_the_grant_hands_the_place_on(others: int) -> None:
-    """Where grant and cancellation meet in one turn of the loop, the place is not lost."""
+    """If a task gets a slot and is cancelled in the same iteration, the slot is not lost."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     gone = queue.start("gone")
@@ -174,7 +175,7 @@ async def test_cancelled_at_the_grant_hands_the_place_on(others: int) -> None:
 
 @pytest.mark.parametrize("others", [0, 1])
 async def test_a_grant_passes_over_who_was_just_cancelled(others: int) -> None:
-    """A place that falls free in the turn in which the first in line is cancelled goes to the next one."""
+    """A slot that is released in the iteration in which the first task is cancelled goes to the next one."""
     queue = Queue(1)
     await queue.semaphore.acquire(background=False)
     gone = queue.start("gone")
@@ -192,7 +193,7 @@ async def test_a_grant_passes_over_who_was_just_cancelled(others: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(0, 2**32), st.integers(1, 40))
 def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: int) -> None:
-    """Whatever is cancelled when, never more than `size` are inside and all places are free in the end."""
+    """Whatever is cancelled when, at most `size` slots are in use, and all are free in the end."""
     dice = random.Random(seed)
 
     async def storm() -> None:

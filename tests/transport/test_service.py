@@ -1,4 +1,4 @@
-"""Holds how the URLs of one service are made: whole, or from a template where yarl can change the path alone."""
+"""Tests for the URLs of one service: built as a whole, or from a template if yarl can change the path only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from internals import session_of, transport_of
 from raw_server import RawServer, client_of
 
 from eachlabs_async.transport import service
@@ -52,7 +53,7 @@ def keeps_query(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("given_query", QUERIES)
 @pytest.mark.parametrize("base", BASES)
 def test_both_ways_make_the_same_urls(keeps_query: bool, base: str, given_query: str) -> None:
-    """Equal, with the same parts and the same text, for ids of every kind; each id comes back from its segment."""
+    """They are equal, with the same parts and text, for ids of every kind; each id is read back from its segment."""
     where = bound_service(base)
     make = where.url_maker(given_query)
     for one in IDS:
@@ -79,23 +80,23 @@ def test_both_ways_make_the_same_urls(keeps_query: bool, base: str, given_query:
     ],
 )
 def test_a_path_of_the_second_version_goes_below_the_sibling_of_the_base(base: str, expected: str) -> None:
-    """The last `/v1` alone becomes `/v2`; a base that does not end so gets it appended."""
+    """Only a trailing `/v1` becomes `/v2`; to any other base it is appended."""
     assert str(bound_service(base).url("/things", "a=1", 2)) == expected
     assert str(bound_service(base).url("/things", "a=1")) == f"{base.rstrip('/')}/things?a=1"
 
 
 async def test_a_call_of_the_second_version_arrives_below_the_sibling() -> None:
-    """The version of an endpoint's row reaches the wire; others stay below the base."""
+    """The version of an endpoint is in its URL; the others stay below the base."""
     async with RawServer() as server, client_of(server) as client:
-        base = client._session.service("api").prefix
+        base = session_of(client).service("api").prefix
         for endpoint in (LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR):
-            await client._transport.send(client._transport.call(endpoint, "/executions", "limit=1"))
+            await transport_of(client).send(transport_of(client).call(endpoint, "/executions", "limit=1"))
     assert server.targets == [f"{base}/executions?limit=1", f"{base.removesuffix('/v1')}/v2/executions?limit=1"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.sampled_from(QUERIES), st.sampled_from(BASES))
 def test_any_id_has_one_url(one: str, given_query: str, base: str) -> None:
-    """Made from the template or whole, it is the same."""
+    """It is the same, built from the template or as a whole."""
     if one in (".", ".."):
         return
     where, path = bound_service(base), "/things/" + segment("id", one)
@@ -104,7 +105,7 @@ def test_any_id_has_one_url(one: str, given_query: str, base: str) -> None:
 
 @pytest.mark.parametrize("passed_ids", [IDS[:-1]])
 async def test_both_ways_arrive_as_they_were_made(keeps_query: bool, passed_ids: list[str]) -> None:
-    """On the wire the target is the encoded path and query, whichever way the URL was made."""
+    """The request target is the encoded path and query, however the URL was built."""
     async with RawServer() as server, client_of(server) as client:
         many: Any = client.workflow_executions.get_many(passed_ids, concurrency=1, ordered=True)
         await many.collect()
@@ -115,10 +116,10 @@ async def test_both_ways_arrive_as_they_were_made(keeps_query: bool, passed_ids:
 
 @pytest.mark.parametrize("passed", [False, True])
 async def test_a_way_is_opened_once(passed: bool) -> None:
-    """Whoever asks for it again is given the same; that of creations is another one."""
+    """Each route is created once; that of creating calls is another one."""
     async with RawServer() as server, aiohttp.ClientSession() as own:
         async with client_of(server, session=own if passed else None) as client:
-            session = client._session
+            session = session_of(client)
             where = session.service("api")
             ways = [session.route(where, creating=creating) for creating in (False, True, False, True)]
             assert ways[0] is ways[2] is not ways[1] is ways[3]

@@ -1,4 +1,4 @@
-"""Holds how one task ends what another awaits: the other is told, and keeps no trace of it."""
+"""Tests for ending what another task awaits: that task gets an error, and keeps no mark of the cancellation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cancelling() -> int:
 
 
 async def test_the_awaiting_task_gets_an_error_and_can_go_on() -> None:
-    """The end is a RuntimeError, not a cancellation; complete when `end` returns; it holds for later awaits too."""
+    """It is a RuntimeError rather than a cancellation, raised before `end` returns, and by later waits too."""
     awaited = Interruptible("it was closed")
     over = []
 
@@ -55,7 +55,7 @@ async def test_two_tasks_cannot_wait_at_once() -> None:
 
 @pytest.mark.parametrize("cancelled_first", [True, False])
 async def test_a_cancellation_at_the_same_moment_passes(cancelled_first: bool) -> None:
-    """Who was cancelled as well ends as cancelled."""
+    """A task that is also cancelled ends cancelled."""
     awaited = Interruptible("it was closed")
     consumer = asyncio.create_task(awaited.result(asyncio.sleep(60)))
     await asyncio.sleep(0)
@@ -72,7 +72,7 @@ async def test_a_cancellation_at_the_same_moment_passes(cancelled_first: bool) -
 
 
 async def test_what_does_not_let_itself_be_ended_is_given() -> None:
-    """Work that ends all the same gives its result, and its caller is not marked as cancelled."""
+    """Work that ignores the cancellation returns its result, and its caller is not marked as cancelled."""
     awaited = Interruptible("it was closed")
 
     async def stubborn() -> str:
@@ -90,7 +90,7 @@ async def test_what_does_not_let_itself_be_ended_is_given() -> None:
 
 
 async def test_an_end_that_is_cancelled_ends_it_all_the_same() -> None:
-    """Only the waiting for it is given up."""
+    """Only waiting for the end is cancelled."""
     awaited = Interruptible("it was closed")
     consumer = asyncio.create_task(awaited.result(asyncio.sleep(60)))
     await asyncio.sleep(0)

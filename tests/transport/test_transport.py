@@ -1,4 +1,4 @@
-"""Holds the way of a call when nothing breaks: keys, sessions, redirects, views, certificates, the log."""
+"""Tests for calls when nothing fails: keys, sessions, redirects, views, certificates, the log."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestKeys:
             assert other not in repr(seen)
 
     async def test_the_emulator_finds_every_key_right(self) -> None:
-        """All documented calls, in both editions, bring the right key and no foreign one."""
+        """All documented calls, in both editions, send the right key and no other."""
         async with Emulator(executions=3) as emulator:
             for hosts in (emulator.hosts, emulator.unified_hosts):
                 async with EachLabs(emulator.api_key, hosts=hosts, runs_api_key=emulator.runs_api_key) as client:
@@ -65,7 +65,7 @@ class TestKeys:
     async def test_a_missing_key_is_an_error_at_the_call(
         self, monkeypatch: pytest.MonkeyPatch, service: Any, says: str
     ) -> None:
-        """Making the client is fine, the other vendor's calls work, and nothing is sent without the key."""
+        """The client can be created, the other vendor's calls work, and nothing is sent without the key."""
         monkeypatch.delenv("EACHLABS_API_KEY", raising=False)
         monkeypatch.delenv("NOXUS_API_KEY", raising=False)
         async with RawServer() as server:
@@ -77,7 +77,7 @@ class TestKeys:
                 await client.request("api" if service == "runs" else "runs", "GET", "/x")
 
     async def test_keys_come_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An argument goes first; blank means not given."""
+        """An argument takes precedence, and a blank variable counts as unset."""
         monkeypatch.setenv("EACHLABS_API_KEY", "env-labs\n")
         monkeypatch.setenv("NOXUS_API_KEY", "env-runs")
         async with RawServer() as server:
@@ -99,14 +99,14 @@ class TestKeys:
     ],
 )
 def test_a_senseless_argument_is_refused_by_name(options: Any, error: type[Exception], says: str) -> None:
-    """Before a session is opened, and so without a loop."""
+    """The error is raised before a session is opened, so no loop is needed."""
     with pytest.raises(error, match=says):
         EachLabs("k", **options)
 
 
 class TestRequest:
     async def test_what_goes_out_is_what_was_asked_for(self) -> None:
-        """Method, path, query and body arrive as they were written; the answer is decoded."""
+        """Method, path, query and body arrive as written, and the response is decoded."""
         async with RawServer(then=answer(json={"a": [1, None]})) as server, client_of(server) as client:
             got = await client.request("api", "GET", "/a%2Fb/é", params={"from": "1+2", "x": None})
             assert got == {"a": [1, None]}
@@ -119,7 +119,7 @@ class TestRequest:
         assert first.headers["user-agent"].startswith("eachlabs-async/")
 
     async def test_an_empty_success_is_none(self) -> None:
-        """204, and a 200 without a body, and HEAD."""
+        """This holds for a 204, a 200 without a body, and HEAD."""
         script = (answer(204, body=b""), answer(body=b""), answer(body=b""))
         async with RawServer(*script) as server, client_of(server) as client:
             assert await client.request("api", "DELETE", "/x") is None
@@ -137,7 +137,7 @@ class TestRequest:
         ],
     )
     async def test_what_cannot_be_sent_is_refused(self, arguments: Any, error: type[Exception], says: str) -> None:
-        """A bad argument is a plain error, and nothing is sent."""
+        """A wrong argument is a plain error, and nothing is sent."""
         async with RawServer() as server, client_of(server) as client:
             with pytest.raises(error, match=says):
                 await client.request(*arguments)
@@ -148,7 +148,7 @@ class TestRequest:
         assert not server.requests
 
     async def test_an_error_says_what_the_service_said(self) -> None:
-        """Status, message, request id, method, URL and attempts; no second try where none can help."""
+        """It has status, message, request id, method, URL and attempts; there is no retry if none can help."""
         body = {"error": "Invalid or missing API key", "code": "UNAUTHORIZED"}
         async with RawServer(answer(401, json=body, headers={"X-Request-Id": "r-1"})) as server:
             async with client_of(server) as client:
@@ -162,7 +162,7 @@ class TestRequest:
         assert len(server.requests) == 1
 
     async def test_a_page_of_html_is_an_error_of_its_status(self) -> None:
-        """A proxy's 502 is a `ServerError` with the page's start as its body."""
+        """A proxy's 502 is a `ServerError` with the start of the page as its body."""
         async with RawServer(then=html()) as server, client_of(server, retry=ONCE) as client:
             with pytest.raises(ServerError, match="Bad Gateway") as caught:
                 await client.request("api", "GET", "/x")
@@ -171,7 +171,7 @@ class TestRequest:
 
 class TestSessions:
     async def test_a_passed_session_is_used_and_stays_open(self) -> None:
-        """Its own defaults neither break a call nor are they lost."""
+        """Its own defaults neither break a call nor get lost."""
         seen: list[str] = []
 
         async def watch(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -220,7 +220,7 @@ class TestSessions:
         assert server.connections == 1
 
     async def test_a_closed_client_refuses_calls(self) -> None:
-        """Closing twice is fine; every later call is a `ConfigurationError` that sends nothing."""
+        """Closing twice does no harm; every later call is a `ConfigurationError` and sends nothing."""
         async with RawServer() as server:
             client = client_of(server)
             assert repr(client) == "<EachLabs client, compat edition, open>"
@@ -237,7 +237,7 @@ class TestSessions:
             assert len(server.requests) == 1
 
     async def test_a_passed_session_that_its_owner_closed_is_told(self) -> None:
-        """The error says whose session it is, and nothing was sent."""
+        """The error names the passed session, and nothing was sent."""
         async with RawServer() as server:
             session = aiohttp.ClientSession()
             async with client_of(server, session=session) as client:
@@ -273,7 +273,7 @@ class TestRedirects:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     @pytest.mark.parametrize("passed", [False, True])
     async def test_within_the_origin_a_get_is_followed(self, status: int, passed: bool) -> None:
-        """With its key, and as one attempt."""
+        """It has its key, and counts as one attempt."""
         async with (
             RawServer(redirect("../moved?a=1", status), answer(json=7)) as server,
             aiohttp.ClientSession() as own,
@@ -312,7 +312,7 @@ class TestRedirects:
         ],
     )
     async def test_a_strange_target_is_refused(self, location: str) -> None:
-        """User names, other schemes and what is no URL lead nowhere."""
+        """User names, other schemes and malformed URLs are refused."""
         async with RawServer() as server:
             server.script = [redirect(location.format(here=server.url[7:]))]
             async with client_of(server) as client:
@@ -322,7 +322,7 @@ class TestRedirects:
         assert "pass" not in str(caught.value)
 
     async def test_a_loop_ends(self) -> None:
-        """After five hops, and it is not tried again."""
+        """It ends after five redirects and is not retried."""
         async with RawServer(then=redirect("/api/x")) as server, client_of(server) as client:
             with pytest.raises(APIConnectionError, match="more than 5 redirects") as caught:
                 await client.request("api", "GET", "/x")
@@ -330,7 +330,7 @@ class TestRedirects:
         assert caught.value.attempts == 1
 
     async def test_without_a_location_it_is_refused(self) -> None:
-        """It leads nowhere, so it is not asked again and again."""
+        """It is not retried."""
         async with RawServer(then=redirect(None)) as server, client_of(server) as client:
             with pytest.raises(APIConnectionError, match="a redirect without a location was refused"):
                 await client.request("api", "GET", "/x")
@@ -340,7 +340,7 @@ class TestRedirects:
         ("status", "followed"), [(301, False), (302, False), (303, False), (307, True), (308, True)]
     )
     async def test_a_post_that_reads_follows_what_keeps_it_a_post(self, status: int, followed: bool) -> None:
-        """Method and body go along, or the redirect is refused."""
+        """Method and body are kept, or the redirect is refused."""
         rows = b'{"executions": [], "total": 0, "status": "ok"}'
         async with RawServer(redirect("/flows/b", status), answer(body=rows)) as server, client_of(server) as client:
             result = await client.flow_executions.get_many("w", ["a"]).collect()
@@ -352,7 +352,7 @@ class TestRedirects:
 
 class TestCertificates:
     async def test_a_certificate_that_does_not_verify_is_not_tried_again(self) -> None:
-        """It is a connection error that was never sent, in one attempt, for reads and creations."""
+        """It is a connection error in one attempt, and nothing was sent, for reads and creating calls."""
         async with RawServer(tls=True) as server, client_of(server) as client:
             for method in ("GET", "POST"):
                 with pytest.raises(APIConnectionError, match="[Cc]ertificate") as caught:
@@ -363,7 +363,7 @@ class TestCertificates:
         assert not server.requests
 
     async def test_a_trusted_certificate_is_fine(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Reads and creations work over TLS."""
+        """Reads and creating calls work over TLS."""
         trust(monkeypatch)
         async with RawServer(tls=True) as server, client_of(server) as client:
             await client.request("api", "GET", "/x")
@@ -372,7 +372,7 @@ class TestCertificates:
 
 
 async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixture) -> None:
-    """DEBUG tells of each attempt with its outcome, INFO of each further try with its reason and wait."""
+    """DEBUG has each attempt with its outcome, INFO each retry with its reason and delay."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
     async with RawServer(answer(503), answer(json=1)) as server, client_of(server) as client:
         await client.request("api", "GET", "/x", params={"a": 1})
@@ -393,7 +393,7 @@ async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixt
 
 
 def test_importing_the_package_alone_does_not_import_aiohttp() -> None:
-    """The first use of the client does."""
+    """The first use of the client imports it."""
     code = (
         "import sys, eachlabs_async as e; e.errors, e.RetryPolicy, e.COMPAT;"
         "assert 'aiohttp' not in sys.modules; e.EachLabs; assert 'aiohttp' in sys.modules"

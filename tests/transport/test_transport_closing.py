@@ -1,4 +1,4 @@
-"""Holds what `close` does to calls that run: each ends at once, as an error of ours, and nothing of it is left."""
+"""Tests for `close` during calls: each ends at once with an error of the library, and nothing is left over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import workers
 from event_loop import until
-from internals import assert_idle
+from internals import (
+    active_deadlines,
+    assert_idle,
+    deadline_timer_of,
+    is_armed,
+    session_of,
+    single_calls_waiting,
+    transport_of,
+    workers,
+)
 from raw_server import ONCE, Act, RawServer, answer, client_of, full_listener, hosts_at, stall, stall_body
 
 from eachlabs_async import EachLabs, RetryPolicy, Timeouts
@@ -25,19 +33,19 @@ AT_ONCE_S = 2.0
 
 
 async def closed(client: EachLabs, *tasks: asyncio.Task[Any]) -> list[Any]:
-    """Close a client, and give what its calls came to; they end at once, and nothing of them is left."""
+    """Close a client and return the results of its calls, which end at once and leave nothing over."""
     began = monotonic()
     await client.close()
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
     assert monotonic() - began < AT_ONCE_S
     assert_idle(client)
-    assert client._transport._deadline_timer._timer is None
+    assert not is_armed(deadline_timer_of(client))
     assert not [task for task in tasks if task.cancelled() or task.cancelling()]
     return results
 
 
 def assert_closed(results: list[Any]) -> None:
-    """Each is the one error that says why, with nothing of the interrupted code on it."""
+    """Each is the error of a closed client, without context from the interrupted code."""
     for error in results:
         assert type(error) is ConfigurationError, repr(error)
         assert error.__cause__ is error.__context__ is None
@@ -47,7 +55,7 @@ def assert_closed(results: list[Any]) -> None:
 async def test_a_call_that_awaits_its_answer_ends(
     session: aiohttp.ClientSession | None, kind: Callable[[], Act]
 ) -> None:
-    """Before the first byte or within the body: a `ConfigurationError` that names the call; the server sees it go."""
+    """Before the first byte or within the body it is a `ConfigurationError` with the call; the server sees it end."""
     async with RawServer(then=kind()) as server:
         client = client_of(server, session=session)
         task = asyncio.ensure_future(client.request("api", "GET", "/x"))
@@ -80,14 +88,14 @@ async def test_a_creation_that_was_sent_has_an_open_outcome(
 
 
 async def test_calls_that_queue_at_the_gate_end(session: aiohttp.ClientSession | None) -> None:
-    """Those that never got a place were sent by nobody, and a creation among them has no open outcome."""
+    """Calls without a slot were not sent, and a creating one among them has no unknown outcome."""
     async with RawServer(then=stall()) as server:
         client = client_of(server, session=session, max_concurrency=1)
         first = asyncio.ensure_future(client.request("api", "GET", "/first"))
         await server.seen(1)
         methods: tuple[Any, ...] = ("GET", "POST", "GET", "PUT")
         others = [asyncio.ensure_future(client.request("api", method, "/x", json={})) for method in methods]
-        await until(lambda: len(client._session.semaphore._foreground) == len(methods))
+        await until(lambda: single_calls_waiting(session_of(client).semaphore) == len(methods))
         results = await closed(client, first, *others)
     assert_closed(results)
     assert [error.attempts for error in results] == [1, 0, 0, 0, 0]
@@ -96,14 +104,14 @@ async def test_calls_that_queue_at_the_gate_end(session: aiohttp.ClientSession |
 
 @pytest.mark.parametrize("pause_s", [0, 30])
 async def test_calls_that_sit_out_a_pause_end(session: aiohttp.ClientSession | None, pause_s: int) -> None:
-    """Who waits for a next try ends as those do who wait for the end of a pause."""
+    """Calls that wait for a retry end like those that wait for the end of a pause."""
     headers = {"Retry-After": str(pause_s)} if pause_s else {}
     async with RawServer(then=answer(429, headers=headers)) as server:
         client = client_of(server, session=session, retry=RetryPolicy(base_s=30, creating_pause_s=0))
         tasks: list[asyncio.Task[Any]] = []
         for count, method in enumerate(("GET", "GET", "POST"), 1):
             tasks.append(asyncio.ensure_future(client.request("api", method, "/x", json={})))
-            await until(lambda count=count: client._session.pause("api").waiting == count)
+            await until(lambda count=count: session_of(client).pause("api").waiting == count)
         results = await closed(client, *tasks)
     assert_closed(results)
     assert [error.attempts for error in results] == ([1, 0, 0] if pause_s else [1, 1, 1])
@@ -111,7 +119,7 @@ async def test_calls_that_sit_out_a_pause_end(session: aiohttp.ClientSession | N
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_call_that_connects_ends(session: aiohttp.ClientSession | None, method: Any) -> None:
-    """Nothing of it was sent, so not even a creation has an open outcome."""
+    """Nothing was sent, so not even a creating call has an unknown outcome."""
     with full_listener() as port:
         client = EachLabs("k", hosts=hosts_at(f"http://127.0.0.1:{port}"), session=session)
         task = asyncio.ensure_future(client.request("api", method, "/x", json={"a": 1}))
@@ -138,7 +146,7 @@ class NoName(AbstractResolver):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_call_that_looks_a_name_up_ends(method: Any) -> None:
-    """As one that connects does; the look-up, which is the connector's, ends with its owner."""
+    """It ends like one that connects; the look-up belongs to the connector and ends with its owner."""
     resolver = NoName()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         client = EachLabs("k", hosts=hosts_at("https://api.example.test"), session=session)
@@ -151,7 +159,7 @@ async def test_a_call_that_looks_a_name_up_ends(method: Any) -> None:
 @pytest.mark.parametrize("held", [0, 20])
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_a_bulk_fetch_ends(session: aiohttp.ClientSession | None, ordered: bool, held: int) -> None:
-    """With a `ConfigurationError` for what was under way, and one as a whole for what was not; no task stays."""
+    """Ids in flight have a `ConfigurationError`, the fetch raises one for the rest, and no task is left."""
     script = [answer(429, headers={"Retry-After": "30"})] if held else []
     async with RawServer(*script, then=stall()) as server:
         client = client_of(server, session=session)
@@ -170,7 +178,7 @@ async def test_a_bulk_fetch_ends(session: aiohttp.ClientSession | None, ordered:
 
 @pytest.mark.parametrize("look_ahead", [0, 4])
 async def test_a_walk_ends(session: aiohttp.ClientSession | None, look_ahead: int) -> None:
-    """With the rows that had come and a checkpoint, as for any other failure."""
+    """The error has the rows so far and a checkpoint, like any other failure."""
     rows = [{"id": f"e{n}", "status": "success"} for n in range(100)]
     page = answer(json={"executions": rows, "total_count": 1000})
     async with RawServer(page, then=stall()) as server:
@@ -185,11 +193,11 @@ async def test_a_walk_ends(session: aiohttp.ClientSession | None, look_ahead: in
 
 
 async def test_a_call_that_was_made_before_and_begins_after_is_refused(session: aiohttp.ClientSession | None) -> None:
-    """Nothing is opened for it, whatever was open before; it gives its place back."""
+    """It opens no connection and returns its slot."""
     async with RawServer() as server:
         client = client_of(server, session=session)
         await client.request("api", "GET", "/x")
-        transport = client._transport
+        transport = transport_of(client)
         calls = [transport.call(LIST_EXECUTIONS, "/y", body=body) for body in (None, b"{}")]
         await client.close()
         for call in calls:
@@ -197,25 +205,25 @@ async def test_a_call_that_was_made_before_and_begins_after_is_refused(session: 
                 await transport.send(call)
             assert caught.value.attempts == 0
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            client._session.storage_route(server.url)
+            session_of(client).storage_route(server.url)
         assert_idle(client)
-        transport._deadline_timer.close()
+        deadline_timer_of(client).close()
     assert len(server.requests) == 1
 
 
 async def test_calls_of_every_view_end() -> None:
-    """A view has deadlines of its own, and is closed with the client that it came from."""
+    """A view has deadlines of its own, and is closed with its client."""
     async with RawServer(then=stall()) as server:
         client = client_of(server)
         view = client.with_options(timeouts=Timeouts(deadline_s=50), retry=ONCE)
         tasks = [asyncio.ensure_future(one.request("api", "GET", "/x")) for one in (client, view)]
         await server.seen(2)
         assert_closed(await closed(client, *tasks))
-        assert not view._transport._deadline_timer._active
+        assert not active_deadlines(deadline_timer_of(view))
 
 
 async def test_closing_a_view_interrupts_nobody() -> None:
-    """It closes nothing, and so it ends no call either."""
+    """It closes nothing, so it ends no call either."""
     async with RawServer(answer(json=7, delay_s=0.1)) as server, client_of(server) as client:
         async with client.with_options(retry=ONCE) as view:
             task = asyncio.ensure_future(view.request("api", "GET", "/x"))
@@ -225,12 +233,12 @@ async def test_closing_a_view_interrupts_nobody() -> None:
 
 @pytest.mark.parametrize("cancel_first", [False, True])
 async def test_a_caller_that_cancels_in_the_same_turn_is_heard(cancel_first: bool) -> None:
-    """Its `CancelledError` passes through, whichever came first."""
+    """Its `CancelledError` is raised, whichever came first."""
     async with RawServer(then=stall()) as server:
         client = client_of(server)
         task = asyncio.ensure_future(client.request("api", "GET", "/x"))
         await server.seen(1)
-        steps: list[Callable[[], Any]] = [task.cancel, client._transport._deadline_timer.close]
+        steps: list[Callable[[], Any]] = [task.cancel, deadline_timer_of(client).close]
         for step in steps if cancel_first else reversed(steps):
             step()
         with pytest.raises(asyncio.CancelledError):
@@ -241,18 +249,18 @@ async def test_a_caller_that_cancels_in_the_same_turn_is_heard(cancel_first: boo
 
 @pytest.mark.parametrize("bound", ["deadline", "read_timeout"])
 async def test_a_bound_that_passes_in_the_same_turn_leaves_no_bare_cancellation(bound: Any) -> None:
-    """The task is interrupted once, and the error is the closing's: no further try is waited for."""
+    """The task is interrupted once, with the error of the closing, and no retry is waited for."""
     async with RawServer(then=stall()) as server:
         client = client_of(server, retry=RetryPolicy(base_s=30))
         task = asyncio.ensure_future(client.request("api", "GET", "/x"))
         await server.seen(1)
-        (deadline,) = client._transport._deadline_timer._active
+        (deadline,) = active_deadlines(deadline_timer_of(client))
         deadline.interrupt(bound)
         assert_closed(await closed(client, task))
 
 
 async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
-    """Each deadline says that it was the closing, once; a mark that nobody asks for is taken away at the end."""
+    """Each deadline reports the closing once; a mark that nobody reads is removed at the end."""
     loop, watch = asyncio.get_running_loop(), DeadlineTimer(30, 30)
     asked: list[bool] = []
 
@@ -273,11 +281,12 @@ async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     await asyncio.gather(*tasks)
     assert asked == [False, True, False]
     assert [task.cancelling() for task in tasks] == [0, 0]
-    assert (watch._active, watch._timer) == (set(), None)
+    assert not active_deadlines(watch)
+    assert not is_armed(watch)
 
 
 async def test_a_session_that_its_owner_closes_in_a_look_up_is_an_error_of_ours() -> None:
-    """aiohttp cancels the look-up, and the task that waits for it: nobody asked for that, so it is no cancellation."""
+    """aiohttp cancels the look-up and the task that waits for it; since nobody else did, it is not a cancellation."""
     resolver = NoName()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         client = EachLabs("k", hosts=hosts_at("https://api.example.test"), session=session, retry=RetryPolicy(base_s=0))
@@ -291,7 +300,7 @@ async def test_a_session_that_its_owner_closes_in_a_look_up_is_an_error_of_ours(
 
 @pytest.mark.parametrize("passed", [False, True])
 async def test_an_upload_ends(passed: bool) -> None:
-    """Where the storage is silent and where the source is, in our own session and in one that is not ours to close."""
+    """This holds while the storage or the source is silent, with our own session and a passed one."""
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x"

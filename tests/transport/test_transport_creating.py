@@ -1,4 +1,4 @@
-"""Holds that what creates is never carried out twice: one send, a fresh connection, and honesty about the outcome."""
+"""Tests for creating calls: they are sent once, over a new connection, and an unknown outcome is reported."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_an_unclear_outcome_is_said_to_be_so(
     reason: type[Exception],
     timeouts: Timeouts,
 ) -> None:
-    """Exactly one request, and an `OutcomeUnknownError` that gives the reason."""
+    """There is exactly one request, and an `OutcomeUnknownError` with the reason."""
     async with RawServer(then=kind()) as server:
         async with client_of(server, session=session, timeouts=timeouts) as client:
             with pytest.raises(OutcomeUnknownError, match="may have been carried out") as caught:
@@ -96,7 +96,7 @@ async def test_an_unclear_outcome_is_said_to_be_so(
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 413, 422, 425])
 async def test_a_refusal_is_a_refusal(session: aiohttp.ClientSession | None, status: int) -> None:
-    """The service did nothing and says why: its error as it is, after one send."""
+    """The service did nothing: its error is raised as it is, after one request."""
     async with RawServer(then=answer(status)) as server, client_of(server, session=session) as client:
         with pytest.raises(APIStatusError) as caught:
             await client.request("api", "POST", "/x")
@@ -105,7 +105,7 @@ async def test_a_refusal_is_a_refusal(session: aiohttp.ClientSession | None, sta
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_no_redirect_is_followed(session: aiohttp.ClientSession | None, status: int) -> None:
-    """Not even within the origin: one request, and no further one anywhere."""
+    """This holds even within the origin: there is one request."""
     async with RawServer(then=redirect("/api/y", status)) as server, client_of(server, session=session) as client:
         with pytest.raises((APIConnectionError, OutcomeUnknownError), match="redirect within the origin was refused"):
             await client.request("api", "POST", "/x")
@@ -113,7 +113,7 @@ async def test_no_redirect_is_followed(session: aiohttp.ClientSession | None, st
 
 
 async def test_a_429_is_tried_again(session: aiohttp.ClientSession | None) -> None:
-    """A cap that was met created nothing; the body goes along each time."""
+    """Nothing was created; each retry sends the body."""
     async with RawServer(answer(429), answer(429), then=answer(json=7)) as server:
         async with client_of(server, session=session) as client:
             assert await client.request("api", "POST", "/x", json={"a": 1}) == 7
@@ -125,7 +125,7 @@ async def test_a_429_is_tried_again(session: aiohttp.ClientSession | None) -> No
 
 
 async def test_a_failed_connect_is_tried_again(session: aiohttp.ClientSession | None) -> None:
-    """Nothing was sent; once somebody listens the call goes through, having been sent once."""
+    """Nothing was sent; once somebody listens the call succeeds, and was sent once."""
     port = free_port()
     async with EachLabs("k", hosts=hosts_at(f"http://127.0.0.1:{port}"), session=session, retry=QUICK) as client:
         with pytest.raises(APIConnectionError) as caught:
@@ -134,7 +134,7 @@ async def test_a_failed_connect_is_tried_again(session: aiohttp.ClientSession | 
 
 
 async def test_a_first_refusal_then_a_drop_is_unclear(session: aiohttp.ClientSession | None) -> None:
-    """What counts is the last send: it may have been carried out."""
+    """The last attempt counts, and it may have been carried out."""
     async with RawServer(answer(429), reset()) as server, client_of(server, session=session) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.request("api", "POST", "/x")
@@ -142,7 +142,7 @@ async def test_a_first_refusal_then_a_drop_is_unclear(session: aiohttp.ClientSes
 
 
 async def test_every_creation_has_a_connection_of_its_own(session: aiohttp.ClientSession | None) -> None:
-    """Never one that was used before, and none that is used again; reads keep theirs."""
+    """It was not used before and is not used again; reads keep theirs."""
     async with RawServer(then=answer(json=1)) as server, client_of(server, session=session) as client:
         for method in ("GET", "POST", "GET", "POST", "GET", "PATCH", "GET"):
             await client.request("api", method, "/x")
@@ -155,7 +155,7 @@ async def test_every_creation_has_a_connection_of_its_own(session: aiohttp.Clien
 
 
 async def test_a_stale_connection_is_never_used_to_create(session: aiohttp.ClientSession | None) -> None:
-    """The server drops what comes second on any connection; no creation notices."""
+    """The server drops the second request of each connection, which affects no creating call."""
     answered: set[int] = set()
 
     def script(seen: Any) -> Act:
@@ -172,7 +172,7 @@ async def test_a_stale_connection_is_never_used_to_create(session: aiohttp.Clien
 
 
 async def test_a_call_that_was_never_sent_has_no_open_outcome() -> None:
-    """A deadline that passes while it waits for a place is a plain timeout."""
+    """A deadline that passes while the call waits for a slot is a plain timeout."""
     async with RawServer(stall()) as server:
         async with client_of(server, max_concurrency=1) as client:
             blocking = asyncio.ensure_future(client.request("api", "GET", "/x"))
@@ -186,7 +186,7 @@ async def test_a_call_that_was_never_sent_has_no_open_outcome() -> None:
 
 
 async def test_what_repeats_harmlessly_has_no_open_outcome() -> None:
-    """GET, PUT and DELETE fail with the failure itself."""
+    """GET, PUT and DELETE raise the failure itself."""
     async with RawServer(then=answer(500)) as server, client_of(server) as client:
         for method in ("GET", "PUT", "DELETE"):
             with pytest.raises(ServerError):
@@ -206,7 +206,7 @@ async def failure_of_creating(
     size: int = 1,
     **options: Any,
 ) -> Failure:
-    """Create something at `url`, which must fail so, with a body of that size."""
+    """Return the error of a creating call to `url` with a body of the given size."""
     async with EachLabs("k", hosts=hosts_at(url), session=session, **options) as client:
         with pytest.raises(wanted) as caught:
             await client.request("api", method, "/x", json={"a": "x" * size})
@@ -221,7 +221,7 @@ CONNECTING = [Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), Timeouts(conn
 async def test_a_deadline_while_it_connects_leaves_no_outcome_open(
     session: aiohttp.ClientSession | None, method: Any, timeouts: Timeouts
 ) -> None:
-    """Nothing of it left: a plain timeout that says so, however short the read timeout is."""
+    """Nothing was sent: a plain timeout says so, however short the read timeout is."""
     with full_listener() as port:
         url = f"http://127.0.0.1:{port}"
         error = await failure_of_creating(url, APITimeoutError, session, method=method, timeouts=timeouts)
@@ -230,7 +230,7 @@ async def test_a_deadline_while_it_connects_leaves_no_outcome_open(
 
 
 async def test_a_deadline_between_failed_connects_leaves_no_outcome_open(session: aiohttp.ClientSession | None) -> None:
-    """Where nobody listens at all: the error of the connects, none of which sent anything."""
+    """If nobody listens, it is the error of the connects, none of which sent anything."""
     times, policy = Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), RetryPolicy(max_attempts=1000, base_s=0.02)
     url = f"http://127.0.0.1:{free_port()}"
     error = await failure_of_creating(url, APIConnectionError, session, timeouts=times, retry=policy)
@@ -243,7 +243,7 @@ async def test_a_deadline_between_failed_connects_leaves_no_outcome_open(session
 async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
     session: aiohttp.ClientSession | None, size: int, times: Timeouts
 ) -> None:
-    """Nobody reads it, so that a large one is stuck half-way: what did leave may be enough for the server."""
+    """Nobody reads a large body, so only a part was sent; that may be enough for the server."""
     with deaf_listener() as port:
         url = f"http://127.0.0.1:{port}"
         error = await failure_of_creating(url, OutcomeUnknownError, session, size=size, timeouts=times)
@@ -254,7 +254,7 @@ async def test_a_body_that_began_to_leave_leaves_the_outcome_open(
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_a_body_of_any_size_goes_out_whole(session: aiohttp.ClientSession | None, method: Any) -> None:
-    """An input with a picture in it is soon over the MiB at which aiohttp warns of a body, which is an error here."""
+    """Inputs with an image exceed the MiB at which aiohttp warns, and a warning is an error here."""
     async with RawServer(answer(503), then=answer()) as server:
         async with client_of(server, session=session, retry=RetryPolicy(base_s=0.01)) as client:
             body = {"picture": "x" * 3_000_000}

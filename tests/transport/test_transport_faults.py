@@ -1,4 +1,4 @@
-"""Holds what happens when things break: every try is ours and counted, bounded in time, and ends as one error."""
+"""Tests for calls when things break: every attempt is counted, bounded in time, and ends as one error."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestAttempts:
 
     @pytest.mark.parametrize("kind", BREAKS)
     async def test_one_try_is_one_request(self, session: aiohttp.ClientSession | None, kind: str) -> None:
-        """On a connection that was used before and dropped, where aiohttp is keenest to send again."""
+        """This holds on a reused connection that was dropped, where aiohttp would send again."""
         async with RawServer(answer(), BREAKS[kind]()) as server:
             async with client_of(server, session=session, retry=ONCE) as client:
                 await client.request("api", "GET", "/warm")
@@ -91,7 +91,7 @@ class TestAttempts:
         assert server.connections == 1
 
     async def test_the_body_goes_along_with_every_try(self, session: aiohttp.ClientSession | None) -> None:
-        """A POST that only reads is sent whole each time."""
+        """A POST that only reads is sent in full each time."""
         rows = answer(body=b'{"executions": [], "total": 0, "status": "ok"}')
         async with RawServer(reset(), answer(503), rows) as server, client_of(server, session=session) as client:
             result = await client.flow_executions.get_many("w", ["a", "b"]).collect()
@@ -100,7 +100,7 @@ class TestAttempts:
 
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
     async def test_statuses_that_may_pass_are_tried_again(self, status: int) -> None:
-        """As often as the policy says, and the last answer is the error."""
+        """They are retried as often as the policy allows, and the last response is the error."""
         script = [answer(status, json={"error": f"no {n}"}) for n in range(3)]
         async with RawServer(*script) as server:
             async with client_of(server, retry=RetryPolicy(max_attempts=3, base_s=0.001)) as client:
@@ -112,14 +112,14 @@ class TestAttempts:
 
     @pytest.mark.parametrize("status", [300, 304, 400, 402, 403, 404, 409, 413, 422, 501, 505, 599])
     async def test_other_statuses_are_final(self, status: int) -> None:
-        """One request, one error."""
+        """There is one request and one error."""
         async with RawServer(then=answer(status, body=b"")) as server, client_of(server) as client:
             with pytest.raises(APIStatusError) as caught:
                 await client.request("api", "GET", "/x")
         assert (caught.value.status, len(server.requests)) == (status, 1)
 
     async def test_an_html_page_with_status_200_is_not_taken_for_an_answer(self) -> None:
-        """It is a decode error, in one attempt: the service said that all is well."""
+        """It is a decode error in one attempt, since the status is a success."""
         async with Emulator(executions=3) as emulator:
             from eachlabs_async.emulator import Fault
             from eachlabs_async.errors import ResponseDecodeError
@@ -141,7 +141,7 @@ class TestAttempts:
         assert 2 <= caught.value.attempts == len(server.requests) <= 11
 
     async def test_a_service_that_nobody_runs(self, session: aiohttp.ClientSession | None) -> None:
-        """A refused connect is tried again, was never sent, and is an `APIConnectionError`."""
+        """A refused connect is retried, sends nothing, and is an `APIConnectionError`."""
         async with EachLabs("k", hosts=hosts_at(f"http://127.0.0.1:{free_port()}"), retry=QUICK, session=session) as c:
             for method in ("GET", "POST"):
                 with pytest.raises(APIConnectionError, match="the connection failed") as caught:
@@ -149,7 +149,7 @@ class TestAttempts:
                 assert (caught.value.attempts, caught.value.sent, type(caught.value)) == (5, False, APIConnectionError)
 
     async def test_a_host_that_does_not_exist(self) -> None:
-        """A name that cannot be resolved is a connection error that was never sent."""
+        """A name that cannot be resolved is a connection error, and nothing was sent."""
         async with EachLabs("k", hosts=hosts_at("http://nobody.invalid.localhost:1"), retry=ONCE) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.request("api", "GET", "/x")
@@ -159,7 +159,7 @@ class TestAttempts:
 class TestTimeouts:
     @pytest.mark.parametrize("kind", [stall, stall_body])
     async def test_silence_is_a_timeout(self, session: aiohttp.ClientSession | None, kind: Callable[[], Act]) -> None:
-        """Before the answer or within its body: tried again, then an `APITimeoutError`; nothing is left open."""
+        """Before the response or within its body it is retried, then an `APITimeoutError`; no connection stays open."""
         async with RawServer(then=kind()) as server:
             async with client_of(
                 server, session=session, timeouts=SHORT, retry=RetryPolicy(max_attempts=2, base_s=0.001)
@@ -172,7 +172,7 @@ class TestTimeouts:
         assert caught.value.attempts == len(server.requests) == 2
 
     async def test_a_slow_answer_that_never_falls_silent_is_fine(self) -> None:
-        """The read timeout is about silence, not about the whole."""
+        """The read timeout limits the time without a byte, not the whole."""
         parts = answer(body=b"[1, 2, 3]", delay_s=0.04)
         async with RawServer(parts, parts) as server, client_of(server, timeouts=Timeouts(read_s=1)) as client:
             assert await client.request("api", "GET", "/x") == [1, 2, 3]
@@ -181,7 +181,7 @@ class TestTimeouts:
     async def test_the_deadline_bounds_the_whole_call(
         self, session: aiohttp.ClientSession | None, kind: Callable[[], Act]
     ) -> None:
-        """A stalled answer, a stalled body, endless retries: all end at the deadline at the latest."""
+        """A stalled response, a stalled body and endless retries all end at the deadline."""
         policy = RetryPolicy(max_attempts=10_000, base_s=0.01, cap_s=0.01)
         async with RawServer(then=kind()) as server:
             async with client_of(server, session=session, timeouts=Timeouts(deadline_s=0.15), retry=policy) as client:
@@ -202,7 +202,7 @@ class TestTimeouts:
     async def test_a_deadline_shorter_than_the_read_timeout_is_exact(
         self, session: aiohttp.ClientSession | None
     ) -> None:
-        """Also for a call that begins after others were interrupted: each ends at its own deadline."""
+        """A call that starts after others were interrupted also ends at its own deadline."""
         times = Timeouts(connect_s=1, read_s=6, deadline_s=0.2)
         async with RawServer(then=stall()) as server, client_of(server, session=session, timeouts=times) as client:
             for _ in range(3):
@@ -212,7 +212,7 @@ class TestTimeouts:
                 assert 0.199 < monotonic() - began < 1
 
     async def test_a_wait_that_would_outlast_the_deadline_is_not_begun(self) -> None:
-        """The call fails at once, with what went wrong instead of a timeout."""
+        """The call fails at once, with the failure instead of a timeout."""
         policy = RetryPolicy(base_s=20)
         async with RawServer(then=answer(503)) as server:
             async with client_of(server, retry=policy, timeouts=Timeouts(deadline_s=8)) as client:
@@ -223,7 +223,7 @@ class TestTimeouts:
         assert caught.value.attempts == 1
 
     async def test_the_deadline_bounds_the_wait_for_a_place(self) -> None:
-        """Calls that never got a place fail as those that did, and every place is free again."""
+        """Calls without a slot fail like the others, and every slot is free again."""
         async with RawServer(then=stall()) as server:
             async with client_of(server, max_concurrency=2, timeouts=Timeouts(deadline_s=0.1)) as client:
                 calls = [client.request("api", "GET", "/x") for _ in range(12)]
@@ -247,7 +247,7 @@ class TestTimeouts:
         assert server.connections == 1
 
     async def test_a_connect_that_hangs_is_a_timeout(self, session: aiohttp.ClientSession | None) -> None:
-        """It was not sent, so that what creates is tried again too."""
+        """Nothing was sent, so a creating call is retried too."""
         with full_listener() as port:
             hosts = hosts_at(f"http://127.0.0.1:{port}")
             timeouts, policy = Timeouts(connect_s=0.05), RetryPolicy(max_attempts=2, base_s=0.001)
@@ -263,7 +263,7 @@ class TestCancellation:
     async def test_it_passes_at_once_and_frees_the_place(
         self, session: aiohttp.ClientSession | None, kind: Callable[[], Act]
     ) -> None:
-        """While an answer, a body or the next try is awaited: as `CancelledError`, with nothing left behind."""
+        """While a response, a body or a retry is awaited, it is a `CancelledError`, and nothing is left over."""
         policy = RetryPolicy(base_s=30)
         async with RawServer(kind(), then=answer(json=1)) as server:
             async with client_of(server, session=session, max_concurrency=1, retry=policy) as client:
@@ -280,7 +280,7 @@ class TestCancellation:
                 assert await client.request("api", "GET", "/x") == 1
 
     async def test_while_waiting_for_a_place(self) -> None:
-        """The call sends nothing, and the place it waited for is the next one's."""
+        """The call sends nothing, and the slot goes to the next one."""
         async with RawServer(stall(), then=answer(json=1)) as server, client_of(server, max_concurrency=1) as client:
             tasks = [asyncio.ensure_future(client.request("api", "GET", f"/{n}")) for n in range(3)]
             await server.seen(1)
@@ -292,7 +292,7 @@ class TestCancellation:
         assert server.targets == ["/api/0", "/api/2"]
 
     async def test_a_callers_timeout_is_the_callers(self) -> None:
-        """`asyncio.timeout` around a call becomes a plain `TimeoutError`, none of ours."""
+        """`asyncio.timeout` around a call raises a plain `TimeoutError`, not one of the library."""
         async with RawServer(then=stall()) as server, client_of(server) as client:
             with pytest.raises(TimeoutError) as caught:
                 async with asyncio.timeout(0.03):
@@ -300,7 +300,7 @@ class TestCancellation:
             assert not isinstance(caught.value, APITimeoutError)
 
     async def test_closing_ends_what_is_in_flight(self, session: aiohttp.ClientSession | None) -> None:
-        """Calls of a client that is closed meanwhile end soon, with an error, and those that wait with them."""
+        """Calls of a client that is closed end soon with an error, and so do waiting ones."""
         async with RawServer(then=stall()) as server:
             client = client_of(server, max_concurrency=1, session=session, timeouts=Timeouts(read_s=0.2))
             tasks = [asyncio.ensure_future(client.request("api", "GET", "/x")) for _ in range(3)]
@@ -332,7 +332,7 @@ UNSENT = NEVER_AGAIN | {
 
 @pytest.mark.parametrize("kind", sorted(ALL_KINDS, key=lambda kind: kind.__name__))
 def test_every_exception_of_aiohttp_has_its_error(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those to come: what is not known to be lasting may pass, what is not known to be unsent was sent."""
+    """Unknown exceptions may pass and may have been sent, unless they are known not to."""
     monkeypatch.setattr(kind, "__str__", lambda self: "what")  # Each wants other arguments, and none matters.
     error = error_from(kind.__new__(kind))
     assert isinstance(error, APIConnectionError)
@@ -353,7 +353,7 @@ def test_every_exception_of_aiohttp_has_its_error(kind: type[Exception], monkeyp
     ],
 )
 def test_other_exceptions_have_theirs(exc: Exception, kind: type[Exception], retryable: bool | None) -> None:
-    """The system's errors may pass; what is a mistake in a program does not."""
+    """Errors of the system may pass; a programming error does not."""
     error = error_from(exc)
     assert type(error) is kind
     assert getattr(error, "retryable", None) == retryable

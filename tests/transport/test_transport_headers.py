@@ -1,4 +1,4 @@
-"""Holds the headers of requests as they arrive: the same for every request alike, and each service's own."""
+"""Tests for the headers of requests: the same for all requests of a kind, and those of each service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = "application/json"
 
 
 def wanted(server: RawServer, key: dict[str, str], body: bytes = b"") -> dict[str, str]:
-    """Return all headers that a request of an own session has."""
+    """Return all headers that a request of the client's own session has."""
     headers = {
         "host": f"127.0.0.1:{server.port}",
         "user-agent": USER_AGENT,
@@ -30,13 +30,13 @@ def wanted(server: RawServer, key: dict[str, str], body: bytes = b"") -> dict[st
 
 
 def without(headers: dict[str, str], *names: str) -> dict[str, str]:
-    """Leave some headers out, and the id that is each request's own."""
+    """Leave some headers out, and the id, which differs for each request."""
     return {name: value for name, value in headers.items() if name not in (*names, "x-request-id")}
 
 
 @pytest.mark.parametrize("unified", [False, True])
 async def test_every_request_alike_has_the_same_headers(unified: bool) -> None:
-    """The first one, whose headers are made, and those that are given what was made for it; a body adds its own."""
+    """The first request, whose headers are built, and later ones, which reuse them, are alike; a body adds its own."""
     key = {"authorization": "Bearer labs-key"} if unified else {"x-api-key": "labs-key"}
     async with RawServer(then=ROWS) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
@@ -56,7 +56,7 @@ async def test_every_request_alike_has_the_same_headers(unified: bool) -> None:
 
 
 async def test_a_post_that_reads_has_the_same_headers_every_time() -> None:
-    """As the gets before, between and after it have theirs."""
+    """So have the gets before, between and after it."""
     async with RawServer(then=ROWS) as server, client_of(server) as client:
         for ids in (["a"], ["b"], ["c"]):
             await client.flow_executions.get_many("w", ids).collect()
@@ -69,7 +69,7 @@ async def test_a_post_that_reads_has_the_same_headers_every_time() -> None:
 
 
 async def test_the_first_requests_may_all_go_out_at_once() -> None:
-    """Whichever of them makes the headers for the others."""
+    """Any of them may build the headers for the others."""
     async with RawServer(then=answer(json=1, delay_s=0.01)) as server, client_of(server) as client:
         calls = [client.request("api", "PUT" if n % 2 else "GET", "/x", json=[1] if n % 2 else None) for n in range(20)]
         await asyncio.gather(*calls)
@@ -81,7 +81,7 @@ async def test_the_first_requests_may_all_go_out_at_once() -> None:
 
 @pytest.mark.parametrize("passed", [False, True])
 async def test_services_on_other_ports_get_their_own_host_and_key(passed: bool) -> None:
-    """Requests in turn to both: neither is shown what was made for the other."""
+    """Alternating requests never get the other service's headers."""
     async with (
         RawServer() as one,
         RawServer() as two,
@@ -108,7 +108,7 @@ async def test_services_on_other_ports_get_their_own_host_and_key(passed: bool) 
 
 
 async def test_creations_have_headers_of_their_own() -> None:
-    """A connection that ends with them, the type of their body, and the key."""
+    """They close the connection, and have the type of their body and the key."""
     async with RawServer() as server, client_of(server) as client:
         for _ in range(3):
             await client.request("api", "POST", "/x", json={})

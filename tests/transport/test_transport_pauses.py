@@ -1,4 +1,4 @@
-"""Holds the pause that a service asks for: a floor for all its requests, for nobody else, and with no place held."""
+"""Tests for the pause that a service asks for: it holds for all its requests and no others, and uses no slot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def held(status: int = 429, seconds: float | str = PAUSE_S) -> Act:
 
 
 def first_gets(act: Act) -> Callable[[RecordedRequest], Act]:
-    """Make a script in which the very first request meets `act` and all others an answer that takes a moment."""
+    """Return a script that answers the very first request with `act` and all others after a moment."""
     state = {"first": True}
 
     def script(seen: RecordedRequest) -> Act:
@@ -46,7 +46,7 @@ def first_gets(act: Act) -> Callable[[RecordedRequest], Act]:
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_no_request_of_the_service_is_early(status: int) -> None:
-    """Whatever the jitter: calls under way, calls that queue and calls made later all wait for the pause to end."""
+    """Whatever the jitter, calls under way, queued calls and later calls wait for the pause to end."""
     async with RawServer(then=first_gets(held(status))) as server:
         async with client_of(server, max_concurrency=3, retry=POLICY) as client:
             first = asyncio.ensure_future(client.request("api", "GET", "/first"))
@@ -62,7 +62,7 @@ async def test_no_request_of_the_service_is_early(status: int) -> None:
 
 
 async def test_they_do_not_all_set_out_at_once() -> None:
-    """Positive jitter spreads those who wait; it never takes from the pause."""
+    """Positive jitter spreads the calls; it never shortens the pause."""
     async with RawServer(then=first_gets(held())) as server:
         async with client_of(server, retry=RetryPolicy(base_s=0.4)) as client:
             first = asyncio.ensure_future(client.request("api", "GET", "/first"))
@@ -76,7 +76,7 @@ async def test_they_do_not_all_set_out_at_once() -> None:
 
 
 async def test_a_date_is_a_pause_too() -> None:
-    """Held against the answer's own clock."""
+    """It is compared with the response's own `Date`."""
     wrong_clock = datetime.now(UTC) + timedelta(days=3)
     dates = {
         "Date": format_datetime(wrong_clock, usegmt=True),
@@ -89,7 +89,7 @@ async def test_a_date_is_a_pause_too() -> None:
 
 @pytest.mark.parametrize("max_concurrency", [1, 64])
 async def test_other_services_go_on_and_no_place_is_held(max_concurrency: int) -> None:
-    """With a single place for all services, the paused calls leave it to others."""
+    """With one slot for all services, paused calls leave it to others."""
     async with RawServer(held(429, 30)) as server:
         async with client_of(server, max_concurrency=max_concurrency, retry=POLICY) as client:
             paused = [asyncio.ensure_future(client.request("api", "GET", "/x")) for _ in range(5)]
@@ -105,7 +105,7 @@ async def test_other_services_go_on_and_no_place_is_held(max_concurrency: int) -
 
 
 async def test_services_on_one_base_share_a_pause() -> None:
-    """In the unified edition `api` and `workflows` are one service to pause."""
+    """In the unified edition `api` and `workflows` are one service."""
     async with RawServer(then=first_gets(held())) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=True), retry=POLICY) as client:
             first = asyncio.ensure_future(client.request("api", "GET", "/x"))
@@ -118,7 +118,7 @@ async def test_services_on_one_base_share_a_pause() -> None:
 
 
 async def test_a_view_waits_for_the_pause_that_another_met() -> None:
-    """The pause is the client's, whichever view was told."""
+    """The pause is the client's, whichever view met it."""
     async with RawServer(held(), then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
         with pytest.raises(RateLimitError):
             await client.with_options(retry=ONCE).request("api", "GET", "/x")
@@ -127,7 +127,7 @@ async def test_a_view_waits_for_the_pause_that_another_met() -> None:
 
 
 async def test_a_longer_pause_holds_and_a_shorter_one_does_not_cut_it() -> None:
-    """Of two that were asked for at about the same time the longer one counts."""
+    """Of two pauses asked for at about the same time, the longer one counts."""
     script = (held(429, 0.4), held(429, 0.05))
     async with RawServer(*script, then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
         await asyncio.gather(client.request("api", "GET", "/a"), client.request("api", "GET", "/b"))
@@ -136,7 +136,7 @@ async def test_a_longer_pause_holds_and_a_shorter_one_does_not_cut_it() -> None:
 
 @pytest.mark.parametrize("creating", [False, True])
 def test_a_pause_is_never_shortened(creating: bool) -> None:
-    """What was asked for last counts only where it reaches further; what is over is forgotten, and no more."""
+    """A later pause counts only if it ends later; one that is over does not count."""
     pause, first, second = Pause(), ServerError("first"), ServerError("second")
     pause.extend(20.0, first, creating=creating)
     pause.extend(10.0, second, creating=creating)
@@ -164,7 +164,7 @@ async def test_a_pause_that_is_too_long_is_neither_waited_for_nor_shared(seconds
 
 
 async def test_a_status_that_is_not_retried_asks_for_no_pause() -> None:
-    """`Retry-After` on a 404 is kept in the error and holds nobody up."""
+    """`Retry-After` of a 404 is in the error and delays no call."""
     async with RawServer(held(404, 30), then=answer(json=1)) as server, client_of(server) as client:
         async with asyncio.timeout(5):
             with pytest.raises(APIStatusError) as caught:
@@ -175,7 +175,7 @@ async def test_a_status_that_is_not_retried_asks_for_no_pause() -> None:
 
 @pytest.mark.parametrize("max_concurrency", [1, 8])
 async def test_a_deadline_inside_a_pause_fails_at_once_with_its_cause(max_concurrency: int) -> None:
-    """The caller learns why, what is left of the pause, and that nothing of its own was sent."""
+    """The error has the cause and the rest of the pause, and says that nothing was sent."""
     async with RawServer(held(503, 20), then=answer(json=1)) as server:
         async with client_of(
             server, timeouts=Timeouts(deadline_s=10), max_concurrency=max_concurrency, retry=POLICY
@@ -199,7 +199,7 @@ async def test_a_deadline_inside_a_pause_fails_at_once_with_its_cause(max_concur
 
 
 async def test_the_cause_of_a_pause_brings_nothing_of_the_walk_that_met_it() -> None:
-    """The rows, checkpoint and notes on a failed walk's error are not on the error of a call that the pause stops."""
+    """The rows, checkpoint and notes of a failed walk are not on the error of another call."""
     page = answer(json={"executions": [{"id": "a", "status": "success"}], "total_count": 2, "total_capped": False})
     async with RawServer(page, held(503, 20)) as server:
         async with client_of(server, timeouts=Timeouts(deadline_s=10), retry=POLICY) as client:
@@ -214,7 +214,7 @@ async def test_the_cause_of_a_pause_brings_nothing_of_the_walk_that_met_it() -> 
 
 
 async def test_a_pause_that_ends_in_time_is_waited_for() -> None:
-    """The deadline goes on meanwhile."""
+    """It counts towards the deadline."""
     async with RawServer(held(), then=answer(json=1, end="stall", delay_s=9)) as server:
         async with client_of(server, timeouts=Timeouts(deadline_s=PAUSE_S + 0.2), retry=POLICY) as client:
             began = monotonic()
@@ -226,7 +226,7 @@ async def test_a_pause_that_ends_in_time_is_waited_for() -> None:
 
 class TestCreating:
     async def test_a_429_holds_creations_only(self) -> None:
-        """It is a cap on executions: reads of the same service go on, other creations wait."""
+        """It is a limit on executions: reads of the service go on, other creating calls wait."""
         async with RawServer(held(), then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
             first = asyncio.ensure_future(client.request("api", "POST", "/create"))
             await server.seen(1)
@@ -242,7 +242,7 @@ class TestCreating:
         assert min(creations[1:]) >= PAUSE_S - 0.002
 
     async def test_a_503_holds_everything(self) -> None:
-        """The outcome of the creation is unknown, and reads wait as well."""
+        """The outcome of the creating call is unknown, and reads wait as well."""
         async with RawServer(held(503), then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
             with pytest.raises(OutcomeUnknownError):
                 await client.request("api", "POST", "/create")
@@ -250,7 +250,7 @@ class TestCreating:
         assert server.requests[1].at - server.requests[0].at >= PAUSE_S - 0.002
 
     async def test_a_429_of_a_read_holds_creations_too(self) -> None:
-        """A limit on all requests is one on creations."""
+        """A limit on all requests includes creating ones."""
         async with RawServer(held(), then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
             read = asyncio.ensure_future(client.request("api", "GET", "/read"))
             await server.seen(1)
@@ -260,7 +260,7 @@ class TestCreating:
         assert min(seen.at for seen in server.requests[1:]) - server.requests[0].at >= PAUSE_S - 0.002
 
     async def test_a_pause_that_others_met_leaves_no_outcome_open(self) -> None:
-        """A creation that was refused and then held by another call's 503 was certainly not carried out."""
+        """A creating call that was refused and then delayed by another call's 503 was not carried out."""
         policy = RetryPolicy(base_s=0.1, cap_s=0.1, creating_pause_s=0)
 
         def script(seen: RecordedRequest) -> Act:
@@ -280,7 +280,7 @@ class TestCreating:
 
 
 async def test_a_cancelled_wait_leaves_the_pause_to_others() -> None:
-    """Who gives up waiting changes nothing for those who wait on."""
+    """The other calls go on waiting."""
     async with RawServer(held(), then=answer(json=1)) as server, client_of(server, retry=POLICY) as client:
         tasks: list[asyncio.Task[Any]] = []
         for _ in range(3):
@@ -297,7 +297,7 @@ async def test_a_cancelled_wait_leaves_the_pause_to_others() -> None:
 class TestRedirects:
     @pytest.mark.parametrize("passed", [False, True])
     async def test_a_hop_waits_for_a_pause_that_began_meanwhile(self, passed: bool) -> None:
-        """A redirect is one more request to the service: it is not sent while the service asked for none."""
+        """A redirected request is a request too, so it waits for the pause."""
         acts = {"/api/a": redirect("/api/c"), "/api/b": held(503), "/api/c": answer(json=7)}
 
         def script(seen: RecordedRequest) -> Act:
@@ -315,7 +315,7 @@ class TestRedirects:
         assert server.requests[2].at - server.requests[1].at >= PAUSE_S - 0.002
 
     async def test_a_hop_that_its_deadline_does_not_let_wait_fails_with_the_cause(self) -> None:
-        """As any request does whose deadline lies inside a pause."""
+        """This holds for any request whose deadline is within the pause."""
         script = (Act(redirect("/api/c").sent, delay_s=0.1), held(503, 30))
         async with RawServer(*script) as server, client_of(server, timeouts=Timeouts(deadline_s=20)) as client:
             hop = asyncio.ensure_future(client.request("api", "GET", "/a"))
@@ -328,7 +328,7 @@ class TestRedirects:
         assert (caught.value.attempts, server.targets) == (1, ["/api/a", "/api/b"])
 
     async def test_redirects_use_up_no_attempts(self) -> None:
-        """`attempts` counts tries, each with all its hops, and each try may be redirected as often as the first."""
+        """`attempts` counts attempts with all their redirects, and each may be redirected as often as the first."""
         hops = [redirect(f"/api/{n}") for n in range(5)]
         script = [*hops, answer(503), *hops, answer(503), *hops, answer(503)]
         policy = RetryPolicy(max_attempts=3, base_s=0.001)
@@ -341,7 +341,7 @@ class TestRedirects:
         assert server.targets[::6] == ["/api/x"] * 5
 
     async def test_a_hop_does_not_shorten_the_wait_between_tries(self) -> None:
-        """The wait after a try grows with the tries, not with their hops."""
+        """The wait grows with the attempts, not with their redirects."""
         policy = RetryPolicy(max_attempts=2, base_s=0.05, cap_s=10)
         async with RawServer(*[redirect("/api/y")] * 5, answer(503), then=answer(json=1)) as server:
             async with client_of(server, retry=policy) as client:

@@ -1,4 +1,4 @@
-"""Holds that no key is told to anybody but its service: no text, log line or traceback, no proxy, no other host."""
+"""Tests that only its service sees a key: no text, log line or traceback has it, and no proxy or other host."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from internals import is_test_code
 from raw_server import (
     ONCE,
     QUICK,
@@ -44,13 +45,13 @@ GIVEAWAYS = ("Secr3t", "Pr1vate")
 
 
 def told_by(exc: BaseException | None) -> str:
-    """Return all that an error and its chain say: texts, attributes, and the locals of every frame but the tests'."""
+    """Return all that an error and its chain show: texts, attributes, and the locals of all frames but the tests'."""
     if exc is None:
         return ""
     parts = [str(exc), repr(exc), repr(exc.args), repr(getattr(exc, "__dict__", None))]
     parts += traceback.format_exception(exc)
     for frame, _ in traceback.walk_tb(exc.__traceback__):
-        if "/tests/" not in frame.f_code.co_filename:
+        if not is_test_code(frame.f_code.co_filename):
             parts += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
             parts += [repr(vars(value)) for value in frame.f_locals.values() if isinstance(value, BaseException)]
     reason = getattr(exc, "reason", None)
@@ -58,7 +59,7 @@ def told_by(exc: BaseException | None) -> str:
 
 
 def given_away(text: str) -> list[str]:
-    """Return the lines that hold something of a key."""
+    """Return the lines that have a part of a key."""
     return [line[:300] for line in text.splitlines() if any(giveaway in line for giveaway in GIVEAWAYS)]
 
 
@@ -105,7 +106,7 @@ ECHOES: dict[str, Callable[[], Act]] = {
 @pytest.mark.parametrize("passed", [False, True])
 @pytest.mark.parametrize("kind", ECHOES)
 async def test_no_key_is_in_an_error_or_a_log_line(caplog: pytest.LogCaptureFixture, kind: str, passed: bool) -> None:
-    """Whatever a server echoes, wherever: nothing that an error holds or drags along, and no logger, tells a key."""
+    """Whatever a server echoes, no error, nothing that it refers to, and no log line has a key."""
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
     async with RawServer(then=ECHOES[kind]()) as server, aiohttp.ClientSession() as own:
@@ -139,7 +140,7 @@ async def test_no_key_is_in_an_error_or_a_log_line(caplog: pytest.LogCaptureFixt
 
 
 async def test_a_key_that_a_caller_puts_into_a_url_is_struck_out(caplog: pytest.LogCaptureFixture) -> None:
-    """By mistake as an id or a filter: the error's URL and text, and the log, do not repeat it."""
+    """A key passed as an id or a filter by mistake is redacted in the error's URL and text, and in the log."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
     told = []
     async with RawServer(then=answer(503)) as server:
@@ -157,7 +158,7 @@ async def test_a_key_that_a_caller_puts_into_a_url_is_struck_out(caplog: pytest.
 
 
 async def test_a_key_among_ids_is_struck_out_of_what_is_not_found() -> None:
-    """Of flows in bulk, where the id travels in no URL, the outcome's error does not repeat it either."""
+    """For flows in bulk, whose ids are in no URL, the outcome's error is redacted too."""
     async with RawServer(then=answer(json={"executions": []})) as server:
         async with EachLabs(KEY, runs_api_key=RUNS_KEY, hosts=server.hosts) as client:
             result = await client.flow_executions.get_many(KEY, [KEY]).collect()
@@ -168,7 +169,7 @@ async def test_a_key_among_ids_is_struck_out_of_what_is_not_found() -> None:
 
 @pytest.mark.parametrize("kind", [stall, stall_body, lambda: answer(503)])
 async def test_no_key_is_in_a_cancelled_call(kind: Callable[[], Act]) -> None:
-    """`CancelledError` passes through with aiohttp's frames, which hold the key in masked form alone."""
+    """`CancelledError` has frames of aiohttp, which have the key in masked form only."""
     async with RawServer(then=kind()) as server:
         for session in (None, aiohttp.ClientSession()):
             client = EachLabs(KEY, hosts=server.hosts, session=session, retry=RetryPolicy(base_s=30))
@@ -188,7 +189,7 @@ async def test_no_key_is_in_a_cancelled_call(kind: Callable[[], Act]) -> None:
 @pytest.mark.parametrize("passed", [False, True])
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_no_header_that_echoes_a_key_is_in_a_cancelled_call(method: Any, passed: bool) -> None:
-    """Neither a cancellation while the body stalls nor the closing of the client shows the answer in any frame."""
+    """After a cancellation during the body, or the closing of the client, no frame has the response."""
     stalled = answer(200, body=f'"{ECHO}"', headers={"X-Echo": ECHO, "Set-Cookie": f"k={KEY}"}, cut=1, end="stall")
     async with RawServer(then=stalled) as server, aiohttp.ClientSession() as own:
         for how in ("cancel", "close"):
@@ -210,7 +211,7 @@ async def test_no_header_that_echoes_a_key_is_in_a_cancelled_call(method: Any, p
 
 @pytest.mark.parametrize("size", [0, 10_000])
 async def test_no_answer_of_an_earlier_id_is_in_the_error_that_ends_a_bulk_fetch(size: int) -> None:
-    """A worker that fails shows its locals, and what came before the failure may hold a key."""
+    """The frames of a failing worker have locals, and earlier responses may contain a key."""
     echo = answer(json={"execution_id": "a", "status": "completed", "api_key": KEY, "more": "x" * size})
     async with RawServer(echo, answer(401)) as server, EachLabs(KEY, hosts=server.hosts) as client:
         with pytest.raises(AuthenticationError) as caught:
@@ -219,14 +220,14 @@ async def test_no_answer_of_an_earlier_id_is_in_the_error_that_ends_a_bulk_fetch
 
 
 async def test_nothing_of_aiohttp_hangs_on_to_an_error() -> None:
-    """No context, no cause, and no frame but our own."""
+    """It has no context, no cause, and only frames of the package."""
     async with RawServer(then=reset()) as server, client_of(server) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.request("api", "GET", "/x")
     error = caught.value
     assert error.__cause__ is error.__context__ is None
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    assert all("eachlabs_async" in file or "/tests/" in file for file in files), files
+    assert all("eachlabs_async" in file or is_test_code(file) for file in files), files
 
 
 @pytest.fixture
@@ -248,7 +249,7 @@ class TestProxies:
     async def test_the_proxy_gets_its_own_credentials_alone(
         self, environment: pytest.MonkeyPatch, login: str, unified: bool, method: Any
     ) -> None:
-        """It is asked to connect, with its login and without our key; the service gets the key without the login."""
+        """CONNECT has its login and no key of ours; the service gets the key without the login."""
         trust(environment)
         async with RawServer(then=answer(json=7), tls=True) as service, RawServer(then=tunnel()) as proxy:
             proxy.tunnel_to = service.port
@@ -270,7 +271,7 @@ class TestProxies:
         assert len(proxy.requests) == (1 if method == "GET" else 2)
 
     async def test_loopback_is_never_proxied(self, environment: pytest.MonkeyPatch) -> None:
-        """Whatever the environment says, what runs on this machine is asked directly."""
+        """Whatever the environment says, services on this machine are requested directly."""
         async with RawServer() as proxy, RawServer(then=answer(json=7)) as server:
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
                 environment.setenv(name, f"http://127.0.0.1:{proxy.port}")
@@ -282,7 +283,7 @@ class TestProxies:
     async def test_without_a_proxy_the_way_is_direct(
         self, environment: pytest.MonkeyPatch, variables: dict[str, str]
     ) -> None:
-        """A host that `NO_PROXY` names, or that no proxy is set for, is asked itself (and here does not exist)."""
+        """A host in `NO_PROXY`, or without a proxy, is requested directly (and does not exist here)."""
         async with RawServer() as proxy:
             for name, value in ({"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"} | variables).items():
                 environment.setenv(name, value)
@@ -293,7 +294,7 @@ class TestProxies:
 
     @pytest.mark.parametrize("status", [407, 502])
     async def test_a_proxy_that_refuses_sent_nothing(self, environment: pytest.MonkeyPatch, status: int) -> None:
-        """So that creations are tried again too, and the proxy's password is in no text."""
+        """So creating calls are retried too, and the proxy's password is in no text."""
         async with RawServer(then=answer(status, body=b"")) as proxy:
             environment.setenv("HTTPS_PROXY", f"http://user:pa55word@127.0.0.1:{proxy.port}")
             async with EachLabs(KEY, hosts=far_hosts(), retry=QUICK) as client:
@@ -305,7 +306,7 @@ class TestProxies:
         assert len(proxy.requests) == 10
 
     async def test_a_proxy_that_nobody_runs(self, environment: pytest.MonkeyPatch) -> None:
-        """It is a connection error that was never sent, and its text holds no password."""
+        """It is a connection error, nothing was sent, and the password is not in its text."""
         environment.setenv("https_proxy", f"http://user:pa55word@127.0.0.1:{free_port()}")
         async with EachLabs(KEY, hosts=far_hosts(), retry=ONCE) as client:
             with pytest.raises(APIConnectionError) as caught:
@@ -317,7 +318,7 @@ class TestProxies:
         "proxy", ["socks5://user:pa55word@h:1", "http://", "http://[::1", "h:8080", "http://h:99999/pa55word"]
     )
     async def test_a_proxy_that_cannot_be_used_is_told(self, environment: pytest.MonkeyPatch, proxy: str) -> None:
-        """A `ConfigurationError` for the scheme, without the URL; nothing goes out past the proxy."""
+        """It is a `ConfigurationError` with the scheme and without the URL; no request bypasses the proxy."""
         environment.setenv("HTTPS_PROXY", proxy)
         async with EachLabs(KEY, hosts=far_hosts()) as client:
             with pytest.raises(ConfigurationError, match="the environment's proxy for https") as caught:
@@ -326,7 +327,7 @@ class TestProxies:
         assert "pa55word" not in told_by(caught.value)
 
     async def test_a_passed_session_has_its_own_way(self, environment: pytest.MonkeyPatch) -> None:
-        """The environment's proxies are its owner's to trust; if trusted, the proxy still sees no key."""
+        """Its owner decides about the environment's proxies; a trusted proxy still sees no key."""
         trust(environment)
         async with RawServer(then=answer(json=7), tls=True) as service, RawServer(then=tunnel()) as proxy:
             proxy.tunnel_to = service.port
@@ -341,6 +342,6 @@ class TestProxies:
 
 
 def test_a_key_never_travels_unencrypted() -> None:
-    """Plain http beyond this machine is refused where the host is named."""
+    """Plain http beyond loopback is refused when the host is given."""
     with pytest.raises(ConfigurationError, match="the key would be sent unencrypted"):
         Service("http://api.example.test/v1")

@@ -1,4 +1,4 @@
-"""Holds the silence after a 429 on creating that names no time while nothing of this client runs."""
+"""Tests for the pause after a 429 on a creating call that states no time while nothing of this client runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def posts(server: RawServer) -> list[float]:
 
 
 async def test_by_default_the_call_fails_at_once_and_nothing_is_created_for_90_s() -> None:
-    """Whoever creates is told what remains of it, without a request, in every view and service; reads go on."""
+    """Creating calls of every view and service fail with the rest of the pause, without a request; reads go on."""
     async with RawServer(then=by_method(BUSY, answer(json=1))) as server:
         async with client_of(server, retry=RetryPolicy()) as client, asyncio.timeout(5):
             with pytest.raises(RateLimitError) as first:
@@ -69,7 +69,7 @@ async def test_by_default_the_call_fails_at_once_and_nothing_is_created_for_90_s
 
 
 async def test_another_vendor_knows_no_such_silence() -> None:
-    """Its runs are neither held by one nor begin one."""
+    """Its runs neither wait for such a pause nor start one."""
     async with RawServer(BUSY, BUSY, then=answer(json=1)) as server, client_of(server, retry=ONCE) as client:
         with pytest.raises(RateLimitError) as refused:
             await client.request("runs", "POST", "/x")
@@ -81,7 +81,7 @@ async def test_another_vendor_knows_no_such_silence() -> None:
 
 
 async def test_a_policy_with_room_waits_it_out() -> None:
-    """Then the call is sent again; what was called meanwhile waits too."""
+    """The call is then sent again; calls made meanwhile wait too."""
     async with RawServer(BUSY, then=MADE) as server, client_of(server, retry=SHORT) as client:
         first = asyncio.ensure_future(create(client))
         await server.seen(1)
@@ -94,7 +94,7 @@ async def test_a_policy_with_room_waits_it_out() -> None:
 
 @pytest.mark.parametrize("short", ["deadline", "policy"])
 async def test_a_call_without_room_for_the_rest_fails_at_once(short: str) -> None:
-    """Its deadline or its policy ends before the silence does; one with room waits for the same silence."""
+    """Its deadline or its policy ends before the pause; another call waits for the same pause."""
     hasty: dict[str, Any] = {"timeouts": Timeouts(deadline_s=0.2)}
     if short == "policy":
         hasty = {"retry": RetryPolicy(max_elapsed_s=0.2)}
@@ -112,7 +112,7 @@ async def test_a_call_without_room_for_the_rest_fails_at_once(short: str) -> Non
 
 
 async def test_silences_in_a_row_grow_and_start_anew_after_a_creation() -> None:
-    """By a third of the first, up to twice it."""
+    """Each is a third of the first longer, up to twice the first."""
     script = (BUSY, BUSY, BUSY, BUSY, BUSY, MADE, prediction("success"), BUSY)
     policy = RetryPolicy(base_s=0, max_attempts=9, creating_pause_s=0.15)
     async with RawServer(*script, then=MADE) as server:
@@ -130,7 +130,7 @@ async def test_silences_in_a_row_grow_and_start_anew_after_a_creation() -> None:
 class TestWhatRuns:
     @pytest.mark.parametrize("how", ["created", "triggered", "bulk"])
     async def test_makes_a_429_the_cap(self, how: str) -> None:
-        """It is tried again by the policy, as it clears when an execution ends."""
+        """It is retried by the policy, since the limit clears when an execution ends."""
         queued = {"execution_id": "p1", "status": "queued"}
         first = {
             "created": MADE,
@@ -150,7 +150,7 @@ class TestWhatRuns:
 
     @pytest.mark.parametrize("how", ["got", "waited", "cancelled"])
     async def test_no_longer_once_it_was_seen_to_end(self, how: str) -> None:
-        """Then nothing of ours runs."""
+        """Then nothing of this client runs."""
 
         def post(seen: RecordedRequest) -> Act:
             if seen.target.endswith("cancel"):
@@ -174,7 +174,7 @@ class TestWhatRuns:
                 assert refused.value.retry_after_s == 90
 
     async def test_is_still_running_when_it_was_read_so(self) -> None:
-        """Reading is not ending."""
+        """A read of a running execution does not end it."""
         async with RawServer(MADE, then=by_method(BUSY, prediction("processing"))) as server:
             async with client_of(server, retry=ONCE) as client:
                 await create(client)
@@ -184,7 +184,7 @@ class TestWhatRuns:
         assert refused.value.retry_after_s is None
 
     async def test_an_execution_of_a_workflow_that_was_got_has_ended(self) -> None:
-        """As a prediction."""
+        """The same holds for a prediction."""
         got = answer(json={"execution_id": "e1", "status": "failed"})
         queued = answer(202, json={"execution_id": "e1", "status": "queued"})
         async with RawServer(queued, then=by_method(BUSY, got)) as server, client_of(server, retry=ONCE) as client:
@@ -195,7 +195,7 @@ class TestWhatRuns:
         assert refused.value.retry_after_s == 90
 
     async def test_what_was_run_to_its_end_does_not_run(self) -> None:
-        """Its call gave the end."""
+        """The response of its call had the end."""
         ran = answer(json={"status": "success", "message": "", "predictionID": "p1", "output": "x"})
         async with RawServer(ran, then=BUSY) as server, client_of(server, retry=ONCE) as client:
             await client.predictions.run("m", {})
@@ -204,7 +204,7 @@ class TestWhatRuns:
         assert refused.value.retry_after_s == 90
 
     async def test_a_call_under_way_may_be_running_something(self) -> None:
-        """It is the last one that finds nothing else; one that waits for its next try is not under way."""
+        """Only the last one finds that nothing else runs; a call that waits for a retry is not under way."""
         slow = answer(json={"predictionID": "p1"}, delay_s=0.3)
 
         def post(seen: RecordedRequest) -> Act:
@@ -225,7 +225,7 @@ class TestWhatRuns:
 
 
 async def test_a_burst_that_is_named_is_no_cap_whatever_runs() -> None:
-    """The words tell that an execution's end would change nothing."""
+    """By its message, the end of an execution would change nothing."""
     async with RawServer(MADE, then=BURST) as server, client_of(server, retry=RetryPolicy()) as client:
         await create(client)
         with pytest.raises(RateLimitError) as refused:
@@ -245,7 +245,7 @@ async def test_several_that_the_named_cap_does_not_fit_are_no_burst() -> None:
 
 @pytest.mark.parametrize("what", ["workflow", "upload"])
 async def test_what_creates_no_execution_begins_no_silence(what: str) -> None:
-    """A 429 there is of something else."""
+    """A 429 there has another reason."""
     async with RawServer(then=BUSY) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=True), retry=ONCE) as client:
             with pytest.raises(RateLimitError) as refused:
@@ -257,7 +257,7 @@ async def test_what_creates_no_execution_begins_no_silence(what: str) -> None:
 
 
 async def test_a_policy_can_go_without(caplog: pytest.LogCaptureFixture) -> None:
-    """Then such a 429 is tried again as any other."""
+    """Such a 429 is then retried like any other."""
     caplog.set_level(logging.INFO, "eachlabs_async")
     policy = RetryPolicy(base_s=0.01, creating_pause_s=0)
     async with RawServer(BUSY, BUSY, then=MADE) as server, client_of(server, retry=policy) as client:
@@ -268,7 +268,7 @@ async def test_a_policy_can_go_without(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """In a line at INFO, with the length and without the key."""
+    """There is one line at INFO, with the length and without the key."""
     echo = answer(429, json={"error": "slow down, labs-key", "details": {"key": "labs-key", "cap": "burst"}})
     caplog.set_level(logging.INFO, "eachlabs_async")
     async with RawServer(then=echo) as server, client_of(server, retry=RetryPolicy()) as client:

@@ -1,4 +1,4 @@
-"""Uploads: the bytes arrive whole, with the headers asked for and no key; what may be sent again is, and no more."""
+"""Tests for uploads: the bytes arrive complete, with the required headers and no key, and only safe retries happen."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from internals import UploadFile, reschedule, session_of
 from raw_server import (
     ONCE,
     QUICK,
@@ -45,7 +46,7 @@ DATA = bytes(range(256)) * 4000
 
 
 def storage(*puts: Act | Callable[[RecordedRequest], Act], url: str | None = None) -> Callable[[RecordedRequest], Act]:
-    """Presign places on the server itself (or at `url`), and do with each PUT in turn what the script says."""
+    """Presign URLs of the server itself (or of `url`), and answer each PUT with the next entry of the script."""
     script = list(puts)
 
     def act(seen: RecordedRequest) -> Act:
@@ -86,7 +87,7 @@ async def stream(*chunks: Any) -> AsyncIterator[Any]:
 
 
 async def test_bytes_a_path_and_a_stream_arrive(tmp_path: Path) -> None:
-    """Whatever the source, the storage has the very bytes under the type that was promised, and saw no key."""
+    """Whatever the source, the storage gets the same bytes with the declared type, and no key."""
     path = tmp_path / "picture.png"
     path.write_bytes(DATA)
     async with Emulator(executions=1, chunked_uploads=True) as emulator:
@@ -117,7 +118,7 @@ async def test_bytes_a_path_and_a_stream_arrive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", [False, True], ids=["own session", "passed session"])
 async def test_only_the_required_headers_are_sent(given: bool) -> None:
-    """The PUT has what was required, the promised type, the length; no key, and no default of a passed session."""
+    """The PUT has the required headers, the type and the length; no key, and no default of a passed session."""
     session = aiohttp.ClientSession(headers={"Authorization": "k", "X-API-Key": "k"}, cookies={"k": "v"})
     async with session, RawServer(then=storage(answer(body=b""))) as server:
         async with client_for(server, session=session if given else None) as client:
@@ -135,7 +136,7 @@ async def test_only_the_required_headers_are_sent(given: bool) -> None:
 
 
 async def test_a_large_file_never_lies_in_memory_whole(tmp_path: Path) -> None:
-    """A file of 60 MB passes through a few chunks, and progress is told from the first to the last byte."""
+    """A file of 60 MB passes through a few chunks, and progress is reported from the first to the last byte."""
     path = tmp_path / "large.bin"
     size = 60_000_000
     with path.open("wb") as file:
@@ -156,7 +157,7 @@ async def test_a_large_file_never_lies_in_memory_whole(tmp_path: Path) -> None:
 
 
 async def test_presign_gives_a_place_whose_url_is_masked() -> None:
-    """A caller who sends the bytes by himself gets the URL; its repr shows nothing, nor does the record's."""
+    """A caller who sends the bytes gets the URL; neither its repr nor the record's shows it."""
     async with Emulator(executions=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
             place = await client.files.presign("image/png", "image", expires_in_seconds=60)
@@ -191,7 +192,7 @@ async def test_a_place_that_would_be_refused_is_refused_at_the_call(
 
 
 async def test_what_is_no_file_or_too_large_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    """More than 100 MB, a directory, a missing file, a size that is not asked for: an error, and no request."""
+    """More than 100 MB, a directory, a missing file or a wrong size is an error without a request."""
     large = tmp_path / "large.bin"
     with large.open("wb") as file:
         file.truncate(100_000_001)
@@ -221,7 +222,7 @@ async def test_what_is_no_file_or_too_large_is_refused_before_anything_is_sent(t
 
 
 async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes are measured too, and a stream is stopped when it gives too many."""
+    """Bytes are measured too, and a stream is stopped when it yields too many."""
     monkeypatch.setattr(uploads, "MAX_BYTES", 10)
     async with Emulator(executions=1, chunked_uploads=True) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
@@ -234,7 +235,7 @@ async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_compat_edition_has_no_files() -> None:
-    """Its documentation has no uploads, so the call says which edition has."""
+    """Its documentation has no uploads, so the error names the edition that has."""
     async with EachLabs("key") as client:
         with pytest.raises(ConfigurationError, match="files.presign is not part of the compat edition"):
             await client.files.upload(b"x")
@@ -244,7 +245,7 @@ async def test_the_compat_edition_has_no_files() -> None:
 
 
 async def test_a_failed_try_is_repeated_from_the_first_byte(tmp_path: Path) -> None:
-    """After a 503 and a reset a path is sent again, whole, to the same place, and progress starts anew."""
+    """After a 503 or a reset, a file is sent again in full to the same URL, and progress starts anew."""
     path = tmp_path / "a.bin"
     path.write_bytes(DATA)
     told: list[int] = []
@@ -259,7 +260,7 @@ async def test_a_failed_try_is_repeated_from_the_first_byte(tmp_path: Path) -> N
 
 
 async def test_a_policy_that_gives_up_is_obeyed() -> None:
-    """Without retries a failure is the error of the upload, and so is one that no try can overcome."""
+    """Without retries a failure is the error of the upload, and so is one that no retry can overcome."""
     async with RawServer(then=storage(answer(503))) as server, client_for(server, retry=ONCE) as client:
         with pytest.raises(ServerError) as failed:
             await client.files.upload(b"x")
@@ -276,7 +277,7 @@ async def test_a_policy_that_gives_up_is_obeyed() -> None:
     "refusal", [answer(403, body=b"<Error>Request has expired</Error>"), answer(400, body=b"<Code>ExpiredToken</Code>")]
 )
 async def test_a_lapsed_place_is_replaced(refusal: Act) -> None:
-    """Where the storage says that the URL's time is over a new one is asked for, and everything sent there."""
+    """If the storage says that the URL has expired, a new one is requested and everything sent there."""
     async with RawServer(then=storage(refusal, answer(body=b""))) as server, client_for(server) as client:
         done = await client.files.upload(b"x")
     first, second = puts(server)
@@ -285,7 +286,7 @@ async def test_a_lapsed_place_is_replaced(refusal: Act) -> None:
 
 
 async def test_a_place_that_always_refuses_is_an_error() -> None:
-    """Three places are tried; then the refusal is the error."""
+    """Three URLs are tried; then the refusal is the error."""
     async with RawServer(then=storage(answer(403))) as server, client_for(server) as client:
         with pytest.raises(PermissionDeniedError) as refused:
             await client.files.upload(b"x")
@@ -294,7 +295,7 @@ async def test_a_place_that_always_refuses_is_an_error() -> None:
 
 
 async def test_a_place_that_grew_old_between_tries_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL lives for 15 minutes: a try that comes later than that goes to a new place."""
+    """A URL is valid for 15 minutes: a later attempt requests a new one."""
     monkeypatch.setattr(uploads, "URL_LIFETIME_S", -1.0)
     async with RawServer(then=storage(answer(503), answer(body=b""))) as server, client_for(server) as client:
         await client.files.upload(b"x")
@@ -302,7 +303,7 @@ async def test_a_place_that_grew_old_between_tries_is_replaced(monkeypatch: pyte
 
 
 async def test_the_emulator_s_lapsed_url_is_replaced() -> None:
-    """The storage's own refusal of an old URL is read as that."""
+    """The storage's refusal of an old URL is recognized."""
     async with Emulator(executions=1, url_lifetime=-1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
 
@@ -319,7 +320,7 @@ async def test_the_emulator_s_lapsed_url_is_replaced() -> None:
 @pytest.mark.parametrize("size", [None, 4], ids=["unknown size", "known size"])
 @pytest.mark.parametrize("status", [503, 403])
 async def test_a_stream_is_sent_once(size: int | None, status: int) -> None:
-    """After its first bytes nothing is sent again and no new place is asked for: the failure is the error."""
+    """After its first bytes nothing is sent again and no URL requested: the failure is the error."""
     async with Emulator(executions=1, chunked_uploads=True) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts, retry=QUICK) as client:
             emulator.faults.add(Fault.status(status, late=True), endpoint="storage.put")
@@ -330,7 +331,7 @@ async def test_a_stream_is_sent_once(size: int | None, status: int) -> None:
 
 
 async def test_a_stream_that_was_not_touched_is_tried_again() -> None:
-    """Where no connection came nothing was read, so the stream is still whole."""
+    """Without a connection nothing was read, so the stream is still complete."""
     read: list[bytes] = []
 
     async def source() -> AsyncIterator[bytes]:
@@ -359,7 +360,7 @@ async def test_a_stream_that_was_not_touched_is_tried_again() -> None:
 async def test_a_stream_that_is_not_what_it_says_is_an_error(
     chunks: tuple[Any, ...], size: int | None, error: type[Exception], said: str
 ) -> None:
-    """Too few or too many bytes, or none: the error says so, and the storage has no whole file."""
+    """With too few bytes, too many or none, the error says so, and the storage has no complete file."""
     async with Emulator(executions=1, chunked_uploads=True) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts, retry=QUICK) as client:
             with pytest.raises(error, match=said):
@@ -369,7 +370,7 @@ async def test_a_stream_that_is_not_what_it_says_is_an_error(
 
 
 async def test_an_error_of_the_source_or_of_who_watches_comes_through() -> None:
-    """What the caller's own code raises is raised as it is, and not tried again."""
+    """An error of the caller's code is raised as it is and not retried."""
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
@@ -388,7 +389,7 @@ async def test_an_error_of_the_source_or_of_who_watches_comes_through() -> None:
 
 
 async def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
-    """A file that ends before the length that was promised cannot be sent; a longer one is sent as it was."""
+    """A file that ends before the declared length cannot be sent; of a longer one, that length is sent."""
     path = tmp_path / "a.bin"
     path.write_bytes(DATA)
 
@@ -406,7 +407,7 @@ async def test_a_file_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None
 
 
 async def test_a_redirect_of_the_storage_is_refused() -> None:
-    """The bytes go where the service said, and nowhere else."""
+    """The bytes are sent only to the URL that the service returned."""
     async with RawServer() as elsewhere:
         async with RawServer(then=storage(redirect(f"{elsewhere.url}/x", 307))) as server, client_for(server) as client:
             with pytest.raises(APIConnectionError, match="a redirect was refused"):
@@ -417,7 +418,7 @@ async def test_a_redirect_of_the_storage_is_refused() -> None:
 
 @pytest.mark.parametrize("url", ["http://storage.example", "ftp://127.0.0.1", "file:///etc", "https://[x", ""])
 async def test_a_place_that_is_not_https_is_refused(url: str) -> None:
-    """Plain http is for this machine alone; nothing is sent, and no name looked up."""
+    """Plain http is for loopback only; nothing is sent, and no name resolved."""
     place = {"id": "f", "presigned_url": f"{url}/x?{QUERY}" if url else "", "public_url": "p"}
     async with RawServer(then=answer(json=place)) as server, client_for(server) as client:
         with pytest.raises(APIConnectionError, match="the presigned URL was refused: it is not https") as refused:
@@ -427,7 +428,7 @@ async def test_a_place_that_is_not_https_is_refused(url: str) -> None:
 
 
 async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
-    """Where nothing moves for the read timeout the try ends, both before and after the last byte."""
+    """If nothing moves for the read timeout the attempt ends, both before and after the last byte."""
     quick = Timeouts(read_s=0.15)
     async with RawServer(then=storage(stall())) as server, client_for(server, retry=ONCE, timeouts=quick) as client:
         with pytest.raises(APITimeoutError):
@@ -449,7 +450,7 @@ async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
 
 
 async def test_a_storage_that_cannot_be_connected_to_is_a_time_out() -> None:
-    """A storage that never finishes the handshake ends at the connect timeout, and nothing was read."""
+    """A handshake that never finishes ends at the connect timeout, and nothing was read."""
     async with RawServer() as mute, RawServer(then=storage(answer(), url=f"https://127.0.0.1:{mute.port}")) as server:
         async with client_for(server, retry=ONCE, timeouts=Timeouts(connect_s=0.1)) as client:
             with pytest.raises(APITimeoutError, match="no connection within the connect timeout"):
@@ -457,7 +458,7 @@ async def test_a_storage_that_cannot_be_connected_to_is_a_time_out() -> None:
 
 
 async def test_a_source_that_takes_its_time_is_no_stall() -> None:
-    """The timeout is the storage's: a stream may be slower than that."""
+    """The timeout is for the storage: a stream may be slower than that."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -473,7 +474,7 @@ async def test_a_source_that_takes_its_time_is_no_stall() -> None:
 
 
 async def test_a_refusal_before_the_body_was_read_is_heard(tmp_path: Path) -> None:
-    """A storage that answers at once and reads nothing more does not hold the upload up."""
+    """A storage that answers at once and stops reading does not delay the upload."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 30_000_000)
 
@@ -495,7 +496,7 @@ async def test_a_refusal_before_the_body_was_read_is_heard(tmp_path: Path) -> No
 
 
 async def test_an_upload_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    """A cancelled upload ends at once: its file is closed, its connection too, and its place is free."""
+    """A cancelled upload ends at once: file and connection are closed, and its slot is free."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"x" * 20_000_000)
     begun = asyncio.Event()
@@ -512,32 +513,32 @@ async def test_an_upload_that_is_given_up_leaves_nothing(tmp_path: Path) -> None
 
 
 async def test_what_ends_late_changes_nothing(tmp_path: Path) -> None:
-    """A thread that opens a file after the upload was given up leaves it closed; a time that is over is not reset."""
+    """A thread that opens a file after the cancellation closes it; a timeout that has passed is not reset."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"x")
-    file = uploads._File(path)
+    file = UploadFile(path)
     file.close()
     assert file._open().closed
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0) as over:
             await asyncio.sleep(1)
-    uploads._reschedule(over, None)
+    reschedule(over, None)
     assert over.expired()
 
 
 async def test_a_closed_client_uploads_nothing() -> None:
-    """A client that is closed between its place and the bytes says that it is closed."""
+    """A client that is closed between the presigned URL and the bytes raises the error of a closed client."""
     async with RawServer() as server:
         client = client_for(server)
 
         def script(seen: RecordedRequest) -> Act:
-            client._session.closed = True
+            session_of(client).closed = True
             return storage(answer())(seen)
 
         server.then = script
         with pytest.raises(ConfigurationError, match="the client is closed"):
             await client.files.upload(b"x")
-        client._session.closed = False
+        session_of(client).closed = False
         await client.close()
 
 
@@ -545,7 +546,7 @@ async def test_a_closed_client_uploads_nothing() -> None:
 
 
 def shown(error: BaseException) -> str:
-    """All that a report of this error would show: texts, and the locals of its frames (the test's own aside)."""
+    """Return everything that a report of this error shows: texts, and the locals of all frames but the test's."""
     parts: list[str] = []
     todo: list[BaseException | None] = [error]
     while todo:
@@ -575,7 +576,7 @@ def shown(error: BaseException) -> str:
     ids=["403", "500", "reset", "stall", "redirect", "garbage"],
 )
 async def test_the_presigned_url_is_shown_nowhere(put: Act, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither an error, its frames, nor a log line shows the query of a presigned URL, or a value of it."""
+    """No error, frame or log line has the query of a presigned URL, or a value of it."""
     caplog.set_level(logging.DEBUG)
     async with RawServer(then=storage(put)) as server:
         async with client_for(server, timeouts=Timeouts(read_s=0.05)) as client:
@@ -589,7 +590,7 @@ async def test_the_presigned_url_is_shown_nowhere(put: Act, caplog: pytest.LogCa
 
 
 async def test_an_answer_that_is_no_place_does_not_show_the_url() -> None:
-    """A presign answer that cannot be read is quoted without the URL in it."""
+    """A presign response that cannot be read is quoted without the URL in it."""
     broken = {"presigned_url": f"https://s/?{QUERY}", "id": 1, "public_url": "p"}
     async with RawServer(then=answer(json=broken)) as server, client_for(server) as client:
         with pytest.raises(Exception, match=r"\$.id") as failed:

@@ -1,4 +1,4 @@
-"""Holds how a request is written and an answer that is not a success is read, as tables."""
+"""Tests for writing requests and for reading responses other than successes, as tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KEY = "se/cr+et==key"
 
 
 class Answered(dict[str, str]):
-    """Headers as `_wire` asks for them."""
+    """Headers in the form that `wire` reads."""
 
 
 def refused(status: int, body: Any = b"", headers: dict[str, str] | None = None, **more: Any) -> APIStatusError:
@@ -71,7 +71,7 @@ class TestSegment:
         ],
     )
     def test_an_id_is_one_segment_whatever_is_in_it(self, value: str, encoded: str) -> None:
-        """Everything but the unreserved letters is percent-encoded, the slash above all."""
+        """Everything but the unreserved characters is percent-encoded, above all the slash."""
         assert segment("run_id", value) == encoded
 
     @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ class TestSegment:
         ],
     )
     def test_what_cannot_be_an_id_is_refused_by_name(self, value: object, error: type[Exception], says: str) -> None:
-        """The error names the argument; a lone surrogate's leaves no Unicode error behind it."""
+        """The error names the argument; that for a lone surrogate has no Unicode error as its context."""
         with pytest.raises(error, match=says) as caught:
             segment("run_id", value)
         assert type(caught.value) is error
@@ -95,7 +95,7 @@ class TestSegment:
 
     @given(st.text(min_size=1).filter(lambda text: text not in (".", "..")))
     def test_any_text_comes_back_whole_from_the_url(self, value: str) -> None:
-        """Decoding the one segment gives the id again, and a URL keeps it as it was written."""
+        """Decoding the one segment returns the id, and a URL keeps it as written."""
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -120,11 +120,11 @@ class TestExpand:
         assert path == "/%7Bexecution_id%7D/executions/e"
 
     def test_an_enum_travels_as_its_value(self) -> None:
-        """A member that is a `str` is the id that it holds, not its own name."""
+        """A member that is a `str` is sent as its value, not its name."""
         assert GET_RUN.expand("compat", run_id=Word.DONE) == "/runs/done"
 
     def test_the_error_names_the_argument(self) -> None:
-        """Of two arguments the bad one is named."""
+        """Of two arguments the wrong one is named."""
         with pytest.raises(ValueError, match="execution_id must not be empty"):
             GET_FLOW_EXECUTION.expand("compat", workflow_id="w", execution_id="")
 
@@ -156,7 +156,7 @@ class TestQuery:
         ],
     )
     def test_a_query_is_encoded(self, params: dict[str, object], text: str) -> None:
-        """None is left out, a list is repeated, bools are JSON's words, and every sign is safe."""
+        """None is left out, a list is repeated, bools are JSON's words, and every character is safe."""
         assert query(params) == text
 
     @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ class TestQuery:
 
     @given(st.dictionaries(st.text(max_size=5), st.text(max_size=9)))
     def test_any_text_comes_back_from_the_query(self, params: dict[str, str]) -> None:
-        """Decoding a query gives the parameters again."""
+        """Decoding a query returns the parameters."""
         try:
             "".join([*params, *params.values()]).encode()
         except UnicodeEncodeError:
@@ -211,7 +211,7 @@ class TestCheckedPath:
         ],
     )
     def test_a_whole_path_keeps_its_slashes_and_escapes(self, path: str, encoded: str) -> None:
-        """Only what no path may hold is encoded."""
+        """Only characters that no path may contain are encoded."""
         assert checked_path(path) == encoded
 
     @pytest.mark.parametrize(
@@ -269,31 +269,31 @@ class TestRetryAfter:
         ],
     )
     def test_seconds_and_dates_are_read(self, value: str | None, seconds: float | None) -> None:
-        """Seconds, fractions and dates count from now, never below 0; what is neither says nothing."""
+        """Seconds, fractions and dates count from now, never below 0; anything else is ignored."""
         headers = Answered() if value is None else Answered({"Retry-After": value})
         assert retry_after_s(headers, NOW) == seconds
 
     @pytest.mark.parametrize("digits", [9, 10, 20, 400])
     def test_an_absurd_wait_stays_a_wait(self, digits: int) -> None:
-        """A number too large to make sense is no reason to ask again at once."""
+        """A number that is far too large must not lead to a retry at once."""
         wait = retry_after_s(Answered({"Retry-After": "9" * digits}), NOW)
         assert wait is not None
         assert wait >= 1e8
 
     @pytest.mark.parametrize(("skew_s", "seconds"), [(0, 30), (3600, 30), (-3600, 30)])
     def test_a_date_is_held_against_the_servers_own_clock(self, skew_s: int, seconds: float) -> None:
-        """A clock that differs from ours does no harm where the answer has a `Date`."""
+        """A clock that differs from ours does no harm if the response has a `Date`."""
         headers = Answered({"Retry-After": date(skew_s + 30), "Date": date(skew_s)})
         assert retry_after_s(headers, NOW) == seconds
 
     def test_a_senseless_date_header_counts_for_nothing(self) -> None:
-        """Then our own clock serves."""
+        """Our own clock is used instead."""
         assert retry_after_s(Answered({"Retry-After": date(30), "Date": "yesterday"}), NOW) == 30
 
 
 @pytest.mark.parametrize("status", [*range(300, 600), 100, 199, 600, 999])
 def test_every_status_has_a_class_and_says_something(status: int) -> None:
-    """An answer without a body becomes the error of its status, with the standard phrase."""
+    """A response without a body becomes the error of its status, with the standard phrase."""
     error = refused(status)
     named = {400, 401, 402, 403, 404, 409, 422, 429}
     assert type(error) is error_class_for(status)
@@ -372,7 +372,7 @@ ECHOES = [
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("shape", ['{"error": "E"}', '{"details": {"E": ["E"]}, "code": "E"}', '{"detail": "E"}', "E"])
 def test_no_text_of_an_error_holds_the_key(echo: str, shape: str) -> None:
-    """A key that the server echoes, as it is or escaped for a URL or for JSON, is struck out everywhere."""
+    """A key that the server echoes is redacted, as it is and escaped for a URL or for JSON."""
     error = refused(
         400,
         shape.replace("E", echo).encode(),
@@ -386,7 +386,7 @@ def test_no_text_of_an_error_holds_the_key(echo: str, shape: str) -> None:
 
 @pytest.mark.parametrize("key", ['a"b\\c', "k'ey", "k&e<y>", "plain"])
 def test_a_key_with_odd_signs_is_struck_out(key: str) -> None:
-    """The forms that JSON, Go's JSON and `repr` give to a key are all known."""
+    """All forms that JSON, Go's JSON and `repr` give to a key are redacted."""
     forms = [key, json.dumps(key), repr(key), repr(key.encode())]
     forms.append(json.dumps(key).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
     for form in forms:
