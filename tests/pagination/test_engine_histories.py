@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from simulator import History
+
+from eachlabs_async.pagination.engine import Answer, Engine
+
+
+class Driven(Engine):
+    def take(self, request, served):
+        taken = super().take(request, Answer(*served))
+        return taken
+
+
+def make(history: History, checkpoint):
+    return Driven(
+        by_number=history.by_number, start=history.start, limit=history.limit, drift=history.drift, resume=checkpoint
+    )
