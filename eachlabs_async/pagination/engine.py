@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from math import ceil
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, NoReturn
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 
 from ..errors import DriftError, PaginationError
 from .bookmark import WalkStats
 
 Drift = Literal["resync", "raise"]
+Dialect = Literal["offset", "page", "cursor"]
 WINDOW: Final = 10_000
-ANCHORS: Final = 24
-PASSED: Final = 8
+ANCHORS: Final = 32
+PASSED: Final = 12
 MAX_BARREN: Final = 16
+MAX_MISSES: Final = 1000
+MARGIN: Final = timedelta(seconds=1)
+NO_LIMIT: Final = 1 << 60
 
 
 class Request(NamedTuple):
@@ -24,6 +29,8 @@ class Request(NamedTuple):
     size: int
     overlap: int = 0
     serial: int = 0
+    until: datetime | None = None
+    cursor: str | None = None
 
     @property
     def number(self) -> int:
@@ -35,6 +42,9 @@ class Answer(NamedTuple):
     total: int | None = None
     exact: bool = False
     size: int | None = None
+    times: Sequence[datetime | None] | None = None
+    cursor: str | None = None
+    more: bool = False
 
 
 class Taken(NamedTuple):
@@ -48,6 +58,23 @@ class Checkpoint:
     place: int
     anchors: tuple[str, ...] = ()
     total: int | None = None
+    at: datetime | None = None
+
+
+@frozen
+class Page:
+    """The page that was joined last."""
+
+    end: int  # the place behind it
+    at: int = 0
+    positions: Sequence[int] = ()  # of the rows that come next
+    keys: Sequence[str] = ()  # their keys
+    place: int = 0  # where the first of them stands, or would
+    total: int | None = None  # the exact total of its answer
+    serial: int = 0  # the number of its answer; 0 if no page was joined yet
+    until: datetime | None = None
+    lowest: datetime | None = None
+    cursor: str | None = None
 
 
 class Known:
@@ -55,7 +82,7 @@ class Known:
 
     __slots__ = ("count", "forgot", "older", "recent")
 
-    def __init__(self, keys: Sequence[str] = ()) -> None:
+    def __init__(self, keys: Sequence[str]) -> None:
         self.recent: dict[str, int] = {}
         self.older: dict[str, int] = {}
         self.count = 0
@@ -66,195 +93,225 @@ class Known:
         if len(self.recent) + len(keys) > WINDOW:
             self.forgot = self.forgot or bool(self.older)
             self.older, self.recent = self.recent, {}
-        self.recent.update(zip(keys, range(self.count + 1, self.count + len(keys) + 1), strict=True))
-        self.count += len(keys)
+        before, self.count = self.count, self.count + len(keys)
+        self.recent.update(zip(keys, range(before + 1, self.count + 1), strict=True))
 
     def number(self, key: str) -> int:
         """The number of a row, from 1; 0 if it is not known."""
         return self.recent.get(key) or self.older.get(key, 0)
 
-    def none_of(self, keys: Sequence[str]) -> bool:
-        return self.recent.keys().isdisjoint(keys) and self.older.keys().isdisjoint(keys)
-
     def last_of(self, keys: Sequence[str]) -> int:
         """The position of the last known row of a page; -1 if there is none."""
-        if self.none_of(keys):
+        if self.recent.keys().isdisjoint(keys) and self.older.keys().isdisjoint(keys):
             return -1
         return next(at for at in range(len(keys) - 1, -1, -1) if self.number(keys[at]))
 
-    def backwards(self) -> chain[str]:
+    def backwards(self) -> Iterator[str]:
         return chain(reversed(self.recent), reversed(self.older))
-
-
-@frozen
-class Page:
-    """The page that was taken last: its rows that come next, by position and by key, and what its answer said."""
-
-    at: int = 0
-    positions: Sequence[int] = ()
-    keys: Sequence[str] = ()
-    before: int = 0  # the place where it begins if none of its rows is out
 
 
 class Engine:
     def __init__(
         self,
         *,
-        by_number: bool = False,
+        dialect: Dialect = "offset",
         largest: int = 100,
         start: int = 0,
         limit: int = 100,
         drift: Drift = "resync",
         max_rows: int | None = None,
+        depth: int | None = None,
         resume: Checkpoint | None = None,
         stats: WalkStats | None = None,
     ) -> None:
-        self._by_number, self._largest, self._limit, self._drift = by_number, max(largest, limit), limit, drift
-        self._start = start if resume is None else resume.start
-        self._resumed = resume is not None and bool(resume.anchors)
-        self._max_rows = max_rows
+        before = Checkpoint(start, start) if resume is None else resume
+        self._dialect, self._limit, self._largest, self._drift = dialect, limit, max(largest, limit), drift
+        self._start, self._resumed = before.start, bool(before.anchors)
+        self._max_rows, self._depth = max_rows, depth
         self.stats = WalkStats() if stats is None else stats
-        self._known = Known(resume.anchors if resume else ())
-        self._passed: tuple[str, ...] = ()  # the last known rows that were passed over: gone, or further down
-        self._end = start if resume is None else resume.place  # where the run ended in the page that was joined last
-        self._total = resume.total if resume else None  # the exact total of that answer
-        self._page = Page(before=self._end)
-        self._aim = self._end  # where the end of the run is looked for
-        self._churn = 0.0  # rows that vanish above the place from one page to the next, and half as many again
+        self._known = Known(before.anchors)
+        self._passed: tuple[str, ...] = ()
+        self._page = Page(before.place, place=before.place, total=before.total, lowest=before.at)
+        self._skip = 0
+        self._aim = before.place
+        self._churn = 0.0
         self._plan: list[Request] = []
-        self._serial = 0  # answers so far
-        self._joined = 0  # how many there were when a page was joined last
-        self._misses = 0  # answers without a known row, since the last new row
-        self._barren = 0  # answers without a new row, since the last new row
-        self._searched: tuple[int, int | None] | None = None
-        self._given = self._largest  # rows that the server gives at once
+        self._serial = 0
+        self._misses = 0
+        self._barren = 0
+        self._searched: tuple[int, int | None, bool] | None = None
+        self._given = self._largest
+        if before.at is not None:
+            self.seek()
 
     # ---- what to ask for
 
     def requests(self, ahead: int = 0) -> list[Request]:
-        plan, aim, total = self._plan, self._aim, self._total
+        plan, total = self._plan, self._page.total
+        if self._depth is not None and self._aim + self._limit > self._depth and not self._misses and not plan:
+            self.seek()
+        aim = self._aim
         if self._searched is None:
             while plan and plan[0].offset + min(plan[0].size, self._given) <= aim:
                 plan.pop(0)
         if not plan or plan[0].offset > aim:
             plan.insert(0, self._request(aim))
-        if self._searched is None and self._joined:
-            most = aim + self._wanted if total is None else min(total, aim + self._wanted)
+        if self._page.serial and not self._misses and not self._barren and self._dialect != "cursor":
+            wanted = NO_LIMIT if self._max_rows is None else self._max_rows - self.stats.rows
+            most = min(aim + wanted, NO_LIMIT if total is None else total)
             while len(plan) <= ahead:
-                last = plan[-1]
-                place = last.offset + min(last.size, self._given)
+                place = plan[-1].offset + min(plan[-1].size, self._given)
                 following = self._request(place)
-                if place >= most or following.offset <= last.offset:
+                if place >= most or following.offset <= plan[-1].offset:
+                    break
+                if self._depth is not None and place + self._limit > self._depth:
                     break
                 plan.append(following)
         return plan
 
-    @property
-    def _wanted(self) -> int:
-        return 1 << 60 if self._max_rows is None else self._max_rows - self.stats.rows
-
-    @property
-    def _begun(self) -> bool:
-        return self._joined > 0 or self._resumed
+    def seek(self) -> bool:
+        page = self._page
+        if page.lowest is None:
+            return False
+        self._page = evolve(page, end=0, place=0, total=None, cursor=None, until=page.lowest + MARGIN)
+        self._aim = 0
+        self._plan.clear()
+        return True
 
     def _request(self, place: int) -> Request:
-        overlap = self._overlap()
-        overlap = max(0, min(overlap, self._given - 1, place))
-        if not self._by_number:
-            return Request(place - overlap, min(self._limit + overlap, self._largest), overlap, self._serial)
-        return self._numbered(place, overlap)
+        page = self._page
+        overlap = 0 if self._searched else max(0, min(self._overlap(), self._given - 1, place))
+        if self._dialect == "page":
+            return self._numbered(place, overlap)
+        offset, size = place - overlap, min(self._limit + overlap, self._largest)
+        if self._dialect == "cursor":
+            return Request(0, self._limit, 0, self._serial, page.until, page.cursor)
+        return Request(offset, size, overlap, self._serial, page.until)
 
     def _overlap(self) -> int:
-        if not self._begun:
+        page = self._page
+        if not page.serial:
+            return ANCHORS if self._resumed else 0
+        still = self._drift == "raise" or not self.stats.drift_seen
+        if self._dialect == "page" and still and page.total is not None and not self._barren:
             return 0
-        if self._by_number and self._total is not None and not self._moved and self._joined and not self._barren:
-            return 0
-        return 1 + ceil(self._churn) if self._joined else ANCHORS
-
-    @property
-    def _moved(self) -> bool:
-        return self._drift != "raise" and self.stats.drift_seen > 0
+        return 1 + ceil(self._churn)
 
     def _numbered(self, place: int, overlap: int) -> Request:
         most = min(self._limit + overlap, self._given, self._largest)
-        best, gain = (place // most * most, most), 0
+        offset, size, gain = place // most * most, most, 0
         for shared in (overlap, min(overlap, 1)):
-            for size in range(most, most // 2 if gain else 0, -1):
-                first = (place - shared) // size * size
-                if first + size - place > gain:
-                    best, gain = (first, size), first + size - place
-                if gain >= size - shared:
+            for each in range(most, most // 2 if gain else 0, -1):
+                first = (place - shared) // each * each
+                if first + each - place > gain:
+                    offset, size, gain = first, each, first + each - place
+                if gain >= each - shared:
                     break
             if gain:
                 break
-        offset, size = best
-        return Request(offset, size, max(0, place - offset) if self._begun else 0, self._serial)
+        return Request(offset, size, place - offset if self._known.count else 0, self._serial)
 
     # ---- what an answer means
 
     def take(self, request: Request, answer: Answer) -> Taken | None:
-        keys, total, exact, _ = answer
-        count = len(keys)
+        keys, total = answer.keys, answer.total if answer.exact else None
+        count, page, stats = len(keys), self._page, self.stats
         self._serial += 1
         if self._plan and self._plan[0] == request:
             del self._plan[0]
-        self.stats.longest_page = max(self.stats.longest_page, count)
-        at = self._position(request, answer)
-        if at is None or (not count and total is not None and total > at):
+        by_cursor = self._dialect == "cursor"
+        longest = max(stats.longest_page, count)
+        at = page.end if by_cursor else self._position(request, answer)
+        if at is None or request.until != page.until:
             return self._again()
-        known = self._known
-        if exact and total is not None:
-            reaches_end, grown = total <= at + count, 0 if self._total is None else total - self._total
+        stats.longest_page = longest
+        end, grown = at + count, 0
+        if by_cursor:
+            is_last = not answer.more
+        elif total is not None:
+            is_last, grown = total <= end, 0 if page.total is None else total - page.total
         else:
-            longest = self.stats.longest_page if self._joined else 1
-            reaches_end, grown = count < min(longest, request.size) and (total or 0) <= at + count, 0
-        hit = known.last_of(keys)
-        jump = 0
+            is_last = count < min(longest if page.serial else 1, request.size) and (answer.total or 0) <= end
+        if not count and not by_cursor and ((answer.total or 0) > at or (total is None and not self._barren)):
+            return self._again()
+        if count and not is_last:
+            self._given = count if count < request.size else max(self._given, count)
+        hit = self._known.last_of(keys)
+        first, jump, skip = hit + 1, 0, 0
         if hit >= 0:
-            first = hit + 1
-            jump = known.count - known.number(keys[hit])
-        elif not self._begun:
+            jump = self._known.count - self._known.number(keys[hit])
+            skip = jump // 4**self._misses
+        elif not page.serial and not self._resumed:
             first = min(max(self._start - at, 0), count)
-        elif at == 0 and (not count or (self._misses or reaches_end) and self._from_top):
+        elif request.cursor is None and (by_time := self._first_by_time(at, answer)) is not None:
+            first = by_time
+        elif by_cursor or (at == 0 and (not count or (is_last and self._from_top))):
             first = 0
-        elif self._is_trusted(request, at, total if exact else None):
+        elif self._is_trusted(request, at, total):
             first = min(max(self._aim - at, 0), count)
         else:
-            return self._miss(request, at, count, total if exact else None, grown, reaches_end)
-        off = at + first + (jump if first == count else 0) - (self._end if self._misses else self._aim)
-        if first == count and hit >= 0 and off > 0 and not self._barren and (grown < off or reaches_end):
+            return self._miss(request, at, end, total, grown, is_last)
+        if first < count and skip <= PASSED:
+            skip = 0
+        off = at + first + (skip or (jump if first == count else 0)) - (page.end if self._misses else self._aim)
+        if first == count and hit >= 0 and grown < off and off > 0 and self._barren < 1 + is_last and not by_cursor:
             return self._again()
-        positions = self._fresh(keys, first)
-        new = keys[first:] if len(positions) == count - first else [keys[at] for at in positions]
-        moved = self._joined > 0 and (off != 0 or grown != 0)
-        if moved:
-            self.stats.drift_seen += 1
+        if page.serial and (off or grown) and not by_cursor:
+            stats.drift_seen += 1
             if self._drift == "raise":
                 raise DriftError(f"the listing moved while it was walked: off by {off}, the total by {grown}")
-        if jump and new:
-            self._pass_over(jump)
-        self._learn(off)
-        before = at + first
+        if page.serial:
+            self._churn = max(min(-1.5 * off, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
+        positions = self._fresh(keys, first) if not skip else ()
+        new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
+        if hit >= 0 and keys[hit] in self._passed:
+            self._passed = ()
         if new:
-            known.add(new)
+            if jump:
+                last = list(islice(self._known.backwards(), min(jump, PASSED)))
+                self._passed = (*self._passed, *reversed(last))[-PASSED:]
+            self._known.add(new)
             self._barren = self._misses = 0
         else:
             self._barren += 1
-            self._check_barren()
-        self._end = at + count
-        self._aim = self._end + (0 if new else jump // 4**self._misses)
-        self._total = total if exact else None
+        self._page = Page(
+            at + first if skip else end, at, positions, new, at + first, total, self._serial, page.until,
+            self._lowest(answer, positions), answer.cursor,
+        )
+        self._skip = skip
+        self._aim = self._page.end + skip
         self._searched = None
-        self._joined = self._serial
-        if count and not reaches_end:
-            self._given = count if count < request.size else max(self._given, count)
-        stats = self.stats
-        stats.total, stats.total_is_exact = total, exact
+        stats.total, stats.total_is_exact = answer.total, answer.exact
         stats.duplicates += max(0, first - request.overlap) if hit >= 0 else 0
-        self._page = Page(at, positions, new, before)
-        if reaches_end and exact and not stats.drift_seen and not self._resumed and known.count < total - self._start:
-            raise PaginationError(f"the listing ended after {known.count} distinct rows, although the total is {total}")
-        return Taken(positions, reaches_end)
+        ended = is_last and not skip
+        self._check(ended)
+        return Taken(positions, ended)
+
+    def _check(self, ended: bool) -> None:
+        total, count = self._page.total, self._known.count
+        if not ended and self._barren > MAX_BARREN:
+            self._stuck(self._barren)
+        if ended and total is not None and not self.stats.drift_seen and not self._resumed and self._page.until is None:
+            if count < total - self._start:
+                raise PaginationError(f"the listing ended after {count} distinct rows, although the total is {total}")
+
+    def _lowest(self, answer: Answer, positions: Sequence[int]) -> datetime | None:
+        lowest = self._page.lowest
+        if answer.times is None or (lowest is None and self._page.serial):
+            return None
+        times = [time for time in answer.times if time is not None]
+        if len(times) < len(answer.times) or times != sorted(times, reverse=True):
+            return None
+        return answer.times[positions[-1]] if positions else lowest
+
+    def _first_by_time(self, at: int, answer: Answer) -> int | None:
+        page = self._page
+        if page.lowest is None or answer.times is None:
+            return None
+        first = next((at for at, time in enumerate(answer.times) if time is None or time <= page.lowest), None)
+        if first is None or (not first and (at or page.until is None)):
+            return None
+        return first
 
     def _fresh(self, keys: Sequence[str], first: int) -> Sequence[int]:
         positions = range(first, len(keys))
@@ -268,12 +325,12 @@ class Engine:
 
     def _position(self, request: Request, answer: Answer) -> int | None:
         count, stated = len(answer.keys), answer.size
-        if not self._by_number or stated == request.size or count > request.size:
+        if self._dialect != "page" or stated == request.size or count > request.size:
             return request.offset
-        if stated and stated != request.size:
+        if stated:
             self._given = stated
             return (request.number - 1) * stated
-        if not count or count == request.size or request.size <= self.stats.longest_page != count:
+        if not count or count == request.size or request.size <= self.stats.longest_page:
             return request.offset
         if answer.exact and request.offset + count == answer.total:
             return request.offset
@@ -283,71 +340,67 @@ class Engine:
         return 0 if request.number == 1 else None
 
     def _is_trusted(self, request: Request, at: int, total: int | None) -> bool:
-        if request.overlap or at > self._aim:
+        if request.overlap or at > self._aim or self._searched is not None or (self._overlap() and not self._misses):
             return False
-        return total is not None and total == self._total
-
-    def _pass_over(self, count: int) -> None:
-        last = list(islice(self._known.backwards(), min(count, PASSED)))
-        self._passed = (*self._passed, *reversed(last))[-PASSED:]
-
-    def _learn(self, off: int) -> None:
-        if self._joined:
-            self._churn = max(min(-1.5 * off, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
+        return total is not None and total == self._page.total
 
     def _again(self) -> None:
         self._barren += 1
-        self._check_barren()
-
-    def _check_barren(self) -> None:
         if self._barren > MAX_BARREN:
-            raise PaginationError(
-                f"{self._barren} answers in a row brought no new row at offset {self._aim}, although the total is "
-                f"given as {self._total}: the listing cannot be walked"
-            )
+            self._stuck(self._barren)
 
-    def _miss(
-        self, request: Request, at: int, count: int, total: int | None, grown: int, reaches_end: bool
-    ) -> Taken | None:
-        if self._drift == "raise" and self._joined:
+    def _stuck(self, count: int) -> NoReturn:
+        raise PaginationError(
+            f"{count} answers in a row brought no new row at offset {self._aim}, although the total is "
+            f"given as {self._page.total}: the listing cannot be walked"
+        )
+
+    def _miss(self, request: Request, at: int, end: int, total: int | None, grown: int, is_last: bool) -> None:
+        page, joined = self._page, self._page.serial > 0
+        if self._drift == "raise" and joined:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
         self.stats.drift_seen += 1
-        if request.serial < self._joined:
+        if request.serial < page.serial:
             return self._again()
-        self._again()
         self._misses += 1
-        if self._misses == 1 and self._joined:
-            self._churn = min(max(2 * self._churn + 1, -1.5 * grown), self._given / 2)
-            self._aim = max(0, self._end + grown)
+        if self._misses > MAX_MISSES:
+            self._stuck(self._misses)
+        if self._skip or (self._misses == 1 and (joined or grown)):
+            if joined:
+                self._churn = min(max(2 * self._churn + 1, -1.5 * grown), self._given / 2)
+            self._skip = 0
+            self._aim = max(0, page.end + grown)
             self._plan[:] = [self._request(self._aim), request, *self._plan]
             return None
         self._plan.clear()
-        top, bottom = self._searched or (at, at + count)
+        top, bottom, again = self._searched or (at, end, False)
         top = min(top, at)
-        bottom = None if bottom is None or reaches_end else max(bottom, at + count)
-        self._searched = top, bottom
-        if top and (self._joined or bottom is None or self._end - top <= bottom - self._end):
-            step = max(self._limit, min(self._limit * 2 ** (self._misses - 2), self._known.count))
+        bottom = None if bottom is None or is_last else max(bottom, end)
+        rows = min(self._limit, self._given)
+        step = max(rows * 3 // 4, min(rows * 2 ** min(self._misses - 2, 20), self._known.count), 1) if self._misses > 1 else rows * 3//4 or 1
+        if top and (joined or bottom is None or page.end - top <= bottom - page.end):
             self._aim = max(0, min(top, top if total is None else total) - step)
             self.stats.steps_back += 1
         elif bottom is not None:
-            self._aim = bottom
+            self._aim = bottom - rows + step
+        elif self._from_top:
+            self._page, self._aim, self._searched = Page(0), 0, None
+            return None
+        elif not again:
+            top, bottom, again = at, end, True
+            self._aim = page.end
         else:
             raise DriftError("none of the rows is there any more at which the walk stood")
-        self._plan.append(self._request(self._aim))
+        self._searched = top, bottom, again
         return None
 
     # ---- where it stands
 
     def checkpoint(self, handed: int) -> Checkpoint:
         page = self._page
-        pending = set(page.keys[handed:])
-        if handed:
-            place = page.at + page.positions[handed - 1] + 1
-        else:
-            place = page.before
+        hidden = {*page.keys[handed:], *self._passed}
+        place = page.at + page.positions[handed - 1] + 1 if handed else page.place
         if handed == len(page.keys):
             place = self._aim
-        last = list(islice((key for key in self._known.backwards() if key not in pending), ANCHORS))
-        anchors = (*reversed(last), *(key for key in self._passed if key not in last))
-        return Checkpoint(self._start, place, anchors, self._total)
+        last = list(islice((key for key in self._known.backwards() if key not in hidden), ANCHORS - len(self._passed)))
+        return Checkpoint(self._start, place, (*reversed(last), *self._passed), page.total)

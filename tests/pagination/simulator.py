@@ -211,6 +211,7 @@ class _Flight:
     served_at: float
     due: float
     served: Served | None = None
+    top: int = 0  # the row at the start when it was served
 
 
 class _Driver:
@@ -220,6 +221,7 @@ class _Driver:
         self.listing = Listing(history, self.chance, log)
         self.out: list[int] = []
         self.verdict = Verdict()
+        self.first: int | None = None  # the first row that has to come
         self.now = 0.0
         self.most = 12 * history.ideal + 400
 
@@ -227,7 +229,7 @@ class _Driver:
         history, verdict, checkpoint = self.history, self.verdict, None
         kills: list[int | None] = [*history.kills, None]
         for kill in kills:
-            anchors = set(self.out[-32:]) if checkpoint is not None else set[int]()
+            anchors = set[int](checkpoint.anchors) if checkpoint is not None else set[int]()
             verdict.resumed = checkpoint is not None
             before = len(self.out)
             try:
@@ -265,11 +267,14 @@ class _Driver:
             for served_at, request in sorted(waiting, key=lambda pair: pair[0]):
                 if served_at <= self.now:
                     flight[request].served = self.listing.answer(request.offset, request.size)
+                    flight[request].top = self._row_at_the_start()
             served = first.served
             assert served is not None
             taken = engine.take(wanted[0], served)
             if taken is None:
                 continue
+            if self.first is None:
+                self.first = first.top
             del flight[wanted[0]]
             positions, ended = taken
             got = [served.keys[at] for at in positions]
@@ -282,6 +287,10 @@ class _Driver:
                 return True, engine.checkpoint(handed)
             self.out += got
         return False, None
+
+    def _row_at_the_start(self) -> int:
+        start = self.history.start
+        return next((row for row in self.listing.rows[start:] if row < NEW), self.history.rows) if start else 0
 
     def _is_honest(self, known: set[int]) -> bool:
         history = self.history
@@ -298,7 +307,7 @@ class _Driver:
         removed = listing.removed
         verdict.doubled = [row for row, count in counts.items() if count > 1] if len(counts) < len(self.out) else []
         if not verdict.error:
-            stayed = range(history.start, history.rows)
+            stayed = range(self.first or 0, history.rows)
             verdict.lost = [row for row in stayed if row not in counts and row not in removed]
         stays = [row for row in self.out if row < NEW and row not in removed]
         verdict.disordered = sum(later < earlier for earlier, later in zip(stays, stays[1:], strict=False))

@@ -13,5 +13,5 @@ class Driven(Engine):
 
 def make(history: History, checkpoint):
     return Driven(
-        by_number=history.by_number, start=history.start, limit=history.limit, drift=history.drift, resume=checkpoint
+        dialect="page" if history.by_number else "offset", start=history.start, limit=history.limit, drift=history.drift, resume=checkpoint
     )
