@@ -72,6 +72,7 @@ class Page:
     place: int = 0  # where the first of them stands, or would
     total: int | None = None  # the exact total of its answer
     serial: int = 0  # the number of its answer; 0 if no page was joined yet
+    reach: int = 0  # the number of its last row that is known now
     until: datetime | None = None
     lowest: datetime | None = None
     cursor: str | None = None
@@ -193,7 +194,7 @@ class Engine:
         if not page.serial:
             return ANCHORS if self._resumed else 0
         still = self._drift == "raise" or not self.stats.drift_seen
-        if self._dialect == "page" and still and page.total is not None and not self._barren:
+        if self._dialect == "page" and still and page.total is not None and not self._barren and page.at:
             return 0
         return 1 + ceil(self._churn)
 
@@ -240,7 +241,7 @@ class Engine:
         first, jump, skip = hit + 1, 0, 0
         if hit >= 0:
             jump = self._known.count - self._known.number(keys[hit])
-            skip = jump // 4**self._misses
+            skip = 0 if is_last else jump // 4**self._misses
         elif not page.serial and not self._resumed:
             first = min(max(self._start - at, 0), count)
         elif request.cursor is None and (by_time := self._first_by_time(at, answer)) is not None:
@@ -271,11 +272,14 @@ class Engine:
                 last = list(islice(self._known.backwards(), min(jump, PASSED)))
                 self._passed = (*self._passed, *reversed(last))[-PASSED:]
             self._known.add(new)
+        reach = self._known.count - (0 if new else jump)
+        if new:
             self._barren = self._misses = 0
-        else:
+        elif reach <= page.reach:
             self._barren += 1
+            self._misses += 1
         self._page = Page(
-            at + first if skip else end, at, positions, new, at + first, total, self._serial, page.until,
+            at + first if skip else end, at, positions, new, at + first, total, self._serial, reach, page.until,
             self._lowest(answer, positions), answer.cursor,
         )
         self._skip = skip
@@ -283,9 +287,8 @@ class Engine:
         self._searched = None
         stats.total, stats.total_is_exact = answer.total, answer.exact
         stats.duplicates += max(0, first - request.overlap) if hit >= 0 else 0
-        ended = is_last and not skip
-        self._check(ended)
-        return Taken(positions, ended)
+        self._check(is_last)
+        return Taken(positions, is_last)
 
     def _check(self, ended: bool) -> None:
         total, count = self._page.total, self._known.count
