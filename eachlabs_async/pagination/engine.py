@@ -17,7 +17,7 @@ Drift = Literal["resync", "raise"]
 Dialect = Literal["offset", "page", "cursor"]
 WINDOW: Final = 10_000
 ANCHORS: Final = 32
-PASSED: Final = 12
+PASSED: Final = 24
 MAX_BARREN: Final = 16
 MAX_MISSES: Final = 1000
 MARGIN: Final = timedelta(seconds=1)
@@ -235,7 +235,7 @@ class Engine:
             is_last = count < min(longest if page.serial else 1, request.size) and (answer.total or 0) <= end
         if not count and not by_cursor and ((answer.total or 0) > at or (total is None and not self._barren)):
             return self._again()
-        if count and not is_last:
+        if count and not is_last and self._dialect != "page":
             self._given = count if count < request.size else max(self._given, count)
         hit = self._known.last_of(keys)
         first, jump, skip = hit + 1, 0, 0
@@ -333,9 +333,8 @@ class Engine:
         if stated:
             self._given = stated
             return (request.number - 1) * stated
-        if not count or count == request.size or request.size <= self.stats.longest_page:
-            return request.offset
-        if answer.exact and request.offset + count == answer.total:
+        reaches_end = request.offset + count == answer.total if answer.exact else request.size <= self.stats.longest_page
+        if not count or count == request.size or reaches_end:
             return request.offset
         if not self._barren:
             return None
@@ -405,5 +404,5 @@ class Engine:
         place = page.at + page.positions[handed - 1] + 1 if handed else page.place
         if handed == len(page.keys):
             place = self._aim
-        last = list(islice((key for key in self._known.backwards() if key not in hidden), ANCHORS - len(self._passed)))
+        last = list(islice((key for key in self._known.backwards() if key not in hidden), max(24, ANCHORS - len(self._passed))))
         return Checkpoint(self._start, place, (*reversed(last), *self._passed), page.total)

@@ -20,6 +20,7 @@ from eachlabs_async.errors import DriftError, PaginationError
 
 NEW = 10_000_000
 """The number of the first row that is inserted: those of the start have lower ones."""
+REMEMBERED = 10_000
 
 
 @dataclass
@@ -301,11 +302,22 @@ class _Driver:
         most = history.inserts + history.burst * history.burst_rows / 2
         return gone or most > history.page / 2
 
+    def _doubled(self) -> list[int]:
+        """The rows that came twice within the number of rows that an engine promises to remember."""
+        last: dict[int, int] = {}
+        doubled: list[int] = []
+        for at, row in enumerate(self.out):
+            if row in last and at - last[row] <= REMEMBERED:
+                doubled.append(row)
+            last[row] = at
+        return doubled
+
     def _judge(self) -> None:
         verdict, listing, history = self.verdict, self.listing, self.history
         counts = Counter(self.out)
         removed = listing.removed
-        verdict.doubled = [row for row, count in counts.items() if count > 1] if len(counts) < len(self.out) else []
+        if len(counts) < len(self.out):
+            verdict.doubled = self._doubled()
         if not verdict.error:
             stayed = range(self.first or 0, history.rows)
             verdict.lost = [row for row in stayed if row not in counts and row not in removed]
