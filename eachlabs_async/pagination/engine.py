@@ -233,7 +233,7 @@ class Engine:
             is_last, grown = total <= end, 0 if page.total is None else total - page.total
         else:
             is_last = count < min(longest if page.serial else 1, request.size) and (answer.total or 0) <= end
-        if not count and not by_cursor and ((answer.total or 0) > at or (total is None and not self._barren)):
+        if not count and not by_cursor and ((answer.total or 0) > at or (total is None and self._barren < 2)):
             return self._again()
         if count and not is_last and self._dialect != "page":
             self._given = count if count < request.size else max(self._given, count)
@@ -255,7 +255,9 @@ class Engine:
         if first < count and skip <= PASSED:
             skip = 0
         off = at + first + (skip or (jump if first == count else 0)) - (page.end if self._misses else self._aim)
-        if first == count and hit >= 0 and grown < off and off > 0 and self._barren < 1 + is_last and not by_cursor:
+        doubtful = self._barren < 1 + is_last or request.serial < page.serial
+        if doubtful and first == count and hit >= 0 and off > max(grown, 0) and not by_cursor:
+            stats.drift_seen += 1
             return self._again()
         if page.serial and (off or grown) and not by_cursor:
             stats.drift_seen += 1
@@ -265,8 +267,8 @@ class Engine:
             self._churn = max(min(-1.5 * off, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
         positions = self._fresh(keys, first) if not skip else ()
         new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
-        if hit >= 0 and keys[hit] in self._passed:
-            self._passed = ()
+        if self._passed:
+            self._passed = tuple(key for key in self._passed if key not in keys[: hit + 1])
         if new:
             if jump:
                 last = list(islice(self._known.backwards(), min(jump, PASSED)))
@@ -342,7 +344,7 @@ class Engine:
         return 0 if request.number == 1 else None
 
     def _is_trusted(self, request: Request, at: int, total: int | None) -> bool:
-        if request.overlap or at > self._aim or self._searched is not None or (self._overlap() and not self._misses):
+        if request.overlap or at > self._aim or self._searched is not None or self._request(self._aim).overlap:
             return False
         return total is not None and total == self._page.total
 

@@ -399,7 +399,7 @@ def with_kills(history: History, chance: random.Random) -> History:
 
 def with_faults(history: History, chance: random.Random) -> History:
     """The same on a server that slips: empty, repeated, stale or short answers."""
-    kind, rate = chance.choice(("empty", "repeated", "stale", "short", "all")), chance.choice((0.02, 0.1))
+    kind, rate = chance.choice(("empty", "repeated", "stale", "short", "all")), chance.choice((0.01, 0.05))
     history.empty = rate if kind in ("empty", "all") else 0.0
     history.repeated = rate if kind in ("repeated", "all") else 0.0
     # Where no total tells, a short page is the end.
