@@ -193,7 +193,7 @@ class Engine:
         page = self._page
         if not page.serial:
             return ANCHORS if self._resumed else 0
-        still = self._drift == "raise" or not self.stats.drift_seen
+        still = self._drift == "raise" or not (self.stats.drift_seen or self._churn or self._resumed)
         if self._dialect == "page" and still and page.total is not None and not self._barren and page.at:
             return 0
         return 1 + ceil(self._churn)
@@ -257,8 +257,9 @@ class Engine:
         off = at + first + (skip or (jump if first == count else 0)) - (page.end if self._misses else self._aim)
         doubtful = self._barren < 1 + is_last or request.serial < page.serial
         if doubtful and first == count and hit >= 0 and off > max(grown, 0) and not by_cursor:
-            stats.drift_seen += 1
+            self._churn = max(self._churn, 1.0)
             return self._again()
+        quiet = not stats.drift_seen and not self._resumed and page.until is None
         if page.serial and (off or grown) and not by_cursor:
             stats.drift_seen += 1
             if self._drift == "raise":
@@ -289,16 +290,14 @@ class Engine:
         self._searched = None
         stats.total, stats.total_is_exact = answer.total, answer.exact
         stats.duplicates += max(0, first - request.overlap) if hit >= 0 else 0
-        self._check(is_last)
-        return Taken(positions, is_last)
-
-    def _check(self, ended: bool) -> None:
-        total, count = self._page.total, self._known.count
-        if not ended and self._barren > MAX_BARREN:
+        if not is_last and self._barren > MAX_BARREN:
             self._stuck(self._barren)
-        if ended and total is not None and not self.stats.drift_seen and not self._resumed and self._page.until is None:
-            if count < total - self._start:
-                raise PaginationError(f"the listing ended after {count} distinct rows, although the total is {total}")
+        quiet = quiet and not grown and (not off or self._barren > 0)
+        if is_last and quiet and total is not None and self._known.count < total - self._start:
+            raise PaginationError(
+                f"the listing ended after {self._known.count} distinct rows, although the total is {total}"
+            )
+        return Taken(positions, is_last)
 
     def _lowest(self, answer: Answer, positions: Sequence[int]) -> datetime | None:
         lowest = self._page.lowest

@@ -285,6 +285,7 @@ class _Driver:
             if kill is not None and len(self.out) + len(got) >= kill:
                 handed = max(0, kill - len(self.out))
                 self.out += got[:handed]
+                self.first = self.first if self.out else None
                 return True, engine.checkpoint(handed)
             self.out += got
         return False, None
