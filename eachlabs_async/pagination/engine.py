@@ -120,6 +120,7 @@ class Engine:
         start: int = 0,
         limit: int = 100,
         drift: Drift = "resync",
+        look_ahead: int = 0,
         max_rows: int | None = None,
         depth: int | None = None,
         resume: Checkpoint | None = None,
@@ -128,14 +129,14 @@ class Engine:
         before = Checkpoint(start, start) if resume is None else resume
         self._dialect, self._limit, self._largest, self._drift = dialect, limit, max(largest, limit), drift
         self._start, self._resumed = before.start, bool(before.anchors)
-        self._max_rows, self._depth = max_rows, depth
+        self._look_ahead, self._max_rows, self._depth = look_ahead, max_rows, depth
         self.stats = WalkStats() if stats is None else stats
         self._known = Known(before.anchors)
         self._passed: tuple[str, ...] = ()
         self._page = Page(before.place, place=before.place, total=before.total, lowest=before.at)
         self._skip = 0
         self._aim = before.place
-        self._churn = 0.0
+        self._churn = float(look_ahead > 0 and dialect == "offset")
         self._plan: list[Request] = []
         self._serial = 0
         self._misses = 0
@@ -147,7 +148,7 @@ class Engine:
 
     # ---- what to ask for
 
-    def requests(self, ahead: int = 0) -> list[Request]:
+    def requests(self) -> list[Request]:
         plan, total = self._plan, self._page.total
         if self._depth is not None and self._aim + self._limit > self._depth and not self._misses and not plan:
             self.seek()
@@ -160,10 +161,11 @@ class Engine:
         if self._page.serial and not self._misses and not self._barren and self._dialect != "cursor":
             wanted = NO_LIMIT if self._max_rows is None else self._max_rows - self.stats.rows
             most = min(aim + wanted, NO_LIMIT if total is None else total)
-            while len(plan) <= ahead:
+            while len(plan) <= min(self._look_ahead, self._given / (2 * self._churn + 0.001)):
                 place = plan[-1].offset + min(plan[-1].size, self._given)
                 following = self._request(place)
-                if place >= most or following.offset <= plan[-1].offset:
+                unsure = place >= (self.stats.total or 0) and len(plan) * self._given > self._known.count
+                if place >= most or unsure or following.offset <= plan[-1].offset:
                     break
                 if self._depth is not None and place + self._limit > self._depth:
                     break
@@ -265,7 +267,8 @@ class Engine:
             if self._drift == "raise":
                 raise DriftError(f"the listing moved while it was walked: off by {off}, the total by {grown}")
         if page.serial:
-            self._churn = max(min(-1.5 * off, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
+            gone = abs(off) if request.serial < page.serial else -off
+            self._churn = max(min(1.5 * gone, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
         positions = self._fresh(keys, first) if not skip else ()
         new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
         if self._passed:

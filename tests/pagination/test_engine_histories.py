@@ -6,12 +6,14 @@ from eachlabs_async.pagination.engine import Answer, Engine
 
 
 class Driven(Engine):
+    def requests(self, ahead):
+        return super().requests()
+
     def take(self, request, served):
-        taken = super().take(request, Answer(*served))
-        return taken
+        return super().take(request, Answer(*served))
 
 
 def make(history: History, checkpoint):
     return Driven(
-        dialect="page" if history.by_number else "offset", start=history.start, limit=history.limit, drift=history.drift, resume=checkpoint
+        dialect="page" if history.by_number else "offset", start=history.start, limit=history.limit, drift=history.drift, look_ahead=history.ahead, resume=checkpoint
     )
