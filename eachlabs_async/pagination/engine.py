@@ -242,7 +242,7 @@ class Engine:
         hit = self._known.last_of(keys)
         first, jump, skip = hit + 1, 0, 0
         if hit >= 0:
-            jump = self._known.count - self._known.number(keys[hit])
+            jump = self._below(keys[hit])
             skip = 0 if is_last else jump // 4**self._misses
         elif not page.serial and not self._resumed:
             first = min(max(self._start - at, 0), count)
@@ -271,12 +271,9 @@ class Engine:
             self._churn = max(min(1.5 * gone, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
         positions = self._fresh(keys, first) if not skip else ()
         new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
-        if self._passed:
-            self._passed = tuple(key for key in self._passed if key not in keys[: hit + 1])
         if new:
-            if jump:
-                last = list(islice(self._known.backwards(), min(jump, PASSED)))
-                self._passed = (*self._passed, *reversed(last))[-PASSED:]
+            if self._passed or jump:
+                self._pass_over(keys[: hit + 1], jump)
             self._known.add(new)
         reach = self._known.count - (0 if new else jump)
         if new:
@@ -301,6 +298,20 @@ class Engine:
                 f"the listing ended after {self._known.count} distinct rows, although the total is {total}"
             )
         return Taken(positions, is_last)
+
+    def _below(self, key: str) -> int:
+        if key in self._passed:
+            return len(self._passed) - self._passed.index(key) - 1
+        return self._known.count - self._known.number(key)
+
+    def _pass_over(self, above: Sequence[str], count: int) -> None:
+        hit, passed = above[-1] if above else "", self._passed
+        if hit in passed:
+            passed = passed[passed.index(hit) + 1 :]
+        else:
+            last = islice((key for key in self._known.backwards() if key not in passed), min(count, 500))
+            passed = (*reversed(list(last)), *(key for key in passed if key not in above))
+        self._passed = passed[-500:]
 
     def _lowest(self, answer: Answer, positions: Sequence[int]) -> datetime | None:
         lowest = self._page.lowest
@@ -404,9 +415,10 @@ class Engine:
 
     def checkpoint(self, handed: int) -> Checkpoint:
         page = self._page
+        passed = self._passed[-PASSED:]
         hidden = {*page.keys[handed:], *self._passed}
         place = page.at + page.positions[handed - 1] + 1 if handed else page.place
         if handed == len(page.keys):
             place = self._aim
-        last = list(islice((key for key in self._known.backwards() if key not in hidden), max(24, ANCHORS - len(self._passed))))
-        return Checkpoint(self._start, place, (*reversed(last), *self._passed), page.total)
+        last = list(islice((key for key in self._known.backwards() if key not in hidden), max(24, ANCHORS - len(passed))))
+        return Checkpoint(self._start, place, (*reversed(last), *passed), page.total)
