@@ -273,7 +273,7 @@ class Engine:
         new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
         if new:
             if self._passed or jump:
-                self._pass_over(keys[: hit + 1], jump)
+                self._pass_over(keys[: hit + 1], jump if request.serial >= page.serial else 0)
             self._known.add(new)
         reach = self._known.count - (0 if new else jump)
         if new:

@@ -204,7 +204,7 @@ class Verdict:
     requests: int = 0
     rounds: float = 0.0
     moves: int = 0
-    resumed: bool = False
+    resumes: int = 0
 
 
 @dataclass
@@ -231,7 +231,7 @@ class _Driver:
         kills: list[int | None] = [*history.kills, None]
         for kill in kills:
             anchors = set[int](checkpoint.anchors) if checkpoint is not None else set[int]()
-            verdict.resumed = checkpoint is not None
+            verdict.resumes += checkpoint is not None
             before = len(self.out)
             try:
                 killed, checkpoint = self._leg(checkpoint, kill)
@@ -299,7 +299,7 @@ class _Driver:
         if history.drift == "raise":
             return self.listing.moves > 0 or history.has_faults
         # None of the rows at which it could go on is left, or more enters than it can read.
-        gone = bool(history.start or self.verdict.resumed) and known.isdisjoint(self.listing.rows)
+        gone = bool(history.start or self.verdict.resumes) and known.isdisjoint(self.listing.rows)
         most = history.inserts + history.burst * history.burst_rows / 2
         return gone or most > history.page / 2
 
@@ -395,6 +395,10 @@ def with_kills(history: History, chance: random.Random) -> History:
         history.pause_inserts = chance.randint(0, most)
     if 0.5 <= kind < 0.85:
         history.pause_deletes = chance.randint(0, min(most, max(1, history.rows // 4)))
+    if chance.random() < 0.35:
+        history.inserts = 0.0
+    if chance.random() < 0.35:
+        history.deletes = 0.0
     return history
 
 
@@ -428,6 +432,7 @@ class Sum:
     requests: int = 0
     ideal: int = 0
     rounds: float = 0.0
+    resumes: int = 0
     out: int = 0
     seeds: dict[str, list[int]] = field(default_factory=dict)
 
@@ -450,6 +455,7 @@ class Sum:
         self.walks += 1
         self.out += verdict.out
         self.rounds += verdict.rounds
+        self.resumes += verdict.resumes
         if not verdict.error:
             self.requests += verdict.requests
             self.ideal += history.ideal
