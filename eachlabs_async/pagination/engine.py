@@ -97,6 +97,14 @@ class Known:
         before, self.count = self.count, self.count + len(keys)
         self.recent.update(zip(keys, range(before + 1, self.count + 1), strict=True))
 
+    def reorder(self, keys: Sequence[str]) -> None:
+        """Number the known ones of these rows anew, as the last that came."""
+        known = [key for key in keys if self.number(key)]
+        for key in known:
+            self.recent.pop(key, None)
+            self.older.pop(key, None)
+        self.add(known)
+
     def number(self, key: str) -> int:
         """The number of a row, from 1; 0 if it is not known."""
         return self.recent.get(key) or self.older.get(key, 0)
@@ -274,6 +282,8 @@ class Engine:
         if new:
             if self._passed or jump:
                 self._pass_over(keys[: hit + 1], jump if request.serial >= page.serial else 0)
+            if hit >= 0 and self._known.number(keys[0]) != self._known.count - hit:
+                self._known.reorder(keys[: hit + 1])
             self._known.add(new)
         reach = self._known.count - (0 if new else jump)
         if new:
