@@ -291,6 +291,8 @@ class Engine:
         elif reach <= page.reach:
             self._barren += 1
             self._misses += 1
+        else:
+            self._misses = min(self._misses, 1)
         self._page = Page(
             at + first if skip else end, at, positions, new, at + first, total, self._serial, reach, page.until,
             self._lowest(answer, positions), answer.cursor,
