@@ -8,7 +8,7 @@ from itertools import chain, islice
 from math import ceil
 from typing import Final, Literal, NamedTuple, NoReturn
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ..errors import DriftError, PaginationError
 from .bookmark import WalkStats
@@ -61,8 +61,7 @@ class Checkpoint:
     at: datetime | None = None
 
 
-@frozen
-class Page:
+class Page(NamedTuple):
     """The page that was joined last."""
 
     end: int  # the place behind it
@@ -79,44 +78,50 @@ class Page:
 
 
 class Known:
-    """The keys of the rows that are out: at least the last `WINDOW` of them, numbered in the order they came."""
+    """The keys of the rows that are out: at least the last `WINDOW` of them, in the order of the listing."""
 
     __slots__ = ("count", "forgot", "older", "recent")
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self.recent: dict[str, int] = {}
-        self.older: dict[str, int] = {}
+        # Two generations: forgetting is then one assignment, whatever the size.
+        self.recent: dict[str, None] = {}
+        self.older: dict[str, None] = {}
         self.count = 0
         self.forgot = False
-        self.add(keys)
+        self.add(dict.fromkeys(keys))
 
-    def add(self, keys: Sequence[str]) -> None:
+    def __contains__(self, key: str) -> bool:
+        return key in self.recent or key in self.older
+
+    def add(self, keys: dict[str, None]) -> None:
+        """Add rows that stand below all others."""
         if len(self.recent) + len(keys) > WINDOW:
             self.forgot = self.forgot or bool(self.older)
             self.older, self.recent = self.recent, {}
-        before, self.count = self.count, self.count + len(keys)
-        self.recent.update(zip(keys, range(before + 1, self.count + 1), strict=True))
+        self.recent.update(keys)
+        self.count += len(keys)
 
     def reorder(self, keys: Sequence[str]) -> None:
-        """Number the known ones of these rows anew, as the last that came."""
-        known = [key for key in keys if self.number(key)]
+        """Move rows below all others, in this order; those that are not known are left out."""
+        known = {key: None for key in keys if key in self}
         for key in known:
             self.recent.pop(key, None)
             self.older.pop(key, None)
         self.add(known)
 
-    def number(self, key: str) -> int:
-        """The number of a row, from 1; 0 if it is not known."""
-        return self.recent.get(key) or self.older.get(key, 0)
-
-    def last_of(self, keys: Sequence[str]) -> int:
-        """The position of the last known row of a page; -1 if there is none."""
-        if self.recent.keys().isdisjoint(keys) and self.older.keys().isdisjoint(keys):
-            return -1
-        return next(at for at in range(len(keys) - 1, -1, -1) if self.number(keys[at]))
+    def last_of(self, keys: Sequence[str], shared: int) -> int:
+        """The position of the last known row of a page, which is expected above `shared`; -1 if there is none."""
+        rest = keys[shared:] if shared else keys
+        if self.recent.keys().isdisjoint(rest) and self.older.keys().isdisjoint(rest):
+            keys = keys[:shared]
+        return next((at for at in range(len(keys) - 1, -1, -1) if keys[at] in self), -1)
 
     def backwards(self) -> Iterator[str]:
         return chain(reversed(self.recent), reversed(self.older))
+
+    def below(self, key: str) -> int:
+        """How many known rows stand below one."""
+        return next(count for count, each in enumerate(self.backwards()) if each == key)
 
 
 class Engine:
@@ -184,7 +189,7 @@ class Engine:
         page = self._page
         if page.lowest is None:
             return False
-        self._page = evolve(page, end=0, place=0, total=None, cursor=None, until=page.lowest + MARGIN)
+        self._page = page._replace(end=0, place=0, total=None, cursor=None, until=page.lowest + MARGIN)
         self._aim = 0
         self._plan.clear()
         return True
@@ -247,7 +252,7 @@ class Engine:
             return self._again()
         if count and not is_last and self._dialect != "page":
             self._given = count if count < request.size else max(self._given, count)
-        hit = self._known.last_of(keys)
+        hit = self._known.last_of(keys, request.overlap)
         first, jump, skip = hit + 1, 0, 0
         if hit >= 0:
             jump = self._below(keys[hit])
@@ -277,12 +282,14 @@ class Engine:
         if page.serial:
             gone = abs(off) if request.serial < page.serial else -off
             self._churn = max(min(1.5 * gone, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
-        positions = self._fresh(keys, first) if not skip else ()
-        new = keys[first:] if len(positions) == count - first else [keys[each] for each in positions]
+        new = dict.fromkeys(keys[first:] if not skip else ())
+        positions: Sequence[int] = range(first, first + len(new))
+        if len(new) < count - first and new:
+            positions = [keys.index(key, first) for key in new]
         if new:
             if self._passed or jump:
                 self._pass_over(keys[: hit + 1], jump if request.serial >= page.serial else 0)
-            if hit >= 0 and self._known.number(keys[0]) != self._known.count - hit:
+            if jump or (hit > 0 and list(islice(self._known.backwards(), hit + 1)) != list(keys[hit::-1])):
                 self._known.reorder(keys[: hit + 1])
             self._known.add(new)
         reach = self._known.count - (0 if new else jump)
@@ -294,7 +301,7 @@ class Engine:
         else:
             self._misses = min(self._misses, 1)
         self._page = Page(
-            at + first if skip else end, at, positions, new, at + first, total, self._serial, reach, page.until,
+            at + first if skip else end, at, positions, tuple(new), at + first, total, self._serial, reach, page.until,
             self._lowest(answer, positions), answer.cursor,
         )
         self._skip = skip
@@ -314,7 +321,7 @@ class Engine:
     def _below(self, key: str) -> int:
         if key in self._passed:
             return len(self._passed) - self._passed.index(key) - 1
-        return self._known.count - self._known.number(key)
+        return self._known.below(key)
 
     def _pass_over(self, above: Sequence[str], count: int) -> None:
         hit, passed = above[-1] if above else "", self._passed
@@ -342,12 +349,6 @@ class Engine:
         if first is None or (not first and (at or page.until is None)):
             return None
         return first
-
-    def _fresh(self, keys: Sequence[str], first: int) -> Sequence[int]:
-        positions = range(first, len(keys))
-        if len(set(keys)) == len(keys):
-            return positions
-        return [at for at in positions if keys.index(keys[at], first) == at]
 
     @property
     def _from_top(self) -> bool:
