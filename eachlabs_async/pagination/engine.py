@@ -1,30 +1,72 @@
-"""The engine of a walk."""
+"""The engine of a walk: what to request next, and which rows of an answer come next.
+
+It sends nothing and knows no clock: `Engine.requests` returns the requests to send, `Engine.take` decides about an
+answer. Sending, retries and handing out rows are left to `pager`, the keys of rows to `row_keys`.
+
+The theory. A listing is a sequence of rows. Rows enter and leave at any time, and those that stay keep their order. An
+answer is a stretch of that sequence without gaps, as it was at some moment. Rows that were handed out are *known*.
+One invariant holds: *above every known row, every row that stays (from the first answer to the last) is known too.*
+
+- An answer *joins* if it holds a known row, or begins at the very top. The rows behind its last known row come next:
+  a row that stays and stands above one of them stands above that known row, and is known, or between the two, and
+  comes next as well. It does not matter at which offset or moment the rows were read. What an answer shows above its
+  last known row entered late. An answer that joins and reaches the end of the listing ends the walk.
+- So ids prove, and offsets are only hints where to look.
+
+Where does the next request begin? At `_place`, where the run of known rows is expected to end, less an *overlap*: one
+row, which should be the last known one, and as many as may vanish from above meanwhile (`_churn`, which follows what
+was seen to vanish). Each page planned ahead begins where the one before it ends, less the same overlap.
+
+- A *miss* is an answer without a known row. The walk then asks once more where the total says that the run went, with
+  a larger overlap, and keeps the answer: the new page closes the gap in front of it. If that fails it *searches*:
+  upwards in growing steps that known rows cannot escape, then downwards. With few known rows (after a resume) it
+  searches page by page on both sides. If it finds none, a walk from the very top begins anew; any other must fail.
+- A page of known rows alone: the run ends further down, by as many rows as are known below. A server may also have
+  repeated itself: where the total does not explain such a page it is requested again before it is believed.
+- Page numbers cannot begin at any row, but with a slightly smaller page some page number begins just above the place.
+  Since that costs rows, they overlap only from the first sign of movement on. Until then a page is trusted whose
+  exact total is that of the page before.
+- *Seeking*: executions come newest first, and the time at which one was created never changes. So the rows below a
+  time bound are a listing of their own, whose top moves only by what vanishes. Where a service serves `depth` rows and
+  no more, the next request begins at offset 0 below the time of the lowest row, plus a second because nobody says how
+  finely times are compared. Its first rows are known, or newer than the lowest row: either joins it. This needs rows
+  in the order of their times, which every answer has to show; otherwise the walk goes on by offset.
+- *Cursors*: an answer to a cursor follows the page before by the service's word, so it joins. It ends the walk when
+  the service says that there is no more. A cursor that is refused is replaced by seeking. To look ahead, cut the time
+  into spans: each is a listing of its own, with an engine of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import islice
 from math import ceil
 from typing import Final, Literal, NamedTuple, NoReturn
 
-from attrs import frozen
-
 from ..errors import DriftError, PaginationError
 from .bookmark import WalkStats
+from .known_rows import KnownRows
 
 Drift = Literal["resync", "raise"]
 Dialect = Literal["offset", "page", "cursor"]
-WINDOW: Final = 10_000
+
 ANCHORS: Final = 32
+"""Known rows that a checkpoint names; 24 of them and up to 24 that were passed over, if there are such."""
 PASSED: Final = 24
+MOST_PASSED: Final = 500
 MAX_BARREN: Final = 16
+MAX_EMPTY: Final = 50
 MAX_MISSES: Final = 1000
 MARGIN: Final = timedelta(seconds=1)
-NO_LIMIT: Final = 1 << 60
 
 
 class Request(NamedTuple):
+    """A request for `size` rows from `offset`, or for those behind `cursor`; below the time `until` if there is one.
+
+    `overlap` rows at its top should be known. `serial` is the number of answers that there were when it was planned.
+    """
+
     offset: int
     size: int
     overlap: int = 0
@@ -34,10 +76,16 @@ class Request(NamedTuple):
 
     @property
     def number(self) -> int:
+        """The page number, from 1, for a listing that pages by numbers."""
         return self.offset // self.size + 1
 
 
 class Answer(NamedTuple):
+    """What an answer says: the keys of its rows, the total and whether it is exact, the page size that it states.
+
+    `times` are the creation times of the rows, for seeking; `cursor` and `more` are those of a listing by cursor.
+    """
+
     keys: Sequence[str]
     total: int | None = None
     exact: bool = False
@@ -48,12 +96,18 @@ class Answer(NamedTuple):
 
 
 class Taken(NamedTuple):
+    """The positions of the rows that come next, and whether the walk ends with them."""
+
     positions: Sequence[int]
     ended: bool
 
 
-@frozen
-class Checkpoint:
+class Checkpoint(NamedTuple):
+    """Where a walk stands: `place` rows stand above the next one, and `anchors` are keys of the last known rows.
+
+    `total` is the exact total of the answer that showed them, `at` the time of the lowest row, for seeking.
+    """
+
     start: int
     place: int
     anchors: tuple[str, ...] = ()
@@ -62,69 +116,51 @@ class Checkpoint:
 
 
 class Page(NamedTuple):
-    """The page that was joined last."""
+    """The page that was joined last. `end` is the place behind it, `place` that of its first row that came next.
 
-    end: int  # the place behind it
+    `below` are known rows that should follow it. `reach` says how far down the known rows its last one stands.
+    `lowest` is the time of the lowest row above it, `ordered` whether all rows so far came in the order of times.
+    """
+
+    end: int
+    place: int
+    total: int | None = None
+    serial: int = 0
     at: int = 0
-    positions: Sequence[int] = ()  # of the rows that come next
-    keys: Sequence[str] = ()  # their keys
-    place: int = 0  # where the first of them stands, or would
-    total: int | None = None  # the exact total of its answer
-    serial: int = 0  # the number of its answer; 0 if no page was joined yet
-    reach: int = 0  # the number of its last row that is known now
+    positions: Sequence[int] = ()
+    keys: Sequence[str] = ()
+    below: int = 0
+    reach: int = 0
     until: datetime | None = None
-    lowest: datetime | None = None
     cursor: str | None = None
+    times: Sequence[datetime | None] | None = None
+    lowest: datetime | None = None
+    ordered: bool = True
+
+    def time(self, handed: int) -> datetime | None:
+        """Return the time of the lowest row after `handed` rows of the page; None where the order does not hold."""
+        if not self.ordered or self.times is None or not handed:
+            return self.lowest if self.ordered else None
+        last = self.times[self.positions[handed - 1]]
+        return last if last is None or self.lowest is None else min(last, self.lowest)
 
 
-class Known:
-    """The keys of the rows that are out: at least the last `WINDOW` of them, in the order of the listing."""
+class Searched(NamedTuple):
+    """The stretch that was searched without finding a known row; `bottom` None: down to the listing's end."""
 
-    __slots__ = ("count", "forgot", "older", "recent")
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        # Two generations: forgetting is then one assignment, whatever the size.
-        self.recent: dict[str, None] = {}
-        self.older: dict[str, None] = {}
-        self.count = 0
-        self.forgot = False
-        self.add(dict.fromkeys(keys))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.recent or key in self.older
-
-    def add(self, keys: dict[str, None]) -> None:
-        """Add rows that stand below all others."""
-        if len(self.recent) + len(keys) > WINDOW:
-            self.forgot = self.forgot or bool(self.older)
-            self.older, self.recent = self.recent, {}
-        self.recent.update(keys)
-        self.count += len(keys)
-
-    def reorder(self, keys: Sequence[str]) -> None:
-        """Move rows below all others, in this order; those that are not known are left out."""
-        known = {key: None for key in keys if key in self}
-        for key in known:
-            self.recent.pop(key, None)
-            self.older.pop(key, None)
-        self.add(known)
-
-    def last_of(self, keys: Sequence[str], shared: int) -> int:
-        """The position of the last known row of a page, which is expected above `shared`; -1 if there is none."""
-        rest = keys[shared:] if shared else keys
-        if self.recent.keys().isdisjoint(rest) and self.older.keys().isdisjoint(rest):
-            keys = keys[:shared]
-        return next((at for at in range(len(keys) - 1, -1, -1) if keys[at] in self), -1)
-
-    def backwards(self) -> Iterator[str]:
-        return chain(reversed(self.recent), reversed(self.older))
-
-    def below(self, key: str) -> int:
-        """How many known rows stand below one."""
-        return next(count for count, each in enumerate(self.backwards()) if each == key)
+    top: int
+    bottom: int | None
+    again: bool = False
 
 
 class Engine:
+    """One walk, from its first row or from a checkpoint.
+
+    `limit` is the number of rows per request, `largest` what the service accepts. Up to `look_ahead` requests are
+    planned besides the first. The walk ends after `max_rows` rows. `depth` is the number of rows that the service
+    serves below one time bound, for walks that seek. With `drift="raise"` every sign of movement is a `DriftError`.
+    """
+
     def __init__(
         self,
         *,
@@ -137,84 +173,87 @@ class Engine:
         max_rows: int | None = None,
         depth: int | None = None,
         resume: Checkpoint | None = None,
-        stats: WalkStats | None = None,
     ) -> None:
         before = Checkpoint(start, start) if resume is None else resume
         self._dialect, self._limit, self._largest, self._drift = dialect, limit, max(largest, limit), drift
         self._start, self._resumed = before.start, bool(before.anchors)
         self._look_ahead, self._max_rows, self._depth = look_ahead, max_rows, depth
-        self.stats = WalkStats() if stats is None else stats
-        self._known = Known(before.anchors)
-        self._passed: tuple[str, ...] = ()
-        self._page = Page(before.place, place=before.place, total=before.total, lowest=before.at)
-        self._skip = 0
-        self._aim = before.place
-        self._churn = float(look_ahead > 0 and dialect == "offset")
+        self.stats = WalkStats()
+        self._known = KnownRows(before.anchors)
+        self._passed: tuple[str, ...] = ()  # known rows that were passed over: they are gone, or stand further down
+        self._page = Page(before.place, before.place, before.total, lowest=before.at)
+        self._place = before.place  # where the run of known rows should end
+        self._churn = float(look_ahead > 0 and dialect == "offset")  # rows that may vanish above it meanwhile
         self._plan: list[Request] = []
-        self._serial = 0
-        self._misses = 0
-        self._barren = 0
-        self._searched: tuple[int, int | None, bool] | None = None
-        self._given = self._largest
+        self._answers = 0
+        self._misses = 0  # answers without a known row, or no further down, since the last new row
+        self._barren = 0  # answers that brought nothing since the last new row
+        self._searched: Searched | None = None
+        self._page_rows = self._largest  # the most rows that the server seems to give at once
         if before.at is not None:
             self.seek()
 
-    # ---- what to ask for
+    # ---- what to request
 
     def requests(self) -> list[Request]:
-        plan, total = self._plan, self._page.total
-        if self._depth is not None and self._aim + self._limit > self._depth and not self._misses and not plan:
+        """Return the requests to send now, in the order in which their answers are to be taken.
+
+        Requests that are no longer among them can be dropped, those that are keep their answers.
+        """
+        plan, total, depth = self._plan, self._page.total, self._depth
+        if depth is not None and not plan and not self._misses and self._place + self._limit > depth:
             self.seek()
-        aim = self._aim
-        if self._searched is None:
-            while plan and plan[0].offset + min(plan[0].size, self._given) <= aim:
-                plan.pop(0)
-        if not plan or plan[0].offset > aim:
-            plan.insert(0, self._request(aim))
-        if self._page.serial and not self._misses and not self._barren and self._dialect != "cursor":
-            wanted = NO_LIMIT if self._max_rows is None else self._max_rows - self.stats.rows
-            most = min(aim + wanted, NO_LIMIT if total is None else total)
-            while len(plan) <= min(self._look_ahead, self._given / (2 * self._churn + 0.001)):
-                place = plan[-1].offset + min(plan[-1].size, self._given)
-                following = self._request(place)
-                unsure = place >= (self.stats.total or 0) and len(plan) * self._given > self._known.count
-                if place >= most or unsure or following.offset <= plan[-1].offset:
-                    break
-                if self._depth is not None and place + self._limit > self._depth:
-                    break
-                plan.append(following)
+        place = self._place
+        while self._searched is None and plan and plan[0].offset + min(plan[0].size, self._page_rows) <= place:
+            del plan[0]
+        if not plan or plan[0].offset > place:
+            plan.insert(0, self._request(place))
+        if not self._page.serial or self._misses or self._barren or self._dialect == "cursor":
+            return plan
+        wanted = place + self._max_rows - self.stats.rows if self._max_rows is not None else None
+        most = min((end for end in (total, wanted, depth and depth - self._limit + 1) if end is not None), default=None)
+        while len(plan) <= min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001)):
+            place = plan[-1].offset + min(plan[-1].size, self._page_rows)
+            # Where no total says that there is more, no more is asked for than has come.
+            unsure = place >= (self.stats.total or 0) and len(plan) * self._page_rows > self._known.count
+            following = self._request(place)
+            if unsure or following.offset <= plan[-1].offset or (most is not None and place >= most):
+                break
+            plan.append(following)
         return plan
 
     def seek(self) -> bool:
+        """Go on at the top of what lies below the lowest row; return False where that gets no further."""
         page = self._page
-        if page.lowest is None:
+        lowest = page.time(len(page.positions))
+        if lowest is None or lowest + MARGIN == page.until:
             return False
-        self._page = page._replace(end=0, place=0, total=None, cursor=None, until=page.lowest + MARGIN)
-        self._aim = 0
+        self._page = Page(0, 0, None, page.serial, reach=page.reach, until=lowest + MARGIN, lowest=lowest)
+        self._place, self._searched = 0, None
         self._plan.clear()
         return True
 
     def _request(self, place: int) -> Request:
         page = self._page
-        overlap = 0 if self._searched else max(0, min(self._overlap(), self._given - 1, place))
+        if self._dialect == "cursor":
+            return Request(0, self._limit, 0, self._answers, page.until, page.cursor)
+        overlap = 0 if self._searched else max(0, min(self._overlap(), self._page_rows - 1, place))
         if self._dialect == "page":
             return self._numbered(place, overlap)
-        offset, size = place - overlap, min(self._limit + overlap, self._largest)
-        if self._dialect == "cursor":
-            return Request(0, self._limit, 0, self._serial, page.until, page.cursor)
-        return Request(offset, size, overlap, self._serial, page.until)
+        size = min(self._limit + overlap, self._largest)
+        return Request(place - overlap, size, overlap, self._answers, page.until)
 
     def _overlap(self) -> int:
-        page = self._page
+        page, moved = self._page, self.stats.drift_seen or self._churn
         if not page.serial:
             return ANCHORS if self._resumed else 0
-        still = self._drift == "raise" or not (self.stats.drift_seen or self._churn or self._resumed)
-        if self._dialect == "page" and still and page.total is not None and not self._barren and page.at:
-            return 0
-        return 1 + ceil(self._churn)
+        # The second page always overlaps: what moves fast shows at once.
+        trusted = self._dialect == "page" and page.total is not None and page.at and not self._resumed
+        return 0 if trusted and not moved and not self._barren else 1 + ceil(self._churn)
 
     def _numbered(self, place: int, overlap: int) -> Request:
-        most = min(self._limit + overlap, self._given, self._largest)
+        """Return the page that shows most rows behind `place`, and `overlap` rows before it if that can be had."""
+        most = min(self._limit + overlap, self._page_rows, self._largest)
         offset, size, gain = place // most * most, most, 0
         for shared in (overlap, min(overlap, 1)):
             for each in range(most, most // 2 if gain else 0, -1):
@@ -225,213 +264,241 @@ class Engine:
                     break
             if gain:
                 break
-        return Request(offset, size, place - offset if self._known.count else 0, self._serial)
+        return Request(offset, size, place - offset if self._known.count else 0, self._answers)
 
     # ---- what an answer means
 
     def take(self, request: Request, answer: Answer) -> Taken | None:
-        keys, total = answer.keys, answer.total if answer.exact else None
-        count, page, stats = len(keys), self._page, self.stats
-        self._serial += 1
+        """Take the answer to the first request; None if that is not possible (yet), and other requests are due.
+
+        Raises `PaginationError` where the walk cannot go on, and its subclass `DriftError` where known rows were lost
+        or the drift mode does not accept that the listing moved.
+        """
+        page, stats, known, keys = self._page, self.stats, self._known, answer.keys
+        count, total, by_cursor = len(keys), answer.total if answer.exact else None, self._dialect == "cursor"
+        self._answers += 1
         if self._plan and self._plan[0] == request:
             del self._plan[0]
-        by_cursor = self._dialect == "cursor"
-        longest = max(stats.longest_page, count)
-        at = page.end if by_cursor else self._position(request, answer)
+        stats.longest_page = max(stats.longest_page, count)
+        at = page.end if by_cursor else self._offset(request, answer)
         if at is None or request.until != page.until:
             return self._again()
-        stats.longest_page = longest
         end, grown = at + count, 0
         if by_cursor:
             is_last = not answer.more
         elif total is not None:
             is_last, grown = total <= end, 0 if page.total is None else total - page.total
         else:
-            is_last = count < min(longest if page.serial else 1, request.size) and (answer.total or 0) <= end
+            longest = stats.longest_page if page.serial else 1
+            is_last = count < min(longest, request.size) and (answer.total or 0) <= end
         if not count and not by_cursor and ((answer.total or 0) > at or (total is None and self._barren < 2)):
-            return self._again()
-        if count and not is_last and self._dialect != "page":
-            self._given = count if count < request.size else max(self._given, count)
-        hit = self._known.last_of(keys, request.overlap)
-        first, jump, skip = hit + 1, 0, 0
-        if hit >= 0:
-            jump = self._below(keys[hit])
-            skip = 0 if is_last else jump // 4**self._misses
-        elif not page.serial and not self._resumed:
-            first = min(max(self._start - at, 0), count)
-        elif request.cursor is None and (by_time := self._first_by_time(at, answer)) is not None:
-            first = by_time
-        elif by_cursor or (at == 0 and (not count or (is_last and self._from_top))):
-            first = 0
-        elif self._is_trusted(request, at, total):
-            first = min(max(self._aim - at, 0), count)
+            return self._again()  # An empty answer by mistake, most likely.
+        if count and not is_last and self._dialect == "offset":
+            self._page_rows = count if count < request.size else max(self._page_rows, count)
+        hit = known.last_of(keys, request.overlap)
+        if hit < 0:
+            joined = self._first_next(request, answer, at, is_last)
+            if joined is None:
+                return self._miss(request, at, end, total, grown, is_last)
+            first, below = joined, 0
         else:
-            return self._miss(request, at, end, total, grown, is_last)
+            first, below = hit + 1, self._below(keys[hit])
+        # Known rows that stand below: the run ends further down, unless they are gone.
+        skip = 0 if is_last else below // 4**self._misses
         if first < count and skip <= PASSED:
             skip = 0
-        off = at + first + (skip or (jump if first == count else 0)) - (page.end if self._misses else self._aim)
-        doubtful = self._barren < 1 + is_last or request.serial < page.serial
-        if doubtful and first == count and hit >= 0 and off > max(grown, 0) and not by_cursor:
-            self._churn = max(self._churn, 1.0)
-            return self._again()
-        quiet = not stats.drift_seen and not self._resumed and page.until is None
-        if page.serial and (off or grown) and not by_cursor:
-            stats.drift_seen += 1
-            if self._drift == "raise":
-                raise DriftError(f"the listing moved while it was walked: off by {off}, the total by {grown}")
-        if page.serial:
-            gone = abs(off) if request.serial < page.serial else -off
-            self._churn = max(min(1.5 * gone, self._given / 2), self._churn * 0.85 - 0.02, 0.0)
-        new = dict.fromkeys(keys[first:] if not skip else ())
+        off = at + first + (below if skip or first == count else 0) - (page.end if self._misses else self._place)
+        if by_cursor or (page.until is not None and not page.end):
+            off = 0
+        if hit >= 0 and first == count and off > max(grown, 0):
+            if self._barren < 1 + is_last or request.serial < page.serial:
+                self._churn = max(self._churn, 1.0)
+                return self._again()  # The server repeated itself, perhaps.
+        new = dict.fromkeys(() if skip else keys[first:])
         positions: Sequence[int] = range(first, first + len(new))
-        if len(new) < count - first and new:
+        if new and len(new) < count - first:
             positions = [keys.index(key, first) for key in new]
-        if new:
-            if self._passed or jump:
-                self._pass_over(keys[: hit + 1], jump if request.serial >= page.serial else 0)
-            if jump or (hit > 0 and list(islice(self._known.backwards(), hit + 1)) != list(keys[hit::-1])):
-                self._known.reorder(keys[: hit + 1])
-            self._known.add(new)
-        reach = self._known.count - (0 if new else jump)
+        self._see(
+            off, grown, total, request, is_last and total is not None and known.count + len(new) < total - self._start
+        )
+        self._place = (at + first if skip else end) + skip
         if new:
             self._barren = self._misses = 0
-        elif reach <= page.reach:
-            self._barren += 1
-            self._misses += 1
-        else:
+            if self._passed or below:
+                self._pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
+            if below or (hit > 0 and list(islice(reversed(known), hit + 1)) != list(keys[hit::-1])):
+                known.move_down(keys[: hit + 1])
+            known.add(new)
+        reach = known.count - (0 if new else below)
+        if not new and reach > page.reach:
             self._misses = min(self._misses, 1)
-        self._page = Page(
-            at + first if skip else end, at, positions, tuple(new), at + first, total, self._serial, reach, page.until,
-            self._lowest(answer, positions), answer.cursor,
-        )
-        self._skip = skip
-        self._aim = self._page.end + skip
+        elif not new:
+            self._misses += 1
+            self._count_barren(MAX_EMPTY if by_cursor and not count else MAX_BARREN, is_last)
         self._searched = None
+        lowest = page.time(len(page.positions))
+        self._page = Page(
+            end=at + first if skip else end,
+            place=at + first,
+            total=total,
+            serial=self._answers,
+            at=at,
+            positions=positions,
+            keys=tuple(new),
+            below=skip,
+            reach=reach,
+            until=page.until,
+            cursor=answer.cursor,
+            times=answer.times,
+            lowest=lowest,
+            ordered=page.ordered and _is_ordered(answer.times),
+        )
+        return self._finish(answer, is_last)
+
+    def _finish(self, answer: Answer, is_last: bool) -> Taken:
+        page, stats = self._page, self.stats
+        positions, ended = page.positions, is_last
+        if self._max_rows is not None and stats.rows + len(positions) >= self._max_rows:
+            positions, ended = positions[: self._max_rows - stats.rows], True
+        stats.rows += len(positions)
         stats.total, stats.total_is_exact = answer.total, answer.exact
-        stats.duplicates += max(0, first - request.overlap) if hit >= 0 else 0
-        if not is_last and self._barren > MAX_BARREN:
-            self._stuck(self._barren)
-        quiet = quiet and not grown and (not off or self._barren > 0)
-        if is_last and quiet and total is not None and self._known.count < total - self._start:
-            raise PaginationError(
-                f"the listing ended after {self._known.count} distinct rows, although the total is {total}"
-            )
-        return Taken(positions, is_last)
+        if answer.more and not answer.cursor and not ended and not self.seek():
+            raise PaginationError("the service says that there are more rows and gives no cursor to ask for them")
+        return Taken(positions, ended)
 
-    def _below(self, key: str) -> int:
-        if key in self._passed:
-            return len(self._passed) - self._passed.index(key) - 1
-        return self._known.below(key)
+    def _first_next(self, request: Request, answer: Answer, at: int, is_last: bool) -> int | None:
+        """Return the position of the first row that comes next on a page without a known row; None if it cannot tell."""
+        page, count, total = self._page, len(answer.keys), answer.total if answer.exact else None
+        if not page.serial and not self._resumed:
+            return min(max(self._start - at, 0), count)
+        lowest = page.time(len(page.positions))
+        if lowest is not None and answer.times and request.cursor is None:
+            first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
+            if first or (page.until is not None and not at):
+                return first
+        from_top = not self._resumed and not self._start and not self._known.forgot
+        if request.cursor is not None or (not at and (not count or (is_last and from_top))):
+            return 0
+        # Trusted, as no request for the place overlaps, or could.
+        if at <= self._place and total is not None and total == page.total and self._searched is None:
+            return None if request.overlap or self._request(self._place).overlap else min(self._place - at, count)
+        return None
 
-    def _pass_over(self, above: Sequence[str], count: int) -> None:
-        hit, passed = above[-1] if above else "", self._passed
-        if hit in passed:
-            passed = passed[passed.index(hit) + 1 :]
-        else:
-            last = islice((key for key in self._known.backwards() if key not in passed), min(count, 500))
-            passed = (*reversed(list(last)), *(key for key in passed if key not in above))
-        self._passed = passed[-500:]
-
-    def _lowest(self, answer: Answer, positions: Sequence[int]) -> datetime | None:
-        lowest = self._page.lowest
-        if answer.times is None or (lowest is None and self._page.serial):
-            return None
-        times = [time for time in answer.times if time is not None]
-        if len(times) < len(answer.times) or times != sorted(times, reverse=True):
-            return None
-        return answer.times[positions[-1]] if positions else lowest
-
-    def _first_by_time(self, at: int, answer: Answer) -> int | None:
-        page = self._page
-        if page.lowest is None or answer.times is None:
-            return None
-        first = next((at for at, time in enumerate(answer.times) if time is None or time <= page.lowest), None)
-        if first is None or (not first and (at or page.until is None)):
-            return None
-        return first
-
-    @property
-    def _from_top(self) -> bool:
-        return not self._resumed and not self._start and not self._known.forgot
-
-    def _position(self, request: Request, answer: Answer) -> int | None:
+    def _offset(self, request: Request, answer: Answer) -> int | None:
+        """Return the offset of a page's first row; None if page numbers count by a size that is not known yet."""
         count, stated = len(answer.keys), answer.size
-        if self._dialect != "page" or stated == request.size or count > request.size:
+        if self._dialect == "offset" or stated == request.size or not count or count >= request.size:
             return request.offset
         if stated:
-            self._given = stated
+            self._page_rows = stated
             return (request.number - 1) * stated
-        reaches_end = request.offset + count == answer.total if answer.exact else request.size <= self.stats.longest_page
-        if not count or count == request.size or reaches_end:
+        is_last = request.offset + count == answer.total if answer.exact else request.size <= self.stats.longest_page
+        if is_last:
             return request.offset
         if not self._barren:
             return None
-        self._given = count
+        self._page_rows = count
         return 0 if request.number == 1 else None
 
-    def _is_trusted(self, request: Request, at: int, total: int | None) -> bool:
-        if request.overlap or at > self._aim or self._searched is not None or self._request(self._aim).overlap:
-            return False
-        return total is not None and total == self._page.total
+    def _see(self, off: int, grown: int, total: int | None, request: Request, too_few: bool) -> None:
+        """Learn how much the listing moves; `off` is how far from its place the run ended."""
+        page, stats = self._page, self.stats
+        at_rest = not stats.drift_seen and not grown and (not off or self._barren > 0)
+        if too_few and at_rest and not self._resumed and page.until is None:
+            raise PaginationError(f"the listing ended with fewer distinct rows than its total, which is {total}")
+        if not page.serial:
+            return
+        if off or grown:
+            stats.drift_seen += 1
+            if self._drift == "raise":
+                raise DriftError(f"the listing moved while it was walked: off by {off} rows, the total by {grown}")
+        # Answers that were in flight together can be older or newer than each other.
+        vanished = abs(off) if request.serial < page.serial else -off
+        self._churn = max(min(1.5 * vanished, self._page_rows / 2), self._churn * 0.85 - 0.02, 0.0)
+
+    def _below(self, key: str) -> int:
+        """Return how many known rows stand below one."""
+        if key in self._passed:
+            return len(self._passed) - self._passed.index(key) - 1
+        return next(count for count, each in enumerate(reversed(self._known)) if each == key)
+
+    def _pass_over(self, above: Sequence[str], below: int) -> None:
+        """Remember which known rows may stand further down than the rows that come next."""
+        passed, hit = self._passed, above[-1] if above else ""
+        if hit in passed:
+            passed = passed[passed.index(hit) + 1 :]
+        else:
+            last = islice((key for key in reversed(self._known) if key not in passed), min(below, MOST_PASSED))
+            passed = (*reversed(list(last)), *(key for key in passed if key not in above))
+        self._passed = passed[-MOST_PASSED:]
 
     def _again(self) -> None:
-        self._barren += 1
-        if self._barren > MAX_BARREN:
-            self._stuck(self._barren)
+        self._count_barren(MAX_BARREN, False)
 
-    def _stuck(self, count: int) -> NoReturn:
+    def _count_barren(self, most: int, is_last: bool) -> None:
+        self._barren += 1
+        if self._barren > most and not is_last:
+            self._give_up(self._barren)
+
+    def _give_up(self, count: int) -> NoReturn:
         raise PaginationError(
-            f"{count} answers in a row brought no new row at offset {self._aim}, although the total is "
-            f"given as {self._page.total}: the listing cannot be walked"
+            f"{count} answers in a row brought no new row at offset {self._place}, although the total is given as "
+            f"{self.stats.total}: the listing cannot be walked"
         )
 
     def _miss(self, request: Request, at: int, end: int, total: int | None, grown: int, is_last: bool) -> None:
-        page, joined = self._page, self._page.serial > 0
-        if self._drift == "raise" and joined:
+        """Decide where to look next for a known row, after a page from `at` to `end` that has none."""
+        page, stats = self._page, self.stats
+        if self._drift == "raise" and page.serial:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
-        self.stats.drift_seen += 1
+        stats.drift_seen += 1
         if request.serial < page.serial:
-            return self._again()
+            return self._again()  # It was on its way when a page was joined, and may be older than that one.
         self._misses += 1
         if self._misses > MAX_MISSES:
-            self._stuck(self._misses)
-        if self._skip or (self._misses == 1 and (joined or grown)):
-            if joined:
-                self._churn = min(max(2 * self._churn + 1, -1.5 * grown), self._given / 2)
-            self._skip = 0
-            self._aim = max(0, page.end + grown)
-            self._plan[:] = [self._request(self._aim), request, *self._plan]
+            self._give_up(self._misses)
+        if self._depth is not None and self.seek():
             return None
-        self._plan.clear()
-        top, bottom, again = self._searched or (at, end, False)
-        top = min(top, at)
-        bottom = None if bottom is None or is_last else max(bottom, end)
-        rows = min(self._limit, self._given)
-        step = max(rows * 3 // 4, min(rows * 2 ** min(self._misses - 2, 20), self._known.count), 1) if self._misses > 1 else rows * 3//4 or 1
-        if top and (joined or bottom is None or page.end - top <= bottom - page.end):
-            self._aim = max(0, min(top, top if total is None else total) - step)
-            self.stats.steps_back += 1
+        if page.below or (self._misses == 1 and (page.serial or grown)):
+            if page.serial:
+                self._churn = min(max(2 * self._churn + 1, -1.5 * grown), self._page_rows / 2)
+            self._page = page._replace(below=0)
+            self._place = max(0, page.end + grown)
+            self._plan[:0] = [self._request(self._place), request]
+            return None
+        top, bottom, again = self._searched or Searched(at, end)
+        top, bottom = min(top, at), None if bottom is None or is_last else max(bottom, end)
+        rows = min(self._limit, self._page_rows)
+        step = max(rows * 3 // 4, min(rows << min(self._misses, 20) >> 2, self._known.count), 1)
+        if top and (page.serial or bottom is None or page.end - top <= bottom - page.end):
+            self._place = max(0, min(top, top if total is None else total) - step)
+            stats.steps_back += 1
         elif bottom is not None:
-            self._aim = bottom - rows + step
-        elif self._from_top:
-            self._page, self._aim, self._searched = Page(0), 0, None
+            self._place = bottom - rows + step
+        elif not (self._resumed or self._start or self._known.forgot):
+            self._page, self._place, self._searched = Page(0, 0), 0, None
+            self._plan.clear()
             return None
-        elif not again:
-            top, bottom, again = at, end, True
-            self._aim = page.end
-        else:
+        elif again:
             raise DriftError("none of the rows is there any more at which the walk stood")
-        self._searched = top, bottom, again
+        else:
+            top, bottom, again, self._place = at, end, True, page.end
+        self._searched = Searched(top, bottom, again)
+        self._plan[:] = [self._request(self._place)]
         return None
 
     # ---- where it stands
 
     def checkpoint(self, handed: int) -> Checkpoint:
-        page = self._page
-        passed = self._passed[-PASSED:]
+        """Return the checkpoint of a walk that has handed out so many rows of the page taken last, and all before."""
+        page, passed = self._page, self._passed[-PASSED:]
         hidden = {*page.keys[handed:], *self._passed}
+        last = islice((key for key in reversed(self._known) if key not in hidden), max(24, ANCHORS - len(passed)))
         place = page.at + page.positions[handed - 1] + 1 if handed else page.place
-        if handed == len(page.keys):
-            place = self._aim
-        last = list(islice((key for key in self._known.backwards() if key not in hidden), max(24, ANCHORS - len(passed))))
-        return Checkpoint(self._start, place, (*reversed(last), *passed), page.total)
+        place = self._place if handed == len(page.keys) else place
+        return Checkpoint(self._start, place, (*reversed(list(last)), *passed), page.total, page.time(handed))
+
+
+def _is_ordered(times: Sequence[datetime | None] | None) -> bool:
+    known = [time for time in times or () if time is not None]
+    return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)

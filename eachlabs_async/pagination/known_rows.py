@@ -1,0 +1,76 @@
+"""How a walk tells rows apart, and which of them it remembers; what follows from that is left to `engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import chain
+from typing import Final, cast
+
+WINDOW: Final = 10_000
+"""Known rows that are remembered at least; at most twice as many are."""
+
+
+def row_keys(ids: Sequence[str | None], rows: Sequence[object]) -> Sequence[str]:
+    """Return a key for each row of one answer: its id, as long as no other row of the answer has it.
+
+    Rows with the same id share a key only if they are equal in every field; else the second row gets `id#2`, and so
+    on. An empty or missing id is no id: the key is then a digest of the row.
+    """
+    if all(ids) and len(set(ids)) == len(ids):
+        return cast(Sequence[str], ids)
+    seen: dict[str, list[object]] = {}
+    keys: list[str] = []
+    for identity, row in zip(ids, rows, strict=True):
+        own = identity or "=" + blake2b(repr(row).encode(), digest_size=12).hexdigest()
+        others = seen.setdefault(own, [])
+        if row not in others:
+            others.append(row)
+        number = others.index(row) + 1
+        keys.append(own if number == 1 else f"{own}#{number}")
+    return keys
+
+
+class KnownRows:
+    """The keys of the last rows that were handed out, in the order of the listing as far as it was seen.
+
+    `count` numbers them on; `forgot` is True once some were forgotten.
+    """
+
+    __slots__ = ("_older", "_recent", "count", "forgot")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        # Two generations: forgetting is then one assignment, whatever the size.
+        self._recent: dict[str, None] = dict.fromkeys(keys)
+        self._older: dict[str, None] = {}
+        self.count = len(self._recent)
+        self.forgot = False
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._recent or key in self._older
+
+    def __reversed__(self) -> Iterator[str]:
+        return chain(reversed(self._recent), reversed(self._older))
+
+    def add(self, keys: dict[str, None]) -> None:
+        """Add rows that stand below all others."""
+        if len(self._recent) + len(keys) > WINDOW:
+            self.forgot = self.forgot or bool(self._older)
+            self._older, self._recent = self._recent, {}
+        self._recent.update(keys)
+        self.count += len(keys)
+
+    def move_down(self, keys: Sequence[str]) -> None:
+        """Move the known ones of these rows below all others, in this order."""
+        moved = {key: None for key in keys if key in self}
+        for key in moved:
+            self._recent.pop(key, None)
+            self._older.pop(key, None)
+        self.add(moved)
+
+    def last_of(self, keys: Sequence[str], overlap: int) -> int:
+        """Return the position of the last known row of a page, expected among the first `overlap`; -1 if none is."""
+        rest = keys[overlap:] if overlap else keys
+        if self._recent.keys().isdisjoint(rest) and self._older.keys().isdisjoint(rest):
+            keys = keys[:overlap]
+        return next((at for at in range(len(keys) - 1, -1, -1) if keys[at] in self), -1)
