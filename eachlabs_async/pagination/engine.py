@@ -47,6 +47,7 @@ from typing import Final, Literal, NamedTuple, NoReturn
 from ..errors import DriftError, PaginationError
 from .bookmark import WalkStats
 from .known_rows import KnownRows
+from .messages import Answer, Checkpoint, Request, Taken
 
 Drift = Literal["resync", "raise"]
 Dialect = Literal["offset", "page", "cursor"]
@@ -59,60 +60,6 @@ MAX_BARREN: Final = 16
 MAX_EMPTY: Final = 50
 MAX_MISSES: Final = 1000
 MARGIN: Final = timedelta(seconds=1)
-
-
-class Request(NamedTuple):
-    """A request for `size` rows from `offset`, or for those behind `cursor`; below the time `until` if there is one.
-
-    `overlap` rows at its top should be known. `serial` is the number of answers that there were when it was planned.
-    """
-
-    offset: int
-    size: int
-    overlap: int = 0
-    serial: int = 0
-    until: datetime | None = None
-    cursor: str | None = None
-
-    @property
-    def number(self) -> int:
-        """The page number, from 1, for a listing that pages by numbers."""
-        return self.offset // self.size + 1
-
-
-class Answer(NamedTuple):
-    """What an answer says: the keys of its rows, the total and whether it is exact, the page size that it states.
-
-    `times` are the creation times of the rows, for seeking; `cursor` and `more` are those of a listing by cursor.
-    """
-
-    keys: Sequence[str]
-    total: int | None = None
-    exact: bool = False
-    size: int | None = None
-    times: Sequence[datetime | None] | None = None
-    cursor: str | None = None
-    more: bool = False
-
-
-class Taken(NamedTuple):
-    """The positions of the rows that come next, and whether the walk ends with them."""
-
-    positions: Sequence[int]
-    ended: bool
-
-
-class Checkpoint(NamedTuple):
-    """Where a walk stands: `place` rows stand above the next one, and `anchors` are keys of the last known rows.
-
-    `total` is the exact total of the answer that showed them, `at` the time of the lowest row, for seeking.
-    """
-
-    start: int
-    place: int
-    anchors: tuple[str, ...] = ()
-    total: int | None = None
-    at: datetime | None = None
 
 
 class Page(NamedTuple):
@@ -143,14 +90,6 @@ class Page(NamedTuple):
             return self.lowest if self.ordered else None
         last = self.times[self.positions[handed - 1]]
         return last if last is None or self.lowest is None else min(last, self.lowest)
-
-
-class Searched(NamedTuple):
-    """The stretch that was searched without finding a known row; `bottom` None: down to the listing's end."""
-
-    top: int
-    bottom: int | None
-    again: bool = False
 
 
 class Engine:
@@ -188,7 +127,7 @@ class Engine:
         self._answers = 0
         self._misses = 0  # answers without a known row, or no further down, since the last new row
         self._barren = 0  # answers that brought nothing since the last new row
-        self._searched: Searched | None = None
+        self._searched: tuple[int, int | None] | None = None  # the stretch without a known row; None: to the end
         self._page_rows = self._largest  # the most rows that the server seems to give at once
         if before.at is not None:
             self.seek()
@@ -303,42 +242,36 @@ class Engine:
             first, below = joined, 0
         else:
             first, below = hit + 1, self._below(keys[hit])
-        # Known rows that stand below: the run ends further down, unless they are gone.
-        skip = 0 if is_last else below // 4**self._misses
-        if first < count and skip <= PASSED:
-            skip = 0
-        off = at + first + (below if skip or first == count else 0) - (page.end if self._misses else self._place)
+        # A page of known rows alone: the run ends further down, unless those below are gone.
+        all_known = hit >= 0 and first == count
+        skip = below // 4**self._misses if all_known and not is_last else 0
+        off = at + first + (below if all_known else 0) - (page.end if self._misses else self._place)
         if by_cursor or (page.until is not None and not page.end):
             off = 0
-        if hit >= 0 and first == count and off > max(grown, 0):
-            if self._barren < 1 + is_last or request.serial < page.serial:
-                self._churn = max(self._churn, 1.0)
-                return self._again()  # The server repeated itself, perhaps.
-        new = dict.fromkeys(() if skip else keys[first:])
+        if all_known and off > max(grown, 0) and self._barren < 1 + is_last:
+            self._churn = max(self._churn, 1.0)
+            return self._again()  # The server repeated itself, perhaps.
+        new = dict.fromkeys(keys[first:])
         positions: Sequence[int] = range(first, first + len(new))
         if new and len(new) < count - first:
             positions = [keys.index(key, first) for key in new]
         self._see(
             off, grown, total, request, is_last and total is not None and known.count + len(new) < total - self._start
         )
-        self._place = (at + first if skip else end) + skip
+        self._place = end + skip
         if new:
             self._barren = self._misses = 0
             if self._passed or below:
                 self._pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
-            if below or (hit > 0 and list(islice(reversed(known), hit + 1)) != list(keys[hit::-1])):
-                known.move_down(keys[: hit + 1])
             known.add(new)
         reach = known.count - (0 if new else below)
-        if not new and reach > page.reach:
-            self._misses = min(self._misses, 1)
-        elif not new:
+        if not new and reach <= page.reach:
             self._misses += 1
             self._count_barren(MAX_EMPTY if by_cursor and not count else MAX_BARREN, is_last)
         self._searched = None
         lowest = page.time(len(page.positions))
         self._page = Page(
-            end=at + first if skip else end,
+            end=end,
             place=at + first,
             total=total,
             serial=self._answers,
@@ -461,12 +394,12 @@ class Engine:
             return None
         if page.below or (self._misses == 1 and (page.serial or grown)):
             if page.serial:
-                self._churn = min(max(2 * self._churn + 1, -1.5 * grown), self._page_rows / 2)
+                self._churn = min(2 * self._churn + 1, self._page_rows / 2)
             self._page = page._replace(below=0)
             self._place = max(0, page.end + grown)
             self._plan[:0] = [self._request(self._place), request]
             return None
-        top, bottom, again = self._searched or Searched(at, end)
+        top, bottom = self._searched or (at, end)
         top, bottom = min(top, at), None if bottom is None or is_last else max(bottom, end)
         rows = min(self._limit, self._page_rows)
         step = max(rows * 3 // 4, min(rows << min(self._misses, 20) >> 2, self._known.count), 1)
@@ -479,11 +412,9 @@ class Engine:
             self._page, self._place, self._searched = Page(0, 0), 0, None
             self._plan.clear()
             return None
-        elif again:
-            raise DriftError("none of the rows is there any more at which the walk stood")
         else:
-            top, bottom, again, self._place = at, end, True, page.end
-        self._searched = Searched(top, bottom, again)
+            raise DriftError("none of the rows is there any more at which the walk stood")
+        self._searched = top, bottom
         self._plan[:] = [self._request(self._place)]
         return None
 

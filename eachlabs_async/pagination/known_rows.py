@@ -60,14 +60,6 @@ class KnownRows:
         self._recent.update(keys)
         self.count += len(keys)
 
-    def move_down(self, keys: Sequence[str]) -> None:
-        """Move the known ones of these rows below all others, in this order."""
-        moved = {key: None for key in keys if key in self}
-        for key in moved:
-            self._recent.pop(key, None)
-            self._older.pop(key, None)
-        self.add(moved)
-
     def last_of(self, keys: Sequence[str], overlap: int) -> int:
         """Return the position of the last known row of a page, expected among the first `overlap`; -1 if none is."""
         rest = keys[overlap:] if overlap else keys

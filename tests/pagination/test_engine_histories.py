@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from simulator import History
 
-from eachlabs_async.pagination.engine import Answer, Engine
+from eachlabs_async.pagination.engine import Engine
+from eachlabs_async.pagination.messages import Answer
 
 
 class Driven(Engine):
