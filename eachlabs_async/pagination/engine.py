@@ -42,12 +42,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from math import ceil
-from typing import Final, Literal, NamedTuple, NoReturn
+from typing import Final, Literal, NoReturn
 
 from ..errors import DriftError, PaginationError
 from .bookmark import WalkStats
 from .known_rows import KnownRows
-from .messages import Answer, Checkpoint, Request, Taken
+from .walk_values import Answer, Checkpoint, Page, Request, Stretch, Taken
 
 Drift = Literal["resync", "raise"]
 Dialect = Literal["offset", "page", "cursor"]
@@ -60,36 +60,7 @@ MAX_BARREN: Final = 16
 MAX_EMPTY: Final = 50
 MAX_MISSES: Final = 1000
 MARGIN: Final = timedelta(seconds=1)
-
-
-class Page(NamedTuple):
-    """The page that was joined last. `end` is the place behind it, `place` that of its first row that came next.
-
-    `below` are known rows that should follow it. `reach` says how far down the known rows its last one stands.
-    `lowest` is the time of the lowest row above it, `ordered` whether all rows so far came in the order of times.
-    """
-
-    end: int
-    place: int
-    total: int | None = None
-    serial: int = 0
-    at: int = 0
-    positions: Sequence[int] = ()
-    keys: Sequence[str] = ()
-    below: int = 0
-    reach: int = 0
-    until: datetime | None = None
-    cursor: str | None = None
-    times: Sequence[datetime | None] | None = None
-    lowest: datetime | None = None
-    ordered: bool = True
-
-    def time(self, handed: int) -> datetime | None:
-        """Return the time of the lowest row after `handed` rows of the page; None where the order does not hold."""
-        if not self.ordered or self.times is None or not handed:
-            return self.lowest if self.ordered else None
-        last = self.times[self.positions[handed - 1]]
-        return last if last is None or self.lowest is None else min(last, self.lowest)
+NO_END: Final = 1 << 60
 
 
 class Engine:
@@ -139,7 +110,7 @@ class Engine:
 
         Requests that are no longer among them can be dropped, those that are keep their answers.
         """
-        plan, total, depth = self._plan, self._page.total, self._depth
+        plan, depth = self._plan, self._depth
         if depth is not None and not plan and not self._misses and self._place + self._limit > depth:
             self.seek()
         place = self._place
@@ -147,19 +118,26 @@ class Engine:
             del plan[0]
         if not plan or plan[0].offset > place:
             plan.insert(0, self._request(place))
-        if not self._page.serial or self._misses or self._barren or self._dialect == "cursor":
-            return plan
-        wanted = place + self._max_rows - self.stats.rows if self._max_rows is not None else None
-        most = min((end for end in (total, wanted, depth and depth - self._limit + 1) if end is not None), default=None)
-        while len(plan) <= min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001)):
+        if self._look_ahead and self._page.serial and not self._barren and self._dialect != "cursor":
+            self._plan_ahead()
+        return plan
+
+    def _plan_ahead(self) -> None:
+        plan, stats = self._plan, self.stats
+        end = self._page.total or NO_END
+        if self._max_rows is not None:
+            end = min(end, self._place + self._max_rows - stats.rows)
+        if self._depth is not None:
+            end = min(end, self._depth - self._limit + 1)
+        # The more rows move, the less can be planned; and where no total says that there is more, no more than came.
+        ahead = min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001))
+        while len(plan) <= ahead:
             place = plan[-1].offset + min(plan[-1].size, self._page_rows)
-            # Where no total says that there is more, no more is asked for than has come.
-            unsure = place >= (self.stats.total or 0) and len(plan) * self._page_rows > self._known.count
             following = self._request(place)
-            if unsure or following.offset <= plan[-1].offset or (most is not None and place >= most):
+            unsure = place >= (stats.total or 0) and len(plan) * self._page_rows > self._known.count
+            if place >= end or unsure or following.offset <= plan[-1].offset:
                 break
             plan.append(following)
-        return plan
 
     def seek(self) -> bool:
         """Go on at the top of what lies below the lowest row; return False where that gets no further."""
@@ -213,84 +191,51 @@ class Engine:
         Raises `PaginationError` where the walk cannot go on, and its subclass `DriftError` where known rows were lost
         or the drift mode does not accept that the listing moved.
         """
-        page, stats, known, keys = self._page, self.stats, self._known, answer.keys
-        count, total, by_cursor = len(keys), answer.total if answer.exact else None, self._dialect == "cursor"
+        page, known, keys, count = self._page, self._known, answer.keys, len(answer.keys)
         self._answers += 1
         if self._plan and self._plan[0] == request:
             del self._plan[0]
-        stats.longest_page = max(stats.longest_page, count)
-        at = page.end if by_cursor else self._offset(request, answer)
-        if at is None or request.until != page.until:
+        self.stats.longest_page = max(self.stats.longest_page, count)
+        seen = self._stretch(request, answer)
+        if seen is None:
             return self._again()
-        end, grown = at + count, 0
-        if by_cursor:
-            is_last = not answer.more
-        elif total is not None:
-            is_last, grown = total <= end, 0 if page.total is None else total - page.total
-        else:
-            longest = stats.longest_page if page.serial else 1
-            is_last = count < min(longest, request.size) and (answer.total or 0) <= end
-        if not count and not by_cursor and ((answer.total or 0) > at or (total is None and self._barren < 2)):
-            return self._again()  # An empty answer by mistake, most likely.
-        if count and not is_last and self._dialect == "offset":
-            self._page_rows = count if count < request.size else max(self._page_rows, count)
         hit = known.last_of(keys, request.overlap)
-        if hit < 0:
-            joined = self._first_next(request, answer, at, is_last)
-            if joined is None:
-                return self._miss(request, at, end, total, grown, is_last)
-            first, below = joined, 0
-        else:
-            first, below = hit + 1, self._below(keys[hit])
-        # A page of known rows alone: the run ends further down, unless those below are gone.
+        next_row = hit + 1 if hit >= 0 else self._first_next(request, answer, seen)
+        if next_row is None:
+            return self._miss(request, seen)
+        first: int = next_row
+        below = self._below(keys[hit]) if hit >= 0 else 0
+        # A page of known rows alone: the run ends further down, unless those below it are gone.
         all_known = hit >= 0 and first == count
-        skip = below // 4**self._misses if all_known and not is_last else 0
-        off = at + first + (below if all_known else 0) - (page.end if self._misses else self._place)
-        if by_cursor or (page.until is not None and not page.end):
+        off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._place)
+        if self._dialect == "cursor" or (page.until is not None and not page.end):
             off = 0
-        if all_known and off > max(grown, 0) and self._barren < 1 + is_last:
+        if all_known and off > max(seen.grown, 0) and self._barren < 1 + seen.is_last:
             self._churn = max(self._churn, 1.0)
             return self._again()  # The server repeated itself, perhaps.
         new = dict.fromkeys(keys[first:])
-        positions: Sequence[int] = range(first, first + len(new))
-        if new and len(new) < count - first:
-            positions = [keys.index(key, first) for key in new]
-        self._see(
-            off, grown, total, request, is_last and total is not None and known.count + len(new) < total - self._start
-        )
-        self._place = end + skip
+        self._observe(off, seen, request, known.count + len(new))
+        self.stats.duplicates += max(0, hit + 1 - request.overlap)
         if new:
-            self._barren = self._misses = 0
             if self._passed or below:
                 self._pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
             known.add(new)
-        reach = known.count - (0 if new else below)
-        if not new and reach <= page.reach:
+            self._barren = self._misses = below = 0
+        skip = below // 4**self._misses if all_known and not seen.is_last else 0
+        if not new and known.count - below <= page.reach:
             self._misses += 1
-            self._count_barren(MAX_EMPTY if by_cursor and not count else MAX_BARREN, is_last)
-        self._searched = None
-        lowest = page.time(len(page.positions))
+            self._count_barren(MAX_BARREN if count else MAX_EMPTY, seen.is_last)
+        self._place, self._searched = seen.end + skip, None
+        positions = range(first, count) if len(new) == count - first else [keys.index(key, first) for key in new]
         self._page = Page(
-            end=end,
-            place=at + first,
-            total=total,
-            serial=self._answers,
-            at=at,
-            positions=positions,
-            keys=tuple(new),
-            below=skip,
-            reach=reach,
-            until=page.until,
-            cursor=answer.cursor,
-            times=answer.times,
-            lowest=lowest,
-            ordered=page.ordered and _is_ordered(answer.times),
-        )
-        return self._finish(answer, is_last)
+            seen.end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
+            known.count - below, page.until, answer.cursor, answer.times, page.time(len(page.positions)),
+            page.ordered and _is_ordered(answer.times),
+        )  # fmt: skip
+        return self._finish(answer, positions, seen.is_last)
 
-    def _finish(self, answer: Answer, is_last: bool) -> Taken:
-        page, stats = self._page, self.stats
-        positions, ended = page.positions, is_last
+    def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Taken:
+        stats = self.stats
         if self._max_rows is not None and stats.rows + len(positions) >= self._max_rows:
             positions, ended = positions[: self._max_rows - stats.rows], True
         stats.rows += len(positions)
@@ -299,23 +244,48 @@ class Engine:
             raise PaginationError("the service says that there are more rows and gives no cursor to ask for them")
         return Taken(positions, ended)
 
-    def _first_next(self, request: Request, answer: Answer, at: int, is_last: bool) -> int | None:
-        """Return the position of the first row that comes next on a page without a known row; None if it cannot tell."""
+    def _stretch(self, request: Request, answer: Answer) -> Stretch | None:
+        """Return what an answer shows; None if it is empty by mistake, or nobody knows which rows it shows."""
         page, count, total = self._page, len(answer.keys), answer.total if answer.exact else None
+        if request.until != page.until:
+            return None
+        if self._dialect == "cursor":
+            return Stretch(page.end, page.end + count, None, 0, not answer.more)
+        at = self._offset(request, answer)
+        if at is None or (not count and ((answer.total or 0) > at or (total is None and self._barren < 2))):
+            return None
+        if total is not None:
+            is_last = total <= at + count
+        else:
+            longest = self.stats.longest_page if page.serial else 1
+            is_last = count < min(longest, request.size) and (answer.total or 0) <= at + count
+        if count and not is_last and self._dialect == "offset":
+            self._page_rows = count if count < request.size else max(self._page_rows, count)
+        grown = 0 if total is None or page.total is None else total - page.total
+        return Stretch(at, at + count, total, grown, is_last)
+
+    def _first_next(self, request: Request, answer: Answer, seen: Stretch) -> int | None:
+        """Return the position of the first row that comes next on a page without a known row; None for a miss."""
+        page, count, place = self._page, len(answer.keys), self._place
         if not page.serial and not self._resumed:
-            return min(max(self._start - at, 0), count)
+            return min(max(self._start - seen.at, 0), count)
         lowest = page.time(len(page.positions))
         if lowest is not None and answer.times and request.cursor is None:
             first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
-            if first or (page.until is not None and not at):
+            if first or (page.until is not None and not seen.at):
                 return first
-        from_top = not self._resumed and not self._start and not self._known.forgot
-        if request.cursor is not None or (not at and (not count or (is_last and from_top))):
+        if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
             return 0
-        # Trusted, as no request for the place overlaps, or could.
-        if at <= self._place and total is not None and total == page.total and self._searched is None:
-            return None if request.overlap or self._request(self._place).overlap else min(self._place - at, count)
+        # Trusted where the total stands still, and a request for the place does not overlap, or cannot.
+        trusted = seen.total is not None and seen.total == page.total and seen.at <= place and self._searched is None
+        if trusted and not request.overlap and not self._request(place).overlap:
+            return min(place - seen.at, count)
         return None
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the walk began at the very top and remembers all its rows."""
+        return not (self._resumed or self._start or self._known.forgot)
 
     def _offset(self, request: Request, answer: Answer) -> int | None:
         """Return the offset of a page's first row; None if page numbers count by a size that is not known yet."""
@@ -333,19 +303,19 @@ class Engine:
         self._page_rows = count
         return 0 if request.number == 1 else None
 
-    def _see(self, off: int, grown: int, total: int | None, request: Request, too_few: bool) -> None:
-        """Learn how much the listing moves; `off` is how far from its place the run ended."""
-        page, stats = self._page, self.stats
-        at_rest = not stats.drift_seen and not grown and (not off or self._barren > 0)
-        if too_few and at_rest and not self._resumed and page.until is None:
-            raise PaginationError(f"the listing ended with fewer distinct rows than its total, which is {total}")
+    def _observe(self, off: int, seen: Stretch, request: Request, rows: int) -> None:
+        """Learn how much the listing moves; `off` is how far from its place the run ended, `rows` how many it has."""
+        page, stats, total = self._page, self.stats, seen.total
+        at_rest = not stats.drift_seen and not seen.grown and (not off or self._barren > 0) and page.until is None
+        if seen.is_last and at_rest and not self._resumed and total is not None and rows < total - self._start:
+            raise PaginationError(f"the listing ended after {rows} distinct rows, although its total is {total}")
         if not page.serial:
             return
-        if off or grown:
+        if off or seen.grown:
             stats.drift_seen += 1
             if self._drift == "raise":
-                raise DriftError(f"the listing moved while it was walked: off by {off} rows, the total by {grown}")
-        # Answers that were in flight together can be older or newer than each other.
+                raise DriftError(f"the listing moved while it was walked: off by {off}, its total by {seen.grown}")
+        # Of answers that were in flight together nobody knows which is older.
         vanished = abs(off) if request.serial < page.serial else -off
         self._churn = max(min(1.5 * vanished, self._page_rows / 2), self._churn * 0.85 - 0.02, 0.0)
 
@@ -379,43 +349,40 @@ class Engine:
             f"{self.stats.total}: the listing cannot be walked"
         )
 
-    def _miss(self, request: Request, at: int, end: int, total: int | None, grown: int, is_last: bool) -> None:
-        """Decide where to look next for a known row, after a page from `at` to `end` that has none."""
-        page, stats = self._page, self.stats
+    def _miss(self, request: Request, seen: Stretch) -> None:
+        """Decide where to look for a known row, after a page without one."""
+        page, stats, at, end = self._page, self.stats, seen.at, seen.end
         if self._drift == "raise" and page.serial:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
         stats.drift_seen += 1
         if request.serial < page.serial:
-            return self._again()  # It was on its way when a page was joined, and may be older than that one.
+            return self._again()  # It was in flight when a page was joined, and may be older than that one.
         self._misses += 1
         if self._misses > MAX_MISSES:
             self._give_up(self._misses)
         if self._depth is not None and self.seek():
             return None
-        if page.below or (self._misses == 1 and (page.serial or grown)):
-            if page.serial:
-                self._churn = min(2 * self._churn + 1, self._page_rows / 2)
+        if page.below or (self._misses == 1 and (page.serial or seen.grown)):
+            self._churn = min(2 * self._churn + 1, self._page_rows / 2)
             self._page = page._replace(below=0)
-            self._place = max(0, page.end + grown)
+            self._place = max(0, page.end + seen.grown)
             self._plan[:0] = [self._request(self._place), request]
             return None
         top, bottom = self._searched or (at, end)
-        top, bottom = min(top, at), None if bottom is None or is_last else max(bottom, end)
+        top, bottom = min(top, at), None if bottom is None or seen.is_last else max(bottom, end)
         rows = min(self._limit, self._page_rows)
         step = max(rows * 3 // 4, min(rows << min(self._misses, 20) >> 2, self._known.count), 1)
+        self._plan.clear()
+        self._searched = top, bottom
         if top and (page.serial or bottom is None or page.end - top <= bottom - page.end):
-            self._place = max(0, min(top, top if total is None else total) - step)
+            self._place = max(0, min(top, top if seen.total is None else seen.total) - step)
             stats.steps_back += 1
         elif bottom is not None:
             self._place = bottom - rows + step
-        elif not (self._resumed or self._start or self._known.forgot):
+        elif self._is_whole:
             self._page, self._place, self._searched = Page(0, 0), 0, None
-            self._plan.clear()
-            return None
         else:
             raise DriftError("none of the rows is there any more at which the walk stood")
-        self._searched = top, bottom
-        self._plan[:] = [self._request(self._place)]
         return None
 
     # ---- where it stands

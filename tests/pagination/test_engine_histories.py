@@ -3,7 +3,7 @@ from __future__ import annotations
 from simulator import History
 
 from eachlabs_async.pagination.engine import Engine
-from eachlabs_async.pagination.messages import Answer
+from eachlabs_async.pagination.walk_values import Answer
 
 
 class Driven(Engine):

@@ -1,4 +1,4 @@
-"""What the engine of a walk and its caller exchange: requests, answers, what is taken of them, and checkpoints."""
+"""The values of a walk: what its engine is given and returns, and what it keeps of a page."""
 
 from __future__ import annotations
 
@@ -59,3 +59,46 @@ class Checkpoint(NamedTuple):
     anchors: tuple[str, ...] = ()
     total: int | None = None
     at: datetime | None = None
+
+
+class Page(NamedTuple):
+    """The page that was joined last. `end` is the place behind it, `place` that of its first row that came next.
+
+    `below` are known rows that should follow it. `reach` says how far down the known rows its last one stands.
+    `lowest` is the time of the lowest row above it, `ordered` whether all rows so far came in the order of times.
+    """
+
+    end: int
+    place: int
+    total: int | None = None
+    serial: int = 0
+    at: int = 0
+    positions: Sequence[int] = ()
+    keys: Sequence[str] = ()
+    below: int = 0
+    reach: int = 0
+    until: datetime | None = None
+    cursor: str | None = None
+    times: Sequence[datetime | None] | None = None
+    lowest: datetime | None = None
+    ordered: bool = True
+
+    def time(self, handed: int) -> datetime | None:
+        """Return the time of the lowest row after `handed` rows of the page; None where the order does not hold."""
+        if not self.ordered or self.times is None or not handed:
+            return self.lowest if self.ordered else None
+        last = self.times[self.positions[handed - 1]]
+        return last if last is None or self.lowest is None else min(last, self.lowest)
+
+
+class Stretch(NamedTuple):
+    """The rows that an answer shows, from `at` to `end`; `grown` is by how much its exact total differs from before.
+
+    `is_last` says whether the listing ends with them.
+    """
+
+    at: int
+    end: int
+    total: int | None
+    grown: int
+    is_last: bool
