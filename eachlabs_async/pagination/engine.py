@@ -53,7 +53,7 @@ Drift = Literal["resync", "raise"]
 Dialect = Literal["offset", "page", "cursor"]
 
 ANCHORS: Final = 32
-"""Known rows that a checkpoint names; 24 of them and up to 24 that were passed over, if there are such."""
+"""Known rows that a checkpoint names: the last 32, or the last 24 and up to 24 that were passed over."""
 PASSED: Final = 24
 MOST_PASSED: Final = 500
 MAX_BARREN: Final = 16
@@ -110,21 +110,20 @@ class Engine:
 
         Requests that are no longer among them can be dropped, those that are keep their answers.
         """
-        plan, depth = self._plan, self._depth
-        if depth is not None and not plan and not self._misses and self._place + self._limit > depth:
-            self.seek()
-        place = self._place
+        plan, place = self._plan, self._place
         while self._searched is None and plan and plan[0].offset + min(plan[0].size, self._page_rows) <= place:
             del plan[0]
         if not plan or plan[0].offset > place:
-            plan.insert(0, self._request(place))
-        if self._look_ahead and self._page.serial and not self._barren and self._dialect != "cursor":
+            if self._depth is not None and place + self._limit > self._depth:
+                self.seek()
+            plan.insert(0, self._request(self._place))
+        if self._look_ahead and self._page.serial and not (self._misses or self._barren):
             self._plan_ahead()
         return plan
 
     def _plan_ahead(self) -> None:
         plan, stats = self._plan, self.stats
-        end = self._page.total or NO_END
+        end = 0 if self._dialect == "cursor" else self._page.total or NO_END
         if self._max_rows is not None:
             end = min(end, self._place + self._max_rows - stats.rows)
         if self._depth is not None:
@@ -139,13 +138,18 @@ class Engine:
                 break
             plan.append(following)
 
+    def _pin(self, answer: Answer) -> None:
+        """Read only what is not newer than the first row: what enters above it then moves nothing."""
+        if self._page.ordered and answer.times and answer.times[0] is not None:
+            self._page = self._page._replace(until=answer.times[0] + MARGIN)
+
     def seek(self) -> bool:
         """Go on at the top of what lies below the lowest row; return False where that gets no further."""
         page = self._page
         lowest = page.time(len(page.positions))
         if lowest is None or lowest + MARGIN == page.until:
             return False
-        self._page = Page(0, 0, None, page.serial, reach=page.reach, until=lowest + MARGIN, lowest=lowest)
+        self._page = page._replace(end=0, total=None, below=0, until=lowest + MARGIN, cursor=None)
         self._place, self._searched = 0, None
         self._plan.clear()
         return True
@@ -198,11 +202,13 @@ class Engine:
         self.stats.longest_page = max(self.stats.longest_page, count)
         seen = self._stretch(request, answer)
         if seen is None:
-            return self._again()
+            self._count_barren()
+            return None
         hit = known.last_of(keys, request.overlap)
         next_row = hit + 1 if hit >= 0 else self._first_next(request, answer, seen)
         if next_row is None:
-            return self._miss(request, seen)
+            self._miss(request, seen)
+            return None
         first: int = next_row
         below = self._below(keys[hit]) if hit >= 0 else 0
         # A page of known rows alone: the run ends further down, unless those below it are gone.
@@ -212,7 +218,8 @@ class Engine:
             off = 0
         if all_known and off > max(seen.grown, 0) and self._barren < 1 + seen.is_last:
             self._churn = max(self._churn, 1.0)
-            return self._again()  # The server repeated itself, perhaps.
+            self._count_barren()  # The server repeated itself, perhaps.
+            return None
         new = dict.fromkeys(keys[first:])
         self._observe(off, seen, request, known.count + len(new))
         self.stats.duplicates += max(0, hit + 1 - request.overlap)
@@ -232,6 +239,8 @@ class Engine:
             known.count - below, page.until, answer.cursor, answer.times, page.time(len(page.positions)),
             page.ordered and _is_ordered(answer.times),
         )  # fmt: skip
+        if self._depth is not None and not page.serial and not page.until and self._drift != "raise":
+            self._pin(answer)
         return self._finish(answer, positions, seen.is_last)
 
     def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Taken:
@@ -290,11 +299,11 @@ class Engine:
     def _offset(self, request: Request, answer: Answer) -> int | None:
         """Return the offset of a page's first row; None if page numbers count by a size that is not known yet."""
         count, stated = len(answer.keys), answer.size
-        if self._dialect == "offset" or stated == request.size or not count or count >= request.size:
-            return request.offset
-        if stated:
+        if self._dialect == "page" and stated and stated != request.size:
             self._page_rows = stated
             return (request.number - 1) * stated
+        if self._dialect == "offset" or stated or not 0 < count < request.size:
+            return request.offset
         is_last = request.offset + count == answer.total if answer.exact else request.size <= self.stats.longest_page
         if is_last:
             return request.offset
@@ -323,7 +332,7 @@ class Engine:
         """Return how many known rows stand below one."""
         if key in self._passed:
             return len(self._passed) - self._passed.index(key) - 1
-        return next(count for count, each in enumerate(reversed(self._known)) if each == key)
+        return next(count for count, each in enumerate(self._known.upwards()) if each == key)
 
     def _pass_over(self, above: Sequence[str], below: int) -> None:
         """Remember which known rows may stand further down than the rows that come next."""
@@ -331,14 +340,11 @@ class Engine:
         if hit in passed:
             passed = passed[passed.index(hit) + 1 :]
         else:
-            last = islice((key for key in reversed(self._known) if key not in passed), min(below, MOST_PASSED))
+            last = islice((key for key in self._known.upwards() if key not in passed), min(below, MOST_PASSED))
             passed = (*reversed(list(last)), *(key for key in passed if key not in above))
         self._passed = passed[-MOST_PASSED:]
 
-    def _again(self) -> None:
-        self._count_barren(MAX_BARREN, False)
-
-    def _count_barren(self, most: int, is_last: bool) -> None:
+    def _count_barren(self, most: int = MAX_BARREN, is_last: bool = False) -> None:
         self._barren += 1
         if self._barren > most and not is_last:
             self._give_up(self._barren)
@@ -356,18 +362,20 @@ class Engine:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
         stats.drift_seen += 1
         if request.serial < page.serial:
-            return self._again()  # It was in flight when a page was joined, and may be older than that one.
+            self._count_barren()  # It was in flight when a page was joined, and may be older than that one.
+            return
         self._misses += 1
         if self._misses > MAX_MISSES:
             self._give_up(self._misses)
         if self._depth is not None and self.seek():
-            return None
+            return
         if page.below or (self._misses == 1 and (page.serial or seen.grown)):
             self._churn = min(2 * self._churn + 1, self._page_rows / 2)
             self._page = page._replace(below=0)
             self._place = max(0, page.end + seen.grown)
             self._plan[:0] = [self._request(self._place), request]
-            return None
+            stats.steps_back += self._place < page.end
+            return
         top, bottom = self._searched or (at, end)
         top, bottom = min(top, at), None if bottom is None or seen.is_last else max(bottom, end)
         rows = min(self._limit, self._page_rows)
@@ -376,25 +384,26 @@ class Engine:
         self._searched = top, bottom
         if top and (page.serial or bottom is None or page.end - top <= bottom - page.end):
             self._place = max(0, min(top, top if seen.total is None else seen.total) - step)
-            stats.steps_back += 1
         elif bottom is not None:
             self._place = bottom - rows + step
         elif self._is_whole:
             self._page, self._place, self._searched = Page(0, 0), 0, None
         else:
             raise DriftError("none of the rows is there any more at which the walk stood")
-        return None
+        stats.steps_back += self._place < at
 
     # ---- where it stands
 
-    def checkpoint(self, handed: int) -> Checkpoint:
-        """Return the checkpoint of a walk that has handed out so many rows of the page taken last, and all before."""
+    def checkpoint(self, handed: int | None = None) -> Checkpoint:
+        """Return the checkpoint of a walk that has handed out `handed` rows of the page taken last (None: all)."""
         page, passed = self._page, self._passed[-PASSED:]
+        handed = len(page.keys) if handed is None else min(handed, len(page.keys))
         hidden = {*page.keys[handed:], *self._passed}
-        last = islice((key for key in reversed(self._known) if key not in hidden), max(24, ANCHORS - len(passed)))
-        place = page.at + page.positions[handed - 1] + 1 if handed else page.place
-        place = self._place if handed == len(page.keys) else place
-        return Checkpoint(self._start, place, (*reversed(list(last)), *passed), page.total, page.time(handed))
+        rows = islice((key for key in self._known.upwards() if key not in hidden), max(PASSED, ANCHORS - len(passed)))
+        place = page.end + page.below
+        if handed < len(page.keys):
+            place = page.at + page.positions[handed - 1] + 1 if handed else page.place
+        return Checkpoint(self._start, place, (*reversed(list(rows)), *passed), page.total, page.time(handed))
 
 
 def _is_ordered(times: Sequence[datetime | None] | None) -> bool:

@@ -49,7 +49,8 @@ class KnownRows:
     def __contains__(self, key: str) -> bool:
         return key in self._recent or key in self._older
 
-    def __reversed__(self) -> Iterator[str]:
+    def upwards(self) -> Iterator[str]:
+        """Iterate over the keys from the lowest row on."""
         return chain(reversed(self._recent), reversed(self._older))
 
     def add(self, keys: dict[str, None]) -> None:

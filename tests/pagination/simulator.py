@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from eachlabs_async.errors import DriftError, PaginationError
@@ -21,6 +23,7 @@ from eachlabs_async.errors import DriftError, PaginationError
 NEW = 10_000_000
 """The number of the first row that is inserted: those of the start have lower ones."""
 REMEMBERED = 10_000
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -45,6 +48,9 @@ class History:
     steady: bool = False  # exactly the rate, not a random number around it
     burst: float = 0.0  # the chance of one per request
     burst_rows: int = 0
+    depth: int = 0  # the most rows that can be reached below a time; rows then enter at the top alone
+    by_cursor: bool = False
+    per_second: int = 1  # rows that are created in one second, for walks by time
     calm_after: int = 10**9  # the number of requests after which nothing moves any more
     empty: float = 0.0  # the chance that an answer has no rows by mistake
     repeated: float = 0.0  # ... that it is the answer before once more
@@ -79,6 +85,9 @@ class Served(NamedTuple):
     total: int | None
     exact: bool
     size: int | None
+    times: list[datetime] | None = None
+    cursor: str | None = None
+    more: bool = False
 
 
 class Walking(Protocol):
@@ -148,7 +157,8 @@ class Listing:
     def insert(self, count: int, where: str) -> None:
         for size in [count] if count > 20 else [1] * count:
             at = self._position(where)
-            self.rows[at:at] = range(self.next, self.next + size)
+            # The newest at the top, so that a listing by time stays one.
+            self.rows[at:at] = range(self.next + size - 1, self.next - 1, -1)
             self.next += size
             if self.log is not None:
                 self.log.append(f"  +{size} at {at}")
@@ -161,8 +171,12 @@ class Listing:
                 self.log.append(f"  -{size} at {at}")
             del self.rows[at : at + size]
 
-    def answer(self, offset: int, size: int) -> Served:
-        history, chance = self.history, self.chance
+    def time(self, row: int) -> datetime:
+        """When a row was created: those of the start one after the other, newest first, and all others later."""
+        return NOON + timedelta(seconds=(NEW - 1 - row if row < NEW else row) // self.history.per_second)
+
+    def answer(self, request: Any) -> Served:
+        history, chance, offset, size = self.history, self.chance, request.offset, request.size
         if self.served and self.served < history.calm_after:
             self.move()
         self.served += 1
@@ -171,6 +185,8 @@ class Listing:
             self.replicas = [*self.replicas[-history.lag :], list(rows)]
             if chance.random() < history.stale:
                 rows, fault = chance.choice(self.replicas), "stale "
+        if history.depth or history.by_cursor:
+            return self._below(request, rows)
         given = min(size, history.clamp) if history.clamp else size
         at = offset // size * given if history.by_number else offset
         keys = rows[at : at + given + history.extra]
@@ -189,6 +205,24 @@ class Listing:
             self.log.append(f"{fault}{offset} size {size} -> {some} of {total}{'' if exact else '+'}")
         stated = given if history.by_number and history.states_size else None
         return Served(keys, None if history.totals == "none" else total, exact, stated)
+
+    def _below(self, request: Any, rows: list[int]) -> Served:
+        """The answer of a service that lists rows below a time, or behind a cursor."""
+        history = self.history
+        if request.until is not None:
+            rows = [row for row in rows if self.time(row) <= request.until]
+        order = [row if row < NEW else -row for row in rows]
+        at = request.offset if request.cursor is None else bisect_right(order, int(request.cursor))
+        keys = rows[at : at + request.size]
+        if self.log is not None:
+            self.log.append(f"{request} -> {keys[:3]} .. {keys[-3:]} of {len(rows)}")
+        times = [self.time(row) for row in keys]
+        if not history.by_cursor:
+            assert at + request.size <= history.depth, "too deep"
+            return Served(keys, len(rows), exact=True, size=None, times=times)
+        more = at + len(keys) < len(rows)
+        cursor = str(order[at + len(keys) - 1]) if keys and more else None
+        return Served(keys, None, exact=False, size=None, times=times, cursor=cursor, more=more)
 
 
 @dataclass
@@ -267,7 +301,7 @@ class _Driver:
             waiting = [(each.served_at, request) for request, each in flight.items() if each.served is None]
             for served_at, request in sorted(waiting, key=lambda pair: pair[0]):
                 if served_at <= self.now:
-                    flight[request].served = self.listing.answer(request.offset, request.size)
+                    flight[request].served = self.listing.answer(request)
                     flight[request].top = self._row_at_the_start()
             served = first.served
             assert served is not None
@@ -483,9 +517,21 @@ def faulty(chance: random.Random) -> History:
     return with_faults(realistic(chance), chance)
 
 
+def by_time(chance: random.Random) -> History:
+    """A listing of executions: by seeking, or by cursor; it can be killed."""
+    history = realistic(chance)
+    history.by_number, history.clamp, history.start, history.totals = False, 0, 0, "exact"
+    history.burst, history.insert_at = 0.0, "top"
+    history.per_second = chance.choice((1, 1, 3, 20))
+    history.by_cursor = chance.random() < 0.3
+    history.depth = 0 if history.by_cursor else 1000
+    history.ahead = 0 if history.by_cursor else history.ahead
+    return with_kills(history, chance) if chance.random() < 0.5 else history
+
+
 def groups(history: History) -> Iterable[str]:
     """The names of the bounds that a history counts for."""
-    kind = "numbers" if history.by_number else "offset"
+    kind = "numbers" if history.by_number else "cursor" if history.by_cursor else "seek" if history.depth else "offset"
     yield kind
     yield f"{kind} bursts" if history.burst and history.churn else f"{kind} no bursts"
     if history.has_faults or history.kills or (history.burst and history.churn):

@@ -16,5 +16,11 @@ class Driven(Engine):
 
 def make(history: History, checkpoint):
     return Driven(
-        dialect="page" if history.by_number else "offset", start=history.start, limit=history.limit, drift=history.drift, look_ahead=history.ahead, resume=checkpoint
+        dialect="page" if history.by_number else "cursor" if history.by_cursor else "offset",
+        depth=history.depth or None,
+        start=history.start,
+        limit=history.limit,
+        drift=history.drift,
+        look_ahead=history.ahead,
+        resume=checkpoint,
     )
