@@ -1,4 +1,4 @@
-"""Runs benchmarks by name, prints their tables and writes them as JSON; refuses to measure anything."""
+"""The command line: runs benchmarks by name, prints their tables, and writes them as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from . import bulk, decode, fairness, memory, walk
-from .measure import Table, cores, facts, pin
+from .measure import Table, cores, environment, pin
 from .server import running
 
 BENCHMARKS = {
@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark is called {unknown[0]!r}")
-    report = {**facts(), "quick": options.quick, "benchmarks": {}}
+    report = {**environment(), "quick": options.quick, "benchmarks": {}}
     print(f"Python {report['python']}, {report['machine']}")
     client_core, server_core = cores()
     with running(server_core) as server:

@@ -1,8 +1,8 @@
-"""Measures fetching many ids at once: `get_many`, typed and with all its care, against hand-written code.
+"""The CPU time of fetching many ids at once: `get_many` against hand-written code.
 
-The base only reads bytes: 64 workers over a shared iterator and a bare `aiohttp.ClientSession`, without
-deadline, records or outcomes, and where one request in twenty fails, with a loop that asks again. All send the same
-request line. It refuses latency: this is about CPU.
+The base only reads bytes: 64 workers over a shared iterator and a bare `aiohttp.ClientSession`, without deadline,
+records or outcomes, and, where one request in twenty fails, with a loop that retries. All variants send the same
+request line. The server responds without latency.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ BASE = "aiohttp worker pool, bytes only"
 GOAL = 1.00
 WIDTH = 64
 AT_ONCE = RetryPolicy(base_s=0)
-"""Tries again without a pause, as the loops by hand do here: this is about CPU."""
+"""Retries without a pause, like the hand-written loops."""
 ONE_IN = 20
 
 
 def client_of(base: str, executions_by: ExecutionsBy = "auto", **options: Any) -> EachLabs:
-    """Make a client, with its defaults, of the scene at `base`."""
+    """Return a client of the server at `base`, with the default options."""
     api = Service(f"{base}/v1")
     hosts = evolve(COMPAT, api=api, workflows=Service(f"{base}/api/v1"), runs=api, executions_by=executions_by)
     return EachLabs("key", hosts=hosts, runs_api_key="other-key", **options)
 
 
 class _Ids:
-    """Gives ids that never come twice: no variant may live on what another one left in a cache."""
+    """Ids that never repeat, so that no variant profits from the caches of another."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -83,7 +83,7 @@ def _bare(session: aiohttp.ClientSession, base: str, ids: _Ids) -> Variant:
 
 
 def _tuned(session: aiohttp.ClientSession, base: str, ids: _Ids) -> Variant:
-    """Do as the base does, with all that is known to make aiohttp faster: what no client on top of it can beat."""
+    """The base with every known optimization of aiohttp, which no client on top of aiohttp can beat."""
     url, timers = URL(f"{base}/api/v1/executions"), aiohttp.ClientTimeout(total=None)
 
     async def fetch(one: str) -> None:
@@ -158,7 +158,7 @@ async def _others(stack: AsyncExitStack, base: str, ids: _Ids, peers: bool) -> t
 
 
 async def _all(server: Server, base: str, title: str, *, rounds: int, peers: bool) -> list[Table]:
-    """Measure at one scene: those that are fast in many rounds, the others in few and with fewer ids."""
+    """Measure with one server configuration: fast variants in many rounds, slow ones in few and with fewer ids."""
     ids, few = _Ids(500), _Ids(100 if rounds < 10 else 300)
     requests, cpu_s = server.spent()
     async with AsyncExitStack() as stack:
@@ -172,7 +172,7 @@ async def _all(server: Server, base: str, title: str, *, rounds: int, peers: boo
             "aiohttp semaphore + gather, json": _naive(session, base, ids),
         }
         if "faults" in base:
-            del variants["the same, tuned"]  # It does not look at what comes.
+            del variants["the same, tuned"]  # It does not check the status.
         spent = await interleave(variants, rounds=rounds)
         table = Table(f"bulk{title}: {rounds * ids.count:,} ids, {WIDTH} at once", "id", BASE, [])
         table.rows = compare(spent, base=BASE, units=ids.count)
@@ -190,7 +190,7 @@ async def _all(server: Server, base: str, title: str, *, rounds: int, peers: boo
 
 
 def _by_uvloop(base: str, rounds: int) -> Table:
-    """Measure the same fetch on asyncio's own loop and on uvloop, in turn within one process."""
+    """Measure the same fetch on asyncio's own loop and on uvloop, alternating within one process."""
     names = ("asyncio", "uvloop")
     table = Table(f"bulk: {OURS} by event loop", "id", names[0], [])
     try:
@@ -220,7 +220,7 @@ def _by_uvloop(base: str, rounds: int) -> Table:
 
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
     rounds = 4 if quick else 50
-    tables = await _all(server, server.scene(), "", rounds=rounds, peers=peers)
+    tables = await _all(server, server.base_url(), "", rounds=rounds, peers=peers)
     with_faults = f", one request in {ONE_IN} fails"
-    tables += await _all(server, server.scene(faults=ONE_IN), with_faults, rounds=rounds, peers=peers)
-    return [*tables, await asyncio.to_thread(_by_uvloop, server.scene(), rounds)]
+    tables += await _all(server, server.base_url(faults=ONE_IN), with_faults, rounds=rounds, peers=peers)
+    return [*tables, await asyncio.to_thread(_by_uvloop, server.base_url(), rounds)]

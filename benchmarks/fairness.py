@@ -1,7 +1,7 @@
-"""Measures how long one `get` waits beside a bulk job that has filled every place of the client.
+"""The latency of a `get` while a bulk job uses all request slots of the client.
 
-The base is the same `get` with the client to itself. A place falls free within one request's time, so beside the job a
-`get` should take no more than twice as long. It refuses CPU: the server answers slowly, and what counts is the wait.
+The base is the same `get` with the client to itself. A slot becomes free within the time of one request, so beside the
+job a `get` should take at most twice as long. The server responds slowly, and the elapsed time is compared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .samples import identity
 from .server import Server
 
 LATENCY_MS = 20
-PLACES = 16
+SLOTS = 16
 GOAL = 2.2
 
 
 async def _gets(client: Any, count: int) -> list[float]:
-    """Make single calls, now and then; give how long each took."""
+    """Make single calls with short pauses, and return the duration of each."""
     took = []
     for number in range(count):
         began = time.perf_counter()
@@ -35,9 +35,9 @@ async def _gets(client: Any, count: int) -> list[float]:
 
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
     count = 50 if quick else 400
-    async with client_of(server.scene(latency=LATENCY_MS), max_concurrency=PLACES) as client:
+    async with client_of(server.base_url(latency=LATENCY_MS), max_concurrency=SLOTS) as client:
         alone = await _gets(client, count)
-        async with client.workflow_executions.get_many(map(identity, itertools.count()), concurrency=4 * PLACES) as job:
+        async with client.workflow_executions.get_many(map(identity, itertools.count()), concurrency=4 * SLOTS) as job:
             outcomes = aiter(job)
 
             async def pour() -> None:
@@ -55,6 +55,6 @@ async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
         cuts = quantiles(took, n=100)
         note = f"p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms"
         rows.append(Row(name, 0.0, median(took) * 1e6, median(took) / base, cuts[24] / base, cuts[74] / base, note))
-    title = f"fairness: {PLACES} places, {4 * PLACES} workers of a bulk job, {LATENCY_MS} ms an answer"
+    title = f"fairness: {SLOTS} slots, {4 * SLOTS} workers of a bulk job, {LATENCY_MS} ms a response"
     met = rows[1].ratio is not None and rows[1].ratio <= GOAL
     return [Table(title, "get", "get alone", rows, by="wall", goal=f"beside <= {GOAL} times alone", met=met)]

@@ -1,10 +1,10 @@
-"""Measures variants against each other: interleaved rounds, a warm-up that is thrown away, medians.
+"""The measuring: interleaved rounds after a discarded warm-up, and medians.
 
-All variants run in one process, in turn forwards and backwards (A B C, C B A, ...). Fresh processes of one code
-differ by a tenth (memory layout, hash seed, the core's clock), which is more than what is looked for. Within a
-process both sides of a round share all that, so a round's ratio is fair, and the median of many short rounds is
-steady even on a busy machine. What a variant leaves behind is collected before the next one begins.
-It refuses to compare across runs.
+All variants run in one process, forwards and backwards in turn (A B C, C B A, ...). Separate processes of the same code
+differ by a tenth (memory layout, hash seed, the core's clock), more than the differences of interest. Within a process
+both sides of a round share these conditions, so the ratio of a round is fair, and the median of many short rounds is
+stable even on a busy machine. The garbage of a variant is collected before the next one begins. Figures are not
+compared across runs.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ Variant: TypeAlias = Callable[[], Awaitable[object]]
 
 @define
 class Row:
-    """One line of a table: `ratio` is to the table's base, by the time that `by` names; half the rounds lie within
-    `low` and `high`.
+    """One line of a table.
+
+    `ratio` is relative to the table's base, by the time named in `by`; half of the rounds lie between `low` and `high`.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Row:
 
 @define
 class Table:
-    """The figures of one comparison; `unit` is what the microseconds are for, `base` the row that is 1."""
+    """The figures of one comparison. `unit` is what the microseconds refer to; `base` is the row with the ratio 1."""
 
     title: str
     unit: str
@@ -66,7 +67,7 @@ class Table:
 
 
 async def timed(variant: Variant) -> tuple[float, float]:
-    """Run a variant, with no garbage left by others; give its CPU and wall seconds."""
+    """Run a variant after collecting garbage, and return its CPU and wall seconds."""
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     await variant()
@@ -76,13 +77,13 @@ async def timed(variant: Variant) -> tuple[float, float]:
 async def interleave(
     variants: Mapping[str, Variant], *, rounds: int, warm_up: int = 1
 ) -> dict[str, list[tuple[float, float]]]:
-    """Run all variants in every round; give each one's CPU and wall seconds per round."""
+    """Run all variants in every round, and return the CPU and wall seconds of each per round."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     order = list(variants.items())
     for number in range(-warm_up, rounds):
         if number == 0:
             gc.collect()
-            gc.freeze()  # what stays need not be looked through in every round
+            gc.freeze()  # what survives the warm-up is not scanned in every round
         for name, variant in order:
             cost = await timed(variant)
             if number >= 0:
@@ -93,30 +94,30 @@ async def interleave(
 
 
 def compare(spent: Mapping[str, list[tuple[float, float]]], *, base: str, units: int, by: str = "cpu") -> list[Row]:
-    """Turn seconds into rows: medians for one of `units`, and the median of the ratios of each round."""
+    """Turn seconds into rows: the medians per unit, and the median of the ratios of all rounds."""
     which = 0 if by == "cpu" else 1
     rows = []
     for name, costs in spent.items():
         ratios = [cost[which] / other[which] for cost, other in zip(costs, spent[base], strict=True)]
-        cpu, wall = (median(cost[place] for cost in costs) / units * 1e6 for place in (0, 1))
+        cpu, wall = (median(cost[index] for cost in costs) / units * 1e6 for index in (0, 1))
         low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         rows.append(Row(name, cpu, wall, middle, low, high))
     return rows
 
 
 def missing(names: Iterable[str]) -> list[Row]:
-    """Give the rows of what cannot be measured here."""
+    """Return rows for variants whose package is not installed."""
     return [Row(name, note="not installed") for name in names]
 
 
 def cores() -> tuple[int | None, int | None]:
-    """Give a core for the client and another for the server; None where there is nothing to choose."""
+    """Return a core for the client and one for the server, or None for both if there is no choice."""
     found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (found[0], found[1]) if len(found) > 1 else (None, None)
 
 
 def pin(core: int | None) -> None:
-    """Keep this process on one core."""
+    """Pin this process to one core."""
     if core is not None:
         os.sched_setaffinity(0, {core})
 
@@ -129,8 +130,8 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
 
 
-def facts() -> dict[str, Any]:
-    """Say what was measured with what: versions and the machine."""
+def environment() -> dict[str, Any]:
+    """Return the versions of all packages, and a description of the machine."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

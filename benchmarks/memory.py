@@ -1,7 +1,7 @@
-"""Measures how the memory of the process grows while very many ids stream through `get_many`.
+"""The growth of memory while very many ids stream through `get_many`.
 
-Each case runs in a fresh process, and growth counts from the end of a warm-up, so neither imports nor
-other benchmarks hide or feign any. It refuses to hold outcomes: what a caller keeps is the caller's.
+Each case runs in a new process, and growth counts from the end of a warm-up, so that neither imports nor other
+benchmarks distort it. Outcomes are dropped as they come.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _ids(count: int) -> Iterator[str]:
 
 
 async def _watched(fetch: BulkFetch[Any], count: int) -> tuple[float, float, float]:
-    """Run a fetch; give the growth in MiB after the warm-up, and CPU and wall seconds."""
+    """Run a fetch, and return the growth in MiB after the warm-up, and the CPU and wall seconds."""
     done, least, most = 0, 0.0, 0.0
     cpu, wall = time.process_time(), time.perf_counter()
     async with fetch as outcomes:
@@ -69,18 +69,18 @@ async def _without_network(_base: str, count: int, ordered: bool) -> tuple[float
     return await _watched(BulkFetch(in_batches(job), _ids(count), concurrency=WIDTH, ordered=ordered), count)
 
 
-def _child(said: Any, network: bool, base: str, count: int, ordered: bool) -> None:
+def _child(connection: Any, network: bool, base: str, count: int, ordered: bool) -> None:
     run = _over_http if network else _without_network
-    said.send(asyncio.run(run(base, count, ordered)))
+    connection.send(asyncio.run(run(base, count, ordered)))
 
 
 def _case(network: bool, base: str, count: int, ordered: bool) -> Row:
     spawn = multiprocessing.get_context("spawn")
-    heard, said = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_child, args=(said, network, base, count, ordered), daemon=True)
+    receiver, connection = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_child, args=(connection, network, base, count, ordered), daemon=True)
     process.start()
-    said.close()  # so that a child that fails ends the wait below
-    growth, cpu, wall = heard.recv()
+    connection.close()  # so that recv() below fails when the child does
+    growth, cpu, wall = receiver.recv()
     process.join()
     name = f"{count:,} ids, {'HTTP' if network else 'no network'}, {'ordered' if ordered else 'as they come'}"
     return Row(name, cpu / count * 1e6, wall / count * 1e6, growth / GOAL_MIB, note=f"{growth:.1f} MiB")
@@ -89,7 +89,7 @@ def _case(network: bool, base: str, count: int, ordered: bool) -> Row:
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
     share = 5 if quick else 1
     rows = [
-        _case(network, server.scene(), count // share, ordered)
+        _case(network, server.base_url(), count // share, ordered)
         for network, count in ((True, 200_000), (False, 1_000_000))
         for ordered in (False, True)
     ]

@@ -1,6 +1,6 @@
-"""Makes the bodies that the server gives and the decoders read: the documented shapes, the same in every run.
+"""The bodies that the server sends and the decoders read, in the documented shapes.
 
-It refuses chance and clocks: row number n is always the same bytes.
+They are the same in every run: row number n always has the same bytes.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, Final
 PAGE_ROWS: Final = 100
 RUN_FLOW: Final = "50741f40-8621-4d46-8a91-dff4d873be98"
 NEWEST: Final = datetime(2026, 9, 18, 12, tzinfo=UTC)
-"""When the first row of the listings of executions was created."""
+"""The creation time of the first row in the listings of executions."""
 SPACING_S: Final = 60
-"""Seconds between the creation of a row and of the next, older one."""
+"""The seconds between the creation times of adjacent rows."""
 NOW: Final = NEWEST + timedelta(seconds=SPACING_S)
-"""The clock of the service, as its `Date` header tells it."""
+"""The time of the service, as in its `Date` header."""
 
 
 def identity(number: int) -> str:
-    """Give the id number `number`, shaped like a UUID and always 36 characters long."""
+    """Return the id with this number, in the form of a UUID of 36 characters."""
     return f"{number & 0xFFFFFFFF:08x}-8621-4d46-8a91-{number:012x}"
 
 
@@ -31,7 +31,7 @@ def _time(number: int, fraction: str = "", zone: str = "Z") -> str:
 
 
 def execution(number: int, fraction: str = "") -> dict[str, Any]:
-    """Give a row of the listings of executions, newest first; `fraction` is put behind the seconds of its times."""
+    """Return a row of the listings of executions, newest first. `fraction` is appended to the seconds of its times."""
     in_workflow = number % 2 == 0
     created_at = NEWEST - timedelta(seconds=SPACING_S * number)
 
@@ -55,7 +55,7 @@ def execution(number: int, fraction: str = "") -> dict[str, Any]:
 
 
 def run(number: int) -> dict[str, Any]:
-    """Give a row of `GET /runs`."""
+    """Return a row of `GET /runs`."""
     return {
         "id": identity(number),
         "group_id": RUN_FLOW,
@@ -76,7 +76,7 @@ def run(number: int) -> dict[str, Any]:
 
 
 def prediction(number: int) -> dict[str, Any]:
-    """Give a row of Replicate's list of predictions."""
+    """Return a row of Replicate's list of predictions."""
     return {
         "id": identity(number),
         "model": "acme/flux",
@@ -95,7 +95,7 @@ def prediction(number: int) -> dict[str, Any]:
 
 
 def file(number: int) -> dict[str, Any]:
-    """Give a row of OpenAI's list of files."""
+    """Return a row of OpenAI's list of files."""
     return {
         "id": identity(number),
         "object": "file",
@@ -109,7 +109,7 @@ def file(number: int) -> dict[str, Any]:
 
 
 def workflow_execution(identity: str) -> dict[str, Any]:
-    """Give the answer of `GET /executions/{execution_id}`: two steps, about 1.2 KB."""
+    """Return the response of `GET /executions/{execution_id}`: two steps, about 1.2 KB."""
     return {
         "execution_id": identity,
         "workflow_id": RUN_FLOW,
@@ -153,17 +153,17 @@ def workflow_execution(identity: str) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """Encode as the services do: compact, not escaped."""
+    """Encode as the services do: compact, and without escapes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def execution_page(fraction: str = "") -> bytes:
-    """Give a whole page of `GET /executions`."""
+    """Return a whole page of `GET /executions`."""
     rows = [execution(number, fraction) for number in range(PAGE_ROWS)]
     return encode({"executions": rows, "total_count": 10_000, "total_capped": False, "offset": 0, "limit": PAGE_ROWS})
 
 
 def run_page() -> bytes:
-    """Give a whole page of `GET /runs`."""
+    """Return a whole page of `GET /runs`."""
     rows = [run(number) for number in range(PAGE_ROWS)]
     return encode({"items": rows, "total": 10_000, "page": 1, "size": PAGE_ROWS, "pages": 100})

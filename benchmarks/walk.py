@@ -1,9 +1,8 @@
-"""Measures walking a listing whose every page takes a while: look-ahead against one page after another.
+"""The elapsed time of walking a listing with slow pages: look-ahead against one page after another.
 
 Executions are walked by cursor (`/v2/executions`) and by seeking (`/v1/executions`, a thousand rows for one span of
-time). The base is the loop one writes by hand for the same listing, with aiohttp and `r.json()`. With d pages asked
-for at once over P pages no gain is above P / ceil(P / d). It refuses to feed a peer our rows: each walks its own
-listing.
+time). The base is a hand-written loop over the same listing, with aiohttp and `r.json()`. With d pages in flight over P
+pages the gain is at most P / ceil(P / d). Other SDKs walk a listing of their own API.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def _loop_by_seeking(session: aiohttp.ClientSession, base: str, rows: int) -> Va
         while True:
             async with session.get(f"{base}/v1/executions", params=params) as answer:
                 page = (await answer.json())["executions"]
-            found |= {row["id"]: row for row in page}  # the first row of a span of time is the last one's last
+            found |= {row["id"]: row for row in page}  # a span starts with the last row of the previous one
             if len(page) < PAGE_ROWS:
                 break
             params["offset"] += PAGE_ROWS
@@ -78,15 +77,15 @@ def _ours(client: Any, depth: int, rows: int) -> Variant:
 
 
 async def _requests(server: Server, variant: Variant) -> int:
-    """Give how many requests a walk makes, as the server counts them."""
+    """Return the number of requests that a walk makes, as counted by the server."""
     before, _ = server.spent()
     await variant()
-    return server.spent()[0] - before - 1  # this question is one, too
+    return server.spent()[0] - before - 1  # the request for the statistics counts too
 
 
 async def _depths(server: Server, way: _Way, pages: int, latency: int, rounds: int) -> Table:
     rows = pages * PAGE_ROWS
-    base = server.scene(latency=latency, rows=rows)
+    base = server.base_url(latency=latency, rows=rows)
     async with client_of(base, way) as client, aiohttp.ClientSession(headers={"X-API-Key": "key"}) as session:
         variants = {BASE: LOOPS[way](session, base, rows)}
         variants |= {f"look_ahead={depth}": _ours(client, depth, rows) for depth in DEPTHS}
@@ -105,7 +104,7 @@ async def _depths(server: Server, way: _Way, pages: int, latency: int, rounds: i
     return table
 
 
-# ---- other SDKs, each on a listing of its own kind
+# ---- other SDKs, each on a listing of its own API
 
 
 def _noxus(stack: AsyncExitStack, base: str, rows: int) -> Variant:
@@ -129,7 +128,7 @@ def _replicate(stack: AsyncExitStack, base: str, rows: int) -> Variant:
     from replicate.pagination import async_paginate
 
     sdk = Client(api_token="key", base_url=base)
-    stack.push_async_callback(sdk._async_client.aclose)  # it has no way of its own to be closed
+    stack.push_async_callback(sdk._async_client.aclose)  # it has no public method to close it
 
     async def variant() -> None:
         count = 0
@@ -153,7 +152,7 @@ PEERS = {"noxus-sdk, runs": _noxus, "replicate, predictions": _replicate, "opena
 
 async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table:
     rows = pages * PAGE_ROWS
-    base = server.scene(latency=latency, rows=rows)
+    base = server.base_url(latency=latency, rows=rows)
     ours = "eachlabs_async, executions by cursor, look_ahead=8"
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())

@@ -1,4 +1,4 @@
-"""Owns `python -m eachlabs_async`; refuses everything else, which is the commands' own."""
+"""The entry point of `python -m eachlabs_async`; `cli` has the commands."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from .cli import main
 if __name__ == "__main__":  # pragma: no cover - its test runs it as a process of its own
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # Before a command could take care of it itself.
+    except KeyboardInterrupt:  # Ctrl-C before a command could handle it.
         sys.exit(130)

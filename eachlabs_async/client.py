@@ -1,6 +1,6 @@
-"""Owns the front door: arguments and environment become one shared session and the resources on it.
+"""The client: it makes one session of its arguments and the environment, and the resources on that session.
 
-It refuses I/O in its constructor: the first call opens the first connection.
+Making a client does no I/O; the first call opens the first connection.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import aiohttp
 
 from .errors import ConfigurationError
 from .hosts import Hosts, ServiceName, default_hosts
+from .jobs.ledger import Ledger
+from .pagination.listing_choice import RefusedListings
 from .resources.billing import Billing
 from .resources.executions import Executions
 from .resources.files import Files
@@ -22,14 +24,15 @@ from .resources.models import Models
 from .resources.predictions import Predictions
 from .resources.public_workflows import PublicWorkflows
 from .resources.runs import Runs
-from .resources.webhooks import Webhooks
+from .resources.webhook_deliveries import WebhookDeliveries
 from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
 from .transport.arguments import checked_count
+from .transport.call import Call
 from .transport.keys import checked_key
 from .transport.requests import encoded
 from .transport.retry import RetryPolicy, Timeouts
-from .transport.session import Call, Session
+from .transport.session import Session
 from .transport.transport import Transport
 from .transport.wire import checked_path, query
 
@@ -39,13 +42,13 @@ _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": F
 
 
 class EachLabs:
-    """A client of the Each Labs services; `async with` it, or `await client.close()` when done.
+    """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
-    `api_key` is the Each Labs key, else `EACHLABS_API_KEY`; `runs_api_key` the Noxus key, else `NOXUS_API_KEY`.
-    A key is missed only by the call that needs it (`ConfigurationError`). `hosts` is `COMPAT`, `UNIFIED` or your
-    own; None takes what `EACHLABS_EDITION` names, else `COMPAT`. `session` is an `aiohttp.ClientSession` of yours:
-    it is used and never closed. `retry` and `timeouts` hold for every call, see `with_options`.
-    `max_concurrency` bounds the requests in flight over all services, from 1.
+    `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
+    Noxus key and defaults to `NOXUS_API_KEY`. Only a call that needs a missing key raises `ConfigurationError`.
+    `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or
+    `COMPAT`. A `session` that you pass in is used and never closed. `retry` and `timeouts` apply to every call, see
+    `with_options`. `max_concurrency` is the largest number of requests in flight over all services, from 1.
     """
 
     executions: Executions
@@ -57,7 +60,7 @@ class EachLabs:
     predictions: Predictions
     models: Models
     billing: Billing
-    webhooks: Webhooks
+    webhook_deliveries: WebhookDeliveries
     files: Files
 
     def __init__(
@@ -68,10 +71,10 @@ class EachLabs:
         runs_api_key: str | None = None,
         session: aiohttp.ClientSession | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen, so one default is as good as many
-        timeouts: Timeouts = Timeouts(),  # noqa: B008  # as the policy
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # like the policy
         max_concurrency: int = 64,
     ) -> None:
-        # First of all the keys go where no traceback's locals show them, also where they are refused.
+        # Before anything else the keys are wrapped, even those that are refused: a traceback shows the locals.
         key = runs_key = refused = None
         try:
             key, runs_key = checked_key("api_key", api_key), checked_key("runs_api_key", runs_api_key)
@@ -86,53 +89,73 @@ class EachLabs:
             raise TypeError(f"hosts must be a Hosts, not {type(hosts).__name__}")
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
+        ledger = Ledger()
         shared = Session(
             default_hosts() if hosts is None else hosts,
             api_key=key,
             runs_api_key=runs_key,
             given=session,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
+            creations=ledger.creations,
         )
-        self._open(shared, _checked("retry", retry, RetryPolicy), _checked("timeouts", timeouts, Timeouts), True)
+        self._owns_session = True
+        self._set_up(
+            shared,
+            ledger,
+            RefusedListings(),
+            _checked("retry", retry, RetryPolicy),
+            _checked("timeouts", timeouts, Timeouts),
+        )
 
-    def _open(self, session: Session, retry: RetryPolicy, timeouts: Timeouts, owner: bool) -> None:
+    def _set_up(
+        self, session: Session, ledger: Ledger, refused: RefusedListings, retry: RetryPolicy, timeouts: Timeouts
+    ) -> None:
         self._session = session
-        self._owner = owner
+        self._ledger = ledger
+        self._refused = refused
         self._transport = transport = Transport(session, retry, timeouts)
-        self.executions = Executions(transport)
-        self.workflow_executions = WorkflowExecutions(transport)
+        self.executions = Executions(transport, refused)
+        self.workflow_executions = WorkflowExecutions(transport, ledger)
         self.flow_executions = FlowExecutions(transport)
         self.runs = Runs(transport)
-        self.workflows = Workflows(transport)
-        self.public_workflows = PublicWorkflows(transport)
-        self.predictions = Predictions(transport)
+        self.workflows = Workflows(transport, ledger)
+        self.public_workflows = PublicWorkflows(transport, ledger)
+        self.predictions = Predictions(transport, ledger, refused)
         self.models = Models(transport)
         self.billing = Billing(transport)
-        self.webhooks = Webhooks(transport)
+        self.webhook_deliveries = WebhookDeliveries(transport)
         self.files = Files(transport)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_session"):  # A traceback may show a client whose arguments were refused.
+        if not hasattr(self, "_session"):  # A traceback may show a client with refused arguments.
             return "<EachLabs client, not set up>"
         state = "closed" if self._session.closed else "open"
         return f"<EachLabs client, {self._session.hosts.edition} edition, {state}>"
 
     @property
     def hosts(self) -> Hosts:
-        """The hosts that this client talks to."""
+        """The hosts that this client calls."""
         return self._session.hosts
 
-    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
-        """Give a view on the same session, keys and bounds with another retry policy or other time-outs.
+    @property
+    def webhooks(self) -> WebhookDeliveries:
+        """Another name of `webhook_deliveries`."""
+        return self.webhook_deliveries
 
-        What is left out stays as it is. Closing a view does nothing: the client it came from owns the session.
+    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
+        """Return a view of this client with another retry policy or other time-outs.
+
+        Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,
+        and what is known of its executions. Closing a view does nothing: the client owns the session.
         """
         view = object.__new__(type(self))
-        view._open(
+        view._owns_session = False
+        view._set_up(
             self._session,
+            self._ledger,
+            self._refused,
             self._transport.retry if retry is None else _checked("retry", retry, RetryPolicy),
             self._transport.timeouts if timeouts is None else _checked("timeouts", timeouts, Timeouts),
-            False,
         )
         return view
 
@@ -145,26 +168,29 @@ class EachLabs:
         params: Mapping[str, object] | None = None,
         json: Any = None,
     ) -> Any:
-        """Call an endpoint that has no method here yet, with all the care of the others; gives the decoded JSON.
+        """Call an endpoint that has no method of its own, under the same rules, and return the decoded JSON.
 
-        `path` begins with a slash and goes below the base URL of `service`; encode what stands in it. A POST or
-        PATCH is taken to create something: it is never sent twice unless the first certainly did nothing, and
-        where that cannot be told the error is `OutcomeUnknownError`. An empty body gives None.
+        `path` begins with a slash and is appended to the base URL of `service`; its arguments must be percent-encoded.
+        `params` is the query, `json` the body. The result is None for an empty body. A POST or PATCH is taken to create
+        something: it is sent again only if the first request certainly did nothing.
+
+        Raises `OutcomeUnknownError` if a POST or PATCH may have been carried out, `ValueError` or `TypeError` at once
+        for an argument that cannot be right, and the other errors of a call.
         """
         if not isinstance(method, str) or method not in _REPEATABLE:
             raise ValueError(f"method must be one of {', '.join(_REPEATABLE)}, not {method!r}")
         self._session.hosts.service(service)
-        below = checked_path(path)
-        found = "" if params is None else query(params)
+        checked = checked_path(path)
+        encoded_query = "" if params is None else query(params)
         body = None if json is None else encoded("json", json)
-        where = self._session.service(service)
-        call = Call(where, method, where.url(below, found), body=body, creating=not _REPEATABLE[method])
-        call.asked = int(call.creating)  # perhaps an execution
+        bound = self._session.service(service)
+        call = Call(bound, method, bound.url(checked, encoded_query), body=body, creating=not _REPEATABLE[method])
+        call.asked = int(call.creating)  # It may create an execution.
         return await self._transport.get_json(call)
 
     async def close(self) -> None:
-        """Close the client: calls from now on are a `ConfigurationError`. A session that was passed in stays open."""
-        if self._owner:
+        """Close the client; later calls raise `ConfigurationError`. A session that was passed in stays open."""
+        if self._owns_session:
             await self._session.close()
 
     async def __aenter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""Owns the exception tree; refuses I/O, and holds plain values only, so that every error pickles.
+"""The exceptions of this package.
 
-`EachLabsError` is the root of everything this package raises about a call. What a caller got wrong in an
-argument is a plain `ValueError` or `TypeError` that names the argument. No error holds a key: the room that
-builds one from an answer strikes the keys out first.
+Every failed call raises a subclass of `EachLabsError`. An invalid argument raises `ValueError` or `TypeError`, which
+names the argument. Errors contain plain values only, so that they pickle, and never a key: keys are redacted before an
+error is made from a response.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ __all__ = [
     "UnprocessableEntityError",
     "WaitTimeoutError",
     "WebhookVerificationError",
-    "error_class_for",
 ]
 
 MAX_DETAILS: Final = 300
-"""Characters of an answer's `details` that an error's text shows."""
+"""How many characters of a response's `details` an error's text shows."""
 _DETAILED: Final = frozenset({402, 429})
 
 
 class EachLabsError(Exception):
-    """The root of the tree.
+    """The base class of all errors about calls.
 
-    `message` says what happened; `method`, `url` and `attempts` (requests sent for the call, 0 where none
-    was) say where. `request_id` names the last of these requests for the vendor's support: the service's own id
-    where its answer has one, else the `X-Request-Id` that was sent. A walk adds `checkpoint`, a failed `collect()` also
-    `partial`: what had come until then.
+    - `message`: what happened.
+    - `method`, `url`: the request; None without one.
+    - `attempts`: the number of requests sent for the call, 0 if none was.
+    - `request_id`: the id of the last request, for the vendor's support: the service's own id if its response has one,
+      else the `X-Request-Id` that was sent.
+    - `checkpoint`: where to resume, if a walk raised the error.
+    - `partial`: what was collected so far (rows, or a `BulkResult`), if a `collect()` raised the error.
     """
 
     def __init__(
@@ -77,14 +79,14 @@ class EachLabsError(Exception):
 
 
 class ConfigurationError(EachLabsError, ValueError):
-    """The client cannot make the call as it is set up: a key is missing, a host is not allowed, it is closed."""
+    """The client cannot make the call as it is configured: a key is missing, a host is not allowed, or it is closed."""
 
 
 class APIConnectionError(EachLabsError):
-    """No whole answer came: the connection failed or broke, or a redirect was refused.
+    """There was no complete response: the connection failed or broke, or a redirect was refused.
 
-    `sent` is False where the request certainly never reached the server. `retryable` is False where trying
-    again cannot help (a certificate that does not verify, a redirect to another origin).
+    - `sent`: False if the request certainly did not reach the server.
+    - `retryable`: False if another attempt cannot help, as with an invalid certificate or a redirect to another origin.
     """
 
     def __init__(
@@ -103,16 +105,17 @@ class APIConnectionError(EachLabsError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """The connect or read time-out, or the deadline of the whole call, passed."""
+    """The connect timeout, the read timeout, or the deadline of the whole call expired."""
 
 
 class APIStatusError(EachLabsError):
-    """The service answered with a status that is not a success.
+    """The service responded with a status that is not a success.
 
-    `status` is the number; `message`, `code` and `details` come from the body where it has them;
-    `retry_after_s` is the wait that the service asked for, in seconds from when the answer came; `body` is the start of
-    the body as text. The text of a 402 or a 429 shows the first 300 characters of `details`: they say what is reserved,
-    or which cap was met.
+    - `status`: the HTTP status.
+    - `message`, `code`, `details`: from the body if it has them. The text of a 402 or 429 includes the first 300
+      characters of `details`, which say what is reserved or which cap was reached.
+    - `retry_after_s`: how long the service asks to wait, in seconds from when the response arrived.
+    - `body`: the start of the body as text.
     """
 
     def __init__(
@@ -153,7 +156,10 @@ class AuthenticationError(APIStatusError):
 
 
 class PaymentRequiredError(APIStatusError):
-    """402: the balance of the account is too low, or reserved by what runs: `details` says so, and then it can pass."""
+    """402: the balance of the account is too low, or running executions reserve it.
+
+    In the second case `details` says so, and the request can succeed once they have ended.
+    """
 
 
 class PermissionDeniedError(APIStatusError):
@@ -161,37 +167,40 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: no such thing, or no longer; also an id that a bulk answer left out (then `attempts` tells of the chunk).
+    """404: there is no such thing, or not any more.
 
-    An organisation can have its executions deleted by age: of an execution the message says so, after the service's
-    own words.
+    It is also the error of an id that a bulk response left out; `attempts` is then that of the whole chunk.
+    Organisations can have executions deleted by age; for an execution the message says so, after the service's own
+    words.
     """
 
 
 class ConflictError(APIStatusError):
-    """409: the thing changed, or exists already."""
+    """409: the thing was changed meanwhile, or exists already."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the body or the query does not validate; `details` lists what."""
+    """422: the body or the query is invalid; `details` lists the problems."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many executions at once (a cap, not a rate), or started at once; nothing was created or billed.
+    """429: too many executions are running (a cap, not a rate), or were started at once. Nothing was created or billed.
 
-    `retry_after_s` is what remains of the pause that the service asked for, or that this client keeps because asking
-    again would prolong the refusal (see `RetryPolicy.creating_pause_s`): try again after it. None: when one has ended.
+    `retry_after_s` is the rest of the pause that the service asked for, or that this client keeps because another
+    attempt would prolong the refusal (see `RetryPolicy.creating_pause_s`): try again after it. If it is None, try again
+    when an execution has ended.
     """
 
 
 class ServerError(APIStatusError):
-    """5xx: the service, or a proxy before it, failed."""
+    """5xx: the service, or a proxy in front of it, failed."""
 
 
 class ResponseDecodeError(EachLabsError):
-    """The body of a success cannot be read as what it should be.
+    """The body of a successful response cannot be decoded.
 
-    `path` says where (`$.executions[3].created_at`), `body` is the start of the body as text.
+    - `path`: where decoding failed, for example `$.executions[3].created_at`.
+    - `body`: the start of the body as text.
     """
 
     def __init__(
@@ -210,20 +219,22 @@ class ResponseDecodeError(EachLabsError):
 
 
 class PaginationError(EachLabsError):
-    """A listing cannot be walked: page after page brings nothing new although the server says there is more."""
+    """A listing cannot be walked: page after page brings nothing new, although the server says that more follow."""
 
 
 class DriftError(PaginationError):
-    """The listing moved under the walk in a way that the chosen drift mode does not accept."""
+    """The listing changed during the walk in a way that its `drift` mode does not accept."""
 
 
 class OutcomeUnknownError(EachLabsError):
-    """A request that creates something was sent and no clear answer came: it may have been carried out.
+    """A creating request was sent, but there was no clear response, so it may have been carried out.
 
-    It is never sent again by itself. `reason` is the error that hid the outcome. `lookup` is where to look for what
-    it may have created, as arguments of the listings: `workflow_id` or `model`, and `since` and `until`, RFC 3339,
-    by this machine's clock with 2 seconds to spare (empty where no listing shows it). After a look-up
-    (`reconcile=True`) `candidates` are the ids that it may be: none, or more than one.
+    The client does not send such a request again by itself.
+
+    - `reason`: the error that hides the outcome.
+    - `lookup`: where to look for what it may have created, as arguments of the listings: `workflow_id` or `model`, and
+      `since` and `until` in RFC 3339, by the local clock with a tolerance of 2 seconds. Empty if no listing shows it.
+    - `candidates`: after a look-up (`reconcile=True`), the ids that it may be: none, or several.
     """
 
     def __init__(
@@ -244,11 +255,16 @@ class OutcomeUnknownError(EachLabsError):
 
 
 class ExecutionFailedError(EachLabsError):
-    """An execution that was waited for ended, and not well.
+    """An awaited execution ended without success.
 
-    `execution_id` names it and `state` says how it ended (`"failed"` or `"cancelled"`); `error` and `cause` are the
-    service's words, `code` its word for the kind of failure (`"PROVIDER_FAILED"`; the list is open), `step` the id of
-    the step that failed; each is None where the service says none. `record` is the execution as it was read last.
+    - `execution_id`: the id of the execution.
+    - `state`: how it ended, `"failed"` or `"cancelled"`.
+    - `error`, `cause`: the service's explanation.
+    - `code`: the service's kind of failure, such as `"PROVIDER_FAILED"`; the list is open.
+    - `step`: the id of the failed step.
+    - `record`: the execution as last read.
+
+    Where the service gives no explanation, code or step, these are None.
     """
 
     def __init__(
@@ -277,9 +293,10 @@ class ExecutionFailedError(EachLabsError):
 
 
 class WaitTimeoutError(EachLabsError, TimeoutError):
-    """An execution did not end within the time that the caller gave; it goes on at the service.
+    """An awaited execution did not end within the given time. It continues at the service.
 
-    `execution_id` names it; `record` is the execution as it was read last, None where it never was.
+    - `execution_id`: the id of the execution.
+    - `record`: the execution as last read, None if it never was.
     """
 
     def __init__(
@@ -298,9 +315,10 @@ class WaitTimeoutError(EachLabsError, TimeoutError):
 
 
 class HumanFeedbackRequiredError(EachLabsError):
-    """A job that was waited for goes on only once a person has acted; give the feedback, then wait for it again.
+    """An awaited job continues only after a person has acted. Give the feedback, then wait for the job again.
 
-    `execution_id` names it; `record` is the job as it was read last. It goes on at the service, and is not finished.
+    - `execution_id`: the id of the job.
+    - `record`: the job as last read; it is not finished.
     """
 
     def __init__(
@@ -319,7 +337,7 @@ class HumanFeedbackRequiredError(EachLabsError):
 
 
 class WebhookVerificationError(EachLabsError):
-    """A request that claims to be a webhook is not signed with the secret, or not lately: it must not be believed."""
+    """A webhook is not signed with the secret, or not recently. Do not trust it."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
@@ -335,14 +353,17 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 def error_class_for(status: int) -> type[APIStatusError]:
-    """Give the class for an HTTP status: its own, `ServerError` for 5xx, `APIStatusError` for the rest."""
+    """Return the error class of an HTTP status.
+
+    It is `ServerError` for any 5xx, and `APIStatusError` for a status without a class of its own.
+    """
     if 500 <= status <= 599:
         return ServerError
     return _BY_STATUS.get(status, APIStatusError)
 
 
 def _shown(details: Any) -> str:
-    """Write details of an answer on one line, printable and not too long."""
+    """Return a response's details on one line, printable and shortened."""
     try:
         text = details if isinstance(details, str) else json.dumps(details, ensure_ascii=False, default=repr)
     except (ValueError, TypeError, RecursionError):

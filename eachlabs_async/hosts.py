@@ -1,7 +1,7 @@
-"""Owns where the services live and how each is told the key; refuses to hold a key or to send anything.
+"""The base URLs of the services and the header styles of their keys, for both documented editions of the API.
 
-Two editions of the API are documented: `COMPAT` (header `X-API-Key`, the older hosts) and `UNIFIED`
-(`Authorization: Bearer`, everything under one base). `attrs.evolve(COMPAT, api=Service(...))` moves one service.
+`COMPAT` uses the older hosts and the header `X-API-Key`; `UNIFIED` has everything under one base URL and uses
+`Authorization: Bearer`. `attrs.evolve(COMPAT, api=Service(...))` replaces one service.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SERVICE_NAMES: tuple[ServiceName, ...] = ("api", "workflows", "flows", "runs")
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether `host` (a name or an address, no port) can only be this machine."""
+    """Whether `host` (a name or an address, without a port) can only be this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -43,14 +43,14 @@ def _checked_base_url(url: object) -> str:
     except ValueError:
         raise ConfigurationError("base_url is not a URL (its host or port cannot be read)") from None
     if any(char.isspace() or not char.isprintable() for char in url):
-        raise ConfigurationError("base_url must not hold white space")
+        raise ConfigurationError("base_url must not contain white space")
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError("base_url must be an absolute https:// URL")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ConfigurationError("base_url must not carry a user, a password, a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"base_url is plain http and {host!r} is not loopback: the key would travel unencrypted; use https"
+            f"base_url is plain http and {host!r} is not a loopback host: the key would be sent unencrypted; use https"
         )
     return url.rstrip("/")
 
@@ -62,7 +62,7 @@ def _checked_auth(_: object, attribute: object, value: object) -> None:
 
 @frozen
 class Service:
-    """One service: its base URL (https, or http towards loopback alone) and the header style of its key."""
+    """One service: its base URL (https; plain http only for loopback hosts), and the header style of its key."""
 
     base_url: str = field(converter=_checked_base_url)
     auth: Auth = field(default="x-api-key", validator=_checked_auth)
@@ -85,11 +85,11 @@ def _checked_service(_: object, attribute: Any, value: Any) -> None:
 
 @frozen(kw_only=True)
 class Hosts:
-    """The four services of one edition; the edition chooses between documented paths where they differ.
+    """The four services of one edition. `edition` selects between the documented paths where the editions differ.
 
-    `executions_by` says how executions are listed: `"cursor"` by `/v2/executions`, `"seek"` by `/v1/executions`, which
-    serves a thousand rows for one span of time. `"auto"` takes the first in the unified edition and the second in
-    compat, and the other one where the service refuses that.
+    `executions_by` selects the listing of executions: `"cursor"` for `/v2/executions`, or `"seek"` for
+    `/v1/executions`, which serves the first thousand rows of each span of time. `"auto"` is `"cursor"` in the unified
+    edition and `"seek"` in the compat edition, and switches to the other one if the service refuses it.
     """
 
     api: Service = field(validator=_checked_service)
@@ -100,7 +100,7 @@ class Hosts:
     executions_by: ExecutionsBy = field(default="auto", validator=_checked_executions_by)
 
     def service(self, name: ServiceName) -> Service:
-        """Give the service called `name` (`"api"`, `"workflows"`, `"flows"` or `"runs"`)."""
+        """Return the service called `name`: `"api"`, `"workflows"`, `"flows"` or `"runs"`."""
         if name not in SERVICE_NAMES:
             raise ValueError(f"service must be one of {', '.join(SERVICE_NAMES)}, not {name!r}")
         service: Service = getattr(self, name)
@@ -127,7 +127,7 @@ UNIFIED = Hosts(
 
 
 def default_hosts() -> Hosts:
-    """Give the hosts of the edition that `EACHLABS_EDITION` names, `COMPAT` where it is unset or empty."""
+    """Return the hosts of the edition named by `EACHLABS_EDITION`, `COMPAT` if that is unset or empty."""
     edition = os.environ.get(EDITION_VARIABLE, "").strip().lower()
     if edition in ("", "compat"):
         return COMPAT

@@ -1,4 +1,4 @@
-"""Owns the fixtures that ship with the package: an emulator and a client of it, for the tests of your own code.
+"""A pytest plugin with two fixtures, an emulator and a client of it, for the tests of your own code.
 
     @pytest.mark.eachlabs(executions=20, account_cap=2, edition="unified")
     async def test_my_report(eachlabs_client, eachlabs_emulator):
@@ -6,10 +6,10 @@
         assert await my_report(eachlabs_client) == ...
         assert len(eachlabs_emulator.submitted) == 3
 
-pytest finds it by itself once the package is installed, and loads nothing of it but this file until a fixture is
-used. The fixtures are asynchronous: with pytest-asyncio (in either mode) they are its own, without it they are plain
-ones, which anyio's plugin runs for tests marked with `anyio`. It refuses to patch anything: your code gets the client,
-or makes its own with `eachlabs_emulator.hosts`.
+pytest finds the plugin once the package is installed; only this file is imported until a fixture is used. The fixtures
+are asynchronous: those of pytest-asyncio (in either mode) if it is installed, else plain ones, which anyio's plugin
+runs for tests marked with `anyio`. Nothing is patched: your code gets the client, or makes its own with
+`eachlabs_emulator.hosts`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MARKER: Final = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and the fixtures: pytest-asyncio's own where it is there, else plain ones."""
+    """Register the marker and the fixtures: pytest-asyncio's own kind if it is installed, else plain ones."""
     config.addinivalue_line("markers", _MARKER)
     fixture: Any = pytest.fixture
     if config.pluginmanager.hasplugin("asyncio"):
@@ -54,7 +54,7 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 async def _emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
-    """Give a running emulator of all services; `@pytest.mark.eachlabs(...)` takes the keywords of `Emulator`."""
+    """Yield a running emulator of all services. The marker `eachlabs` takes the keywords of `Emulator`."""
     from .emulator import Emulator
 
     options: dict[str, Any] = {"executions": 100, **_marked(request)}
@@ -64,7 +64,7 @@ async def _emulator(request: pytest.FixtureRequest) -> AsyncIterator[Emulator]:
 
 
 async def _client(request: pytest.FixtureRequest, eachlabs_emulator: Emulator) -> AsyncIterator[EachLabs]:
-    """Give a client of the emulator, which pauses only briefly between tries."""
+    """Yield a client of the emulator, with short pauses between attempts."""
     from .client import EachLabs
     from .transport.retry import RetryPolicy
 

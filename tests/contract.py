@@ -19,7 +19,7 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.templating.paths.exceptions import PathError
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
-from eachlabs_async.emulator import PREFIXES, Emulator, Seen
+from eachlabs_async.emulator import PREFIXES, Emulator, RecordedRequest
 
 SPECIFICATIONS = Path(__file__).parents[2] / "shared" / "openapi"
 
@@ -48,7 +48,7 @@ BASES = {
 class Exchange:
     """One request as the emulator saw it, and its answer before any fault."""
 
-    seen: Seen
+    seen: RecordedRequest
     status: int
     body: bytes
     content_type: str
@@ -62,7 +62,7 @@ class Recorder(Emulator):
         super().__init__(*arguments, **options)
         self.exchanges: list[Exchange] = []
 
-    def _sent(self, answer: Any, seen: Seen) -> Any:
+    def _response(self, answer: Any, seen: RecordedRequest) -> Any:
         headers = self._headers(answer, seen)
         self.exchanges.append(
             Exchange(
@@ -73,13 +73,13 @@ class Recorder(Emulator):
                 headers=headers,
             )
         )
-        return super()._sent(answer, seen)
+        return super()._response(answer, seen)
 
 
 class Request:
     """A request in the words of the validator, moved from the emulator to where the specification has it."""
 
-    def __init__(self, seen: Seen, origin: str, path: str, *, bearer: bool) -> None:
+    def __init__(self, seen: RecordedRequest, origin: str, path: str, *, bearer: bool) -> None:
         # The log says what a key was; the validator wants to see one, in the place where the specification has it.
         headers = dict(seen.headers)
         if headers.get("authorization") == "right" or (bearer and headers.get("x-api-key") == "right"):

@@ -28,7 +28,7 @@ End = Literal["keep", "close", "reset", "stall", "tunnel"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordedRequest:
     """One request as it came."""
 
     method: str
@@ -48,7 +48,7 @@ class Act:
     delay_s: float = 0.0
 
 
-Script = Act | Callable[[Seen], Act]
+Script = Act | Callable[[RecordedRequest], Act]
 
 
 def answer(
@@ -145,7 +145,7 @@ class RawServer:
         self.then = answer() if then is None else then
         self.tls = tls
         self.tunnel_to = 0
-        self.requests: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
         self.connections = 0
         self.open_connections = 0
         self.came, self.gone = asyncio.Event(), asyncio.Event()
@@ -227,7 +227,7 @@ class RawServer:
             with contextlib.suppress(OSError, asyncio.CancelledError, ssl.SSLError):
                 await writer.wait_closed()
 
-    async def _read(self, reader: asyncio.StreamReader, connection: int) -> Seen | None:
+    async def _read(self, reader: asyncio.StreamReader, connection: int) -> RecordedRequest | None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.IncompleteReadError:
@@ -236,7 +236,7 @@ class RawServer:
         method, target, _ = line.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return Seen(method, target, headers, body, connection, monotonic())
+        return RecordedRequest(method, target, headers, body, connection, monotonic())
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.tunnel_to)

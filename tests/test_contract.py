@@ -17,6 +17,7 @@ from attrs import evolve
 from contract import DIGEST, FILES, SPECIFICATIONS, Exchange, Recorder, complaints, said_by
 from contract_known import EDITIONS, KNOWN, Known
 from emulator_caller import Caller
+from internals import transport_of
 
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import NICKNAME, Emulator, Fault
@@ -70,8 +71,9 @@ async def read(client: EachLabs, emulator: Emulator) -> None:
             ).collect()
             await executions.list(error_classification="provider_error").collect()
             await executions.list(error_classification=["provider_error", "unknown"]).collect()
-    by_cursor = client._transport.call(LIST_EXECUTIONS_BY_CURSOR, "/executions", "limit=7")
-    assert (await client._transport.get(by_cursor, ExecutionCursorPage)).next_cursor
+    transport = transport_of(client)
+    by_cursor = transport.call(LIST_EXECUTIONS_BY_CURSOR, "/executions", "limit=7")
+    assert (await transport.get(by_cursor, ExecutionCursorPage)).next_cursor
     await client.workflow_executions.list("workflow-1", limit=3, offset=1).collect()
     bulk = next(iter(emulator.bulk_ids(workflow)))
     await client.workflow_executions.list(workflow, bulk_id=bulk).collect()
@@ -129,8 +131,8 @@ async def create(client: EachLabs, emulator: Emulator) -> None:
     await client.workflow_executions.get_many(started).collect()
     await client.workflow_executions.list("workflow-1").collect()
     await client.executions.list().collect()
-    await client.webhooks.list(limit=2).collect()
-    await client.webhooks.get(started[0])
+    await client.webhook_deliveries.list(limit=2).collect()
+    await client.webhook_deliveries.get(started[0])
 
 
 async def only_compat(client: EachLabs, emulator: Emulator) -> None:

@@ -259,7 +259,7 @@ class TestArguments:
             ("", ValueError, "secret must not be empty"),
             ([], ValueError, "secret must not be empty"),
             (["", "b"], ValueError, "secret must not be empty"),
-            ("\ud800", ValueError, "secret must be text that UTF-8 can carry"),
+            ("\ud800", ValueError, "secret must be encodable as UTF-8"),
             (1, TypeError, "secret must be a str or several, not int"),
             (b"s3cret", TypeError, "secret must be a str or several, not bytes"),
             ({"s3cret"}, TypeError, "secret must be a str or several, not set"),

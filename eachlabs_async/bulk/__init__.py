@@ -1,1 +1,1 @@
-"""Many ids at once: the fetch, the window of ids under way, its workers, outcomes."""
+"""Fetch many ids at once: the fetch, the window of ids in flight, the workers and the outcomes."""

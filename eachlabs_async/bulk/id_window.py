@@ -1,7 +1,8 @@
-"""Owns the ids of a bulk fetch from when they are read to when their outcomes are handed out: room, order, twins.
+"""The ids of a bulk fetch from reading to delivery: back-pressure, order and duplicates.
 
-It refuses to fetch and to make tasks: workers `take` ids, fill in their outcomes and say that they are `done`; the
-consumer pops what is `ready`. No more is held than the window is wide, so a slow consumer stops the reading.
+Workers `take` ids, fill in their outcomes and pass them to `done`; the consumer pops them from `ready`. The window
+holds a limited number of ids, so a slow consumer stops the reading. It sends nothing and makes no tasks: `workers` and
+`fetch` do.
 """
 
 from __future__ import annotations
@@ -19,27 +20,28 @@ T = TypeVar("T")
 
 Known = Mapping[str, T] | Callable[[str], T | None]
 
-_ENDS_ALL: Final = (AuthenticationError, ConfigurationError)
-"""Errors that would be every id's alike."""
+FATAL_FOR_BULK: Final = (AuthenticationError, ConfigurationError)
+"""Errors that every id would meet."""
 
 
-class Slot(Generic[T]):
-    """One id in the window: its outcome once it has one, and the twins that wait for it."""
+class PendingId(Generic[T]):
+    """An id in the window, with its outcome and the duplicates that wait for it."""
 
-    __slots__ = ("encoded", "finished", "outcome", "twins")
+    __slots__ = ("duplicates", "encoded", "finished", "outcome")
 
     def __init__(self, identity: Any, index: int) -> None:
         self.outcome: Outcome[T] = Outcome(identity, index)
         self.encoded = ""
         self.finished = False
-        self.twins: list[Slot[T]] | None = None
+        self.duplicates: list[PendingId[T]] | None = None
 
 
-class Window(Generic[T]):
-    """What is read and not yet handed out: at most `size` ids, in batches of up to `chunk_size`.
+class IdWindow(Generic[T]):
+    """The ids that were read and not yet delivered: at most `size`, taken in batches of up to `chunk_size`.
 
-    `ready` is what can be handed out, `ring` is called when there is something. `exhausted` says that nothing more is
-    read, `closed` that nobody wants what was; `failure` is what is to be raised when all that is ready was handed out.
+    `ready` holds the ids whose outcomes can be delivered; `wake_consumer` is called when it is not empty. `exhausted`
+    is True when no more ids will be read, `closed` when nobody wants further outcomes. `failure` is the error to raise
+    once everything in `ready` has been delivered.
     """
 
     def __init__(
@@ -68,30 +70,30 @@ class Window(Generic[T]):
         self._known: Callable[[str], T | None] | None = given.get if isinstance(known, Mapping) else given
         self._size = size
         self._chunk_size = chunk_size
-        self._most = size - chunk_size  # held, at most, while there is room for another chunk
+        self._full_above = size - chunk_size  # With more undelivered ids there is no space for another chunk.
         self._ordered = ordered
         self._stats = stats
         self._reading = asyncio.Lock()
         self._read = 0  # ids read from the source
-        self.held = 0  # of these, not handed out yet
-        self._by_id: dict[str, Slot[T]] = {}
-        self._line: deque[Slot[T]] = deque()  # ordered: what is held and not ready, in input order
-        self._room: deque[asyncio.Future[None]] = deque()
-        self.ready: deque[Slot[T]] = deque()
-        self.ring: Callable[[], object] = _nobody
+        self.undelivered = 0
+        self._by_id: dict[str, PendingId[T]] = {}
+        self._in_order: deque[PendingId[T]] = deque()  # If ordered: the ids that are not in `ready`, in input order.
+        self._space_waiters: deque[asyncio.Future[None]] = deque()
+        self.ready: deque[PendingId[T]] = deque()
+        self.wake_consumer: Callable[[], object] = _do_nothing
         self.exhausted = False
         self.closed = False
         self.failure: BaseException | None = None
 
     # ---- for workers
 
-    def take(self) -> list[Slot[T]]:
-        """Give up to a chunk of ids to fetch; none where there is nothing at hand, and `more` has to tell."""
-        batch: list[Slot[T]] = []
+    def take(self) -> list[PendingId[T]]:
+        """Return up to `chunk_size` ids. An empty list means that none are available now; await `wait_for_ids()`."""
+        batch: list[PendingId[T]] = []
         source = self._source
-        if source is None or self.exhausted or self.held > self._most:
+        if source is None or self.exhausted or self.undelivered > self._full_above:
             return batch
-        while len(batch) < self._chunk_size and self.held < self._size:
+        while len(batch) < self._chunk_size and self.undelivered < self._size:
             try:
                 identity = next(source)
             except StopIteration:
@@ -100,55 +102,55 @@ class Window(Generic[T]):
             except Exception as exc:
                 self.fail(exc)
                 break
-            slot = self._admit(identity)
-            if slot is not None:
-                batch.append(slot)
+            pending = self._admit(identity)
+            if pending is not None:
+                batch.append(pending)
         self._stats.in_flight += len(batch)
         return batch
 
-    async def more(self) -> list[Slot[T]]:
-        """Wait for room and for ids; none at the end."""
+    async def wait_for_ids(self) -> list[PendingId[T]]:
+        """Wait for space in the window and return up to `chunk_size` ids. An empty list means that none are left."""
         loop = asyncio.get_running_loop()
         while not self.exhausted:
-            if self.held > self._most:
+            if self.undelivered > self._full_above:
                 waiter = loop.create_future()
-                self._room.append(waiter)
+                self._space_waiters.append(waiter)
                 await waiter
                 continue
-            batch = self.take() if self._source is not None else await self._next_async()
+            batch = self.take() if self._source is not None else await self._take_async()
             if batch:
                 return batch
         return []
 
-    def landed(self, batch: Sequence[Slot[T]]) -> None:
-        """Note that the answers to these are there, whether or not they are read yet: they are in flight no longer."""
+    def answered(self, batch: Sequence[PendingId[T]]) -> None:
+        """Record that the answer for these ids has arrived, decoded or not: they are no longer in flight."""
         self._stats.in_flight -= len(batch)
 
-    def done(self, batch: Sequence[Slot[T]], elapsed_s: float) -> None:
-        """Take ids back whose outcomes are filled in, `elapsed_s` after they were taken.
+    def done(self, batch: Sequence[PendingId[T]], elapsed_s: float) -> None:
+        """Finish ids whose outcomes are filled in, `elapsed_s` seconds after they were taken.
 
-        Raises the error of one that would be every id's alike.
+        Raises the error of an id if every other id would meet it too.
         """
         stats = self._stats
-        for slot in batch:
-            outcome = slot.outcome
-            if outcome.error is not None and isinstance(outcome.error, _ENDS_ALL):
+        for pending in batch:
+            outcome = pending.outcome
+            if outcome.error is not None and isinstance(outcome.error, FATAL_FOR_BULK):
                 raise outcome.error
             outcome.elapsed_s = elapsed_s
-            stats.note_latency(elapsed_s)
+            stats.record_latency(elapsed_s)
             if outcome.attempts > 1:
                 stats.retries += outcome.attempts - 1
-            self._finish(slot)
+            self._finish(pending)
 
-    async def _next_async(self) -> list[Slot[T]]:
-        """Do as `take` does, from an async source, which one worker reads at a time."""
-        batch: list[Slot[T]] = []
+    async def _take_async(self) -> list[PendingId[T]]:
+        """Take ids from an async source, which one worker reads at a time."""
+        batch: list[PendingId[T]] = []
         source = self._async_source
         assert source is not None
         async with self._reading:
-            if self.held > self._most:
-                return batch  # Who had the source before filled the window.
-            while not self.exhausted and len(batch) < self._chunk_size and self.held < self._size:
+            if self.undelivered > self._full_above:
+                return batch  # The worker that held the lock before filled the window.
+            while not self.exhausted and len(batch) < self._chunk_size and self.undelivered < self._size:
                 try:
                     identity = await anext(source)
                 except StopAsyncIteration:
@@ -157,105 +159,105 @@ class Window(Generic[T]):
                 except Exception as exc:
                     self.fail(exc)
                     break
-                slot = self._admit(identity)
-                if slot is not None:
-                    batch.append(slot)
+                pending = self._admit(identity)
+                if pending is not None:
+                    batch.append(pending)
         self._stats.in_flight += len(batch)
         return batch
 
     def fail(self, exc: BaseException) -> None:
-        """Read no further; what is finished is still handed out before the first failure is raised."""
+        """Stop reading. Finished outcomes are still delivered before the first failure is raised."""
         self.exhausted = True
         self.failure = self.failure or exc
 
-    def _admit(self, identity: Any) -> Slot[T] | None:
-        """Take an id into the window; give its slot where it has to be fetched."""
-        slot: Slot[T] = Slot(identity, self._read)
+    def _admit(self, identity: Any) -> PendingId[T] | None:
+        """Add an id to the window and return it if it has to be fetched."""
+        pending: PendingId[T] = PendingId(identity, self._read)
         self._read += 1
-        self.held += 1
+        self.undelivered += 1
         if self._ordered:
-            self._line.append(slot)
+            self._in_order.append(pending)
         try:
-            slot.encoded = encoded = segment("id", identity)
+            pending.encoded = encoded = segment("id", identity)
         except (TypeError, ValueError) as exc:
-            slot.outcome.error = exc.with_traceback(None)
-            self._finish(slot)
+            pending.outcome.error = exc.with_traceback(None)
+            self._finish(pending)
             return None
         first = self._by_id.get(encoded)
         if first is not None:
             if first.finished:
-                self._answer_twin(first, slot)
-            elif first.twins is None:
-                first.twins = [slot]
+                self._copy_outcome(first, pending)
+            elif first.duplicates is None:
+                first.duplicates = [pending]
             else:
-                first.twins.append(slot)
+                first.duplicates.append(pending)
             return None
-        self._by_id[encoded] = slot
+        self._by_id[encoded] = pending
         if self._known is not None:
             value = self._known(identity)
             if value is not None and getattr(value, "is_finished", True):
-                slot.outcome.value = value
+                pending.outcome.value = value
                 self._stats.known += 1
-                self._finish(slot)
+                self._finish(pending)
                 return None
-        return slot
+        return pending
 
-    def _finish(self, slot: Slot[T]) -> None:
-        slot.finished = True
+    def _finish(self, pending: PendingId[T]) -> None:
+        pending.finished = True
         if not self._ordered:
-            self.ready.append(slot)
+            self.ready.append(pending)
         else:
-            while self._line and self._line[0].finished:
-                self.ready.append(self._line.popleft())
+            while self._in_order and self._in_order[0].finished:
+                self.ready.append(self._in_order.popleft())
         if self.ready:
-            self.ring()
-        if slot.twins is not None:
-            twins, slot.twins = slot.twins, None
-            for twin in twins:
-                self._answer_twin(slot, twin)
+            self.wake_consumer()
+        if pending.duplicates is not None:
+            duplicates, pending.duplicates = pending.duplicates, None
+            for duplicate in duplicates:
+                self._copy_outcome(pending, duplicate)
 
-    def _answer_twin(self, first: Slot[T], twin: Slot[T]) -> None:
-        done, outcome = first.outcome, twin.outcome
+    def _copy_outcome(self, first: PendingId[T], duplicate: PendingId[T]) -> None:
+        done, outcome = first.outcome, duplicate.outcome
         outcome.value, outcome.error = done.value, done.error
         outcome.attempts, outcome.elapsed_s = done.attempts, done.elapsed_s
-        self._finish(twin)
+        self._finish(duplicate)
 
     # ---- for the consumer
 
-    def let_go(self, slot: Slot[T]) -> None:
-        """Forget an id whose outcome is handed out, and let one more in."""
-        self.held -= 1
-        if self._by_id.get(slot.encoded) is slot:
-            del self._by_id[slot.encoded]
-        while self._room and self.held <= self._most:
-            waiter = self._room.popleft()
+    def release(self, pending: PendingId[T]) -> None:
+        """Remove an id whose outcome was delivered, which makes space for another."""
+        self.undelivered -= 1
+        if self._by_id.get(pending.encoded) is pending:
+            del self._by_id[pending.encoded]
+        while self._space_waiters and self.undelivered <= self._full_above:
+            waiter = self._space_waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 break
 
-    def left(self) -> list[Slot[T]]:
-        """Give what is finished behind an id that never will be, because the fetch was ended."""
-        line, self._line = self._line, deque()
-        return [slot for slot in line if slot.finished]
+    def remaining(self) -> list[PendingId[T]]:
+        """Return the finished ids that stand behind one that will not finish, because the fetch was ended."""
+        in_order, self._in_order = self._in_order, deque()
+        return [pending for pending in in_order if pending.finished]
 
-    def let_all_end(self) -> None:
-        """Wake who waits for room: there is nothing left to read, so none of them needs any."""
-        while self._room:
-            waiter = self._room.popleft()
+    def wake_all(self) -> None:
+        """Wake the workers that wait for space; nothing is left to read."""
+        while self._space_waiters:
+            waiter = self._space_waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """Read no further and forget everything."""
+        """Stop reading and drop all ids."""
         self.exhausted = self.closed = True
-        self.ring = _nobody
-        # An async generator that only we know ends with this; one of the caller's stays as it is.
+        self.wake_consumer = _do_nothing
+        # An async generator ends if this was the last reference to it; one that the caller holds stays as it is.
         self._source = self._async_source = None
-        self._line.clear()
+        self._in_order.clear()
         self.ready.clear()
         self._by_id.clear()
         self._stats.in_flight = 0
 
 
-def _nobody() -> None:
-    """Stand in for a consumer that is not there."""
+def _do_nothing() -> None:
+    """Take the place of the consumer's callback while there is no consumer."""

@@ -1,4 +1,4 @@
-"""Owns what becomes of ids: outcomes, all of them together, and what is counted; refuses to fetch anything."""
+"""The outcomes of bulk fetches and maps, one by one and together, and the statistics of a run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from attrs import define, field, frozen
 
 T = TypeVar("T")
 
-_LEAST_S: Final = 1e-6
-_FOLD: Final = 512
-_UPPER: Final = 1 if sys.byteorder == "little" else 0
+_MIN_LATENCY_S: Final = 1e-6
+_BUFFER_SIZE: Final = 512
+"""Latencies that are buffered before they are counted together."""
+_UPPER_HALF: Final = 1 if sys.byteorder == "little" else 0
+"""Index of the upper half of a 32-bit float, as two 16-bit numbers."""
 
 
 @define(eq=False)
 class Outcome(Generic[T]):
-    """What became of one id: a value or an error, never both.
+    """The outcome of one id: a value or an error, never both.
 
-    `index` is the id's place in the input, `attempts` the requests made for it (0 where none was needed),
-    `elapsed_s` the seconds from its first request to its end.
+    `index` is the position of the id in the input, counted from 0; `attempts` the number of requests sent for it (0 if
+    none was needed); `elapsed_s` the seconds from its first request to its end. In a map, `index` is the position of
+    the input and `id` that of its execution ("" if none was created).
     """
 
     id: str
@@ -34,19 +37,19 @@ class Outcome(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Say whether there is a value."""
+        """Whether there is a value."""
         return self.error is None
 
     def unwrap(self) -> T:
-        """Give the value, or raise the error."""
+        """Return the value, or raise the error."""
         if self.error is not None:
-            raise self.error.with_traceback(None)  # Raised often, or in twins, it would drag all their frames along.
-        return self.value  # type: ignore[return-value]  # a value is there wherever no error is
+            raise self.error.with_traceback(None)  # An error that is raised again would collect frames each time.
+        return self.value  # type: ignore[return-value]  # there is a value whenever there is no error
 
 
 @frozen
 class BulkResult(Generic[T]):
-    """All outcomes of a bulk fetch, by id: `values` and `errors`."""
+    """All outcomes of a bulk fetch by id, or of a map by the index of the input as text: `values` and `errors`."""
 
     values: dict[str, T] = field(factory=dict[str, T])
     errors: dict[str, Exception] = field(factory=dict[str, Exception])
@@ -54,12 +57,13 @@ class BulkResult(Generic[T]):
 
 @define
 class BulkStats:
-    """What a bulk fetch did so far; the object is kept up to date while it goes on.
+    """The statistics of a bulk fetch; the object is updated while the fetch runs.
 
-    `done` counts outcomes handed out, `failed` those of them with an error and `errors` these by the name of their
-    class; `retries` counts further attempts, `known` outcomes that needed none. `in_flight` is how many ids are
-    being fetched now, `paused` how many calls to their service wait now because it failed or asked for a pause.
-    `p50_s`, `p90_s` and `p99_s` are latencies an id, in seconds, from its first request to its end, within 1 %.
+    `done` counts the delivered outcomes, `failed` those with an error, and `errors` these by the name of their class.
+    `retries` counts the attempts after the first, `known` the outcomes that needed no request. `in_flight` is the
+    number of ids being fetched now, `paused` the number of calls to their service that now wait for a pause or for
+    their next attempt. `p50_s`, `p90_s` and `p99_s` are percentiles of the seconds from an id's first request to its
+    end, accurate to 1 %.
     """
 
     done: int = 0
@@ -70,33 +74,33 @@ class BulkStats:
     paused: int = 0
     errors: Counter[str] = field(factory=Counter[str])
     _latencies: Counter[int] = field(factory=Counter[int], repr=False)
-    _recent: list[float] = field(factory=list[float], repr=False)
+    _buffer: list[float] = field(factory=list[float], repr=False)
 
-    def note_latency(self, elapsed_s: float) -> None:
-        """Take one latency in."""
-        self._recent.append(elapsed_s)
-        if len(self._recent) == _FOLD:
-            self._fold()
+    def record_latency(self, elapsed_s: float) -> None:
+        """Record the latency of one id, in seconds."""
+        self._buffer.append(elapsed_s)
+        if len(self._buffer) == _BUFFER_SIZE:
+            self._count_buffered()
 
-    def _fold(self) -> None:
-        """Count the recent latencies by the upper half of their 32 bits: 128 steps for each doubling, in order.
+    def _count_buffered(self) -> None:
+        """Count the buffered latencies by the upper 16 of their 32 bits, which gives 128 steps for each doubling.
 
-        Many at once, so that a latency costs a fraction of what a logarithm would.
+        Counting many at once costs a fraction of what a logarithm for each latency would.
         """
-        bits = memoryview(array("f", self._recent)).cast("B").cast("H")
-        self._latencies.update(bits[_UPPER::2].tolist())
-        self._recent.clear()
+        halves = memoryview(array("f", self._buffer)).cast("B").cast("H")
+        self._latencies.update(halves[_UPPER_HALF::2].tolist())
+        self._buffer.clear()
 
     def latency_s(self, share: float) -> float:
-        """Give the latency, in seconds, that `share` (0 to 1) of the ids did not exceed; 0 before the first."""
-        self._fold()
+        """Return the latency in seconds that `share` (0 to 1) of the ids did not exceed; 0 if there are none yet."""
+        self._count_buffered()
         wanted = share * self._latencies.total()
         counted = 0
         for step in sorted(self._latencies):
             counted += self._latencies[step]
             if counted >= wanted:
                 (middle,) = struct.unpack("=f", struct.pack("=I", step << 16 | 0x8000))
-                return max(_LEAST_S, float(middle))
+                return max(_MIN_LATENCY_S, float(middle))
         return 0.0
 
     @property
@@ -106,12 +110,12 @@ class BulkStats:
 
     @property
     def p90_s(self) -> float:
-        """The latency, in seconds, that nine in ten ids did not exceed."""
+        """The latency, in seconds, that 90 % of the ids did not exceed."""
         return self.latency_s(0.9)
 
     @property
     def p99_s(self) -> float:
-        """The latency, in seconds, that 99 in 100 ids did not exceed."""
+        """The latency, in seconds, that 99 % of the ids did not exceed."""
         return self.latency_s(0.99)
 
     def __str__(self) -> str:
@@ -125,11 +129,12 @@ class BulkStats:
 
 @define
 class MapStats:
-    """What a map did so far; the object is kept up to date while it goes on.
+    """The statistics of a map; the object is updated while the map runs.
 
-    `submitted` counts inputs sent, `done` outcomes handed out, `failed` those of them with an error, `unknown` those
-    whose outcome is unknown, `recovered` executions found again by looking. `running` is how many run now, `level` how
-    many seem to be allowed at once, `refusals` the 429s and 402s that were waited out, `polls` the looks at what runs.
+    `submitted` counts the inputs sent, `done` the delivered outcomes, `failed` those with an error, `unknown` those
+    with an `OutcomeUnknownError`, `recovered` the executions that were found after a lost answer. `running` is the
+    number of executions that run now, `level` the number that the account seems to allow at once. `refusals` counts
+    the 429 and 402 responses that were waited out, `polls` the checks for finished executions.
     """
 
     submitted: int = 0
@@ -144,7 +149,7 @@ class MapStats:
 
 
 def as_key(identity: Any) -> Any:
-    """Give the id as a dict key; an id that was no text may not even be hashable."""
+    """Return the id as a dict key; an id that is not a string may not be hashable."""
     try:
         hash(identity)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Owns what the workers of a bulk fetch do: one call an id, or one for a batch; refuses to fan out."""
+"""The workers of a bulk fetch: one call for each id, or one call for a batch of ids. `fetch` runs them as tasks."""
 
 from __future__ import annotations
 
@@ -8,47 +8,49 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..codec.fast import fast_reader
 from ..errors import EachLabsError
+from ..transport.call import Call
 from ..transport.endpoints import Endpoint
 from ..transport.gone import tell
-from ..transport.session import Call
 from ..transport.transport import Transport
-from .id_window import Slot, Window
+from .id_window import IdWindow, PendingId
 
 T = TypeVar("T")
 
 SMALL_BODY: Final = 8 * 1024
-"""Bytes up to which bodies are read together: those of a whole turn hold up the loop for a few milliseconds at most."""
+"""Bytes up to which bodies are decoded together: all those of one loop iteration block it for a few milliseconds."""
 
-Job = Callable[[Window[T]], Coroutine[Any, Any, None]]
-"""One worker: takes ids from the window and hands their outcomes in, until there are no more; it raises only what ends
-the whole fetch."""
+Worker = Callable[[IdWindow[T]], Coroutine[Any, Any, None]]
+"""Takes ids from the window and fills in their outcomes until no ids are left; raises only what ends the fetch."""
 
 
-def one_each(
-    transport: Transport, endpoint: Endpoint, argument: str, kind: type[T], query: str = "", *, hint: str = ""
-) -> Job[T]:
-    """Make the job that fetches each id with a call of its own; `argument` is the id's name in the path.
+def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: str = "") -> Worker[T]:
+    """Return a worker that fetches each id with a call of its own.
 
-    `hint` is what a 404 may mean.
+    The id is the only argument of the endpoint's path. `hint` is added to the message of a 404.
     """
-    before, after = endpoint.template(transport.session.hosts.edition).split("{" + argument + "}")
-    reading = Reading(transport, kind)
+    edition = transport.edition
+    before, _, rest = endpoint.template(edition).partition("{")
+    after = rest.partition("}")[2]
+    query = endpoint.soon(edition)
+    reader = DeferredReader(transport, kind)
 
-    async def work(window: Window[T]) -> None:
+    async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
         service: Any = None
         url: Any = None
-        while batch := window.take() or await window.more():
-            (slot,) = batch
+        while batch := window.take() or await window.wait_for_ids():
+            (pending,) = batch
             if url is None:
                 service = transport.session.service(endpoint.service, endpoint.key)
                 url = service.urls(query)
-            call = Call(service, endpoint.method, url(before + slot.encoded + after), crowd=True, endpoint=endpoint)
-            outcome = slot.outcome
+            call = Call(
+                service, endpoint.method, url(before + pending.encoded + after), background=True, endpoint=endpoint
+            )
+            outcome = pending.outcome
             try:
                 body = await transport.send(call)
                 if len(body) <= SMALL_BODY:
-                    reading.add(window, batch, call, body, loop)
+                    reader.add(window, batch, call, body, loop)
                     continue
                 outcome.value = await transport.read(call, body, kind)
             except EachLabsError as exc:
@@ -57,41 +59,41 @@ def one_each(
             finally:
                 body = b""  # A failure of a later id shows the locals of this frame.
             outcome.attempts = call.attempts
-            window.landed(batch)
+            window.answered(batch)
             window.done(batch, loop.time() - call.deadline.began)
 
     return work
 
 
-class Reading(Generic[T]):
-    """Reads the small bodies that came in one turn of the loop together, after all who got one have asked for the next.
+class DeferredReader(Generic[T]):
+    """Decodes the small bodies that arrive in one loop iteration together, after all workers have sent again.
 
-    What reads is warm then, and not in the way of what sends.
+    The decoder then runs with warm caches and does not delay the next requests.
     """
 
     def __init__(self, transport: Transport, kind: type[T]) -> None:
         self._transport = transport
         self._kind = kind
-        self._read = fast_reader(kind)
-        self._came: list[tuple[list[Slot[T]], Call, bytes, float]] = []
+        self._decode = fast_reader(kind)
+        self._received: list[tuple[list[PendingId[T]], Call, bytes, float]] = []
 
     def add(
-        self, window: Window[T], batch: list[Slot[T]], call: Call, body: bytes, loop: asyncio.AbstractEventLoop
+        self, window: IdWindow[T], batch: list[PendingId[T]], call: Call, body: bytes, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Take the body that came for a batch of one."""
-        window.landed(batch)
-        if not self._came:
-            loop.call_soon(self._read_all, window)
-        self._came.append((batch, call, body, loop.time() - call.deadline.began))
+        """Schedule the body that arrived for a batch of one to be decoded."""
+        window.answered(batch)
+        if not self._received:
+            loop.call_soon(self._decode_all, window)
+        self._received.append((batch, call, body, loop.time() - call.deadline.began))
 
-    def _read_all(self, window: Window[T]) -> None:
-        came, self._came = self._came, []
+    def _decode_all(self, window: IdWindow[T]) -> None:
+        received, self._received = self._received, []
         if window.closed:
             return
         try:
-            for batch, call, body, elapsed_s in came:
+            for batch, call, body, elapsed_s in received:
                 outcome = batch[0].outcome
-                value = self._read(body)
+                value = self._decode(body)
                 if value is None:
                     try:
                         value = self._transport.decoded(call, body, self._kind)
@@ -103,15 +105,15 @@ class Reading(Generic[T]):
             window.fail(exc)
 
 
-def in_batches(fetch: Callable[[list[Slot[T]]], Awaitable[None]]) -> Job[T]:
-    """Make the job that fetches whole batches: `fetch` fills in the outcomes of one."""
+def in_batches(fetch: Callable[[list[PendingId[T]]], Awaitable[None]]) -> Worker[T]:
+    """Return a worker that fetches batches of ids: `fetch` fills in the outcomes of one batch."""
 
-    async def work(window: Window[T]) -> None:
+    async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
-        while batch := window.take() or await window.more():
+        while batch := window.take() or await window.wait_for_ids():
             began = loop.time()
             await fetch(batch)
-            window.landed(batch)
+            window.answered(batch)
             window.done(batch, loop.time() - began)
 
     return work

@@ -1,7 +1,7 @@
-"""Owns the judging of rows: what came against what the emulator holds; refuses the codec, judged too.
+"""The comparison of fetched records with the emulator's rows.
 
-A record is compared field by field with the row of the wire, so that a value which was decoded wrongly shows
-as much as one that was lost.
+A record is compared field by field with the row as it was on the wire. The codec is not used, because a value that was
+decoded wrongly must show as much as a row that was lost.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ _SHOWN = 3
 
 
 def problems(records: Sequence[object], rows: Sequence[Mapping[str, Any]], identity: str) -> list[str]:
-    """Say what is off: rows missing, doubled, unknown, out of order, or with fields that differ."""
-    came = [str(getattr(record, identity)) for record in records]
-    held = [str(row[identity]) for row in rows]
+    """Return the problems: rows that are missing, duplicated, unknown or out of order, and rows whose fields differ."""
+    fetched = [str(getattr(record, identity)) for record in records]
+    expected = [str(row[identity]) for row in rows]
     found: list[str] = []
-    times = Counter(came)
-    if missing := [one for one in held if one not in times]:
+    counts = Counter(fetched)
+    if missing := [row_id for row_id in expected if row_id not in counts]:
         found.append(f"{len(missing)} rows missing ({_some(missing)})")
-    if doubled := [one for one, count in times.items() if count > 1]:
+    if doubled := [row_id for row_id, count in counts.items() if count > 1]:
         found.append(f"{len(doubled)} rows came more than once ({_some(doubled)})")
-    by_id = dict(zip(held, rows, strict=True))
-    if unknown := [one for one in times if one not in by_id]:
-        found.append(f"{len(unknown)} rows that the emulator does not hold ({_some(unknown)})")
-    if not found and came != held:
-        at = next(place for place, pair in enumerate(zip(came, held, strict=True)) if pair[0] != pair[1])
-        found.append(f"rows out of order from number {at + 1} on")
+    by_id = dict(zip(expected, rows, strict=True))
+    if unknown := [row_id for row_id in counts if row_id not in by_id]:
+        found.append(f"{len(unknown)} rows that the emulator does not have ({_some(unknown)})")
+    if not found and fetched != expected:
+        index = next(index for index, pair in enumerate(zip(fetched, expected, strict=True)) if pair[0] != pair[1])
+        found.append(f"rows out of order from number {index + 1} on")
     differing: list[str] = []
-    for one, record in zip(came, records, strict=True):
-        where = difference(record, by_id[one]) if one in by_id else None
-        if where is not None:
-            differing.append(f"{one} at {where}")
+    for row_id, record in zip(fetched, records, strict=True):
+        path = difference(record, by_id[row_id]) if row_id in by_id else None
+        if path is not None:
+            differing.append(f"{row_id} at {path}")
     if differing:
         found.append(f"{len(differing)} rows differ ({_some(differing)})")
     return found
 
 
 def difference(value: object, wire: Any, path: str = "$") -> str | None:
-    """Give the path of the first field in which a record, or a part of one, is not what the wire says."""
+    """Return the path of the first field in which a record, or a part of one, differs from the wire; None if equal."""
     kind = cast("type[AttrsInstance]", type(value))
     if has(kind):
         if not isinstance(wire, dict):

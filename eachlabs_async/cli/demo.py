@@ -1,7 +1,7 @@
-"""Owns `python -m eachlabs_async demo`: thousands of rows from a service that misbehaves, every one checked.
+"""`python -m eachlabs_async demo`: fetch thousands of rows from a service that misbehaves, and check every row.
 
-It needs no key and no network. It refuses to take the client's word: rows are judged by `checks` against rows
-made from the same seed, and requests are counted by the emulator, which is another process.
+It needs no key and no network. The client's own figures are not trusted: `checks` compares the rows with rows that
+were made from the same seed, and the emulator, which is another process, counts the requests.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from typing import Any, Self
 from attrs import asdict, frozen
 
 from ..client import EachLabs
-from ..emulator.state import State
+from ..emulator.dataset import Dataset
 from ..errors import EachLabsError
 from .checks import problems
-from .jobs import Came, Job, Size, jobs
-from .report import Line, Progress, Report
-from .stage import Settings, Stage, StageError
+from .demo_server import DemoServer, DemoServerError, DemoServerSettings
+from .report import Progress, Report, ReportLine
+from .scenarios import Scenario, ScenarioResult, Workload, scenarios
 
 __all__ = ["main"]
 
 
 @frozen(kw_only=True)
 class Options:
-    """What the command line asked for."""
+    """The options of the command line."""
 
-    settings: Settings
-    size: Size
+    settings: DemoServerSettings
+    workload: Workload
     as_json: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo: 0 if every row was right, 1 if anything was off, 2 for bad usage."""
+    """Run the demo and return 0 if every row was right, 1 if anything was off, 2 for wrong usage."""
     options = _options(argv)
-    with Retries() as retries:
-        # With --json the report alone goes to standard output.
-        progress = Progress(sys.stderr if options.as_json else sys.stdout, lambda: retries.job)
+    with RetryCounter() as retries:
+        # With --json only the report goes to standard output.
+        progress = Progress(sys.stderr if options.as_json else sys.stdout, lambda: retries.count)
         try:
             report = asyncio.run(_run(options, progress, retries))
-        except (StageError, OSError) as exc:
+        except (DemoServerError, OSError) as exc:
             print(f"the demo cannot run: {exc}", file=sys.stderr)
             return 1
     print(report.as_json() if options.as_json else f"\n{report.as_text()}")
@@ -57,30 +57,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m eachlabs_async demo",
-        description="Walk and fetch thousands of rows from an emulator that misbehaves, and check every one. "
+        description="Walk and fetch thousands of rows from an emulator that misbehaves, and check every row. "
         "Needs no key and no network.",
     )
     parser.add_argument("--executions", type=_at_least(1), help="rows of each kind (default 5000)")
-    parser.add_argument("--seed", type=int, default=1, help="decides the rows and the faults (default 1)")
-    parser.add_argument("--look-ahead", type=_at_least(0), default=8, help="pages asked for ahead (default 8)")
-    parser.add_argument("--concurrency", type=_at_least(1), default=32, help="gets at once (default 32)")
-    parser.add_argument("--latency-ms", type=_share(1000), help="of each answer, 0 to 1000 (default 20)")
-    parser.add_argument("--faults", type=_share(0.2), default=0.025, help="share 0..0.2 of the requests")
-    parser.add_argument("--quick", action="store_true", help="fewer rows, less latency: about three seconds")
-    parser.add_argument("--json", action="store_true", help="the report as JSON; progress goes to stderr")
+    parser.add_argument("--seed", type=int, default=1, help="determines the rows and the faults (default 1)")
+    parser.add_argument("--look-ahead", type=_at_least(0), default=8, help="pages requested ahead (default 8)")
+    parser.add_argument("--concurrency", type=_at_least(1), default=32, help="gets in flight at once (default 32)")
+    parser.add_argument("--latency-ms", type=_from_0_to(1000), help="of each response, 0 to 1000 (default 20)")
+    parser.add_argument(
+        "--faults", type=_from_0_to(0.2), default=0.025, help="share of requests that fail, 0 to 0.2 (default 0.025)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rows and less latency: about three seconds")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, and progress to stderr")
     given = parser.parse_args(argv)
     executions = given.executions or (600 if given.quick else 5000)
     latency_ms = given.latency_ms if given.latency_ms is not None else (5.0 if given.quick else 20.0)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return Options(
-        settings=Settings(
+        settings=DemoServerSettings(
             executions=executions,
             seed=given.seed,
             now=midnight.isoformat(),
             latency_s=latency_ms / 1000,
             fault_rate=given.faults,
         ),
-        size=Size(
+        workload=Workload(
             gets=200 if given.quick else 2000,
             flow_gets=100 if given.quick else 500,
             sample=20 if given.quick else 80,
@@ -101,7 +103,7 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _share(most: float) -> Callable[[str], float]:
+def _from_0_to(most: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         value = float(text)
         if not 0 <= value <= most:
@@ -111,18 +113,18 @@ def _share(most: float) -> Callable[[str], float]:
     return number
 
 
-class Retries(logging.Handler):
-    """Counts what the client says about its retries: each is one line at INFO on its logger."""
+class RetryCounter(logging.Handler):
+    """Counts the retries of a client, which logs each of them as one INFO line."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.job = 0
+        self.count = 0
         self._logger = logging.getLogger("eachlabs_async")
         self._level = self._logger.level
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count a retry."""
-        self.job += record.levelno == logging.INFO
+        """Count one retry."""
+        self.count += record.levelno == logging.INFO
 
     def __enter__(self) -> Self:
         self._logger.setLevel(logging.INFO)
@@ -136,29 +138,29 @@ class Retries(logging.Handler):
         self._logger.setLevel(self._level)
 
 
-async def _run(options: Options, progress: Progress, retries: Retries) -> Report:
+async def _run(options: Options, progress: Progress, retries: RetryCounter) -> Report:
     began = time.perf_counter()
-    settings, size = options.settings, options.size
-    report = Report(settings={**asdict(settings), **asdict(size)})
-    async with Stage(settings) as stage:
+    settings, workload = options.settings, options.workload
+    report = Report(settings={**asdict(settings), **asdict(workload)})
+    async with DemoServer(settings) as server:
         progress.say(
-            "An emulator of the services starts, in a process of its own: "
-            f"{settings.executions:,} rows of each kind, {settings.latency_s * 1000:g} ms an answer, "
-            f"and {settings.fault_rate:.1%} of the requests go wrong."
+            "Starting an emulator of the services in another process: "
+            f"{settings.executions:,} rows of each kind, {settings.latency_s * 1000:g} ms a response, "
+            f"and {settings.fault_rate:.1%} of the requests fail."
         )
-        # While it starts, the same rows are made here: what must come is known before it is asked for.
-        work = await asyncio.to_thread(lambda: jobs(held(settings), size))
-        await stage.open()
+        # While the emulator starts, the same rows are made here.
+        todo = await asyncio.to_thread(lambda: scenarios(expected_rows(settings), workload))
+        await server.wait_until_listening()
         async with (
-            _client(stage, "compat", size) as compat,
-            _client(stage, "unified", size) as unified,
+            _client(server, "compat", workload) as compat,
+            _client(server, "unified", workload) as unified,
         ):
             clients = {"compat": compat, "unified": unified}
             faults: Counter[str] = Counter()
             foreign_keys = 0
-            await stage.ask("trouble")
-            for job in work:
-                line, counts = await _quick(job, clients[job.edition], stage, progress, retries)
+            await server.command("add faults")
+            for scenario in todo:
+                line, counts = await _run_with_faults(scenario, clients[scenario.edition], server, progress, retries)
                 report.lines.append(line)
                 faults.update(counts["faults"])
                 foreign_keys += counts["foreign_keys"]
@@ -166,81 +168,81 @@ async def _run(options: Options, progress: Progress, retries: Retries) -> Report
             report.faults = dict(faults)
             if foreign_keys:
                 report.problems.append(f"{foreign_keys} requests took one vendor's key to the other")
-            await stage.ask("calm")
-            progress.say("The same without faults, then a page or an id at a time:")
-            for job, line in zip(work, report.lines, strict=True):
-                await _calm(job, line, clients[job.edition], progress)
+            await server.command("clear faults")
+            progress.say("The same without faults, then one page or id at a time:")
+            for scenario, line in zip(todo, report.lines, strict=True):
+                await _run_without_faults(scenario, line, clients[scenario.edition], progress)
     report.elapsed_s = time.perf_counter() - began
     return report
 
 
-def held(settings: Settings) -> State:
-    """Make what the emulator holds: the same settings give the same rows there and here."""
-    return settings.state()
+def expected_rows(settings: DemoServerSettings) -> Dataset:
+    """Return the rows that the emulator has: the same settings give the same rows in both processes."""
+    return settings.dataset()
 
 
-def _client(stage: Stage, edition: str, size: Size) -> EachLabs:
+def _client(server: DemoServer, edition: str, workload: Workload) -> EachLabs:
     return EachLabs(
-        stage.api_key,
-        hosts=stage.hosts[edition],
-        runs_api_key=stage.runs_api_key,
-        max_concurrency=max(64, size.concurrency),
+        server.api_key,
+        hosts=server.hosts[edition],
+        runs_api_key=server.runs_api_key,
+        max_concurrency=max(64, workload.concurrency),
     )
 
 
-async def _quick(
-    job: Job, client: EachLabs, stage: Stage, progress: Progress, retries: Retries
-) -> tuple[Line, dict[str, Any]]:
-    """Do a job as the client does it best, through the faults, and judge what came."""
-    retries.job = 0
-    progress.begin(job.title, len(job.rows))
+async def _run_with_faults(
+    scenario: Scenario, client: EachLabs, server: DemoServer, progress: Progress, retries: RetryCounter
+) -> tuple[ReportLine, dict[str, Any]]:
+    """Run a scenario through the faults, and check the rows and the number of requests."""
+    retries.count = 0
+    progress.begin(scenario.title, len(scenario.rows))
     began = time.perf_counter()
     try:
-        came = await job.quick(client, progress.update)
+        result = await scenario.run(client, progress.update)
     except EachLabsError as exc:
-        came = Came([], 0, [f"it ended with {type(exc).__name__}: {exc}"])
+        result = ScenarioResult([], 0, [f"it ended with {type(exc).__name__}: {exc}"])
     seconds = time.perf_counter() - began
-    progress.end(len(came.records))
-    counts = await stage.ask("counts")
-    found = await asyncio.to_thread(problems, came.records, job.rows, job.identity)
-    line = Line(
-        title=job.title,
-        rows=len(came.records),
+    progress.end(len(result.records))
+    counts = await server.command("counts")
+    found = await asyncio.to_thread(problems, result.records, scenario.rows, scenario.identity)
+    line = ReportLine(
+        title=scenario.title,
+        rows=len(result.records),
         requests=counts["requests"],
-        retries=retries.job,
+        retries=retries.count,
         seconds=seconds,
-        problems=[*came.failed, *found],
+        problems=[*result.failed, *found],
     )
-    if came.asked and counts["requests"] != came.asked + retries.job:
+    if result.requests and counts["requests"] != result.requests + retries.count:
         line.problems.append(
-            f"the emulator saw {counts['requests']} requests, not {came.asked} and {retries.job} retries"
+            f"the emulator received {counts['requests']} requests, not {result.requests} and {retries.count} retries"
         )
-    # A client that is refused one listing of executions goes on by the other: the title would no longer be true.
+    # A client that is refused one listing of executions uses the other, and the title would no longer be true.
     line.problems += [
-        f"{count} requests were {endpoint}, not {job.endpoint.name}"
+        f"{count} requests were {endpoint}, not {scenario.endpoint.name}"
         for endpoint, count in counts["by_endpoint"].items()
-        if endpoint != job.endpoint.name
+        if endpoint != scenario.endpoint.name
     ]
     return line, counts
 
 
-async def _calm(job: Job, line: Line, client: EachLabs, progress: Progress) -> None:
-    """Time a job without faults, as before and then (or a sample of it) one request after another."""
+async def _run_without_faults(scenario: Scenario, line: ReportLine, client: EachLabs, progress: Progress) -> None:
+    """Time a scenario without faults: as before, and one by one (all of it, or a sample)."""
     try:
         began = time.perf_counter()
-        came = await job.quick(client, lambda done: None)
+        result = await scenario.run(client, lambda done: None)
         line.calm_s = time.perf_counter() - began
         began = time.perf_counter()
-        await job.plain(client)
+        await scenario.run_one_by_one(client)
         seconds = time.perf_counter() - began
     except EachLabsError as exc:
         line.problems.append(f"without faults it ended with {type(exc).__name__}: {exc}")
         return
-    found = await asyncio.to_thread(problems, came.records, job.rows, job.identity)
-    line.problems += [f"without faults: {off}" for off in found]
-    line.plain_rows = job.sample
-    line.plain_s = seconds * len(job.rows) / job.sample if job.sample else 0.0
+    found = await asyncio.to_thread(problems, result.records, scenario.rows, scenario.identity)
+    line.problems += [f"without faults: {problem}" for problem in found]
+    line.plain_rows = scenario.sample
+    line.plain_s = seconds * len(scenario.rows) / scenario.sample if scenario.sample else 0.0
     progress.say(
-        f"  {job.title}: {len(job.rows):,} rows in {line.calm_s:.2f} s, "
-        f"then {job.sample:,} one by one in {seconds:.2f} s"
+        f"  {scenario.title}: {len(scenario.rows):,} rows in {line.calm_s:.2f} s, "
+        f"then {scenario.sample:,} one by one in {seconds:.2f} s"
     )

@@ -1,4 +1,4 @@
-"""Owns what the demo shows: live progress, the table at the end, the same as JSON; refuses to judge."""
+"""The output of the demo: progress while it runs, and the report at its end, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, TextIO
 
 from attrs import asdict, define, field
 
-__all__ = ["Line", "Progress", "Report"]
+__all__ = ["ReportLine", "Progress", "Report"]
 
 _TERMINAL_EVERY_S = 0.1
 _PLAIN_EVERY_S = 2.0
 
 
 @define(kw_only=True)
-class Line:
-    """What became of one job.
+class ReportLine:
+    """The figures of one scenario.
 
-    `requests` is what the server counted, `retries` what the client logged, `seconds` how long it took
-    through the faults, `calm_s` without them. `plain_s` is how long one request after another takes without
-    faults for all the rows: measured on `plain_rows` of them, and extrapolated if those are fewer.
+    `requests` is the number that the server counted, `retries` the number that the client logged. `seconds` is the time
+    with faults, `calm_s` the time without. `plain_s` is the time for all rows without faults, one request after
+    another; it is measured on `plain_rows` rows, and extrapolated if those are fewer.
     """
 
     title: str
@@ -36,31 +36,31 @@ class Line:
 
     @property
     def extrapolated(self) -> bool:
-        """Say whether `plain_s` comes from a sample."""
+        """Whether `plain_s` is extrapolated from a sample."""
         return self.plain_rows < self.rows
 
 
 @define(kw_only=True)
 class Report:
-    """What the demo found; `problems` of the lines and of the whole decide whether it is all right."""
+    """The figures of all scenarios. The run is good if neither a line nor the report itself has `problems`."""
 
     settings: dict[str, Any]
-    lines: list[Line] = field(factory=list[Line])
+    lines: list[ReportLine] = field(factory=list[ReportLine])
     faults: dict[str, int] = field(factory=dict[str, int])
     problems: list[str] = field(factory=list[str])
     elapsed_s: float = 0.0
 
     @property
     def all_problems(self) -> list[str]:
-        """Everything that is off, in words."""
+        """All problems, each with the title of its line."""
         return [
             *(f"{line.title}: {problem}" for line in self.lines for problem in line.problems),
             *self.problems,
         ]
 
-    def total(self) -> Line:
-        """Add the lines up."""
-        return Line(
+    def total(self) -> ReportLine:
+        """Return the sums over the lines."""
+        return ReportLine(
             title="all",
             rows=sum(line.rows for line in self.lines),
             requests=sum(line.requests for line in self.lines),
@@ -72,7 +72,7 @@ class Report:
         )
 
     def as_json(self) -> str:
-        """Give all of it as JSON."""
+        """Return the report as JSON."""
         return json.dumps(
             {
                 "ok": not self.all_problems,
@@ -87,7 +87,7 @@ class Report:
         )
 
     def as_text(self) -> str:
-        """Give all of it as a table and the sentences below."""
+        """Return the report as a table with notes."""
         total = self.total()
         cells = [
             ("", "rows", "requests", "retries", "seconds", "rows/s", "no faults", "one by one"),
@@ -112,7 +112,7 @@ class Report:
             "",
             f"Faults while this ran: {faults}.",
             "No faults: the same again with the faults switched off.",
-            "One by one: a page or an id at a time, the faults switched off too.",
+            "One by one: one page or id at a time, also without faults.",
             *self._sampled(),
             "",
         ]
@@ -120,7 +120,7 @@ class Report:
             text += ["Something is off:", *(f"  {problem}" for problem in self.all_problems)]
         else:
             text.append(
-                f"Checked against the emulator's own: all {total.rows:,} rows are there, once, in order, "
+                f"Checked against the emulator's own rows: all {total.rows:,} are there, once, in order, "
                 "with every field equal."
             )
         return "\n".join(text)
@@ -130,10 +130,10 @@ class Report:
         if not sampled:
             return []
         counts = " and ".join(f"{line.plain_rows} of {line.rows:,}" for line in sampled)
-        return [f"~ is extrapolated from a sample ({counts} ids); everything else was measured in full."]
+        return [f"~ is extrapolated from a sample ({counts} ids); all other figures were measured in full."]
 
 
-def _line_fields(line: Line) -> dict[str, Any]:
+def _line_fields(line: ReportLine) -> dict[str, Any]:
     fields = asdict(line)
     fields["seconds"] = round(line.seconds, 3)
     fields["calm_s"] = round(line.calm_s, 3)
@@ -143,7 +143,7 @@ def _line_fields(line: Line) -> dict[str, Any]:
     return fields
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: ReportLine) -> tuple[str, ...]:
     return (
         line.title,
         f"{line.rows:,}",
@@ -157,9 +157,9 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 class Progress:
-    """Where the demo stands: one line rewritten in place on a terminal, plain lines elsewhere.
+    """Shows how far the demo is: one line rewritten in place on a terminal, and separate lines elsewhere.
 
-    `retries` is asked for the retries so far whenever a line is written.
+    `retries` returns the number of retries so far; it is called for each line.
     """
 
     def __init__(self, stream: TextIO, retries: Callable[[], int]) -> None:
@@ -172,28 +172,28 @@ class Progress:
         self._began = self._shown_at = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Write a line that stays."""
-        self._write(text, stays=True)
+        """Write a permanent line."""
+        self._write(text, permanent=True)
 
     def begin(self, title: str, rows: int) -> None:
-        """Start a job that is to bring `rows` rows."""
+        """Start a scenario that fetches `rows` rows."""
         self._title, self._rows = title, rows
         self._began = self._shown_at = time.monotonic()
         if self._terminal:
-            self._write(self._standing(0), stays=False)
+            self._write(self._status(0), permanent=False)
 
     def update(self, done: int) -> None:
-        """Tell how many rows there are; written only now and then."""
+        """Show that `done` rows were fetched, at most once per interval."""
         now = time.monotonic()
         if done < self._rows and now - self._shown_at >= (_TERMINAL_EVERY_S if self._terminal else _PLAIN_EVERY_S):
             self._shown_at = now
-            self._write(self._standing(done), stays=not self._terminal)
+            self._write(self._status(done), permanent=not self._terminal)
 
     def end(self, done: int) -> None:
-        """Finish the job."""
-        self._write(self._standing(done), stays=True)
+        """Write the final line of the scenario."""
+        self._write(self._status(done), permanent=True)
 
-    def _standing(self, done: int) -> str:
+    def _status(self, done: int) -> str:
         seconds = time.monotonic() - self._began
         rate = f"{done / seconds:,.0f}" if seconds > 0 else "-"
         retries = self._retries()
@@ -202,9 +202,9 @@ class Progress:
             f"{retries} {'retry' if retries == 1 else 'retries'}"
         )
 
-    def _write(self, text: str, *, stays: bool) -> None:
+    def _write(self, text: str, *, permanent: bool) -> None:
         if self._terminal:
             text = "\r" + text.ljust(self._width)
-            self._width = 0 if stays else len(text) - 1
-        self._stream.write(text + "\n" if stays else text)
+            self._width = 0 if permanent else len(text) - 1
+        self._stream.write(text + "\n" if permanent else text)
         self._stream.flush()

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import attrs
 
-from ..records._fields import MOSTLY_ABSENT, wire_names
+from ..records._field_metadata import MOSTLY_ABSENT, wire_names
 from .times import (
     UNSET,
     UNSET_DAY,

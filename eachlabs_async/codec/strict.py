@@ -18,7 +18,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..errors import ResponseDecodeError
-from ..records._fields import wire_names
+from ..records._field_metadata import wire_names
 from .fast import fast_reader
 from .times import UNSET, container_of
 
@@ -245,7 +245,7 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     return ResponseDecodeError(f"cannot read the answer at {path}: {text}", path=path, body=start)
 
 
-def decode_by_authority(body: bytes, kind: type[T]) -> T:
+def decode_strict(body: bytes, kind: type[T]) -> T:
     """Read `body` as `decode` does, but never with msgspec."""
     try:
         return _structure(_parse(body), kind)
@@ -265,7 +265,7 @@ def decode_fast(body: bytes, kind: type[T]) -> T | None:
 def decode(body: bytes, kind: type[T]) -> T:
     """Read `body` as a `kind` (a record or a list of them), or raise a `ResponseDecodeError` saying where."""
     record = fast_reader(kind)(body)
-    return record if record is not None else decode_by_authority(body, kind)
+    return record if record is not None else decode_strict(body, kind)
 
 
 def decode_each(
@@ -273,7 +273,7 @@ def decode_each(
 ) -> list[tuple[str | None, T | ResponseDecodeError]]:
     """Read an envelope whose rows stand or fall alone: each one's id, and the row or its error; `slow`: no msgspec."""
     try:
-        envelope = (decode_by_authority if slow else decode)(body, kind)
+        envelope = (decode_strict if slow else decode)(body, kind)
     except ResponseDecodeError as caught:
         error = caught
     else:
@@ -302,7 +302,7 @@ def _read_row(
 
 def decode_json(body: bytes) -> Any:
     """Read `body` as any JSON, None where it is empty; a `ResponseDecodeError` where it is not JSON."""
-    return decode_by_authority(body, cast(Any, Any)) if body else None
+    return decode_strict(body, cast(Any, Any)) if body else None
 
 
 def to_dict(record: Any) -> dict[str, Any]:

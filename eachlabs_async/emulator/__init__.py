@@ -1,15 +1,15 @@
-"""Owns a stand-in for the services: a real HTTP server on loopback, its rows, its faults, its moves.
+"""An emulator of the services: a real HTTP server on loopback, with rows, faults and moves of your choice.
 
     async with Emulator(executions=1000, seed=1) as emulator:
         emulator.faults.add(Fault.status(503, retry_after=1), endpoint="executions.list", times=2)
         emulator.moves.add(Move.insert(3), endpoint="executions.list", after=1)
         client = EachLabs(emulator.api_key, hosts=emulator.hosts, runs_api_key=emulator.runs_api_key)
 
-What is triggered or predicted there runs and ends, by real time or by `emulator.clock.advance(seconds)`, and stands in
-`emulator.submitted`: so a test can say what was executed how often.
+Triggered workflows and predictions run to their end, in real time or by `emulator.clock.advance(seconds)`.
+`emulator.submitted` lists them, so that a test can count what was executed.
 
-It ships with the package, so that people can try the client and test their own code without an account; on a
-command line it is `python -m eachlabs_async.emulator`. It refuses to know the client.
+The emulator ships with the package, for trying the client and for testing your own code without an account. On the
+command line it is `python -m eachlabs_async.emulator`. It never imports the client.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from __future__ import annotations
 from .catalogue import NICKNAME
 from .clock import Clock
 from .collection import Collection, Grouped
-from .faults import Faults, Rule
+from .emulator import Emulator
+from .fault import DEFAULT_KINDS, Fault
+from .fault_rules import Faults, Rule
 from .handlers import HANDLERS
-from .jobs import Submitted
-from .journal import Seen
-from .kinds import DEFAULT_KINDS, Fault
+from .lifecycle import Submitted
 from .moves import Move, MoveRule, Moves
-from .places import PREFIXES
-from .server import Emulator
+from .request_log import RecordedRequest
 from .storage import StoredFile
+from .url_prefixes import PREFIXES
 
 __all__ = [
     "Emulator",
@@ -38,7 +38,7 @@ __all__ = [
     "DEFAULT_KINDS",
     "Collection",
     "Grouped",
-    "Seen",
+    "RecordedRequest",
     "Submitted",
     "StoredFile",
     "Clock",

@@ -1,8 +1,8 @@
-"""Owns the emulator's command line: start, say where and with which keys, run until told to stop.
-
-It refuses to know rows or faults beyond their arguments.
+"""The emulator's command line.
 
     python -m eachlabs_async.emulator --port 8123 --executions 5000 --latency-ms 20 --faults 0.05
+
+It starts an emulator, prints its URLs and keys, and runs until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .kinds import Fault
-from .server import Emulator
+from .emulator import Emulator
+from .fault import Fault
 
 __all__ = ["main"]
 
@@ -22,13 +22,13 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m eachlabs_async.emulator",
-        description="A stand-in for the Each Labs services on loopback, with seeded rows.",
+        description="An emulator of the Each Labs services on loopback, with seeded rows.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)")
     parser.add_argument("--executions", type=int, default=1000, help="rows of each kind (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default 1)")
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds before each answer (default 0)")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="milliseconds before each response (default 0)")
     parser.add_argument("--faults", type=float, default=0.0, help="share 0..1 of requests that fail (default 0)")
     return parser
 
@@ -83,12 +83,14 @@ async def _run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the emulator until SIGINT or SIGTERM; 0 then, 1 where it cannot listen, 2 for a wrong argument."""
+    """Run the emulator until SIGINT or SIGTERM. Return 0 after that, 1 if it cannot listen, 2 for a wrong argument."""
     arguments = _parser().parse_args(argv)
     try:
         asyncio.run(_run(arguments))
     except OSError as error:
-        print(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}", file=sys.stderr)
+        address = f"{arguments.host}:{arguments.port}"
+        hint = "choose another --port, or 0 for a free one"
+        print(f"cannot listen on {address}: {error.strerror or error}; {hint}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"{_parser().prog}: {error}", file=sys.stderr)

@@ -1,7 +1,4 @@
-"""Owns what the workflows, their versions and the models look like: one function a kind builds a row.
-
-It refuses to know who asks, or how the rows are listed: only which fields a line of a listing shows.
-"""
+"""The rows of workflows, their versions and models, and the views of them on the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from .collection import Row
-from .rows import zulu
+from .rows import rfc3339
 
 __all__ = [
     "FALLBACKS",
@@ -28,7 +25,7 @@ __all__ = [
 ]
 
 NICKNAME: Final = "acme"
-"""The nickname of the emulated organisation, in the path of a public workflow."""
+"""The nickname of the emulated organisation, as used in the paths of public workflows."""
 
 _LISTED: Final = (
     "workflow_id",
@@ -49,17 +46,17 @@ _ROUTER: Final = "eachlabs-llm-router"
 _NAMED: Final = ("flux-1-1-pro", "nano-banana-pro", "kling-v2-1-master", "veo3-fast", "openai-chatgpt-5", _ROUTER)
 _AT_ONCE: Final = ("openai-chatgpt-5", _ROUTER)
 FALLBACKS: Final = {"any-image": "nano-banana-pro", "any-video": "veo3-fast"}
-"""The fallback chains of the emulated organisation: what selects one, and the model that takes over."""
+"""The fallback chains of the emulated organisation: each selector and the model that takes over."""
 _OUTPUTS: Final = ("array", "string", "object")
 
 
 def slug_of(name: str) -> str:
-    """Give the slug that a name becomes."""
+    """Return the slug of a name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "workflow"
 
 
 def default_steps() -> list[Row]:
-    """Give the steps of a workflow whose definition has none."""
+    """Return the steps of a workflow whose definition has none."""
     return [
         {"step_id": "step1", "type": "model", "model": "openai-chatgpt-5", "version": "0.0.1", "params": {}},
         {"step_id": "step2", "type": "model", "model": "nano-banana-pro", "version": "0.0.1", "params": {}},
@@ -67,7 +64,7 @@ def default_steps() -> list[Row]:
 
 
 def version_row(version_id: str, slug: str, definition: Row, created: datetime, *, public: bool = False) -> Row:
-    """Build one version of a workflow."""
+    """Return a new version of a workflow."""
     return {
         "version_id": version_id,
         "slug": slug,
@@ -76,8 +73,8 @@ def version_row(version_id: str, slug: str, definition: Row, created: datetime, 
         "production": False,
         "allowed_to_share": False,
         "trigger_count": 0,
-        "created_at": zulu(created),
-        "updated_at": zulu(created),
+        "created_at": rfc3339(created),
+        "updated_at": rfc3339(created),
         "status": "active",
         "visibility": "public" if public else "private",
         "is_popular": False,
@@ -86,7 +83,7 @@ def version_row(version_id: str, slug: str, definition: Row, created: datetime, 
 
 
 def workflow_row(workflow_id: str, slug: str, name: str, definition: Row, created: datetime, *, public: bool) -> Row:
-    """Build one workflow with its first version, `v1`."""
+    """Return a new workflow with its first version, `v1`."""
     return {
         "workflow_id": workflow_id,
         "slug": slug,
@@ -102,19 +99,19 @@ def workflow_row(workflow_id: str, slug: str, name: str, definition: Row, create
         "status": "active",
         "trigger_count": 0,
         "clone_count": 0,
-        "created_at": zulu(created),
-        "updated_at": zulu(created),
+        "created_at": rfc3339(created),
+        "updated_at": rfc3339(created),
         "versions": [version_row("v1", slug, definition, created, public=public)],
     }
 
 
 def workflow_listed(row: Row) -> Row:
-    """Show a workflow as the listing does: without its versions."""
+    """Return a workflow as listed: without its versions."""
     return {name: row[name] for name in _LISTED if name in row}
 
 
 def public_version(workflow: Row, version: Row) -> Row:
-    """Show a version as the public view does: flat, and without the fields that are empty."""
+    """Return a version as the public view shows it: flat, and without empty fields."""
     shown: Row = {
         "workflow_id": workflow["workflow_id"],
         "version_id": version["version_id"],
@@ -132,9 +129,9 @@ def public_version(workflow: Row, version: Row) -> Row:
 
 
 def model_rows(count: int) -> list[Row]:
-    """Build the models: those that the emulated executions name, then numbered ones up to `count`.
+    """Return `count` models: first those that the seeded executions name, then numbered ones.
 
-    A model with a true `_at_once` can be run and waited for in one request.
+    A model with a true `_at_once` supports synchronous predictions.
     """
     slugs = [*_NAMED, *(f"model-{number}" for number in range(1, count))][:count]
     return [
@@ -155,7 +152,7 @@ def model_rows(count: int) -> list[Row]:
 
 
 def _cost(number: int) -> Row | None:
-    """Give a price of one of the documented kinds; every third model states none."""
+    """Return a price of one of the documented kinds; every third model has none."""
     fixed: Row = {
         "currency": "USD",
         "type": "fixed",
@@ -184,7 +181,7 @@ def _cost(number: int) -> Row | None:
 
 
 def model_document(model: Row) -> Row:
-    """Build the OpenAPI document of a model's input."""
+    """Return the OpenAPI document of a model's input."""
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}
     answers = {"200": {"description": "OK"}}
     return {
@@ -196,7 +193,7 @@ def model_document(model: Row) -> Row:
 
 
 def missing_input(inputs: Row, schema: object) -> str | None:
-    """Say what is wrong with inputs, None where nothing is: a required one is missing, or `invalid` is given."""
+    """Return what is wrong with the inputs, or None: a required one is missing, or `invalid` asks for a refusal."""
     if inputs.get("invalid"):
         return f"invalid input: {inputs['invalid']}"
     required: Any = cast("Row", schema).get("required") if isinstance(schema, dict) else None

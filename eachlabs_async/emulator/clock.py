@@ -1,8 +1,7 @@
-"""Owns the emulator's time: what it is, and what happens when.
+"""The emulator's clock, and the calls that are scheduled on it.
 
-The clock runs as real time does, or stands still until it is told to `advance`; a running one can be advanced too.
-What is due happens in the order of its times, and `now` is then exactly the time that it was due. It refuses to
-know what happens.
+The clock runs in real time, or stands still until `advance`; a running clock can be advanced too. Calls are made in the
+order of their due times, and during a call `now()` is exactly its due time.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ __all__ = ["Clock", "Timer"]
 
 @define(order=True)
 class Timer:
-    """Something to happen at a time of the clock, in seconds since its start."""
+    """A scheduled call; `due` is in seconds since the start of the clock."""
 
     due: float
     number: int
     call: Callable[[], object] | None = field(order=False)
 
     def cancel(self) -> None:
-        """Let it not happen; nothing changes where it has."""
+        """Cancel the call; does nothing after it was made."""
         self.call = None
 
 
 class Clock:
-    """The time of one emulator, from `start` (default: now).
+    """The clock of one emulator, which starts at `start` (default: now).
 
-    `virtual=True` makes a clock that stands still: it goes on by `advance` alone.
+    With `virtual=True` it stands still except for `advance`.
     """
 
     def __init__(self, start: datetime | None = None, *, virtual: bool = False) -> None:
         self._start = start or datetime.now(UTC)
-        self._born = None if virtual else time.monotonic()
+        self._started_at = None if virtual else time.monotonic()
         self._skipped = 0.0
-        self._at: float | None = None
+        self._frozen_at: float | None = None
         self._numbers = count()
         self._timers: list[Timer] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,23 +50,23 @@ class Clock:
     @property
     def seconds(self) -> float:
         """The seconds since the start."""
-        if self._at is not None:
-            return self._at
-        return self._skipped + (0.0 if self._born is None else time.monotonic() - self._born)
+        if self._frozen_at is not None:
+            return self._frozen_at
+        return self._skipped + (0.0 if self._started_at is None else time.monotonic() - self._started_at)
 
     def now(self) -> datetime:
-        """Give the time, aware and in UTC."""
+        """Return the time, aware and in UTC."""
         return self._start + timedelta(seconds=self.seconds)
 
     def after(self, seconds: float, call: Callable[[], object]) -> Timer:
-        """Let `call` happen in so many seconds; gives the timer, which can be cancelled."""
+        """Schedule `call` in `seconds` seconds, and return the timer, which can be cancelled."""
         timer = Timer(self.seconds + seconds, next(self._numbers), call)
         heappush(self._timers, timer)
         self._arm()
         return timer
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds of this clock."""
+        """Wait for `seconds` seconds of this clock."""
         over = asyncio.Event()
         timer = self.after(seconds, over.set)
         try:
@@ -76,47 +75,47 @@ class Clock:
             timer.cancel()
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass at once, with all that happens in them; tasks go on at the next `await`."""
+        """Advance the clock at once, and make all calls that become due. Other tasks continue at the next `await`."""
         if seconds < 0:
             raise ValueError(f"seconds must be at least 0, not {seconds}")
         until = self.seconds + seconds
-        self._happen(until)
+        self._run_due(until)
         self._skipped += seconds
         self._arm()
 
     def start(self) -> None:
-        """Let what is due happen in the running loop, from now on."""
+        """Start making due calls, in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._arm()
 
     def stop(self) -> None:
-        """Let nothing happen any more; what was to happen waits for the next `start`."""
+        """Stop making calls; those still scheduled wait for the next `start`."""
         self._loop = None
         self._disarm()
 
-    def _happen(self, until: float) -> None:
+    def _run_due(self, until: float) -> None:
         while self._timers and self._timers[0].due <= until:
             timer = heappop(self._timers)
             if timer.call is None:
                 continue
-            self._at = timer.due
+            self._frozen_at = timer.due
             try:
                 timer.call()
             finally:
-                self._at = None
+                self._frozen_at = None
 
-    def _rings(self) -> None:
+    def _on_alarm(self) -> None:
         self._alarm = None
-        self._happen(self.seconds)
+        self._run_due(self.seconds)
         self._arm()
 
     def _arm(self) -> None:
-        # While something happens the alarm waits: whoever made it happen sets it again.
-        if self._at is not None:
+        # During a call the alarm is not set; `_run_due`'s caller sets it afterwards.
+        if self._frozen_at is not None:
             return
         self._disarm()
-        if self._loop is not None and self._born is not None and self._timers:
-            self._alarm = self._loop.call_later(max(0.0, self._timers[0].due - self.seconds), self._rings)
+        if self._loop is not None and self._started_at is not None and self._timers:
+            self._alarm = self._loop.call_later(max(0.0, self._timers[0].due - self.seconds), self._on_alarm)
 
     def _disarm(self) -> None:
         if self._alarm is not None:

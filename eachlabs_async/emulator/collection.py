@@ -1,9 +1,8 @@
-"""Owns a listing that moves: rows newest first, their encoded bytes, and the ways to change them mid-walk.
+"""A listing that can change while it is walked: rows newest first, their encodings, and the methods that change them.
 
-Rows are plain dicts in the words of the wire. A key that begins with an underscore is the emulator's own
-and is never sent. What is read from a collection is a copy: rows change through `insert`, `remove` and
-`change` alone, so that the encoded bytes are always those of the row. It refuses HTTP, and knows no service
-by name.
+Rows are dicts with the names of the wire. A key that begins with an underscore is internal and is never sent. Reading
+from a collection returns copies: rows change only through `insert`, `remove` and `change`, so that the cached encodings
+stay right.
 """
 
 from __future__ import annotations
@@ -19,20 +18,18 @@ __all__ = ["Collection", "Grouped", "Row", "View", "encode", "parsed_time", "sho
 Row = dict[str, Any]
 
 View = Callable[[Row], Row]
-"""How the wire shows a row: in full (a get), or as a line of a listing."""
+"""How a row is shown on the wire: in full by a get, or in short by a listing."""
 
 _REMEMBERED_SELECTIONS = 64
 
 
 def encode(value: Any) -> bytes:
-    """Give the compact JSON of `value` (`NaN` and infinities as Python writes them, so that they can be
-    tried).
-    """
+    """Return compact JSON. `NaN` and infinities are written as Python does, so that clients can be tested with them."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parsed_time(text: Any) -> datetime | None:
-    """Read a time of the wire (one without a zone is UTC); None where it is none."""
+    """Parse a time of the wire (UTC if it has no zone); None if it is not a time."""
     if not isinstance(text, str):
         return None
     try:
@@ -43,16 +40,16 @@ def parsed_time(text: Any) -> datetime | None:
 
 
 def shown(row: Row) -> Row:
-    """Give all of a row that is not the emulator's own."""
+    """Return a row without its internal fields."""
     return {name: value for name, value in row.items() if not name.startswith("_")}
 
 
 class Collection:
     """One listing, newest first.
 
-    `identity` names the id's field; `make` builds a row created at a given time; `rows` are the first ones;
-    `listed` is the view of a row in a listing and `full` the one of a get, each by default all of the row
-    that is not the emulator's own.
+    `identity` is the name of the id field, `make` builds a row for a creation time, and `rows` are the first rows.
+    `listed` and `full` are the views of a row in a listing and in a get; by default both show all fields but the
+    internal ones.
     """
 
     def __init__(
@@ -77,26 +74,25 @@ class Collection:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        """Give a copy of each row, newest first, as the listing shows it."""
+        """Iterate over copies of the rows as the listing shows them, newest first."""
         return iter([json.loads(self.encoded(row, "listed")) for row in self._rows])
 
     def __contains__(self, row_id: object) -> bool:
         return row_id in self._by_id
 
     def ids(self) -> list[str]:
-        """Give the ids, newest first."""
+        """Return the ids, newest first."""
         return [row[self._identity] for row in self._rows]
 
     def get(self, row_id: str) -> Row:
-        """Give a copy of the row as a get shows it; a `KeyError` where there is none."""
+        """Return a copy of the row as a get shows it. Raises `KeyError` if there is none."""
         copy: Row = json.loads(self.encoded(self._by_id[row_id], "full"))
         return copy
 
     def insert(self, count: int = 1, at: int = 0, /, **fields: Any) -> list[str]:
-        """Insert `count` new rows before position `at` (0 is the newest end) and give their ids, newest
-        first.
+        """Insert `count` new rows before position `at` (0 is the newest end), and return their ids, newest first.
 
-        `fields` overwrite what each new row would hold.
+        `fields` override the fields of each new row.
         """
         if not 0 <= at <= len(self._rows):
             raise IndexError(f"at must be 0..{len(self._rows)}, not {at}")
@@ -106,11 +102,11 @@ class Collection:
             row.update(fields)
             made.append(row)
         self._put(at, made)
-        self._moved()
+        self._rows_changed()
         return [row[self._identity] for row in made]
 
     def add(self, row: Row) -> None:
-        """Add a row that is made already: before the first one that was not created later, so mostly on top."""
+        """Add an existing row before the first one that was created no later, which is mostly at the top."""
         created = parsed_time(row.get("created_at"))
         at = 0
         while created is not None and at < len(self._rows):
@@ -119,21 +115,21 @@ class Collection:
                 break
             at += 1
         self._put(at, [row])
-        self._moved()
+        self._rows_changed()
 
     def remove(self, *which: int | str) -> list[str]:
-        """Remove rows by position (as they stand before the call) or by id, and give the ids removed."""
-        gone = [self._rows[one] if isinstance(one, int) else self._by_id[one] for one in which]
-        marks = {id(row) for row in gone}
-        self._rows = [row for row in self._rows if id(row) not in marks]
-        for row in gone:
+        """Remove rows by id, or by position as of before the call, and return the removed ids."""
+        removed = [self._rows[one] if isinstance(one, int) else self._by_id[one] for one in which]
+        removed_objects = {id(row) for row in removed}
+        self._rows = [row for row in self._rows if id(row) not in removed_objects]
+        for row in removed:
             self._forget(row)
-        self._unname(gone)
-        self._moved()
-        return [row[self._identity] for row in gone]
+        self._unindex(removed)
+        self._rows_changed()
+        return [row[self._identity] for row in removed]
 
     def change(self, row_id: str, /, **fields: Any) -> None:
-        """Overwrite fields of one row; `...` as a value takes the field away."""
+        """Overwrite fields of one row; the value `...` removes a field."""
         row = self._by_id[row_id]
         for name, value in fields.items():
             if value is ...:
@@ -142,15 +138,15 @@ class Collection:
                 row[name] = value
         self._forget(row)
         if self._identity in fields:
-            self._name_all()
-        self._moved()
+            self._index_all()
+        self._rows_changed()
 
     def find(self, row_id: str) -> Row | None:
-        """Give the row itself for serving, None where there is none; never change it in place."""
+        """Return the row itself for serving, or None. It must not be changed in place."""
         return self._by_id.get(row_id)
 
     def encoded(self, row: Row, view: str) -> bytes:
-        """Give the row's JSON in a view (`"listed"` or `"full"`), encoded once until the row changes."""
+        """Return the row as JSON in a view (`"listed"` or `"full"`). The encoding is cached until the row changes."""
         known = self._encoded[view]
         body = known.get(id(row))
         if body is None:
@@ -158,7 +154,10 @@ class Collection:
         return body
 
     def select(self, key: Any = None, keep: Callable[[Row], bool] | None = None) -> list[Row]:
-        """Give the rows that `keep` accepts, newest first; remembered under `key` until something changes."""
+        """Return the rows that `keep` accepts (default: all), newest first.
+
+        A selection is cached under `key` until a row changes.
+        """
         if keep is None:
             return self._rows
         rows = self._selections.get(key)
@@ -175,19 +174,19 @@ class Collection:
         try:
             await waiter
         finally:
-            # A waiter that was woken has been taken off already; one that gave up takes itself off.
+            # A waiter that was woken is no longer in the list; a cancelled one removes itself.
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
     def warm(self) -> None:
-        """Encode every row in both views now, so that no request pays for it."""
+        """Encode every row in both views now, so that no request includes that time."""
         for row in self._rows:
             self.encoded(row, "listed")
             self.encoded(row, "full")
 
     def _times_for(self, count: int, at: int) -> list[datetime]:
-        # The listing stays newest first: rows at the front are newer than the newest, a second apart; rows
-        # further down share the time of the row that they push down.
+        # The listing stays newest first: rows at the front are newer than the newest, a second apart; rows further down
+        # get the time of the row that they push down.
         if not self._rows:
             newest = datetime.now(UTC).replace(microsecond=0)
             return [newest - timedelta(seconds=n) for n in range(count)]
@@ -205,23 +204,23 @@ class Collection:
         return parsed_time(row.get("created_at"))
 
     def _put(self, at: int, made: list[Row]) -> None:
-        """Put rows before position `at`, and name them."""
+        """Put rows before position `at`, and index them."""
         self._rows[at:at] = made
         self._by_id.update((row[self._identity], row) for row in made)
         if len(self._by_id) < len(self._rows):
-            self._name_all()
+            self._index_all()
 
-    def _unname(self, gone: list[Row]) -> None:
-        # Where two rows have one id, the other one has to be found.
-        for row in gone:
+    def _unindex(self, removed: list[Row]) -> None:
+        # If two rows share an id, the other one must still be found.
+        for row in removed:
             self._by_id.pop(row[self._identity], None)
         if len(self._by_id) < len(self._rows):
-            self._name_all()
+            self._index_all()
 
-    def _name_all(self) -> None:
+    def _index_all(self) -> None:
         self._by_id = {row[self._identity]: row for row in self._rows}
 
-    def _moved(self) -> None:
+    def _rows_changed(self) -> None:
         self._selections.clear()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -242,45 +241,45 @@ class Grouped:
         return sum(len(group) for group in self._groups.values())
 
     def __iter__(self) -> Iterator[Row]:
-        """Give a copy of each row as its listing shows it, workflow after workflow."""
+        """Iterate over copies of the rows as their listings show them, workflow by workflow."""
         return (row for group in self._groups.values() for row in group)
 
     def __contains__(self, row_id: object) -> bool:
         return any(row_id in group for group in self._groups.values())
 
     def ids(self) -> list[str]:
-        """Give the ids of all workflows, workflow after workflow."""
+        """Return the ids of all workflows, workflow by workflow."""
         return [row_id for group in self._groups.values() for row_id in group.ids()]
 
     def get(self, row_id: str) -> Row:
-        """Give a copy of the row as a get shows it; a `KeyError` where there is none."""
-        return self._holding(row_id).get(row_id)
+        """Return a copy of the row as a get shows it. Raises `KeyError` if there is none."""
+        return self._group_holding(row_id).get(row_id)
 
     def remove(self, *ids: str) -> list[str]:
-        """Remove rows by id, wherever they are, and give the ids removed."""
-        return [gone for row_id in ids for gone in self._holding(row_id).remove(row_id)]
+        """Remove rows by id from whichever workflows have them, and return the removed ids."""
+        return [removed for row_id in ids for removed in self._group_holding(row_id).remove(row_id)]
 
     def change(self, row_id: str, /, **fields: Any) -> None:
-        """Overwrite fields of one row, wherever it is; `...` as a value takes the field away."""
-        self._holding(row_id).change(row_id, **fields)
+        """Overwrite fields of one row of any workflow; the value `...` removes a field."""
+        self._group_holding(row_id).change(row_id, **fields)
 
     def add_group(self, workflow_id: str, group: Collection) -> None:
-        """Add the collection of a workflow that is new."""
+        """Add the collection of a new workflow."""
         self._groups[workflow_id] = group
 
     def group_of(self, row_id: str) -> Collection | None:
-        """Give the collection that holds the row, None where none does."""
+        """Return the collection that has the row, or None."""
         for group in self._groups.values():
             if row_id in group:
                 return group
         return None
 
     def warm(self) -> None:
-        """Encode every row in both views now, so that no request pays for it."""
+        """Encode every row in both views now, so that no request includes that time."""
         for group in self._groups.values():
             group.warm()
 
-    def _holding(self, row_id: str) -> Collection:
+    def _group_holding(self, row_id: str) -> Collection:
         group = self.group_of(row_id)
         if group is None:
             raise KeyError(row_id)

@@ -1,8 +1,8 @@
-"""Owns the webhooks: which end of which execution is told to whom, its signature, each attempt, and the trying again.
+"""The delivery of webhooks: the signature, the attempts, and the log of them.
 
-A delivery is signed once, by the emulator's clock: all of its attempts carry the same time and signature.
-Only loopback is called: an attempt for any other host is written down as failed. A redirect is not followed. It
-refuses to know what is told.
+A delivery is signed once, at the time of the emulator's clock, so that all of its attempts have the same time and
+signature. Only loopback hosts are called; an attempt for any other host is logged as failed. Redirects are not
+followed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from attrs import define
 from ..hosts import is_loopback
 from .clock import Clock
 from .collection import Collection, Row
-from .jobs import Hook
-from .rows import zulu
+from .rows import rfc3339
+from .webhook_target import WebhookTarget
 
 __all__ = ["Deliveries"]
 
@@ -32,10 +32,10 @@ _KEPT_TEXT: Final = 1000
 @define
 class _Delivery:
     execution_id: str
-    hook: Hook
+    webhook: WebhookTarget
     body: bytes
     headers: dict[str, str]
-    left: int = ATTEMPTS
+    attempts_left: int = ATTEMPTS
 
 
 def _listed(row: Row) -> Row:
@@ -43,37 +43,39 @@ def _listed(row: Row) -> Row:
 
 
 class Deliveries:
-    """The webhooks of one emulator: `rows` lists them, newest first, each with its attempts.
+    """The webhooks of one emulator. `rows` lists them, newest first, each with its attempts.
 
-    `retry_seconds` are between the attempts of one, on the emulator's clock. With `duplicates` each that has
-    arrived is sent once more.
+    `retry_seconds` is the time between two attempts, on the emulator's clock. With `duplicates`, a delivery that
+    succeeded is sent once more.
     """
 
     def __init__(self, clock: Clock, *, retry_seconds: float, duplicates: bool) -> None:
-        self.rows = Collection("execution_id", _unmade, listed=_listed)
+        self.rows = Collection("execution_id", _not_insertable, listed=_listed)
         self.retry_seconds = retry_seconds
         self.duplicates = duplicates
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, execution_id: str, hook: Hook, body: bytes, source: str) -> None:
-        """Tell the end of an execution, from now on and as often as it takes."""
+    def send(self, execution_id: str, webhook: WebhookTarget, body: bytes, source: str) -> None:
+        """Deliver a webhook about an execution in the background, with retries."""
         self.rows.add(
             {
                 "execution_id": execution_id,
-                "url": hook.url,
+                "url": webhook.url,
                 "request": body.decode(),
                 "headers": {"Content-Type": "application/json"},
                 "source": source,
-                "created_at": zulu(self._clock.now()),
+                "created_at": rfc3339(self._clock.now()),
                 "attempts": [],
             }
         )
-        self._try(_Delivery(execution_id, hook, body, _headers(hook, body, int(self._clock.now().timestamp()))))
+        self._start_attempt(
+            _Delivery(execution_id, webhook, body, _headers(webhook, body, int(self._clock.now().timestamp())))
+        )
 
     async def close(self) -> None:
-        """End what is under way; attempts that wait for their time stay with the clock."""
+        """Cancel the deliveries in flight. Retries that are not due yet stay scheduled on the clock."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -82,44 +84,44 @@ class Deliveries:
         if session is not None:
             await session.close()
 
-    def _try(self, delivery: _Delivery) -> None:
-        delivery.left -= 1
-        task = asyncio.get_running_loop().create_task(self._tried(delivery))
+    def _start_attempt(self, delivery: _Delivery) -> None:
+        delivery.attempts_left -= 1
+        task = asyncio.get_running_loop().create_task(self._attempt_or_retry(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tried(self, delivery: _Delivery) -> None:
+    async def _attempt_or_retry(self, delivery: _Delivery) -> None:
         if await self._attempt(delivery):
             if self.duplicates:
                 await self._attempt(delivery)
-        elif delivery.left:
-            self._clock.after(self.retry_seconds, partial(self._try, delivery))
+        elif delivery.attempts_left:
+            self._clock.after(self.retry_seconds, partial(self._start_attempt, delivery))
 
     async def _attempt(self, delivery: _Delivery) -> bool:
-        number = self._note(delivery, None, {"status": "PENDING", "created_at": zulu(self._clock.now())})
+        number = self._log_attempt(delivery, None, {"status": "PENDING", "created_at": rfc3339(self._clock.now())})
         try:
             status, text = await self._post(delivery)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            said = str(error) or type(error).__name__
-            self._note(delivery, number, {"status": "FAILED", "status_code": None, "error_message": said})
+            message = str(error) or type(error).__name__
+            self._log_attempt(delivery, number, {"status": "FAILED", "status_code": None, "error_message": message})
             return False
-        good = 200 <= status < 300
-        word = "SUCCESS" if good else "FAILED"
-        answered = {"status": word, "status_code": status, "response": text[:_KEPT_TEXT], "error_message": None}
-        self._note(delivery, number, answered)
-        return good
+        is_success = 200 <= status < 300
+        word = "SUCCESS" if is_success else "FAILED"
+        attempt = {"status": word, "status_code": status, "response": text[:_KEPT_TEXT], "error_message": None}
+        self._log_attempt(delivery, number, attempt)
+        return is_success
 
     async def _post(self, delivery: _Delivery) -> tuple[int, str]:
-        if not is_loopback(urlsplit(delivery.hook.url).hostname or ""):
-            raise ValueError("the emulator calls loopback alone")
+        if not is_loopback(urlsplit(delivery.webhook.url).hostname or ""):
+            raise ValueError("the emulator calls only loopback hosts")
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
-        url, body, headers = delivery.hook.url, delivery.body, delivery.headers
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-            return answer.status, await answer.text(errors="replace")
+        url, body, headers = delivery.webhook.url, delivery.body, delivery.headers
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            return response.status, await response.text(errors="replace")
 
-    def _note(self, delivery: _Delivery, number: int | None, attempt: Row) -> int:
-        # A test may have taken the webhook away: it is delivered, and nothing remembers it.
+    def _log_attempt(self, delivery: _Delivery, number: int | None, attempt: Row) -> int:
+        # A test may remove a webhook; its delivery goes on, unlogged.
         if delivery.execution_id not in self.rows:
             return 0
         attempts: list[Any] = list(self.rows.get(delivery.execution_id)["attempts"])
@@ -132,18 +134,18 @@ class Deliveries:
         return number
 
 
-def _headers(hook: Hook, body: bytes, seconds: int) -> dict[str, str]:
+def _headers(webhook: WebhookTarget, body: bytes, seconds: int) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    if hook.secret is None:
+    if webhook.secret is None:
         return headers
     signed = f"{seconds}.".encode() + body
-    signature = hmac.new(hook.secret.encode("utf-8", "surrogatepass"), signed, "sha256").hexdigest()
+    signature = hmac.new(webhook.secret.encode("utf-8", "surrogatepass"), signed, "sha256").hexdigest()
     return headers | {
-        "X-Webhook-Secret": hook.secret,
+        "X-Webhook-Secret": webhook.secret,
         "X-Webhook-Timestamp": str(seconds),
         "X-Webhook-Signature": f"sha256={signature}",
     }
 
 
-def _unmade(created: object) -> Row:
+def _not_insertable(created: object) -> Row:
     raise TypeError("webhooks come from executions, not from insert()")

@@ -1,10 +1,9 @@
-"""Owns how a listing moves while it is walked: the kinds of move, and the rules that say when they are made.
+"""Changes of a listing while it is walked: the kinds of move, and the rules that decide when they are made.
 
-A move changes the listing that a request reads: rows come, go, or change so that they leave a filter. A rule counts
-the requests of a listing and makes its move at one of three moments: `"before"` a request is dealt with (as it
-arrives), `"during"` it (after any latency, just before its rows are read: while it is held), or `"after"` it (its
-rows are read, and the answer is on its way: what it says is old when it arrives). It refuses to decide what goes
-wrong: that is `faults.py`.
+A move changes the listing that a request reads: rows are inserted, removed, or changed, for example so that they no
+longer match a filter. A rule counts the requests of a listing and makes its move at one of three moments: `"before"`,
+when the request arrives; `"during"`, after any latency and just before the rows are read; `"after"`, when the rows were
+read and the response is about to be sent, and is already outdated.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ from typing import Any, Final, Literal, get_args
 from attrs import define, frozen
 
 from .collection import Collection
-from .journal import Seen
-from .state import State
+from .dataset import Dataset
+from .request_log import RecordedRequest
 
 __all__ = ["LISTINGS", "Moment", "Move", "MoveRule", "Moves"]
 
 Moment = Literal["before", "during", "after"]
 LISTINGS: Final = ("executions.list", "executions.list_by_cursor", "workflow_executions.list", "runs.list")
-"""The endpoints whose rows can be moved."""
+"""The endpoints of the listings that can be changed."""
 
 _MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
 
 
 @frozen(kw_only=True)
 class Move:
-    """One change of a listing; made by the constructors below, given to `Moves.add`.
+    """One change of a listing: made by one of the constructors below, and passed to `Moves.add`.
 
-    Positions count from the newest row, 0; a negative one counts from the end, and one that the listing does not
-    have is passed over. `where` (fields and their values) picks rows: positions then count those rows alone. What
-    is drawn depends on the emulator's seed, on the rule and on how often it was made, and on nothing else.
+    Positions count from the newest row, 0; negative ones count from the end, and those out of range are ignored.
+    `where` (fields and their values) selects rows; positions then refer to these rows only. Random choices depend only
+    on the emulator's seed, the rule, and how often the move was made.
     """
 
     kind: str
@@ -43,46 +42,47 @@ class Move:
 
     @classmethod
     def insert(cls, count: int = 1, at: int | Literal["anywhere"] = 0, /, **fields: Any) -> Move:
-        """Insert `count` new rows side by side before position `at`, 0 being the top, or `"anywhere"`.
+        """Insert `count` adjacent rows before position `at` (0 is the top), or at a random one with `"anywhere"`.
 
-        `fields` overwrite what each new row would hold.
+        `fields` override the fields of each new row.
         """
         _at_least("count", count, 1)
 
-        def make(rows: Collection, dice: Random) -> object:
-            place = dice.randint(0, len(rows)) if at == "anywhere" else at
-            if place < 0:
-                place = max(0, len(rows) + place)
-            return rows.insert(count, min(place, len(rows)), **fields)
+        def make(rows: Collection, rng: Random) -> object:
+            index = rng.randint(0, len(rows)) if at == "anywhere" else at
+            if index < 0:
+                index = max(0, len(rows) + index)
+            return rows.insert(count, min(index, len(rows)), **fields)
 
         return cls(kind="insert", make=make)
 
     @classmethod
     def remove(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None) -> Move:
-        """Remove the rows at `positions` (as they stand before the move), or `count` drawn ones."""
+        """Remove the rows at `positions` (as of before the move), or `count` random ones."""
         choose = _chooser(positions, count, where)
-        return cls(kind="remove", make=lambda rows, dice: rows.remove(*choose(rows, dice)))
+        return cls(kind="remove", make=lambda rows, rng: rows.remove(*choose(rows, rng)))
 
     @classmethod
     def change(cls, *positions: int, count: int = 1, where: Mapping[str, Any] | None = None, **fields: Any) -> Move:
-        """Overwrite `fields` of the rows at `positions`, or of `count` drawn ones.
+        """Overwrite `fields` of the rows at `positions`, or of `count` random ones.
 
-        So rows leave a filter: `Move.change(0, where={"status": "starting"}, status="success")`.
+        For example, `Move.change(0, where={"status": "starting"}, status="success")` takes a row out of a filter by
+        status.
         """
         choose = _chooser(positions, count, where)
         if not fields:
             raise ValueError("change needs the fields to overwrite")
 
-        def make(rows: Collection, dice: Random) -> None:
+        def make(rows: Collection, rng: Random) -> None:
             ids = rows.ids()
-            for row_id in [ids[position] for position in choose(rows, dice)]:
+            for row_id in [ids[position] for position in choose(rows, rng)]:
                 rows.change(row_id, **fields)
 
         return cls(kind="change", make=make)
 
     @classmethod
     def by(cls, make: Callable[[Collection, Random], object]) -> Move:
-        """Do what `make` does to the listing; its second argument is the source of what it draws."""
+        """Call `make(rows, rng)` with the listing and a source of random numbers."""
         return cls(kind="by", make=make)
 
 
@@ -96,7 +96,7 @@ def _chooser(
 ) -> Callable[[Collection, Random], list[int]]:
     _at_least("count", count, 1)
 
-    def choose(rows: Collection, dice: Random) -> list[int]:
+    def choose(rows: Collection, rng: Random) -> list[int]:
         wanted = where or {}
         found = [
             position
@@ -106,14 +106,14 @@ def _chooser(
         if positions:
             there = range(-len(found), len(found))
             return sorted({found[position] for position in positions if position in there})
-        return sorted(dice.sample(found, min(count, len(found))))
+        return sorted(rng.sample(found, min(count, len(found))))
 
     return choose
 
 
 @define(eq=False)
 class MoveRule:
-    """When a move is made, and how often it was: `matched` requests looked at, `fired` moves made."""
+    """When a move is made. `matched` counts the matching requests, `fired` the moves made."""
 
     move: Move
     endpoints: frozenset[str]
@@ -126,15 +126,15 @@ class MoveRule:
 
 
 @define
-class Moving:
-    """The moves that one request brings about: `at(moment)` makes those of a moment."""
+class PendingMoves:
+    """The moves of one request, which `make(moment)` makes."""
 
     rows: Collection | None
     rules: list[MoveRule]
     made: Counter[str]
     seed: int
 
-    def at(self, when: Moment) -> None:
+    def make(self, when: Moment) -> None:
         """Make the moves of this moment, in the order in which they were added."""
         for rule in self.rules:
             if rule.when != when or self.rows is None or (rule.times is not None and rule.fired >= rule.times):
@@ -145,9 +145,9 @@ class Moving:
 
 
 class Moves:
-    """The moves of one emulator: scripted by `add`, gone with `clear`. `made` counts those made, by kind."""
+    """The moves of one emulator: scripted by `add`, removed by `clear`. `made` counts the moves made, by kind."""
 
-    def __init__(self, listings: State, seed: int) -> None:
+    def __init__(self, listings: Dataset, seed: int) -> None:
         self.made: Counter[str] = Counter()
         self._listings = listings
         self._seed = seed
@@ -163,12 +163,12 @@ class Moves:
         times: int | None = None,
         when: Moment = "before",
     ) -> MoveRule:
-        """Let `move` be made, and give the rule (its `fired` counts).
+        """Add a scripted move and return its rule, whose `fired` counts the moves made.
 
-        `endpoint` is one listing or several (default: all): a move changes the listing that the request reads.
-        `after` is how many such requests come first without a move; `times` how often it is made (default: for each
-        request from then on); `when` is the moment: `"before"`, `"during"` or `"after"` the request. An answer that a
-        fault takes the place of has no moment after.
+        `endpoint` is one listing or several (default: all); the move changes the listing that the request reads.
+        `after` is the number of matching requests that come first without a move. `times` limits how often the move is
+        made (default: once for each later request). `when` is the moment: `"before"`, `"during"` or `"after"` the
+        request. A fault that replaces the response before the request is carried out leaves no moment `"after"`.
         """
         names = frozenset(LISTINGS if endpoint is None else {endpoint} if isinstance(endpoint, str) else endpoint)
         if unknown := names - frozenset(LISTINGS):
@@ -182,23 +182,23 @@ class Moves:
         return rule
 
     def remove(self, rule: MoveRule) -> None:
-        """Take one rule away; nothing happens where it has gone."""
+        """Remove one rule; does nothing if it is not there any more."""
         if rule in self._rules:
             self._rules.remove(rule)
 
     def clear(self) -> None:
-        """Take all rules away."""
+        """Remove all rules."""
         self._rules.clear()
 
-    def arrived(self, seen: Seen, fields: Mapping[str, str]) -> Moving:
-        """Count a request that has just arrived; gives the moves that it brings about."""
+    def moves_for(self, request: RecordedRequest, fields: Mapping[str, str]) -> PendingMoves:
+        """Count a request that has just arrived, and return its moves."""
         due: list[MoveRule] = []
         for rule in self._rules:
-            if seen.endpoint in rule.endpoints:
+            if request.endpoint in rule.endpoints:
                 rule.matched += 1
                 if rule.matched > rule.after:
                     due.append(rule)
-        return Moving(self._rows_of(seen.endpoint, fields) if due else None, due, self.made, self._seed)
+        return PendingMoves(self._rows_of(request.endpoint, fields) if due else None, due, self.made, self._seed)
 
     def _rows_of(self, endpoint: str, fields: Mapping[str, str]) -> Collection | None:
         if endpoint == "workflow_executions.list":

@@ -1,7 +1,7 @@
-"""Owns the uploads: presigned URLs, the PUT that they allow and no other, the files that came of it, parts of them.
+"""The storage service: presigned URLs, uploads, and downloads, whole or in part.
 
-It answers as the storage service behind does (S3: its errors are XML), and knows no key: a URL is enough, and a key
-that comes along is a leak that `server.py` writes down. It refuses to listen.
+It responds like S3, with errors in XML. The URL is the only credential; a key in one of its requests is a leak, which
+the request log records.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from .answers import Answer
 from .clock import Clock
 from .collection import Row
-from .rows import made_id, zulu
+from .reply import Reply
+from .rows import rfc3339, seeded_id
 
-__all__ = ["LARGEST", "Incoming", "Storage", "StoredFile"]
+__all__ = ["LARGEST", "UploadBody", "Storage", "StoredFile"]
 
 LARGEST: Final = 100_000_000
-"""The most bytes that an upload may have."""
+"""The largest upload, in bytes."""
 
 _FILE_ID: Final = "x-amz-meta-file-id"
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -34,9 +34,10 @@ _RETENTION_S: Final = (60, 180 * 86400, 365 * 86400)
 
 @define(kw_only=True)
 class StoredFile:
-    """A file that was presigned; `uploads` counts the PUTs that arrived whole.
+    """A presigned file. `uploads` counts the complete PUTs.
 
-    `data` is None until then, and where the emulator does not keep uploads: `size` and `sha256` are known all the same.
+    `data` is None before the first PUT, and if the emulator does not keep uploads; `size` and `sha256` are known then
+    too.
     """
 
     id: str
@@ -52,18 +53,18 @@ class StoredFile:
 
     @property
     def etag(self) -> str:
-        """The tag of these very bytes."""
+        """The entity tag of the current bytes."""
         return f'"{self.sha256[:32]}"'
 
     @property
     def modified(self) -> str:
-        """When the bytes came, as HTTP writes it."""
+        """The time of the upload, as an HTTP date."""
         return format_datetime(self.stored_at, usegmt=True) if self.stored_at else ""
 
 
 @define(kw_only=True)
-class Incoming:
-    """An upload that is coming in; its bytes are kept where the emulator keeps uploads."""
+class UploadBody:
+    """The body of an upload while it arrives; its bytes are collected only if the emulator keeps uploads."""
 
     keep: bool
     size: int = 0
@@ -71,7 +72,7 @@ class Incoming:
     chunks: list[bytes] = field(factory=list[bytes])
 
     def add(self, chunk: bytes) -> bool:
-        """Take some more bytes; False where they are too many."""
+        """Add a chunk. Return False if the upload is too large."""
         self.size += len(chunk)
         self.digest.update(chunk)
         if self.keep:
@@ -79,16 +80,16 @@ class Incoming:
         return self.size <= LARGEST
 
 
-def _refused(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def _refused(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return Answer(status, body.encode(), headers or {}, "application/xml")
+    return Reply(status, body.encode(), headers or {}, "application/xml")
 
 
 class Storage:
-    """The files of one emulator: `files` by id, deleted ones left out.
+    """The files of one emulator. `files` has those that were not deleted, by id.
 
-    `url_lifetime` is how many seconds of the clock a presigned URL lives. `keep` says whether the bytes are kept.
-    `chunked` says whether an upload of undeclared length is taken: S3 itself refuses it.
+    `url_lifetime` is for how many seconds of the clock a presigned URL is valid. `keep` says whether the bytes of
+    uploads are kept. `chunked` says whether an upload of undeclared length is accepted; S3 itself refuses it.
     """
 
     def __init__(self, clock: Clock, seed: int, *, url_lifetime: float, keep: bool, chunked: bool) -> None:
@@ -101,8 +102,8 @@ class Storage:
         self._made = 0
 
     def presign(self, origin: str, content_type: str, retention_s: int | None) -> Row:
-        """Make a place for a file, and give where and how to put it; `retention_s` is how long the file is kept."""
-        file_id = made_id(self._seed, "file", self._made)
+        """Return the URLs and headers for an upload; `retention_s` is for how many seconds the file is to be kept."""
+        file_id = seeded_id(self._seed, "file", self._made)
         self._made += 1
         least, usual, most = _RETENTION_S
         kept = usual if retention_s is None else min(max(retention_s, least), most)
@@ -123,12 +124,12 @@ class Storage:
             "id": file_id,
             "presigned_url": f"{origin}/storage/uploads/{file.name}?{query}",
             "public_url": f"{origin}/storage/public/{file.name}",
-            "expires_at": zulu(file.expires_at),
+            "expires_at": rfc3339(file.expires_at),
             "required_headers": {_FILE_ID: file_id},
         }
 
-    def refuses(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer | None:
-        """Say why a PUT is refused before its body is read, None where it is not; `headers` in lower case."""
+    def refuses(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply | None:
+        """Return the refusal of a PUT before its body is read, or None. The names of `headers` are in lower case."""
         file = self._named(name)
         if file is None or not hmac.compare_digest(query.get("X-Amz-Signature", ""), self._signature(file)):
             return _refused(403, "SignatureDoesNotMatch", "The request signature does not match.")
@@ -143,29 +144,29 @@ class Storage:
             return _refused(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         return self.too_large() if int(length or 0) > LARGEST else None
 
-    def too_large(self) -> Answer:
-        """Give the refusal of more bytes than an upload may have."""
+    def too_large(self) -> Reply:
+        """Return the refusal of an upload with too many bytes."""
         return _refused(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
 
-    def put(self, name: str, came: Incoming) -> Answer:
-        """Take the bytes that came for a name that was not refused when they began to come."""
+    def put(self, name: str, upload: UploadBody) -> Reply:
+        """Store the body of an upload that `refuses` has let pass."""
         file = self._named(name)
         if file is None:
             return _refused(404, "NoSuchKey", "The specified key does not exist.")
         file.uploads += 1
-        file.size, file.sha256 = came.size, came.digest.hexdigest()
-        file.data = b"".join(came.chunks) if self.keep else None
+        file.size, file.sha256 = upload.size, upload.digest.hexdigest()
+        file.data = b"".join(upload.chunks) if self.keep else None
         file.stored_at = self._clock.now()
-        return Answer(200, b"", {"ETag": file.etag}, "application/xml")
+        return Reply(200, b"", {"ETag": file.etag}, "application/xml")
 
-    def incoming(self) -> Incoming:
-        """Give what takes an upload's chunks."""
-        return Incoming(keep=self.keep)
+    def incoming(self) -> UploadBody:
+        """Return the collector of an upload's body."""
+        return UploadBody(keep=self.keep)
 
-    def get(self, name: str, headers: Mapping[str, str]) -> Answer:
-        """Give the file that is public under a name, or the part of it that is asked for; `headers` in lower case.
+    def get(self, name: str, headers: Mapping[str, str]) -> Reply:
+        """Return a public file, or the requested part of it. The names of `headers` are in lower case.
 
-        As S3 does: one range of bytes, if the file is still the one that `If-Range` names; else the whole of it.
+        Like S3, this serves a single range if the file is still the one that `If-Range` names, and else the whole file.
         """
         file = self._named(name)
         if file is None or file.data is None or self._clock.now() > file.expires_at:
@@ -173,7 +174,7 @@ class Storage:
         about = {"ETag": file.etag, "Last-Modified": file.modified, "Accept-Ranges": "bytes"}
         wanted = _RANGE.fullmatch(headers.get("range", ""))
         if wanted is None or headers.get("if-range", file.etag) not in (file.etag, file.modified):
-            return Answer(200, file.data, about, file.content_type)
+            return Reply(200, file.data, about, file.content_type)
         first, last = wanted.groups()
         if first:
             begin, end = int(first), min(int(last or file.size) + 1, file.size)
@@ -183,10 +184,10 @@ class Storage:
             size = {"Content-Range": f"bytes */{file.size}"}
             return _refused(416, "InvalidRange", "The requested range is not satisfiable", size)
         about["Content-Range"] = f"bytes {begin}-{end - 1}/{file.size}"
-        return Answer(206, file.data[begin:end], about, file.content_type)
+        return Reply(206, file.data[begin:end], about, file.content_type)
 
     def delete(self, file_id: str) -> None:
-        """Forget a file; nothing happens where there is none."""
+        """Delete a file; does nothing if there is none."""
         self.files.pop(file_id, None)
 
     def _named(self, name: str) -> StoredFile | None:

@@ -1,8 +1,8 @@
-"""Owns a listing in the order of its rows' `created_at`, newest first: cut by time and by row without a scan.
+"""A listing sorted by `created_at`, newest first, that is searched by time and by row without a scan.
 
-A row's key is its time and its rank among the rows of one moment, both ascending down the listing. The key outlives
-the row: a place that is named by it stays where it is, whatever is inserted, removed or moved around it. It refuses
-filters other than time, and to know what a cursor looks like: that is `cursors.py`.
+The sort key of a row is its age and its rank among the rows of the same time; both ascend down the listing. A key
+outlives its row: the position behind it stays the same when rows are inserted, removed or moved around it. `cursors`
+turns keys into opaque cursors.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any, Final
 
 from .collection import Collection, Row, View, parsed_time, shown
 
-__all__ = ["Key", "Timeline"]
+__all__ = ["SortKey", "Timeline"]
 
-Key = tuple[int, int | Fraction]
-"""How old a row is (microseconds before the epoch, so that older is more) and its rank: a fraction between two rows."""
+SortKey = tuple[int, int | Fraction]
+"""A row's age (microseconds before the epoch, so that older rows have a larger one) and its rank, which can be a
+fraction between those of two other rows.
+"""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-# Of the emulator's own, kept in the row so that a selection of rows can be searched as the whole listing is.
+# Kept as internal fields of the row, so that a selection of rows can be searched like the whole listing.
 _AGE: Final = "_age"
 _RANK: Final = "_rank"
 
@@ -34,21 +36,21 @@ def _age_at(time: datetime) -> int:
 def _age(row: Row) -> int:
     age: int | None = row.get(_AGE)
     if age is None:
-        # Of 200,000 rows a search touches 18: the others are never read.
+        # Computed lazily: a search in 200,000 rows looks at 18 of them.
         time = parsed_time(row["created_at"])
         assert time is not None
         age = row[_AGE] = _age_at(time)
     return age
 
 
-def _key(row: Row) -> Key:
+def _key(row: Row) -> SortKey:
     return _age(row), row[_RANK]
 
 
 class Timeline(Collection):
-    """A collection whose rows stay in the order of `created_at`, newest first.
+    """A collection whose rows stay sorted by `created_at`, newest first.
 
-    A row whose `created_at` cannot be read stands where it is put, as if created with the row above it.
+    A row with an unreadable `created_at` stays where it is put, as if it was created together with the row above it.
     """
 
     def __init__(
@@ -65,26 +67,26 @@ class Timeline(Collection):
             row[_RANK] = rank
 
     def between(self, rows: list[Row], since: datetime, until: datetime | None) -> tuple[int, int]:
-        """Give where the rows created from `since` to `until`, ends included, begin and end in a selection."""
+        """Return the start and end of the rows created from `since` to `until` (both inclusive) within a selection."""
         first = 0 if until is None else bisect_left(rows, _age_at(until), key=_age)
         return first, max(first, bisect_right(rows, _age_at(since), key=_age))
 
-    def key(self, row: Row) -> Key:
-        """Give the key of a row, which `behind` understands for ever."""
+    def key(self, row: Row) -> SortKey:
+        """Return the sort key of a row, for `behind`."""
         return _key(row)
 
-    def behind(self, rows: list[Row], key: Key) -> int:
-        """Give where the rows behind a key begin in a selection, whether the row that had it is there or not."""
+    def behind(self, rows: list[Row], key: SortKey) -> int:
+        """Return the start of the rows behind a key within a selection. The row of that key need not exist any more."""
         return bisect_right(rows, key, key=_key)
 
     def add(self, row: Row) -> None:
-        """Add a row that is made already: before the first one that was not created later, so mostly on top."""
+        """Add an existing row before the first one that was created no later, which is mostly at the top."""
         time = parsed_time(row.get("created_at"))
         self._put(0 if time is None else bisect_left(self._rows, _age_at(time), key=_age), [row])
-        self._moved()
+        self._rows_changed()
 
     def change(self, row_id: str, /, **fields: Any) -> None:
-        """Overwrite fields of one row; `...` as a value takes the field away. A new time may give it a new place."""
+        """Overwrite fields of one row; the value `...` removes a field. A new `created_at` can move the row."""
         row = self._by_id[row_id]
         age = _age(row)
         super().change(row_id, **fields)
@@ -95,13 +97,13 @@ class Timeline(Collection):
         del self._rows[at]
         row[_AGE] = _age_at(time)
         self._put(at, [row])
-        self._moved()
+        self._rows_changed()
 
     def _put(self, at: int, made: list[Row]) -> None:
         for row in made:
             time = parsed_time(row.get("created_at"))
             row[_AGE] = self._age_around(at) if time is None else _age_at(time)
-        # They stand where they are put if their time allows it, else as near to it as it does.
+        # Rows are put at `at` if their times allow it, or else as near to it as they do.
         least = bisect_left(self._rows, made[0][_AGE], key=_age) if made else 0
         most = bisect_right(self._rows, made[-1][_AGE], key=_age) if made else len(self._rows)
         at = max(least, min(at, most))

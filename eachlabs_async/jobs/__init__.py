@@ -1,1 +1,1 @@
-"""What is created: sent once and found again, waited for, mapped over inputs, kept in a journal."""
+"""Create executions: send once, find again after a lost answer, wait, map over inputs, and keep a journal."""

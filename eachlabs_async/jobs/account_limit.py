@@ -1,8 +1,8 @@
-"""Owns the guess at how many executions an account may run at once; refuses clocks, requests and the truth.
+"""An estimate of how many executions an account may run at once.
 
-The service never tells the cap: a request that would exceed it is refused with a 429, creates nothing and bills
-nothing. So the level is found from refusals, by halving what is tried, and remembered; now and then one more is tried,
-ever more rarely while that is refused.
+The service never states the limit. A request that would exceed it is refused with a 429, creates nothing and bills
+nothing. The estimate is therefore learned from refusals: the number tried is halved until it is accepted, and the
+result is remembered. From time to time one more is tried, less often each time that it is refused.
 """
 
 from __future__ import annotations
@@ -12,87 +12,88 @@ from typing import Final
 from attrs import define
 
 PROBE_AFTER: Final = 16
-"""Executions that settle, at least, between two tries of one more."""
-PROBE_AT_MOST: Final = 1024
+"""Executions that end before one more than the estimate is tried; doubled each time that the probe is refused."""
+MAX_PROBE_AFTER: Final = 1024
 
 
 @define
-class Cap:
-    """The level of executions at once that seems to be allowed: `level`, between 1 and `most`.
+class AccountLimit:
+    """The number of executions that the account seems to run at once: `estimate`, between 1 and `maximum`.
 
-    `running` counts what is under way or on its way, `proven` is the highest count that was accepted, `refusals` counts
-    what was refused; `known` tells that the level was found from some, now or earlier.
+    `running` counts the executions that run or are being created. `confirmed` is the highest count that was accepted,
+    `refusals` the number of refusals, and `known` is True if the estimate was learned from one, in this map or before.
     """
 
-    most: int
-    level: int
+    maximum: int
+    estimate: int
     running: int = 0
-    proven: int = 0
+    confirmed: int = 0
     refusals: int = 0
     known: bool = False
-    _step: int = 1_000_000
+    _increment: int = 1_000_000  # how far beyond `confirmed` the next try may go
     _probing: bool = False
-    _settled: int = 0
-    _before: int = 0
+    _ended: int = 0  # since the last refusal or probe
+    _estimate_before: int = 0  # before the refusals since the last acceptance
     _probe_after: int = PROBE_AFTER
 
     @property
-    def room(self) -> int:
-        """How many more may be tried now: all that were proven at once, and beyond them a step."""
-        free = max(0, self.level - self.running)
-        return min(free, max(self.proven - self.running, self._step))
+    def available(self) -> int:
+        """How many more may be tried now: up to the confirmed count at once, and beyond it in increments."""
+        free = max(0, self.estimate - self.running)
+        return min(free, max(self.confirmed - self.running, self._increment))
 
     def start(self, count: int) -> None:
-        """Count executions as under way; to be said before they are sent."""
+        """Count executions as running; call it before they are sent."""
         self.running += count
 
     def accept(self) -> None:
-        """Note that what is under way was accepted."""
-        self.proven = max(self.proven, self.running)
-        self._before = 0
+        """Record that the running executions were accepted."""
+        self.confirmed = max(self.confirmed, self.running)
+        self._estimate_before = 0
 
-    def withdraw(self, count: int) -> None:
-        """Take back `count` that never ran, for reasons other than the cap."""
+    def discard(self, count: int) -> None:
+        """Stop counting executions that never ran, for another reason than the limit."""
         self.running -= count
 
-    def settle(self, count: int = 1) -> None:
-        """Count executions as settled; after enough of them without a refusal one more is tried than seemed allowed."""
+    def end(self, count: int = 1) -> None:
+        """Count executions as ended. After enough of them without a refusal, raise the estimate by one, as a probe."""
         self.running -= count
-        self._settled += count
-        if self.known and self._settled >= max(self._probe_after, self.level) and self.level < self.most:
-            self._settled = 0
-            self.level += 1
-            self._step = 1
+        self._ended += count
+        if self.known and self._ended >= max(self._probe_after, self.estimate) and self.estimate < self.maximum:
+            self._ended = 0
+            self.estimate += 1
+            self._increment = 1
             self._probing = True
 
     def refuse(self, count: int) -> None:
-        """Take back `count` that were refused together: the cap is less than what would have run with all of them."""
+        """Record that `count` executions were refused together: with all of them the limit would be exceeded."""
         below = max(1, self.running - 1)
-        self._before = max(self._before, self.level)
+        self._estimate_before = max(self._estimate_before, self.estimate)
         self.running -= count
         self.refusals += 1
         self.known = True
-        self._settled = 0
+        self._ended = 0
         if self._probing:
             self._probing = False
-            self._probe_after = min(2 * self._probe_after, PROBE_AT_MOST)
-        self.level = min(self.level, below)
-        self.proven = min(self.proven, below)
-        self._step = max(1, count // 2)
+            self._probe_after = min(2 * self._probe_after, MAX_PROBE_AFTER)
+        self.estimate = min(self.estimate, below)
+        self.confirmed = min(self.confirmed, below)
+        self._increment = max(1, count // 2)
 
-    def hold(self, count: int) -> None:
-        """Take back `count` that were refused for no cap: what was learned since the last acceptance is in doubt.
+    def refuse_for_pause(self, count: int) -> None:
+        """Record that `count` executions were refused until a pause is over, which says nothing about the limit.
 
-        Then one is tried, and one more each time that is accepted, up to the level from before.
+        The refusals since the last acceptance may have had the same reason, so the estimate from before them is
+        restored, and approached one execution at a time.
         """
         self.running -= count
         self.refusals += 1
-        self.level = max(self.level, self._before)
-        self.proven = min(self.proven, self.running)
-        self._before = 0
-        self._step = 1
+        self.estimate = max(self.estimate, self._estimate_before)
+        self.confirmed = min(self.confirmed, self.running)
+        self._estimate_before = 0
+        self._increment = 1
 
-    def lower(self, count: int) -> None:
-        """Take back `count` that were refused for the balance: what was accepted once may be too many now."""
+    def refuse_for_balance(self, count: int) -> None:
+        """Record that `count` executions were refused for the balance: it may cover fewer than were once accepted."""
         self.refuse(count)
-        self.proven = min(self.proven, self.running)
+        self.confirmed = min(self.confirmed, self.running)

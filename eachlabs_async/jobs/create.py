@@ -1,277 +1,67 @@
-"""Owns the calls that create something: sent once, and where the outcome is unknown, looked for; refuses a second send.
-
-What is looked for was created between the start and the end of the call, by the service's clock, which is read from
-the `Date` of the look-up's own answer; two seconds are added on each side, for that header tells whole seconds. It
-must have the very inputs, and belong to no other call of this client. A listing may show a row late, so it is read a
-few times, and every pause is twice the one before.
-"""
+"""Send a request that creates something, once; `reconcile` looks for what a lost answer created."""
 
 from __future__ import annotations
 
-import asyncio
-import operator
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeGuard, TypeVar, cast
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar, cast
 
-from attrs import field, frozen
-
-from ..bulk.fetch import BulkFetch
-from ..bulk.workers import one_each
 from ..codec.strict import encode_json
-from ..errors import EachLabsError, NotFoundError, OutcomeUnknownError, ResponseDecodeError
-from ..pagination.execution_pager import ExecutionPager
-from ..pagination.first_rows import first_rows
-from ..pagination.pager import Pager
-from ..records import Prediction, WorkflowExecution, WorkflowExecutionSummary
-from ..transport.arguments import rfc3339
-from ..transport.endpoints import (
-    GET_PREDICTION,
-    GET_WORKFLOW_EXECUTION,
-    LIST_WORKFLOW_EXECUTIONS,
-    Endpoint,
-)
+from ..errors import OutcomeUnknownError, ResponseDecodeError
 from ..transport.requests import Prepared
 from ..transport.transport import Transport
-from ..transport.wire import http_date
+from .ledger import Ledger
+from .reconcile import Candidate, Lookup, TimeSpan, reconcile
 
 T = TypeVar("T")
-R = TypeVar("R", Prediction, WorkflowExecution)
-
-SLACK: Final = timedelta(seconds=2)
-LOOKS: Final = 5
-
-
-@frozen
-class Span:
-    """From when to when a call went on, by this machine's clock."""
-
-    since: datetime
-    until: datetime
-
-    def lookup(self, **where: str) -> dict[str, str]:
-        """Give where to look, as arguments of a listing."""
-        return {**where, "since": rfc3339(self.since - SLACK), "until": rfc3339(self.until + SLACK)}
-
-
-@frozen(kw_only=True)
-class Seen:
-    """An execution that was created in the span: what it is called, and what it was given."""
-
-    id: str
-    status: str
-    inputs: dict[str, Any] | None
-    started_at: datetime | None = None
-    bulk_id: str | None = None
-
-
-@frozen(kw_only=True)
-class Where:
-    """Where executions of one kind are looked for; it reads no execution's inputs twice."""
-
-    transport: Transport
-    workflow_id: str | None = None
-    version_id: str | None = None
-    model: str | None = None
-    whole: bool = False
-    _read: dict[str, Seen] = field(factory=dict[str, Seen], init=False, repr=False)
-
-    @property
-    def arguments(self) -> dict[str, str]:
-        """What tells the listing where to look."""
-        if self.model is not None:
-            return {"model": self.model}
-        return {"workflow_id": self.workflow_id} if self.workflow_id is not None else {}
-
-    async def seen(self, span: Span, claimed: Collection[str] | Callable[[str], bool] = ()) -> list[Seen]:
-        """Give the executions that were created in the span and are not `claimed`."""
-        is_claimed = claimed if callable(claimed) else claimed.__contains__
-        if self.model is not None:
-            return await self._predictions(span, self.model, is_claimed)
-        assert self.workflow_id is not None
-        return await self._executions(span, self.workflow_id, is_claimed)
-
-    async def _executions(self, span: Span, workflow_id: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
-        edition = self.transport.session.hosts.edition
-        path = LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id)
-        clock = self.transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen=False)
-        await self.transport.send(clock)
-        since, until = _by_their_clock(span, http_date(clock.headers.get("Date")))
-        pager: Pager[WorkflowExecutionSummary] = Pager(
-            self.transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=0, size=100, walk={}
-        )
-        found: list[WorkflowExecutionSummary] = []
-        async with pager:
-            async for page in pager.pages():
-                times = [row.created_at for row in page.rows if row.created_at is not None]
-                found += [
-                    row
-                    for row in page.rows
-                    if row.created_at is not None
-                    and since <= row.created_at <= until
-                    and self.version_id in (None, row.version_id)
-                    and not is_claimed(row.execution_id)
-                ]
-                # Newest first, so that nothing of the span follows a page from before it; should the rows come the
-                # other way round, the walk goes to its end.
-                if times and times[-1] <= times[0] < since:
-                    break
-        bare = [row.execution_id for row in found if row.inputs is None or self.whole]
-        whole = await self._whole(GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, bare)
-        return [
-            whole.get(row.execution_id)
-            or Seen(id=row.execution_id, status=row.status, inputs=row.inputs, started_at=row.started_at)
-            for row in found
-        ]
-
-    async def _predictions(self, span: Span, model: str, is_claimed: Callable[[str], bool]) -> list[Seen]:
-        since, until = _by_their_clock(span, (await first_rows(self.transport, {})).served_at)
-        filters = {"model": model, "since": rfc3339(since), "until": rfc3339(until)}
-        pager = ExecutionPager(self.transport, filters)
-        ids = [row.id for row in await pager.collect() if row.workflow_id is None and not is_claimed(row.id)]
-        whole = await self._whole(GET_PREDICTION, "prediction_id", Prediction, ids)
-        return [whole[identity] for identity in ids if identity in whole]
-
-    async def _whole(self, endpoint: Endpoint, argument: str, kind: type[R], ids: Sequence[str]) -> dict[str, Seen]:
-        """Read executions in full, those that were not read before; one that is not there yet is left out."""
-        query = endpoint.soon(self.transport.session.hosts.edition)
-        missing = [identity for identity in ids if identity not in self._read]
-        read = one_each(self.transport, endpoint, argument, kind, query)
-        fetch = BulkFetch(read, missing, concurrency=8, ordered=False)
-        async with fetch as outcomes:
-            async for outcome in outcomes:
-                if isinstance(outcome.error, NotFoundError):
-                    continue
-                self._read[outcome.id] = _seen(outcome.unwrap())
-        return {identity: self._read[identity] for identity in ids if identity in self._read}
-
-
-def _by_their_clock(span: Span, served_at: datetime | None) -> tuple[datetime, datetime]:
-    """Give the span by the service's clock, which told this time just now; two seconds are added on each side."""
-    now = datetime.now(UTC)
-    skew = (served_at or now) - now
-    return span.since + skew - SLACK, span.until + skew + SLACK
-
-
-def _seen(record: Prediction | WorkflowExecution) -> Seen:
-    if isinstance(record, Prediction):
-        return Seen(id=record.id, status=record.status, inputs=record.input)
-    return Seen(
-        id=record.execution_id,
-        status=record.status,
-        inputs=record.inputs,
-        started_at=record.started_at,
-        bulk_id=record.bulk_id,
-    )
-
-
-def holds(found: Any, given: Any) -> bool:
-    """Say whether the inputs `found` hold all that was `given`: the service may add what was left out."""
-    if _is_object(found) and _is_object(given):
-        return all(name in found and holds(found[name], value) for name, value in given.items())
-    return bool(found == given)
-
-
-def alike(inputs: Sequence[Any], seen: Sequence[Seen]) -> list[Seen]:
-    """Give the executions that have one of these inputs, or, where none has, those that hold one of them."""
-    equal = [one for one in seen if one.inputs in inputs]
-    return equal or [one for one in seen if any(holds(one.inputs, value) for value in inputs)]
-
-
-def assigned(inputs: Sequence[Any], seen: Sequence[Seen]) -> list[Seen | None]:
-    """Give each input one execution with its inputs, and each execution to one input at most.
-
-    Equal inputs come before those that only hold what was given.
-    """
-    left = list(seen)
-    result: list[Seen | None] = [None] * len(inputs)
-    for fits in (operator.eq, holds):
-        for number, value in enumerate(inputs):
-            if result[number] is None:
-                result[number] = match = next((one for one in left if fits(one.inputs, value)), None)
-                if match is not None:
-                    left.remove(match)
-    return result
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
 
 
 async def create(
+    transport: Transport,
+    ledger: Ledger,
     prepared: Prepared,
     kind: type[T],
-    where: Where,
     *,
-    ids: Callable[[T], list[str]],
-    found: Callable[[list[Seen]], T | None],
-    reconcile: bool,
+    ids_of: Callable[[T], list[str]],
+    lookup: Lookup | None = None,
+    answer_of: Callable[[list[Candidate]], T | None] | None = None,
 ) -> T:
-    """Send a creating request once; with `reconcile` look for what it created where no clear answer came.
+    """Send a creating request once, record what it created and return its answer.
 
-    `ids` gives the executions that an answer names, or raises a `ResponseDecodeError` for one that says nothing.
-    `found` makes the answer out of the executions that have the inputs asked for, None where they do not make exactly
-    one.
+    `ids_of` returns the executions that an answer names; it raises `ResponseDecodeError` for an answer that does not
+    say what was created. `lookup` is the listing that shows such executions, None if there is none. With `answer_of`
+    a lost answer is looked for there, see `reconcile`.
+
+    Raises `OutcomeUnknownError` if no clear answer came and none was found.
     """
-    transport = where.transport
-    claims = transport.session.claims
+    filters = {} if lookup is None else lookup.filters
     call = transport.call(prepared.endpoint, prepared.path, body=prepared.body)
     call.asked = len(prepared.inputs)
     since = datetime.now(UTC)
-    what = encode_json([where.arguments, prepared.inputs])
-    with claims.under_way(what):
+    key = encode_json([filters, prepared.inputs])
+    with ledger.claims.creating(key):
         try:
             answer = await transport.read(call, await transport.send(call), kind)
-            transport.session.created(ids(answer))
+            ledger.created(ids_of(answer))
             return answer
         except OutcomeUnknownError as exc:
             unknown = exc
-        except ResponseDecodeError as exc:  # from `ids`
-            unknown = cast(OutcomeUnknownError, transport.session.settled(call, exc))
-        span = Span(since, datetime.now(UTC))
-        unknown.lookup = span.lookup(**where.arguments) if where.arguments else {}
-        if reconcile:
-            made = await _reconciled(prepared, what, where, span, unknown, found)
-            if made is not None:
-                transport.session.created(ids(made))
-                return made
+        except ResponseDecodeError as exc:  # from `ids_of`
+            unknown = cast(OutcomeUnknownError, transport.session.with_call_details(call, exc))
+        span = TimeSpan(since, datetime.now(UTC))
+        unknown.lookup = span.as_filters(**filters) if filters else {}
+        if lookup is not None and answer_of is not None:
+            found = await reconcile(
+                lookup,
+                transport,
+                ledger.claims,
+                prepared.inputs,
+                span,
+                key=key,
+                answer_of=answer_of,
+                unknown=unknown,
+            )
+            if found is not None:
+                ledger.created(ids_of(found))
+                return found
     raise unknown.with_traceback(None)
-
-
-async def _reconciled(
-    prepared: Prepared,
-    what: bytes,
-    where: Where,
-    span: Span,
-    unknown: OutcomeUnknownError,
-    found: Callable[[list[Seen]], T | None],
-) -> T | None:
-    """Look until exactly one answer shows; None, with the candidates in the error, where none does."""
-    transport = where.transport
-    claims = transport.session.claims
-    ends = asyncio.get_running_loop().time() + transport.timeouts.deadline_s
-    pause_s = transport.retry.base_s
-    for look in range(LOOKS):
-        if look:
-            if asyncio.get_running_loop().time() + pause_s >= ends:
-                break
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-        try:
-            seen = await where.seen(span, claims.__contains__)
-        except EachLabsError as exc:
-            _say(unknown, f"the look-up failed: {exc.message}")
-            return None
-        candidates = alike(prepared.inputs, seen)
-        result = found(candidates)
-        # While another call creates the same it may be that call's, which claims it when it ends.
-        if result is not None and claims.is_alone(what):
-            return result
-        unknown.candidates = tuple(one.id for one in candidates)
-    _say(unknown, f"a look-up found {len(unknown.candidates) or 'no'} candidate{'s'[: len(unknown.candidates) != 1]}")
-    return None
-
-
-def _say(unknown: OutcomeUnknownError, more: str) -> None:
-    unknown.message += f"; {more}"
-    unknown.args = (unknown.message,)

@@ -1,8 +1,8 @@
-"""Owns the journal of a job: which inputs were sent, as what, and which outcomes were handed out.
+"""The journal of a map on disk: which inputs were sent, as which executions, and which outcomes were delivered.
 
-The intent to send is on disk before anything is sent, so that a job that is killed at any point knows, when it is
-started again, of every input whether it was sent for certain, perhaps, or not at all. It refuses to send and to
-decide. The store is SQLite: a record torn by a crash is rolled back when the file is opened again.
+The intent to send is written before anything is sent. A job that was killed at any point can therefore tell, when it is
+restarted, whether each input was certainly sent, perhaps sent, or not sent. The store is SQLite: a write torn by a
+crash is rolled back when the file is opened again. `map_sender` decides what follows from an entry.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from attrs import frozen
 R = TypeVar("R")
 State = Literal["sending", "running", "unknown", "refused"]
 VERSION: Final = "1"
+OPEN_TIMEOUT_S: Final = 0.5
+"""Seconds to wait for a lock: a run of this process that was abandoned a moment ago is still closing its journal."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -39,12 +41,12 @@ CREATE TABLE IF NOT EXISTS inputs (
 
 
 @frozen
-class Entry:
-    """What the journal says of one input.
+class JournalEntry:
+    """The entry of one input.
 
-    `sending`: sent perhaps. `running`: sent, as `execution_id`. `unknown`: sent perhaps, looked for and not found, with
-    the error's `message`. `refused`: not carried out, and only kept since its outcome was handed out. `sent_at` is the
-    Unix time of the sending; `delivered` tells that the outcome was handed out.
+    The states are `sending`: perhaps sent; `running`: sent, as `execution_id`; `unknown`: perhaps sent, looked up and
+    not found, with the `message` of the error; `refused`: not carried out, and kept only because its outcome was
+    delivered. `sent_at` is the Unix time of the request. `delivered` is True if the outcome was delivered.
     """
 
     number: int
@@ -57,32 +59,32 @@ class Entry:
 
 
 def digest(value: object) -> str:
-    """Give the fingerprint of an input, the same for the same JSON; a `TypeError` or `ValueError` if it is none."""
+    """Return a digest of an input, equal for equal JSON. Raises `TypeError` or `ValueError` if it is not JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _checked_path(path: object) -> str:
-    """Check where the file is to be; to SQLite `""` and `":memory:"` are no file, and would not outlast the job."""
+    """Return the path of the file, made absolute. SQLite would take `""` and `":memory:"` for no file at all."""
     if not isinstance(path, str | PathLike):
         raise TypeError(f"journal must be a path, not {type(path).__name__}")
     if path == "":
         raise ValueError("journal must not be empty")
-    return str(Path(cast("str | PathLike[str]", path)).absolute())  # So ":memory:" is the name of a file.
+    return str(Path(cast("str | PathLike[str]", path)).absolute())  # Absolute, ":memory:" names a file.
 
 
 class Journal:
-    """The journal in one file, opened by one job at a time; `binding` says which job it belongs to."""
+    """A journal in one file, open in one job at a time; `binding` names the job that the file belongs to."""
 
     def __init__(self, path: str | PathLike[str], binding: str) -> None:
         self._path = _checked_path(path)
         self._binding = binding
         self._db: sqlite3.Connection | None = None
-        # One thread, so that SQLite's waiting for the disk never holds up the loop and calls keep their order.
+        # A single thread: waiting for the disk does not block the loop, and the calls keep their order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="eachlabs-journal")
 
     async def open(self) -> None:
-        """Open or make the file; a `ValueError` if it is another job's, no journal, or in use."""
+        """Open or create the file. Raises `ValueError` if it belongs to another job, is no journal, or is in use."""
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -92,29 +94,29 @@ class Journal:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
-        """Give what is known of these inputs."""
+    async def entries(self, numbers: Sequence[int]) -> dict[int, JournalEntry]:
+        """Return the entries of these inputs, by number."""
         return await self._run(lambda: self._entries(numbers))
 
     async def claimed(self) -> set[str]:
-        """Give the ids of all executions that belong to an input."""
+        """Return the ids of all executions that belong to an input."""
         query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
         return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
 
-    async def lost(self) -> Counter[str]:
-        """Give how many inputs were sent perhaps, by digest."""
+    async def in_doubt(self) -> Counter[str]:
+        """Return the number of inputs that were perhaps sent, by digest."""
         query = "SELECT digest, COUNT(*) FROM inputs WHERE state IN ('sending', 'unknown') GROUP BY digest"
         return Counter(dict(await self._run(lambda: self._connection.execute(query).fetchall())))
 
     async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
-        """Note that these inputs (number and digest) are about to be sent; it is on disk when this returns."""
+        """Record that these inputs (number and digest) are about to be sent; it is on disk when this returns."""
         rows = [(number, fingerprint, now) for number, fingerprint in inputs]
         await self._write(
             "INSERT OR REPLACE INTO inputs (number, digest, state, sent_at) VALUES (?, ?, 'sending', ?)", rows
         )
 
     async def answered(self, started: Sequence[tuple[int, str]], refused: Sequence[int] = ()) -> None:
-        """Note as what these inputs (number and execution id) run, and forget those that were refused."""
+        """Record the execution id of each started input (number and id), and delete the refused ones."""
         rows = [(identity, number) for number, identity in started]
 
         def write() -> None:
@@ -125,24 +127,24 @@ class Journal:
         await self._run(write)
 
     async def unknown(self, numbers: Sequence[int], message: str) -> None:
-        """Note that nobody knows whether these were carried out, and that they were looked for."""
+        """Record that these inputs may have been carried out but were not found, with the error's message."""
         rows = [(message, number) for number in numbers]
         await self._write("UPDATE inputs SET state = 'unknown', message = ? WHERE number = ?", rows)
 
-    async def withdraw(self, numbers: Sequence[int]) -> None:
-        """Forget that these were to be sent: it is certain that they were not carried out."""
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """Delete the entries of inputs that were certainly not carried out."""
         await self.answered((), numbers)
 
     async def delivered(self, number: int, fingerprint: str) -> None:
-        """Note that the outcome of an input is handed out, also of one that was never sent."""
+        """Record that the outcome of an input is delivered, even if the input was never sent."""
         await self._write(
             "INSERT INTO inputs (number, digest, state, sent_at, delivered) VALUES (?, ?, 'refused', 0, 1) "
             "ON CONFLICT (number) DO UPDATE SET delivered = 1",
             [(number, fingerprint)],
         )
 
-    async def kept(self, number: int) -> None:
-        """Note that the outcome of an input was not handed out after all."""
+    async def undelivered(self, number: int) -> None:
+        """Record that the outcome of an input was not delivered after all."""
         await self._write("UPDATE inputs SET delivered = 0 WHERE number = ?", [(number,)])
 
     # ---- in the thread
@@ -153,7 +155,7 @@ class Journal:
         return self._db
 
     async def _run(self, work: Callable[[], R]) -> R:
-        # Seen through, whatever becomes of the waiter: who goes on after a cancellation finds it done.
+        # The work is finished even if the caller is cancelled, so that the next call finds it done.
         doing = asyncio.wrap_future(self._thread.submit(work))
         cancelled: asyncio.CancelledError | None = None
         while not doing.done():
@@ -162,7 +164,7 @@ class Journal:
             except asyncio.CancelledError as exc:
                 cancelled = exc
         if cancelled is not None:
-            doing.exception()  # Looked at, so that the loop does not report it.
+            doing.exception()  # Retrieved, so that the loop does not report it.
             raise cancelled
         return doing.result()
 
@@ -177,7 +179,7 @@ class Journal:
         problem = ""
         db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+            db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -195,7 +197,7 @@ class Journal:
         self._db = db
 
     def _bind(self, db: sqlite3.Connection) -> str:
-        """Bind a new file to this job; say what is wrong with one that is another's."""
+        """Bind a new file to this job. Return what is wrong with a file of another job, or an empty string."""
         found = dict(db.execute("SELECT name, value FROM meta").fetchall())
         if not found:
             db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", VERSION), ("job", self._binding)])
@@ -211,7 +213,7 @@ class Journal:
             self._db.close()
             self._db = None
 
-    def _entries(self, numbers: Sequence[int]) -> dict[int, Entry]:
+    def _entries(self, numbers: Sequence[int]) -> dict[int, JournalEntry]:
         marks = ",".join("?" * len(numbers))
         rows = self._connection.execute(
             "SELECT number, digest, state, execution_id, sent_at, message, delivered FROM inputs "
@@ -219,6 +221,6 @@ class Journal:
             list(numbers),
         ).fetchall()
         return {
-            number: Entry(number, fingerprint, state, identity, sent_at, message, bool(delivered))
+            number: JournalEntry(number, fingerprint, state, identity, sent_at, message, bool(delivered))
             for number, fingerprint, state, identity, sent_at, message, delivered in rows
         }

@@ -1,103 +1,33 @@
-"""Owns the state of a map while it runs: where each input is, the cap, the journal, and the waking of who waits.
+"""The state of one map while it runs: where each input is, the account limit, the journal, and the change signal.
 
-It refuses to send, to watch and to hand out: senders, the watcher and the map do, over this.
+`map_sender` reads and sends the inputs, `map_watcher` watches the executions, and `map_run` delivers the outcomes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import define
 
 from ..bulk.outcomes import MapStats, Outcome
-from ..errors import (
-    AuthenticationError,
-    BadRequestError,
-    ConfigurationError,
-    NotFoundError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-)
-from ..transport.ours import Ours
-from .account_limit import Cap
-from .inputs import Inputs
+from .account_limit import AccountLimit
+from .backend import Backend
+from .input_reader import InputReader
 from .journal import Journal
+from .ledger import Ledger
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-STOPS_ALL: Final = (
-    AuthenticationError,
-    ConfigurationError,
-    NotFoundError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-)
-"""Refusals that every further input would meet: nothing more is sent, what runs is waited for."""
-
-AT_THE_CAP: Final = re.compile("concurrent execution", re.IGNORECASE)
-"""Words of an entry of a bulk answer that failed for the cap alone: nothing is wrong with its input."""
-OUT_OF_MONEY: Final = re.compile(r"insufficient[ _](?:account[ _])?(?:balance|funds|credits?)\b", re.IGNORECASE)
-"""Words of an entry that failed for the balance alone."""
-
-
-class Work(Protocol[T_co]):
-    """What is run: how inputs are sent, watched, read and found again.
-
-    `chunk` is inputs a request, `senders` requests at once; `creates` tells that sending creates executions.
-    """
-
-    chunk: int
-    senders: int
-    creates: bool
-
-    def checked(self, value: Any) -> Any:
-        """Give an input as it is sent; a `TypeError` or `ValueError` where it cannot be."""
-        ...
-
-    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
-        """Send inputs; gives for each, in order, its execution id, or None and why it was refused.
-
-        The words are empty where the answer says neither; an answer may also be too short.
-        """
-        ...
-
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
-        """Give those of the running executions that are settled; the `fresh` ones may not be found yet."""
-        ...
-
-    async def fetch(self, identity: str) -> T_co:
-        """Read one execution whole; an `ExecutionFailedError` where it did not succeed."""
-        ...
-
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], lost: Mapping[str, int]
-    ) -> list[str | None]:
-        """Look for executions of these inputs that were created since (Unix time) and are not `claimed`.
-
-        `lost` counts, by digest, all inputs that may have an execution which nobody claims, these among them.
-        """
-        ...
-
-    def lookup(self, since: float) -> dict[str, str]:
-        """Give where to look for what was created since (Unix time), as arguments of a listing."""
-        ...
-
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel what can be cancelled, as well as it goes."""
-        ...
 
 
 @define(eq=False)
 class Item(Generic[T]):
-    """One input in the window.
+    """One input of a map.
 
-    `digest` is empty until it is looked at; `began` is when it was read, and then when its execution was started.
+    `digest` is empty until the input is checked. `began` is the time at which it was read, and later that at which its
+    execution was started.
     """
 
     value: Any
@@ -107,70 +37,70 @@ class Item(Generic[T]):
     began: float = 0.0
 
 
-class Run(Generic[T]):
-    """The shared state of one map."""
+class MapState(Generic[T]):
+    """The state that the tasks of one map share."""
 
     def __init__(
         self,
-        work: Work[T],
-        inputs: Inputs,
-        cap: Cap,
+        backend: Backend[T],
+        inputs: InputReader,
+        limit: AccountLimit,
         *,
-        ours: Ours,
+        ledger: Ledger,
         window: int,
         ordered: bool,
         journal: Journal | None,
     ) -> None:
-        self.work = work
+        self.backend = backend
         self.inputs = inputs
-        self.cap = cap
-        self.ours = ours
-        self.level_lasts = True  # The level is the account's, and not what the balance allowed for a while.
+        self.limit = limit
+        self.ledger = ledger
+        self.limited_by_balance = False  # The limit was lowered for the balance, so it is not the account's own.
         self.window = window
         self.ordered = ordered
         self.journal = journal
-        self.stats = MapStats(level=cap.level)
+        self.stats = MapStats(level=limit.estimate)
         self.failure: BaseException | None = None
-        self.held = 0  # inputs read and not handed out
-        self.fresh: deque[Item[T]] = deque()  # read and not looked at
-        self.line: deque[Item[T]] = deque()  # ordered: all that is held
-        self.ready: deque[Item[T]] = deque()  # unordered: what is finished
-        self.again: deque[list[Item[T]]] = deque()  # to be sent (again), each list together
-        self.running: dict[str, list[Item[T]]] = {}  # more than one only where the same id is waited for twice
-        self.claimed: set[str] = set()  # executions that belong to an input
-        self.lost: Counter[str] = Counter()  # digests of inputs that may have an execution which nobody claims
+        self.undelivered = 0  # inputs that were read and not delivered
+        self.unsent: deque[Item[T]] = deque()  # inputs that were read and not yet checked or sent
+        self.unsent_batches: deque[list[Item[T]]] = deque()  # refused inputs, each batch to be sent (again) together
+        self.in_order: deque[Item[T]] = deque()  # if ordered: all undelivered inputs
+        self.ready: deque[Item[T]] = deque()  # if not ordered: inputs with an outcome
+        self.running: dict[str, list[Item[T]]] = {}  # by execution id; several only if a wait was given an id twice
+        self.claimed: set[str] = set()  # ids of executions that belong to an input
+        self.in_doubt: Counter[str] = Counter()  # digests of inputs that may have an execution which no input claims
         self.sending = 0
-        self.senders_left = work.senders
+        self.senders_left = backend.senders
         self._changed = asyncio.Event()
 
     def admit(self, number: int, value: Any) -> None:
-        """Take an input into the window."""
+        """Add an input to the window."""
         item: Item[T] = Item(value, "", Outcome("", number), began=time.monotonic())
-        self.held += 1
-        self.fresh.append(item)
+        self.undelivered += 1
+        self.unsent.append(item)
         if self.ordered:
-            self.line.append(item)
+            self.in_order.append(item)
         self.signal()
 
     def drop(self, item: Item[T]) -> None:
-        """Let an input go whose outcome was handed out before."""
-        self.held -= 1
+        """Remove an input whose outcome was delivered by an earlier process."""
+        self.undelivered -= 1
         if self.ordered:
-            self.line.remove(item)
+            self.in_order.remove(item)
         self.signal()
 
-    def starts(self, item: Item[T], identity: str) -> None:
-        """Note that an input runs, as this execution."""
+    def start(self, item: Item[T], identity: str) -> None:
+        """Record that an input runs as this execution."""
         item.outcome.id = identity
         item.outcome.attempts = 1
         item.began = time.monotonic()
         self.claimed.add(identity)
-        self.ours.watch(identity)
+        self.ledger.executions.watch(identity)
         self.running.setdefault(identity, []).append(item)
         self.signal()
 
     def finish(self, item: Item[T], error: Exception | None) -> None:
-        """Note the end of an input: its outcome can be handed out."""
+        """Record the end of an input, so that its outcome can be delivered."""
         item.outcome.error = error
         item.finished = True
         if not self.ordered:
@@ -178,24 +108,19 @@ class Run(Generic[T]):
         self.signal()
 
     def stop_for(self, failure: BaseException) -> None:
-        """Note what ends the whole map; the first of several counts."""
+        """Record an error that ends the map; only the first one counts."""
         self.failure = self.failure or failure
         self.signal()
 
     def signal(self) -> None:
-        """Wake all that wait for a change."""
+        """Wake all tasks that wait for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def change(self, timeout_s: float | None = None) -> None:
-        """Wait for a change, `timeout_s` seconds at most."""
+    async def wait_for_change(self, timeout_s: float | None = None) -> None:
+        """Wait for a change, for at most `timeout_s` seconds."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
         except TimeoutError:
             return
-
-
-def refused(message: str) -> BadRequestError:
-    """Make the outcome of an input that the service refused among others."""
-    return BadRequestError(f"this input was refused: {message}", status=400)

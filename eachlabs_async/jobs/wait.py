@@ -1,6 +1,6 @@
-"""Owns the waiting for one job: asking until it has ended, within a time; refuses to know how it is asked after.
+"""Poll one execution until it finishes. `poll` computes the pauses, and the resources send the requests.
 
-What passes while it asks (a drop, a 5xx, a 429) the session tries again; an error that comes through ends the wait.
+The transport retries what is transient (a dropped connection, a 5xx, a 429); an error that comes through ends the wait.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import Final, TypeVar
 from ..errors import NotFoundError, WaitTimeoutError
 from ..records import Prediction, Run, State, WorkflowExecution
 from ..transport.arguments import checked_callback
-from .polling import Poll, who_has_to_act, why_it_failed
+from .failure import failure_of, feedback_needed
+from .poll import Poll
 
 R = TypeVar("R", Prediction, WorkflowExecution, Run)
 
 GRACE_S: Final = 10.0
-"""Seconds for which a job that was made just now may not be found."""
+"""Seconds for which an execution that was just created may not be found."""
 
 
 def checked_timeout(name: str, value: object) -> float:
-    """Check a time to wait, in seconds: a finite number above 0."""
+    """Return a time to wait, in seconds, if it is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
     if not math.isfinite(value) or value <= 0:
@@ -31,29 +32,31 @@ def checked_timeout(name: str, value: object) -> float:
     return float(value)
 
 
-def identity_of(name: str, job: object, field: str) -> str:
-    """Give the id of what the argument `name` says to wait for: the id itself, or a record with it in a `field`."""
-    identity: object = getattr(job, field, job)
+def id_of(name: str, execution: object, field: str) -> str:
+    """Return the id in the argument `name`, which is the id itself or a record that holds it in `field`."""
+    identity: object = getattr(execution, field, execution)
     if not isinstance(identity, str):
-        raise TypeError(f"{name} must be an id or a record with one, not {type(job).__name__}")
+        raise TypeError(f"{name} must be an id or a record with one, not {type(execution).__name__}")
     return identity
 
 
-async def until_ended(
+async def poll_until_finished(
     identity: str,
-    ask: Callable[[float, float], Awaitable[R]],
+    fetch: Callable[[float, float], Awaitable[R]],
     *,
     timeout_s: float,
     poll: Poll,
     on_update: Callable[[R], object] | None,
     fresh: bool,
 ) -> R:
-    """Ask until the job has ended well; an `ExecutionFailedError` where it ended otherwise.
+    """Poll until the execution finishes and return its record.
 
-    A job that waits for a person ends the waiting too, with a `HumanFeedbackRequiredError`.
+    `fetch` is called with the pause that would follow and the time that is left, both in seconds. `on_update` is called
+    with each record that differs from the one before. With `fresh`, a 404 during the first ten seconds is ignored,
+    because an execution that was just created may not be found yet.
 
-    `ask` is given the pause that would follow and the seconds that are left. `fresh` says that the job was made just
-    now, so that it may take a while to be found. A `WaitTimeoutError` after `timeout_s` seconds.
+    Raises `ExecutionFailedError` if the execution failed or was cancelled, `HumanFeedbackRequiredError` if it waits
+    for a person, and `WaitTimeoutError` after `timeout_s` seconds.
     """
     checked_callback("on_update", on_update)
     if not isinstance(poll, Poll):
@@ -62,16 +65,16 @@ async def until_ended(
     began = loop.time()
     last: R | None = None
     missed: NotFoundError | None = None
-    asked = 0
+    attempt = 0
     bound = asyncio.timeout_at(began + timeout_s)
     try:
         async with bound:
             while True:
-                asked += 1
-                asked_at = loop.time()
-                pause_s = poll.pause_s(asked, jitter=random.random())
+                attempt += 1
+                sent_at = loop.time()
+                pause_s = poll.pause_s(attempt, jitter=random.random())
                 try:
-                    record = await ask(pause_s, began + timeout_s - asked_at)
+                    record = await fetch(pause_s, began + timeout_s - sent_at)
                 except NotFoundError as exc:
                     if not fresh or last is not None or loop.time() - began >= GRACE_S:
                         raise
@@ -82,23 +85,25 @@ async def until_ended(
                     last = record
                     if record.is_finished or record.state is State.WAITING:
                         break
-                await asyncio.sleep(max(0.0, asked_at + pause_s - loop.time()))
+                await asyncio.sleep(max(0.0, sent_at + pause_s - loop.time()))
     except TimeoutError:
         if not bound.expired():
-            raise  # a call's own
-        failure: Exception = _too_late(identity, timeout_s, last, missed)
+            raise  # from a call
+        failure: Exception = _timeout_error(identity, timeout_s, last, missed)
     else:
-        found = why_it_failed(last) or who_has_to_act(last)
+        found = failure_of(last) or feedback_needed(last)
         if found is None:
             return last
         failure = found
-    # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
+    # Raised outside of the handlers, so that the error gets no context.
     raise failure
 
 
-def _too_late(
+def _timeout_error(
     identity: str, timeout_s: float, last: Prediction | WorkflowExecution | Run | None, missed: NotFoundError | None
 ) -> WaitTimeoutError:
-    never = "no answer came" if missed is None else "it was not found"
-    now = never if last is None else f"it is {last.status}"
-    return WaitTimeoutError(f"{identity} did not end within {timeout_s:g} s: {now}", execution_id=identity, record=last)
+    missing = "no answer came" if missed is None else "it was not found"
+    status = missing if last is None else f"it is {last.status}"
+    return WaitTimeoutError(
+        f"{identity} did not end within {timeout_s:g} s: {status}", execution_id=identity, record=last
+    )

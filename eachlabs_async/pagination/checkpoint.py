@@ -1,51 +1,72 @@
-"""Owns the text of a checkpoint: what it says and whether it fits the walk that is to go on; refuses everything else.
+"""Reading and writing the text of a checkpoint, and checking that it fits the walk to be resumed.
 
-A checkpoint is short JSON with a version. It is bound to its endpoint, edition and filters; the place, the last ids
-handed out, and of listings by time the lowest time, are all that it knows of the rows. Those of executions are bound to
-no edition: both have the same rows.
+A checkpoint is short JSON with a version. It is bound to its endpoint, edition and filters. It records the position in
+the listing, the last ids delivered and, for listings by time, the lowest time. Checkpoints of executions are not bound
+to an edition, because both editions list the same rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeGuard, cast
 
+from attrs import frozen
+
 from ..transport.arguments import checked_moment, rfc3339
-from .bookmark import Bookmark
 
 VERSION: Final = 1
 TIMES: Final = ("at", "bottom")
-TAKEN_OVER: Final = ("since", "until")
-"""Filters that may be left out when a walk is resumed: the checkpoint has them."""
+INHERITED_FILTERS: Final = ("since", "until")
+"""Filters that may be omitted when resuming: they are then read from the checkpoint."""
 
 
-def write(endpoint: str, edition: str | None, filters: Mapping[str, object], bookmark: Bookmark) -> str:
-    """Write a checkpoint; `filters` are the caller's arguments by name, None where not given."""
+@frozen
+class Checkpoint:
+    """The state that a walk resumes from.
+
+    `start` is the offset at which the walk began, `next_offset` the offset of the next row, `anchors` the last ids
+    delivered, and `total` the last exact total. For listings by time, `at` is the creation time of the lowest row
+    delivered, `ties` the number of delivered rows created at exactly that time, and `bottom` the oldest time requested,
+    if the walk chose it itself.
+    """
+
+    start: int
+    next_offset: int
+    anchors: tuple[str, ...] = ()
+    total: int | None = None
+    at: datetime | None = None
+    ties: int = 0
+    bottom: datetime | None = None
+
+
+def write_checkpoint(endpoint: str, edition: str | None, filters: Mapping[str, object], checkpoint: Checkpoint) -> str:
+    """Return a checkpoint as text; `filters` are the caller's arguments by name, None if not given."""
     return json.dumps(
         {
             "v": VERSION,
             "endpoint": endpoint,
             **({} if edition is None else {"edition": edition}),
             "filters": {name: value for name, value in filters.items() if value is not None},
-            "start": bookmark.start,
-            "place": bookmark.place,
-            "total": bookmark.total,
-            "last": bookmark.anchors,
-            **({} if bookmark.at is None else {"at": rfc3339(bookmark.at), "ties": bookmark.ties}),
-            **({} if bookmark.bottom is None else {"bottom": rfc3339(bookmark.bottom)}),
+            "start": checkpoint.start,
+            "place": checkpoint.next_offset,
+            "total": checkpoint.total,
+            "last": checkpoint.anchors,
+            **({} if checkpoint.at is None else {"at": rfc3339(checkpoint.at), "ties": checkpoint.ties}),
+            **({} if checkpoint.bottom is None else {"bottom": rfc3339(checkpoint.bottom)}),
         },
         separators=(",", ":"),
     )
 
 
-def read(
+def read_checkpoint(
     text: object, endpoint: str, edition: str | None, filters: Mapping[str, object]
-) -> tuple[Bookmark, dict[str, object]]:
-    """Read a checkpoint for a walk; gives the bookmark, and the filters with what the checkpoint adds.
+) -> tuple[Checkpoint, dict[str, object]]:
+    """Parse a checkpoint; return it and the filters, completed with those that the checkpoint records.
 
-    Raises `TypeError` where `text` is no text, `ValueError` where it is no checkpoint, or one of another walk: the
-    message then says what differs.
+    Raises `TypeError` if `text` is not a string, and `ValueError` if it is not a checkpoint or belongs to another
+    walk. In the latter case the message lists the differences.
     """
     if not isinstance(text, str):
         raise TypeError(f"resume must be a checkpoint (a str), not {type(text).__name__}")
@@ -57,21 +78,22 @@ def read(
         raise ValueError(f"resume is not a checkpoint of version {VERSION}")
     parts = cast(dict[str, Any], found)
     theirs, last = parts.get("filters"), parts.get("last")
-    start, place, total, ties = parts.get("start"), parts.get("place"), parts.get("total"), parts.get("ties", 0)
+    start, next_offset, total, ties = parts.get("start"), parts.get("place"), parts.get("total"), parts.get("ties", 0)
     if not (
         isinstance(theirs, dict)
         and isinstance(last, list)
         and all(isinstance(identity, str) for identity in cast(list[object], last))
         and _is_count(start)
-        and _is_count(place)
-        and (last or place >= start)  # rows that were out can have moved up past the start
+        and _is_count(next_offset)
+        and (last or next_offset >= start)  # delivered rows can have moved up past the start
         and (total is None or _is_count(total))
         and _is_count(ties)
     ):
-        raise ValueError("resume is not a checkpoint: a part of it is missing or damaged")
+        raise ValueError("resume is not a checkpoint: a part of it is missing or invalid")
     before = cast(dict[str, object], theirs)
     merged = {
-        name: before.get(name) if value is None and name in TAKEN_OVER else value for name, value in filters.items()
+        name: before.get(name) if value is None and name in INHERITED_FILTERS else value
+        for name, value in filters.items()
     }
     mine = {"endpoint": endpoint, **merged}
     other = {"endpoint": parts.get("endpoint"), **before}
@@ -79,13 +101,15 @@ def read(
         mine["edition"], other["edition"] = edition, parts.get("edition")
     differing = [name for name in sorted(mine.keys() | other.keys()) if mine.get(name) != other.get(name)]
     if differing:
-        told = "; ".join(f"{name} is {mine.get(name)!r} here, {other.get(name)!r} there" for name in differing)
-        raise ValueError(f"resume is the checkpoint of another walk: {told}")
+        differences = "; ".join(
+            f"{name} is {mine.get(name)!r} here, {other.get(name)!r} in the checkpoint" for name in differing
+        )
+        raise ValueError(f"resume is the checkpoint of another walk: {differences}")
     try:
         at, bottom = (None if parts.get(name) is None else checked_moment(name, parts[name]) for name in TIMES)
     except (TypeError, ValueError):
-        raise ValueError("resume is not a checkpoint: a time in it is damaged") from None
-    return Bookmark(start, place, tuple(cast(list[str], last)), total, at, ties, bottom), merged
+        raise ValueError("resume is not a checkpoint: a time in it is invalid") from None
+    return Checkpoint(start, next_offset, tuple(cast(list[str], last)), total, at, ties, bottom), merged
 
 
 def _is_count(value: object) -> TypeGuard[int]:

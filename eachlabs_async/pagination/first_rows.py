@@ -1,4 +1,7 @@
-"""Owns asking for one execution: for the number of rows beside it, and for the service's time; refuses to walk."""
+"""Requesting the first rows of the executions listing, to learn the total and the service's time.
+
+Walking the listing is left to `execution_pager`.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ from ..records import Execution, ExecutionCursorPage, ExecutionList
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
 from ..transport.wire import http_date, query
-from .listing_choice import ListingChoice, is_refused
+from .listing_choice import ListingChoice, RefusedListings, is_refused
 
 
 @frozen
 class FirstRows:
-    """The first rows of a listing: `more` says whether others follow, `served_at` when the service answered.
+    """The first rows of a listing. `more` is whether others follow; `served_at` is the service's time of the answer.
 
-    `total` counts all rows; None where the service gives a lower bound. `counted` is False where it gives no number
-    at all, because it lists by cursor alone.
+    `total` is the number of all rows, or None if it is unknown or only a lower bound. `counted` is False if the service
+    lists by cursor only, which states no total.
     """
 
     rows: list[Execution]
@@ -30,21 +33,23 @@ class FirstRows:
     served_at: datetime | None
 
 
-async def first_rows(transport: Transport, filters: Mapping[str, object], *, limit: int = 1) -> FirstRows:
-    """Ask for the first rows, by offset because that counts them, by cursor where there is no such listing.
+async def first_rows(
+    transport: Transport, refused: RefusedListings, filters: Mapping[str, object], *, limit: int = 1
+) -> FirstRows:
+    """Return the first rows, read by offset for the sake of the total, or by cursor if that listing is missing.
 
-    `filters` are in the words of the wire.
+    `filters` use the parameter names of the API.
     """
-    choice = ListingChoice(transport.session, first="seek")
+    choice = ListingChoice(transport.session, refused, first="seek")
     while True:
-        way = choice.make()
+        strategy = choice.next_strategy()
         try:
-            return await (_counted if way == "seek" else _uncounted)(transport, {**filters, "limit": limit})
+            return await (_counted if strategy == "seek" else _uncounted)(transport, {**filters, "limit": limit})
         except APIStatusError as exc:
-            if not is_refused(exc, way, transport.session):
+            if not is_refused(exc, strategy, transport.session):
                 raise
-            refused = exc
-        choice.refuse(refused)
+            failure = exc
+        choice.reject(failure)
 
 
 async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstRows:

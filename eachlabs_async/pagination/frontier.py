@@ -1,16 +1,16 @@
-"""Owns how far down a listing by time a walk has come, and what may follow; refuses I/O, clocks and requests.
+"""The lowest time that a walk has reached in a listing by time, and the rows that may follow.
 
-The theory. Executions come newest first, and the time at which one was created never changes. So a walk that has
-taken every row down to the time `at` can begin anew anywhere, by asking for what was created up to `at`: nothing that
-enters or leaves above that matters to it. Nobody says whether the service's ends are inclusive or how finely it reads
-a time, so such a request asks for a second more, and its first rows are known ones: that is a *seam*. In a seam
+Executions are listed newest first, and the creation time of a row never changes. A walk that has accepted every row
+down to the time `at` can therefore restart by requesting the rows created up to `at`; rows inserted or removed above
+that do not matter. The service does not document whether its time bounds are inclusive, or how precisely it compares
+times. So such a request extends a second further, and its first rows *overlap* with known ones. In the overlap
 
-- a row above `at` that is not known entered late, or stands above the first row that was wanted: it is barred;
-- of the rows created at `at` itself the first `ties` were taken. Those that are known are dropped as everywhere; one
-  that is not known comes next if it stands behind a known one, or behind as many as were taken;
-- a row below `at` comes next, and ends the seam.
+- an unknown row above `at` was inserted late, or lies above the start of the walk, and is excluded;
+- of the rows created exactly at `at`, the first `ties` were accepted. Known ones are dropped as usual. An unknown one
+  comes next if it follows a known one or as many rows as were accepted;
+- a row below `at` comes next and ends the overlap.
 
-A checkpoint from before times were kept names rows alone: everything is barred until one of those is met.
+Older checkpoints have ids but no time. Then everything is excluded until one of these ids is found.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from .rules import Window
+from .rules import RecentIds
 
 MARGIN: Final = timedelta(seconds=1)
 SPAN_BY_DEFAULT: Final = timedelta(days=90)
-"""How far the service goes back from the newest time asked for, where no oldest one is given."""
+"""How far the service goes back from the newest time requested, if no oldest time is given."""
 
 
 class Frontier:
-    """The lowest row that a walk has taken: its time, and how many of that very time were taken.
+    """The creation time `at` of the lowest row that a walk has accepted, and the number of rows `ties` with that time.
 
-    `ordered` is False once rows came that are not in the order of their times, or have none. `skip` rows are still to
-    be passed over; `seeking` is True while the rows of an old checkpoint are looked for.
+    `ordered` is False once rows were out of the order of their times, or had no time. `skip` is the number of rows that
+    are still to be skipped. `seeking` is True while the rows of an old checkpoint are searched.
     """
 
     __slots__ = (
         "_anchors",
-        "_in_seam",
+        "_in_overlap",
         "_index",
-        "_met",
+        "_known_met",
         "_newest",
         "_pending",
         "at",
@@ -49,7 +49,7 @@ class Frontier:
 
     def __init__(
         self,
-        seen: Window,
+        seen: RecentIds,
         *,
         at: datetime | None = None,
         ties: int = 0,
@@ -64,74 +64,74 @@ class Frontier:
         seen.add(list(anchors))
         self._anchors = frozenset(anchors) if at is None else frozenset[str]()
         self._newest = at
-        self._in_seam = self._met = False
+        self._in_overlap = self._known_met = False
         self._index = 0
         self._pending: tuple[bool, bool, int, frozenset[str]] | None = None
 
     @property
     def seeking(self) -> bool:
-        """Say whether the rows of an old checkpoint have still to be met."""
+        """Whether the rows of an old checkpoint are still to be found."""
         return bool(self._anchors)
 
     @property
     def resume_at(self) -> datetime | None:
-        """The time to ask for in order to go on; None where the rows do not say, so that it is from the top."""
+        """The time from which to continue; None if the rows have no times, so that the walk restarts from the top."""
         return self.at if self.ordered else self._newest
 
-    def begin_seam(self) -> None:
-        """Note that the next page begins anew, at `resume_at` or at the top."""
-        self._in_seam, self._met, self._index = self.at is not None, False, 0
+    def begin_overlap(self) -> None:
+        """Prepare for a page that restarts, at `resume_at` or at the top."""
+        self._in_overlap, self._known_met, self._index = self.at is not None, False, 0
 
-    def barred(self, ids: Sequence[str], times: Sequence[datetime | None]) -> Collection[int]:
-        """Give the positions of the rows of a page that must not be handed out; `take` makes that final."""
+    def excluded(self, ids: Sequence[str], times: Sequence[datetime | None]) -> Collection[int]:
+        """Return the positions of the rows that must not be delivered. Only `take` applies the result to the state."""
         self._pending = None
         if self._anchors:
             return self._before_anchor(ids)
-        if not self._in_seam or self.at is None:
+        if not self._in_overlap or self.at is None:
             return ()
-        in_seam, met, index = True, self._met, self._index
-        barred: set[int] = set()
-        # Where the order does not hold a time proves nothing, and only what is known is dropped.
+        in_overlap, known_met, index = True, self._known_met, self._index
+        excluded: set[int] = set()
+        # If rows are not ordered, times prove nothing, and only known rows are dropped.
         for position, time in enumerate(times if self.ordered else ()):
             if time is None:
                 continue
             if time < self.at:
-                in_seam = False
+                in_overlap = False
                 break
             known = self.seen.holds(ids[position])
             if time > self.at:
-                barred.add(position)
+                excluded.add(position)
                 continue
-            met = met or known
-            if not met and index < self.ties:
-                barred.add(position)
+            known_met = known_met or known
+            if not known_met and index < self.ties:
+                excluded.add(position)
             index += 1
-        self._pending = in_seam, met, index, self._anchors
-        return barred
+        self._pending = in_overlap, known_met, index, self._anchors
+        return excluded
 
     def _before_anchor(self, ids: Sequence[str]) -> Collection[int]:
-        met = [position for position, identity in enumerate(ids) if identity in self._anchors]
-        if not met:
+        anchors = [position for position, identity in enumerate(ids) if identity in self._anchors]
+        if not anchors:
             return range(len(ids))
         self._pending = False, False, 0, frozenset()
-        return range(met[-1] + 1)
+        return range(anchors[-1] + 1)
 
     def take(self, times: Sequence[datetime | None], fresh: list[int]) -> list[int]:
-        """Note that a page was taken, whose rows at `fresh` come next; gives those that are not passed over."""
+        """Record an accepted page, whose rows at `fresh` come next. Return those that are not skipped."""
         if self._pending is not None:
-            self._in_seam, self._met, self._index, self._anchors = self._pending
+            self._in_overlap, self._known_met, self._index, self._anchors = self._pending
             self._pending = None
         if times:
-            self._look_at(times)
+            self._check_order(times)
         if fresh:
             self._advance(times, fresh)
         if self.skip:
-            passed = min(self.skip, len(fresh))
-            self.skip -= passed
-            return fresh[passed:]
+            skipped = min(self.skip, len(fresh))
+            self.skip -= skipped
+            return fresh[skipped:]
         return fresh
 
-    def _look_at(self, times: Sequence[datetime | None]) -> None:
+    def _check_order(self, times: Sequence[datetime | None]) -> None:
         known = [time for time in times if time is not None]
         if len(known) < len(times) or known != sorted(known, reverse=True):
             self.ordered = False
@@ -148,7 +148,7 @@ class Frontier:
 def lowest(
     times: Sequence[datetime | None], positions: Sequence[int], at: datetime | None, ties: int
 ) -> tuple[datetime | None, int]:
-    """Give the lowest time among `at` and the rows at `positions`, and how many rows there are of it."""
+    """Return the lowest of `at` and the times at `positions`, and the number of rows with that time."""
     here = [time for position in positions if (time := times[position]) is not None]
     if not here:
         return at, ties

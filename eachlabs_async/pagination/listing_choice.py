@@ -1,4 +1,7 @@
-"""Owns which of the two listings of executions a walk uses, and what a client has learned of them; refuses requests."""
+"""Choosing between the two listings of executions, and recognizing answers that rule one of them out.
+
+Sending the requests is left to `execution_pager` and `first_rows`.
+"""
 
 from __future__ import annotations
 
@@ -9,75 +12,86 @@ from typing import Final, Literal
 from ..errors import APIStatusError, PaginationError
 from ..transport.session import Session
 
-Way = Literal["cursor", "seek"]
+ListingStrategy = Literal["cursor", "seek"]
 
 log: Final = logging.getLogger("eachlabs_async")
 
-_GONE: Final = frozenset({404, 405, 410, 501})
+_NOT_OFFERED: Final = frozenset({404, 405, 410, 501})
 _TOO_DEEP: Final = re.compile("/v2/executions|pagination|offset|limited to")
-_OTHER: Final[dict[Way, Way]] = {"cursor": "seek", "seek": "cursor"}
-_SHOWN: Final[dict[Way, str]] = {"cursor": "/v2/executions, by cursor", "seek": "/v1/executions, by seeking"}
+_OTHER: Final[dict[ListingStrategy, ListingStrategy]] = {"cursor": "seek", "seek": "cursor"}
+_DESCRIPTIONS: Final[dict[ListingStrategy, str]] = {
+    "cursor": "/v2/executions, by cursor",
+    "seek": "/v1/executions, by seeking",
+}
 
 
-def is_refused(failure: APIStatusError, way: Way, session: Session) -> bool:
-    """Say whether an answer means that the service does not offer a listing, or not to this way of telling the key.
+def is_refused(failure: APIStatusError, strategy: ListingStrategy, session: Session) -> bool:
+    """Whether an answer means that the service does not offer a listing, or not with this form of authentication.
 
-    Whether `/v2/executions` takes the key as `X-API-Key` is nowhere said. A 404 is no other error: both give an empty
-    page where there are no rows.
+    The service does not document whether `/v2/executions` accepts the key as `X-API-Key`. A 404 always means that the
+    listing is missing: both listings return an empty page if there are no rows.
     """
     if failure.status == 401:
-        return way == "cursor" and session.hosts.api.auth == "x-api-key"
-    return failure.status in _GONE
+        return strategy == "cursor" and session.hosts.api.auth == "x-api-key"
+    return failure.status in _NOT_OFFERED
 
 
 def is_too_deep(failure: APIStatusError) -> bool:
-    """Say whether an answer means that `/v1/executions` does not serve rows that far down."""
+    """Whether an answer means that the offset is too deep for `/v1/executions`."""
     return failure.status == 400 and _TOO_DEEP.search(failure.message) is not None
 
 
-class ListingChoice:
-    """The choice of one walk: what `Hosts.executions_by` says, or `first` and then the other one.
+class RefusedListings(dict[ListingStrategy, APIStatusError]):
+    """The listings that the service refused, each with the error. All views of a client share it."""
 
-    `first` is the edition's own where it is not given.
+
+class ListingChoice:
+    """The listing that one walk uses: the one set by `Hosts.executions_by`, or for "auto" `first`, then the other one.
+
+    `first` defaults to the listing that belongs to the edition.
     """
 
-    def __init__(self, session: Session, *, first: Way | None = None) -> None:
+    def __init__(self, session: Session, refused: RefusedListings, *, first: ListingStrategy | None = None) -> None:
         self._session = session
-        own: Way = "cursor" if session.hosts.edition == "unified" else "seek"
-        self._first: Way = first or own
-        self._tried: list[Way] = []
-        self._out_of_reach: PaginationError | None = None
+        self._refused = refused
+        own: ListingStrategy = "cursor" if session.hosts.edition == "unified" else "seek"
+        self._first: ListingStrategy = first or own
+        self._tried: list[ListingStrategy] = []
+        self._too_deep: PaginationError | None = None
 
-    def make(self) -> Way:
-        """Choose the listing to go on with."""
-        hosts, refused = self._session.hosts, self._session.refused_listings
+    def next_strategy(self) -> ListingStrategy:
+        """Return the listing to try next."""
+        hosts, refused = self._session.hosts, self._refused
         if hosts.executions_by != "auto":
-            way: Way = hosts.executions_by
+            strategy: ListingStrategy = hosts.executions_by
         else:
-            way = self._first
-            if way in self._tried or (way in refused and _OTHER[way] not in refused):
-                way = _OTHER[way]
-        self._tried.append(way)
-        return way
+            strategy = self._first
+            if strategy in self._tried or (strategy in refused and _OTHER[strategy] not in refused):
+                strategy = _OTHER[strategy]
+        self._tried.append(strategy)
+        return strategy
 
-    def refuse(self, failure: APIStatusError | PaginationError) -> None:
-        """Note that the chosen one cannot be used; raises `failure` where there is no other to go on with.
+    def reject(self, failure: APIStatusError | PaginationError) -> None:
+        """Record that the chosen listing cannot be used; raise `failure` if there is no other one to try.
 
-        What the service itself refused the whole client remembers.
+        A listing that the service itself refused is recorded for the whole client.
         """
-        session, way = self._session, self._tried[-1]
-        other = _OTHER[way]
+        session, strategy = self._session, self._tried[-1]
+        other = _OTHER[strategy]
         if isinstance(failure, APIStatusError):
-            session.refused_listings[way] = failure
+            self._refused[strategy] = failure
         else:
-            self._out_of_reach = failure
-        refused = session.refused_listings.get(way if isinstance(failure, APIStatusError) else other)
-        if session.hosts.executions_by != "auto" or other in self._tried or other in session.refused_listings:
-            if self._out_of_reach is not None and refused is not None:
-                # What ends the walk is that its rows are out of reach; that the other listing is missing is the reason.
-                told = f"{self._out_of_reach.message} (the service refused that: HTTP {refused.status})"
-                failure = PaginationError(told, method=refused.method, url=refused.url, attempts=refused.attempts)
+            self._too_deep = failure
+        refused = self._refused.get(strategy if isinstance(failure, APIStatusError) else other)
+        if session.hosts.executions_by != "auto" or other in self._tried or other in self._refused:
+            if self._too_deep is not None and refused is not None:
+                # The depth limit ends the walk; the refusal explains why the other listing cannot continue it.
+                message = f"{self._too_deep.message} (the service refused that listing: HTTP {refused.status})"
+                failure = PaginationError(message, method=refused.method, url=refused.url, attempts=refused.attempts)
             raise failure
         log.info(
-            "executions cannot be listed with %s (%s): going on with %s", _SHOWN[way], failure.message, _SHOWN[other]
+            "cannot list executions with %s (%s): continuing with %s",
+            _DESCRIPTIONS[strategy],
+            failure.message,
+            _DESCRIPTIONS[other],
         )

@@ -1,8 +1,7 @@
-"""Owns the walking of a listing: asking ahead, keeping order, dropping doubles, cleaning up.
+"""Walking a listing page by page over the network: requests, look-ahead, and delivery of rows.
 
-It refuses to decide where a walk stands or ends (`rules` does) and to retry (`transport` does). No `yield` stands
-inside a task group or a time-out scope; the only tasks are those of single pages, and the walk's own `finally` ends
-them.
+`Walk` decides what to request next and which rows of an answer are new, `checkpoint` reads and writes the text that a
+walk resumes from, and the transport sends the requests. An answer that was requested ahead is kept until its turn.
 """
 
 from __future__ import annotations
@@ -11,38 +10,35 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
-from weakref import ref
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from ..errors import EachLabsError, PaginationError, ResponseDecodeError
 from ..transport.arguments import checked_callback, checked_count
+from ..transport.call import Call
 from ..transport.endpoints import Endpoint
-from ..transport.session import Call
-from ..transport.tasks import Awaited, end, is_running
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
 from ..transport.wire import MAX_BODY_TEXT, Body, query
-from . import checkpoint as _checkpoint
-from .bookmark import Bookmark
-from .bookmark import WalkStats as WalkStats
-from .pages import Handing, Read, Step
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .pages import CurrentPage, PageResponse, PageStep
 from .pages import Page as Page
 from .pages import WalkOptions as WalkOptions
-from .rules import DRIFT_MODES, Ask, Drift
+from .pages import WalkStats as WalkStats
+from .rules import DRIFT_MODES, Drift, PageRequest
 from .walk import Walk
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
 
 
-class Pager(Generic[T]):
-    """A listing to be walked; making one does no I/O, and it is walked once.
+class Pager(Stream, Generic[T]):
+    """A listing to iterate over. Creating a pager does no I/O. It can be iterated once.
 
-    `async for row in pager` gives rows. Use `async with pager as rows:` or `await pager.aclose()` where you may
-    leave the loop early with `look_ahead` on: then nothing is left running when you go on. `stats` tells at any time
-    what the walk did so far.
+    `async for row in pager` yields rows. If you may leave the loop early with `look_ahead` on, use
+    `async with pager as rows:` or `await pager.aclose()`, so that no request is left running. After a cancelled wait,
+    such as `asyncio.wait_for(anext(rows), 1)`, the next one continues the walk. `stats` can be read at any time.
     """
 
     def __init__(
@@ -58,6 +54,10 @@ class Pager(Generic[T]):
         walk: WalkOptions,
         pin: Callable[[dict[str, object]], Awaitable[None]] | None = None,
     ) -> None:
+        super().__init__(
+            reused="a Pager is walked once: make a new one with list()",
+            closed="the walk was closed while a row was awaited",
+        )
         assert endpoint.page is not None
         unknown = walk.keys() - WalkOptions.__annotations__.keys()
         if unknown:
@@ -78,86 +78,91 @@ class Pager(Generic[T]):
         self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
         self._pin = pin
         self._drift: Drift = drift
-        bookmark = None
+        checkpoint = None
         if resume is not None:
-            bookmark, self._filters = _checkpoint.read(
+            checkpoint, self._filters = read_checkpoint(
                 resume, endpoint.name, self._edition, self._filters | self._named
             )
             self._filters = {name: self._filters[name] for name in filters}
-            if bookmark.anchors:
-                self._pin = None  # What was pinned then stands in the checkpoint; before the first row it may not.
-            if start not in (0, bookmark.start):
-                raise ValueError(f"resume is the checkpoint of a walk from row {bookmark.start}, not from row {start}")
-        self._resumed = bookmark
-        self._course = Walk(
+            if checkpoint.anchors:
+                self._pin = None  # The checkpoint has the pinned filter once a row was delivered.
+            if start not in (0, checkpoint.start):
+                raise ValueError(
+                    f"resume is the checkpoint of a walk from row {checkpoint.start}, not from row {start}"
+                )
+        self._resumed = checkpoint
+        self._walk = Walk(
             self._shape,
             start=start,
             size=size,
             drift=drift,
             ahead=self._look_ahead,
             most=self._max_rows,
-            resume=bookmark,
+            resume=checkpoint,
         )
-        self._place = self._course.standing.place if bookmark is None else bookmark.place
-        self._page: Handing | None = None
+        self._next_offset = self._walk.position.next_offset if checkpoint is None else checkpoint.next_offset
+        self._page: CurrentPage[T] | None = None
+        self._number = 0  # pages delivered
+        self._step: PageStep[T] | None = None  # accepted, but not the current page yet
+        self._source: AsyncGenerator[None, None] | None = None
+        self._ended = max_rows == 0
+        self._wait_cancelled = False  # a wait was cancelled
+        self._stepping: asyncio.Task[bool] | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
-        self._walked = False
-        self._in_block = False
-        self._walk: Callable[[], AsyncGenerator[Any, None] | None] | None = None
-        self._awaited = Awaited("the walk was closed while a row was awaited")
-        self._ahead: dict[Any, tuple[asyncio.Task[Read[T]], int]] = {}
-        self._answered: tuple[Any, int] | None = None  # the last request that was answered, and its tries
-        self.stats = self._course.stats
+        self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
+        self._answered: tuple[Any, int] | None = None  # the last answered request and its attempts
+        self.stats = self._walk.stats
 
     def __repr__(self) -> str:
         return f"<Pager of {self._endpoint.name}: {self.stats.rows} rows so far>"
 
     @property
     def _edition(self) -> str | None:
-        """The edition that a checkpoint is bound to."""
+        """The edition that a checkpoint is bound to, or None if it is bound to no edition."""
         return self._transport.session.hosts.edition
 
     @property
     def checkpoint(self) -> str:
-        """Where the walk stands, as short text for `list(..., resume=checkpoint)`; the row in hand counts as done.
+        """The state of the walk as short text, for `list(..., resume=checkpoint)`.
 
-        It holds at any moment, after a crash too: resuming loses no row and repeats none, also where rows were
-        inserted in between.
+        It can be read at any time; the row delivered last counts as done. Resuming neither misses nor repeats a row,
+        even after a crash or if rows were inserted meanwhile.
         """
-        return _checkpoint.write(self._endpoint.name, self._edition, self._filters | self._named, self._bookmark())
+        return write_checkpoint(self._endpoint.name, self._edition, self._filters | self._named, self._checkpoint_at())
 
-    def _bookmark(self) -> Bookmark:
+    def _checkpoint_at(self) -> Checkpoint:
         page = self._page
-        if page is not None and page.handed:
-            return self._course.bookmark(page.place, page.ids[: page.handed])
-        return self._course.bookmark(self._place)
+        if page is not None and page.delivered:
+            return self._walk.checkpoint_at(page.next_offset, page.ids[: page.delivered])
+        return self._walk.checkpoint_at(self._next_offset)
 
     # ---- ways to walk
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """Walk the rows, in the listing's order."""
-        return self._claim(self._rows())
+        """Iterate over the rows, in the order of the listing."""
+        return self._iterate(self._take_row)
 
     def pages(self) -> AsyncIterator[Page[T]]:
-        """Walk the pages; `max_rows` cuts the last one."""
-        return self._claim(self._pages())
+        """Iterate over the pages. `max_rows` may shorten the last one."""
+        return self._iterate(self._take_page)
 
     async def first(self) -> T | None:
-        """Give the first row, None if the listing is empty: one request, with the limit given; two with `snapshot`."""
+        """Return the first row, or None if the listing is empty. Sends one request (two with `snapshot=True`)."""
         self._look_ahead = 0
-        async with aclosing(self._claim(self._pages())) as pages:
-            async for page in pages:
-                return page.rows[0]
+        async with aclosing(self._iterate(self._take_row)) as rows:
+            async for row in rows:
+                return row
         return None
 
     async def collect(self, max_rows: int | None = None) -> list[T]:
-        """Give all rows as a list, `max_rows` at most. An error carries the rows that came as `error.partial`."""
+        """Return all rows as a list, at most `max_rows`. An error carries the rows before it as `error.partial`."""
         if max_rows is not None:
             checked = checked_count("max_rows", max_rows)
             self._max_rows = checked if self._max_rows is None else min(self._max_rows, checked)
+            self._ended = self._max_rows == 0
         rows: list[T] = []
         try:
-            async with aclosing(self._claim(self._pages())) as pages:
+            async with aclosing(self._iterate(self._take_page)) as pages:
                 async for page in pages:
                     rows += page.rows
         except EachLabsError as exc:
@@ -165,169 +170,184 @@ class Pager(Generic[T]):
             raise
         return rows
 
-    async def __aenter__(self) -> Self:
-        self._in_block = True
-        return self
+    # ---- iteration
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+    def _take_row(self) -> T | Literal[Nothing.NOTHING]:
+        page = self._page
+        if page is None or page.delivered == len(page.rows):
+            return NOTHING
+        row = page.rows[page.delivered]
+        page.delivered += 1
+        return row
 
-    async def aclose(self) -> None:
-        """End the walk now: what was asked for is cancelled, and gone when this returns."""
-        self._walked = True
-        walk = self._walk() if self._walk is not None else None
-        if walk is not None and is_running(walk):
-            await self._awaited.end()  # Another task awaits a row: it must not take this end for the listing's.
-        elif walk is not None:
-            await walk.aclose()
-        await self._drop(list(self._ahead))
+    def _take_page(self) -> Page[T] | Literal[Nothing.NOTHING]:
+        page = self._page
+        if page is None or page.delivered or not page.rows:
+            return NOTHING
+        page.delivered = len(page.rows)
+        self._number += 1
+        response = page.step.response
+        return Page(
+            rows=page.rows,
+            number=self._number,
+            offset=page.offset,
+            requested=page.step.request.size,
+            total=response.total,
+            total_is_exact=response.exact,
+            raw=response.raw,
+        )
 
-    # ---- the walk
-
-    def _claim(self, walk: AsyncGenerator[R, None]) -> AsyncGenerator[R, None]:
-        if self._walked:
-            raise RuntimeError("a Pager is walked once: make a new one with list()")
-        self._walked = True
-        # Weak outside of a block: a loop left by `break` then lets the generator go, and its clean-up starts at once.
-        self._walk = (lambda: walk) if self._in_block else ref(walk)
-        return walk
-
-    async def _rows(self) -> AsyncGenerator[T, None]:
-        async with aclosing(self._pages(whole=False)) as pages:
-            async for page in pages:
-                handing = self._page
-                assert handing is not None
-                for row in page.rows:
-                    handing.handed += 1
-                    yield row
-                del page, handing  # See `pages`.
-
-    async def _pages(self, *, whole: bool = True) -> AsyncGenerator[Page[T], None]:
-        """Walk the pages; one counts as done when it is handed out if it is handed out `whole`."""
-        if self._max_rows == 0:
-            return
-        stats, number = self.stats, 0
+    async def _advance(self) -> None:
+        if self._page is not None:
+            self._mark_delivered(self._page)
+            # Free this page before the next one is decoded, so that the memory is reused.
+            self._page = None
         try:
-            if self._pin is not None:
-                await self._awaited.result(self._pin(self._filters))
-            async with aclosing(self._steps()) as steps:
-                async for step in steps:
-                    read, rows, ids = step.read, step.read.rows, step.read.ids
-                    if len(step.fresh) < len(rows):
-                        rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
-                    handing = self._page = Handing(step.offset, step.fresh, ids, rows)
-                    stats.rows += len(rows)
-                    if self._on_progress is not None:
-                        self._on_progress(stats)
-                    if rows:
-                        number += 1
-                        if whole:
-                            handing.handed = len(rows)
-                        yield Page(
-                            rows=rows,
-                            number=number,
-                            offset=step.offset,
-                            requested=step.ask.size,
-                            total=read.total,
-                            total_is_exact=read.exact,
-                            raw=read.raw,
-                        )
-                    self._handed_out(step, handing)
-                    self._page = None
-                    # Gone before the next page comes, which then takes this one's place in memory and in the caches.
-                    del step, read, rows, ids, handing
+            if self._step is None or self._stepping is not None:
+                await self._next_step()
         except EachLabsError as exc:
             if isinstance(exc, PaginationError) and exc.method is None and self._answered is not None:
-                call = self._call(self._answered[0])  # Like the one that was answered; who raised it did not know it.
+                call = self._call(self._answered[0])  # A reconstruction of the answered call, for its method and URL.
                 call.attempts = self._answered[1]
-                self._transport.session.settled(call, exc)
+                self._transport.session.with_call_details(call, exc)
             exc.checkpoint = self.checkpoint
             raise
-        finally:
+        step, self._step = self._step, None
+        assert step is not None
+        rows, ids = step.response.rows, step.response.ids
+        if len(step.fresh) < len(rows):
+            rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
+        self._page = CurrentPage(step, ids, rows)
+        self.stats.rows += len(rows)
+        if self._on_progress is not None:
+            self._on_progress(self.stats)
+
+    async def _next_step(self) -> None:
+        if self._ended and self._stepping is None:
+            raise StopAsyncIteration
+        if self._pin is not None:
+            await self._pin(self._filters)
+            self._pin = None
+        if self._source is None:
+            self._source = self._steps()
+        if self._wait_cancelled:
+            self._stepping = self._stepping or asyncio.create_task(self._step_once(self._source))
+            await asyncio.wait([self._stepping])
+            stepping, self._stepping = self._stepping, None
+            if not stepping.result():
+                raise StopAsyncIteration
+            return
+        try:
+            await anext(self._source)
+        except asyncio.CancelledError:
+            # The cancellation ended the generator. The walk has the state, so a new generator can continue it. That one
+            # runs in tasks that outlive the waits, because an answer may take longer than any single wait.
+            self._source, self._wait_cancelled = None, True
             await self._drop(list(self._ahead))
+            raise
 
-    async def _steps(self) -> AsyncGenerator[Step[T], None]:
-        """Take one page after the other, asking ahead for those that follow."""
-        course = self._course
-        asks, ended = course.asks(self._look_ahead), False
-        while not ended:
-            ask, search = asks[0], course.search
-            read, asked_at = await self._answer(asks)
-            taken = course.take(ask, asked_at, read.ids, read.total, exact=read.exact, stated_size=read.stated_size)
-            asks = course.asks(self._look_ahead)
-            if taken is None:
-                await self._keep(asks if course.search == search else [])
+    async def _step_once(self, source: AsyncGenerator[None, None]) -> bool:
+        async for _ in source:
+            return True
+        return False
+
+    async def _stop(self) -> None:
+        source, self._source = self._source, None
+        if self._stepping is not None:
+            await cancel_and_wait([self._stepping])
+        if source is not None:
+            await source.aclose()
+        await self._drop(list(self._ahead))
+
+    async def _steps(self) -> AsyncGenerator[None, None]:
+        """Set `_step` to one accepted page after the other, and request the following pages ahead."""
+        walk = self._walk
+        requests = walk.next_requests(self._look_ahead)
+        while not self._ended:
+            request, search = requests[0], walk.search
+            response, asked_at = await self._answer(requests)
+            accepted = walk.take(
+                request, asked_at, response.ids, response.total, exact=response.exact, stated_size=response.stated_size
+            )
+            requests = walk.next_requests(self._look_ahead)
+            if accepted is None:
+                await self._keep_only(requests if walk.search == search else [])
                 continue
-            fresh, ended = self._cut(taken.fresh, taken.ended)
-            await self._prepare([] if ended else asks)
-            # A page that `max_rows` cut short is not done: then the place is behind its last row.
-            place = course.standing.place if fresh is taken.fresh else ask.offset + fresh[-1] + 1
-            yield Step(read, ask, fresh, ask.offset, place)
-            del taken, fresh, read
+            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
+            # If `max_rows` shortened the page, the next offset is the one after its last delivered row.
+            next_offset = walk.position.next_offset if fresh is accepted.fresh else request.offset + fresh[-1] + 1
+            self._step = PageStep(response, request, fresh, request.offset, next_offset)
+            del accepted, fresh, response
+            await self._request_next([] if self._ended else requests)
+            yield
 
-    def _cut(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
-        """Cut the rows of a page to those that `max_rows` still allows, and say whether the walk ends with them."""
+    def _apply_max_rows(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
+        """Return the positions that `max_rows` still allows, and whether the walk ends with them."""
         if self._max_rows is None or self.stats.rows + len(fresh) < self._max_rows:
             return fresh, ended
         left = self._max_rows - self.stats.rows
         return (fresh if left == len(fresh) else fresh[:left]), True
 
-    async def _prepare(self, asks: Sequence[Any]) -> None:
-        """Ask for what follows while a page is handed out, and drop what does not."""
+    async def _request_next(self, requests: Sequence[Any]) -> None:
+        """Request the following pages while a page is delivered, and cancel requests that are no longer needed."""
         if self._look_ahead:
-            await self._keep(asks[: self._look_ahead])
-            self._ask_ahead(asks[: self._look_ahead])
+            await self._keep_only(requests[: self._look_ahead])
+            self._request_ahead(requests[: self._look_ahead])
 
-    def _handed_out(self, step: Step[T], handing: Handing) -> None:
-        """Note that all rows of a page that were wanted are out."""
-        self._course.hand_out(handing.ids)
-        self._place = step.place
+    def _mark_delivered(self, page: CurrentPage[T]) -> None:
+        """Record that all rows of a page were delivered."""
+        self._walk.mark_delivered(page.ids)
+        self._next_offset = page.step.next_offset
 
-    async def _answer(self, asks: Sequence[Any]) -> tuple[Read[T], int]:
-        """Wait for the answer to the first of `asks`, with the others on their way; and when it was asked for."""
-        self._awaited.check()
-        self._ask_ahead(asks[1:])
-        wanted, asked_at = asks[0], self._course.taken
+    async def _answer(self, requests: Sequence[Any]) -> tuple[PageResponse[T], int]:
+        """Return the answer to the first of `requests` and the number of pages taken when it was sent.
+
+        The other requests are sent meanwhile.
+        """
+        self._request_ahead(requests[1:])
+        wanted, asked_at = requests[0], self._walk.accepted
         if wanted not in self._ahead:
-            read = await self._awaited.result(self._fetch(wanted))
-            self._answered = wanted, read.attempts
-            return read, asked_at
+            response = await self._fetch(wanted)
+            self._answered = wanted, response.attempts
+            return response, asked_at
         task, asked_at = self._ahead[wanted]
-        read = await self._awaited.result(task)
-        self._ahead.pop(wanted, None)
-        self._answered = wanted, read.attempts
-        return read, asked_at
+        response = await task
+        del self._ahead[wanted]
+        self._answered = wanted, response.attempts
+        return response, asked_at
 
-    def _ask_ahead(self, asks: Sequence[Any]) -> None:
-        for ask in asks:
-            if ask not in self._ahead:
-                self._ahead[ask] = asyncio.create_task(self._fetch(ask)), self._course.taken
+    def _request_ahead(self, requests: Sequence[Any]) -> None:
+        for request in requests:
+            if request not in self._ahead:
+                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.accepted
 
-    async def _keep(self, asks: Sequence[Any]) -> None:
-        """Drop what nobody wants any more before more is asked for: both together would be beyond the look-ahead."""
-        if stale := [ask for ask in self._ahead if ask not in asks]:
+    async def _keep_only(self, requests: Sequence[Any]) -> None:
+        """Cancel all other requests, before more are sent: both together would exceed the look-ahead."""
+        if stale := [request for request in self._ahead if request not in requests]:
             await self._drop(stale)
 
-    async def _drop(self, asks: Sequence[Any]) -> None:
-        tasks = [self._ahead[ask][0] for ask in asks if ask in self._ahead]
+    async def _drop(self, requests: Sequence[Any]) -> None:
+        tasks = [self._ahead[request][0] for request in requests if request in self._ahead]
         if tasks:
-            # They stay listed until they have ended, so that whoever else ends the walk meanwhile waits for them too.
-            await end(tasks)
-            for ask in asks:
-                self._ahead.pop(ask, None)
+            # Remove them only once they have ended, so that `_stop` waits for them too.
+            await cancel_and_wait(tasks)
+            for request in requests:
+                self._ahead.pop(request, None)
 
-    def _call(self, ask: Ask) -> Call:
+    def _call(self, request: PageRequest) -> Call:
         words, by_offset = self._shape.words, self._shape.dialect == "offset"
-        window = f"limit={ask.size}&offset={ask.offset}" if by_offset else f"page={ask.number}&size={ask.size}"
+        window = (
+            f"limit={request.size}&offset={request.offset}"
+            if by_offset
+            else f"page={request.number}&size={request.size}"
+        )
         filters = query({words.get(name, name): value for name, value in self._filters.items()})
         text = f"{filters}&{window}" if filters else window
-        return self._transport.call(self._endpoint, self._path, text, crowd=self._look_ahead > 0)
+        return self._transport.call(self._endpoint, self._path, text, background=self._look_ahead > 0)
 
-    async def _fetch(self, ask: Ask) -> Read[T]:
+    async def _fetch(self, request: PageRequest) -> PageResponse[T]:
         self.stats.requests += 1
-        call, shape = self._call(ask), self._shape
+        call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
         envelope = await self._transport.read(call, body, self._endpoint.answer)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
@@ -337,17 +357,17 @@ class Pager(Generic[T]):
         if rows is None:
             if total != 0:
                 text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
-                raise self._transport.session.settled(
+                raise self._transport.session.with_call_details(
                     call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
                 )
             rows = []
-        return Read(
+        return PageResponse(
             rows,
             list(map(self._identity, rows)),
             total,
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
-            ask,
+            request,
             call.attempts,
         )

@@ -1,4 +1,4 @@
-"""Owns the values of a walk: its options, a page that is handed out, an answer on its way to one; refuses to walk."""
+"""The data classes of a walk: its options, its statistics, and a page on its way from the answer to the caller."""
 
 from __future__ import annotations
 
@@ -7,20 +7,46 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from attrs import define, field, frozen
 
-from .bookmark import WalkStats
 from .rules import Drift
 
 T = TypeVar("T")
+
+
+@frozen
+class AcceptedPage:
+    """A page that the walk accepted: the positions of the rows to deliver, and whether the walk ends with it."""
+
+    fresh: list[int]
+    ended: bool
+
+
+@define
+class WalkStats:
+    """Statistics of a walk. The object is updated while the walk goes on.
+
+    `requests` counts pages requested and `rows` rows delivered. `duplicates` counts rows dropped as repeats (without
+    the row by which pages overlap on purpose), `steps_back` how often the walk went back up to read again, and
+    `drift_seen` answers that showed that the listing had moved. `longest_page` is the number of rows in the longest
+    answer, `total` the last total stated by the service.
+    """
+
+    requests: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    steps_back: int = 0
+    drift_seen: int = 0
+    longest_page: int = 0
+    total: int | None = None
+    total_is_exact: bool = False
 
 
 @frozen(kw_only=True, eq=False)
 class Page(Generic[T]):
     """One page of a walk.
 
-    `rows` are the rows that did not come before, `number` counts the pages handed out from 1, `offset` is the
-    position of the page's first row in the listing, `requested` the rows asked for. `total` is what the page
-    states, None where it states none, and only a count if `total_is_exact`, else a lower bound. `raw` is the
-    body as it came.
+    `rows` are the rows that were not delivered before. `number` counts the delivered pages, from 1. `offset` is the
+    position in the listing of the page's first row, `requested` the number of rows requested. `total` is the total that
+    the page states, or None; it is a lower bound unless `total_is_exact`. `raw` is the body as received.
     """
 
     rows: list[T]
@@ -33,20 +59,21 @@ class Page(Generic[T]):
 
 
 class WalkOptions(TypedDict, total=False):
-    """What every `list` takes besides its filters.
+    """Options that every `list` method takes besides its filters.
 
-    `max_rows` bounds the walk, from where it starts or resumes (None: all rows). `look_ahead` is how many pages, at
-    most, are asked for while one is in hand. `on_progress` is called with the walk's stats after each page.
-    `resume` is the checkpoint of an earlier walk with the same filters.
+    `max_rows` limits the number of rows, counted from where the walk starts or resumes (None: no limit). `look_ahead`
+    is the maximum number of pages requested ahead of the current one. `on_progress` is called with the walk's stats
+    after each page. `resume` is the checkpoint of an earlier walk with the same filters.
 
-    `drift` says what happens when the listing moves while it is walked:
+    `drift` sets what happens when rows are inserted or removed during the walk:
 
-    - `"dedupe"` (the default) drops rows that come again because others were inserted before them, as long as
-      fewer than 10,000 enter between two requests. Rows can be missed where others vanish before the walk's place.
-    - `"resync"` gives every row that stays from the first request to the last exactly once, whatever is inserted or
-      removed: pages overlap by one row (at most 1/(limit - 1) more requests), and where that row is missing the
-      walk steps back and reads again. It remembers every id, some 0.15 KB a row. Listings by page number (`runs`)
-      step back when the total falls; a row that vanishes while another enters they cannot see.
+    - `"dedupe"` (the default) drops rows that are repeated because others were inserted before them, as long as fewer
+      than 10,000 are inserted between two requests. Rows can be missed if others are removed above the current
+      position.
+    - `"resync"` delivers every row that exists from the first request to the last exactly once, whatever is inserted
+      or removed. Pages overlap by one row (at most 1/(limit - 1) more requests); if that row is missing, the walk steps
+      back and reads again. It remembers every id, about 0.15 KB per row. Listings by page number (`runs`) step back
+      when the total falls; they cannot detect that one row was removed while another was inserted.
     - `"raise"` raises a `DriftError` with a checkpoint at the first sign of movement.
     """
 
@@ -58,8 +85,8 @@ class WalkOptions(TypedDict, total=False):
 
 
 @frozen
-class Read(Generic[T]):
-    """An answer, decoded: what came for one `Ask`."""
+class PageResponse(Generic[T]):
+    """The decoded answer to one request."""
 
     rows: list[T]
     ids: list[str]
@@ -67,34 +94,41 @@ class Read(Generic[T]):
     exact: bool
     stated_size: int | None
     raw: bytes
-    ask: Any
+    request: Any
     attempts: int
     more: bool | None = None
     cursor: str | None = None
 
 
 @frozen
-class Step(Generic[T]):
-    """A page that was taken: the answer to `ask`, the positions of its rows to hand out, where they stand."""
+class PageStep(Generic[T]):
+    """An accepted page: the answer to `request` and the positions in it of the rows to deliver.
 
-    read: Read[T]
-    ask: Any
+    `offset` is the offset of the answer's first row, `next_offset` the offset after the page.
+    """
+
+    response: PageResponse[T]
+    request: Any
     fresh: list[int]
     offset: int
-    place: int
+    next_offset: int
 
 
 @define
-class Handing:
-    """The page whose rows are being handed out: where they stand, and how many of them are out."""
+class CurrentPage(Generic[T]):
+    """The page whose rows are being delivered; `delivered` counts those that already were."""
 
-    offset: int
-    positions: list[int]
+    step: PageStep[T]
     ids: list[str]
-    rows: list[Any]
-    handed: int = 0
+    rows: list[T]
+    delivered: int = 0
 
     @property
-    def place(self) -> int:
-        """The place behind the last row that is out."""
-        return self.offset + self.positions[self.handed - 1] + 1
+    def offset(self) -> int:
+        """The offset in the listing of the answer's first row."""
+        return self.step.offset
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last row delivered."""
+        return self.offset + self.step.fresh[self.delivered - 1] + 1

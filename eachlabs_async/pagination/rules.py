@@ -1,22 +1,24 @@
-"""Owns where a walk stands and when it ends, as pure functions over small values; refuses I/O and tasks.
+"""The position of a walk and its end, as pure functions over small values.
 
-The theory. A walk has a *place*: the start plus the rows that came. The limit and the offset that a server states
-decide nothing, because servers clamp limits and name other things "offset". An `Ask` is a request at a place, `Facts`
-are what its answer says, `advance` turns a `Standing` and both into the next standing and a verdict, and `plan` says
-what to ask next. Inserts only push rows down, so a page may repeat rows: a `Window` of ids tells them.
+These rules count rows. Telling rows apart by their ids is left to `walk`, sending requests to `pager`.
 
-Rules, in the order in which they are tried:
+A walk has a *next offset*: the start plus the rows received. The limit and the offset stated by a server decide
+nothing, because servers clamp limits and use "offset" for other things. `PageInfo` describes the answer to a
+`PageRequest`. `advance` computes the next `Position` and a verdict from them, and `plan` returns the next requests.
+Inserted rows push others down, so a page may repeat rows; `RecentIds` recognizes those.
+
+The rules, in the order in which they are tried:
 
 1. A page with new rows ends the walk if an exact total is reached; without an exact total, if every stated lower
-   bound is reached and the page is shorter than the longest of this walk.
-2. An empty page ends it if no total that was stated exceeds the place. Otherwise the place is asked again.
-3. A page of rows that all came before is passed over, and ends the walk only if all of an exact total were seen. Where
-   an exact total stands still, so that nothing explains such a page, its place is asked again first.
-4. The fourth page in a row without a new row is an error, as is a fourth that `repeats`: a server that repeats itself
-   must not be walked for ever. Pages of rows that came before do not count while each shows others: so a listing
-   looks that was pushed down far.
-5. Page numbers depend on a size that both sides agree on. Where the server shows another size, that one is used.
-6. Pages that were asked for ahead of time are joined only where they are known to adjoin (`adjoins`).
+   bound is reached and the page is shorter than the longest one of this walk.
+2. An empty page ends the walk if no stated total exceeds the next offset. Otherwise the page is requested again.
+3. A page of known rows only is skipped. It ends the walk only if all rows of an exact total were seen. If the exact
+   total has not changed, nothing explains such a page, so it is first requested again.
+4. The fourth page in a row without a new row is an error, and so is the fourth that `repeats`: a server that repeats
+   itself must not cause an endless walk. Pages of known rows do not count as long as each shows other rows, because a
+   listing into which many rows were inserted looks like that.
+5. Page numbers depend on a size on which both sides agree. If the server uses another size, the walk adopts it.
+6. A page that was requested ahead is used only if it is known to be adjacent to the one before it (`adjoins`).
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ from ..transport.page_shape import PageShape
 
 Drift = Literal["dedupe", "resync", "raise"]
 DRIFT_MODES: Final[tuple[Drift, ...]] = ("dedupe", "resync", "raise")
-MAX_BARREN: Final = 4
+MAX_STALLED_PAGES: Final = 4
 WINDOW_ROWS: Final = 10_000
 
 
 @frozen
-class Ask:
-    """One request of a walk: `size` rows from `offset` on (for page numbers, `offset` is a multiple of `size`)."""
+class PageRequest:
+    """One request of a walk: `size` rows from `offset` on. For page numbers, `offset` is a multiple of `size`."""
 
     offset: int
     size: int
@@ -50,8 +52,8 @@ class Ask:
 
 
 @frozen
-class Facts:
-    """What an answer says: its rows, how many of them are new, the total and size that it states."""
+class PageInfo:
+    """A summary of an answer: the number of its rows and of the new ones, and the total and size that it states."""
 
     rows: int
     fresh: int
@@ -61,22 +63,22 @@ class Facts:
 
 
 @frozen(kw_only=True)
-class Standing:
-    """Where a walk stands.
+class Position:
+    """The position of a walk.
 
-    `reach` is the most rows that the server seems to give at once, where that is less than was asked for.
-    `ahead` tells that pages are asked for ahead of time; `overlap` is then 1 from the first total that is not exact
-    on, so that neighbours share a row. `shown` is the most rows that an answer by page number had, taken or not.
+    `server_page_size` is the number of rows that the server seems to return at most, if less than requested. `ahead` is
+    whether pages are requested ahead; `overlap` is then 1 from the first inexact total on, so that adjacent pages share
+    a row. `largest_seen` is the largest number of rows in an answer by page number, used or not.
     """
 
     start: int
-    place: int
+    next_offset: int
     size: int
     longest: int = 0
-    shown: int = 0
-    reach: int | None = None
+    largest_seen: int = 0
+    server_page_size: int | None = None
     distinct: int = 0
-    barren: int = 0
+    stalled_pages: int = 0
     total: int | None = None
     exact: bool = False
     ahead: bool = False
@@ -84,242 +86,250 @@ class Standing:
 
 
 class Verdict(Enum):
-    """What becomes of a page: `TAKE` hands out its new rows, `END` does so and ends, `AGAIN` asks anew."""
+    """The decision about a page: `TAKE` delivers its new rows, `END` also ends the walk, `RETRY` requests anew."""
 
     TAKE = "take"
     END = "end"
-    AGAIN = "again"
+    RETRY = "again"
 
 
-def begin(start: int, size: int, *, ahead: bool = False) -> Standing:
-    """Give the standing of a walk before its first request."""
-    return Standing(start=start, place=start, size=size, ahead=ahead)
+def begin(start: int, size: int, *, ahead: bool = False) -> Position:
+    """Return the position of a walk before its first request."""
+    return Position(start=start, next_offset=start, size=size, ahead=ahead)
 
 
 def advance(
-    shape: PageShape, standing: Standing, ask: Ask, facts: Facts, *, repeats: bool = True
-) -> tuple[Verdict, Standing]:
-    """Decide what the answer to `ask` means, whose rows `agree` found to be those that were asked for.
+    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, *, repeats: bool = True
+) -> tuple[Verdict, Position]:
+    """Return the verdict on an answer to `request`, and the next position. `agree` must have accepted the answer.
 
-    Raises `PaginationError` where the walk cannot go on. `repeats` is False for a page whose rows came before, but not
-    all of them since the last new row.
+    `repeats` is False for a page of known rows that were not all received since the last new row. Raises
+    `PaginationError` if the walk cannot continue.
     """
-    end = ask.offset + facts.rows
-    if facts.fresh:
-        return _progress(shape, standing, ask, facts, max(standing.place, end))
-    if facts.rows and ask.offset < standing.place and end <= standing.place and standing.overlap:
-        # The row that neighbours share and nothing more: the end, unless the server gives one row at a time.
-        if facts.rows < min(standing.longest, ask.size) and (facts.total is None or facts.total <= standing.place):
-            return Verdict.END, standing
-        return Verdict.AGAIN, evolve(standing, overlap=0, ahead=False)
-    if facts.rows == 0 or end <= standing.place:
-        return _empty(standing, facts)
-    return _repeated(standing, facts, end, repeats)
+    end = request.offset + info.rows
+    if info.fresh:
+        return _progress(shape, position, request, info, max(position.next_offset, end))
+    if info.rows and request.offset < position.next_offset and end <= position.next_offset and position.overlap:
+        # Only the shared row: this is the end, unless the server returns one row at a time.
+        if info.rows < min(position.longest, request.size) and (
+            info.total is None or info.total <= position.next_offset
+        ):
+            return Verdict.END, position
+        return Verdict.RETRY, evolve(position, overlap=0, ahead=False)
+    if info.rows == 0 or end <= position.next_offset:
+        return _empty(position, info)
+    return _repeated(position, info, end, repeats)
 
 
-def agree(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> tuple[bool, Standing]:
-    """Settle the size that page numbers count by, and say whether the rows are those that were asked for.
+def agree(shape: PageShape, position: Position, request: PageRequest, info: PageInfo) -> tuple[bool, Position]:
+    """Determine the size of numbered pages; return whether the rows are the requested ones, and the position.
 
-    Which rows a page has depends on the size: where that changes it is known of the first page alone, and that one
-    may end above the place of a resumed walk.
+    The size decides which rows a page has. If it changes, only the rows of the first page are certain, and that page
+    may end above the next offset of a resumed walk.
     """
     if shape.dialect != "page":
-        return True, standing
-    size = _agreed_size(shape, standing, ask, facts)
-    if facts.rows > standing.shown:
-        standing = evolve(standing, shown=facts.rows)
-    if size == ask.size:
-        return True, standing
-    standing = evolve(standing, size=size)
-    if ask.number == 1 and (not facts.rows or facts.rows > standing.place):
-        return True, standing
-    return False, _bounded(evolve(standing, barren=standing.barren + 1), facts)
+        return True, position
+    size = _agreed_size(shape, position, request, info)
+    if info.rows > position.largest_seen:
+        position = evolve(position, largest_seen=info.rows)
+    if size == request.size:
+        return True, position
+    position = evolve(position, size=size)
+    if request.number == 1 and (not info.rows or info.rows > position.next_offset):
+        return True, position
+    return False, _bounded(evolve(position, stalled_pages=position.stalled_pages + 1), info)
 
 
-def _progress(shape: PageShape, standing: Standing, ask: Ask, facts: Facts, place: int) -> tuple[Verdict, Standing]:
-    joined = standing.overlap or (standing.ahead and shape.dialect == "offset" and not facts.exact)
-    longest = max(standing.longest, facts.rows)
+def _progress(
+    shape: PageShape, position: Position, request: PageRequest, info: PageInfo, next_offset: int
+) -> tuple[Verdict, Position]:
+    joined = position.overlap or (position.ahead and shape.dialect == "offset" and not info.exact)
+    longest = max(position.longest, info.rows)
     moved = evolve(
-        standing,
-        place=place,
+        position,
+        next_offset=next_offset,
         longest=longest,
-        reach=facts.rows if facts.rows < ask.size else None,
-        distinct=standing.distinct + facts.fresh,
-        barren=0,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+        server_page_size=info.rows if info.rows < request.size else None,
+        distinct=position.distinct + info.fresh,
+        stalled_pages=0,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
         overlap=int(joined),
     )
-    if facts.exact and facts.total is not None:
-        ended = facts.total <= place
+    if info.exact and info.total is not None:
+        ended = info.total <= next_offset
     else:
-        ended = (facts.total is None or facts.total <= place) and facts.rows < min(longest, ask.size)
+        ended = (info.total is None or info.total <= next_offset) and info.rows < min(longest, request.size)
     return (Verdict.END if ended else Verdict.TAKE), moved
 
 
-def advance_joined(standing: Standing, ask: Ask, facts: Facts, *, repeats: bool) -> tuple[Verdict, Standing]:
-    """Decide as `advance` does, for a page by offset that is known to continue what was seen before it.
+def advance_joined(
+    position: Position, request: PageRequest, info: PageInfo, *, repeats: bool
+) -> tuple[Verdict, Position]:
+    """Decide like `advance`, for a page by offset that is known to continue the rows before it.
 
-    Such a page proves more: if it reaches the end of the listing, so does the walk, whatever the counts say; and one
-    of rows that all came before is a step on the way, unless it `repeats`.
+    Such a page proves more. If it reaches the end of the listing, the walk ends, whatever the counts say. A page of
+    known rows is progress unless it `repeats`.
     """
-    end = ask.offset + facts.rows
-    longest = max(standing.longest, facts.rows)
-    if facts.exact and facts.total is not None:
-        ended = facts.total <= end
+    end = request.offset + info.rows
+    longest = max(position.longest, info.rows)
+    if info.exact and info.total is not None:
+        ended = info.total <= end
     else:
-        # (Of a resumed walk no page may have come yet that an empty one is shorter than.)
-        short = not facts.rows or facts.rows < min(longest, ask.size)
-        ended = (facts.total is None or facts.total <= end) and short
+        # An empty page always counts as short: a resumed walk may have no longer page to compare it with.
+        short = not info.rows or info.rows < min(longest, request.size)
+        ended = (info.total is None or info.total <= end) and short
     moved = evolve(
-        standing,
+        position,
         longest=longest,
-        reach=facts.rows if facts.rows < ask.size else None,
-        distinct=standing.distinct + facts.fresh,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+        server_page_size=info.rows if info.rows < request.size else None,
+        distinct=position.distinct + info.fresh,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
     )
-    if facts.fresh or ended:
-        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, place=end, barren=0)
-    if end > standing.place:
-        barren = standing.barren + 1 if repeats else 0
-        return Verdict.TAKE, _bounded(evolve(moved, place=end, barren=barren), facts)
-    if facts.rows == 1 and ask.size > 1:
-        moved = evolve(moved, overlap=0)  # Perhaps the server gives one row at a time: then none can be shared.
-    return Verdict.AGAIN, _bounded(evolve(moved, longest=standing.longest, barren=standing.barren + 1), facts)
+    if info.fresh or ended:
+        return (Verdict.END if ended else Verdict.TAKE), evolve(moved, next_offset=end, stalled_pages=0)
+    if end > position.next_offset:
+        stalled_pages = position.stalled_pages + 1 if repeats else 0
+        return Verdict.TAKE, _bounded(evolve(moved, next_offset=end, stalled_pages=stalled_pages), info)
+    if info.rows == 1 and request.size > 1:
+        moved = evolve(moved, overlap=0)  # The server may return one row at a time; then pages cannot overlap.
+    return Verdict.RETRY, _bounded(
+        evolve(moved, longest=position.longest, stalled_pages=position.stalled_pages + 1), info
+    )
 
 
-def _empty(standing: Standing, facts: Facts) -> tuple[Verdict, Standing]:
-    before = standing.total if standing.total is not None else standing.place
-    if facts.total is None:
-        more = before > standing.place
+def _empty(position: Position, info: PageInfo) -> tuple[Verdict, Position]:
+    before = position.total if position.total is not None else position.next_offset
+    if info.total is None:
+        more = before > position.next_offset
     else:
-        # The page before spoke of more rows and this one does not: one more look tells a fall from a slip.
-        more = facts.total > standing.place or (before > standing.place and standing.barren == 0)
-    barren = evolve(standing, barren=standing.barren + 1)
+        # The page before stated more rows than this one: request once more, to tell removed rows from a faulty answer.
+        more = info.total > position.next_offset or (before > position.next_offset and position.stalled_pages == 0)
+    stalled_pages = evolve(position, stalled_pages=position.stalled_pages + 1)
     if not more:
-        return Verdict.END, barren
-    return Verdict.AGAIN, _bounded(barren, facts)
+        return Verdict.END, stalled_pages
+    return Verdict.RETRY, _bounded(stalled_pages, info)
 
 
-def _repeated(standing: Standing, facts: Facts, end: int, repeats: bool) -> tuple[Verdict, Standing]:
-    passed = evolve(
-        standing,
-        place=end,
-        barren=standing.barren + 1 if repeats else 0,
-        total=facts.total if facts.total is not None else standing.total,
-        exact=facts.exact,
+def _repeated(position: Position, info: PageInfo, end: int, repeats: bool) -> tuple[Verdict, Position]:
+    skipped = evolve(
+        position,
+        next_offset=end,
+        stalled_pages=position.stalled_pages + 1 if repeats else 0,
+        total=info.total if info.total is not None else position.total,
+        exact=info.exact,
     )
-    # Rows above the start are counted as come, though some may be gone: from there only the listing's end is one.
-    total = facts.total if facts.exact and (not standing.start or (facts.total or 0) <= end) else None
-    if total is not None and standing.start + standing.distinct >= total:
-        return Verdict.END, passed
-    at_rest = facts.exact and standing.exact and facts.total == standing.total
-    if repeats and at_rest and standing.barren == 0:
-        # The counts say that no row entered and pushed these down, and that others are there: a slip, most likely.
-        return Verdict.AGAIN, evolve(standing, barren=1)
-    return Verdict.TAKE, _bounded(passed, facts)
+    # Rows above the start count as received, though some may be gone. Then only the end of the listing ends the walk.
+    total = info.total if info.exact and (not position.start or (info.total or 0) <= end) else None
+    if total is not None and position.start + position.distinct >= total:
+        return Verdict.END, skipped
+    total_unchanged = info.exact and position.exact and info.total == position.total
+    if repeats and total_unchanged and position.stalled_pages == 0:
+        # The totals are equal, so no inserted row explains this page: most likely it is a faulty answer.
+        return Verdict.RETRY, evolve(position, stalled_pages=1)
+    return Verdict.TAKE, _bounded(skipped, info)
 
 
-def _bounded(standing: Standing, facts: Facts) -> Standing:
-    if standing.barren >= MAX_BARREN:
-        total = facts.total if facts.total is not None else standing.total
+def _bounded(position: Position, info: PageInfo) -> Position:
+    if position.stalled_pages >= MAX_STALLED_PAGES:
+        total = info.total if info.total is not None else position.total
         raise PaginationError(
-            f"{standing.barren} pages in a row brought no new row at offset {standing.place}, although the total "
-            f"is given as {total}: the listing cannot be walked"
+            f"{position.stalled_pages} pages in a row brought no new row at offset {position.next_offset}, although "
+            f"the total is given as {total}: the listing cannot be walked"
         )
-    return standing
+    return position
 
 
-def _agreed_size(shape: PageShape, standing: Standing, ask: Ask, facts: Facts) -> int:
-    """Find the size that page numbers count by: the smaller where the server gives less, the larger where more."""
-    stated = facts.stated_size if facts.stated_size is not None and facts.stated_size > 0 else None
-    if stated is not None and stated < ask.size:
+def _agreed_size(shape: PageShape, position: Position, request: PageRequest, info: PageInfo) -> int:
+    """Return the size of numbered pages: the server's if it is smaller or larger than the requested one."""
+    stated = info.stated_size if info.stated_size is not None and info.stated_size > 0 else None
+    if stated is not None and stated < request.size:
         return stated
-    if facts.rows > ask.size:
-        return stated if stated is not None and stated > ask.size else min(facts.rows, shape.largest)
-    if 0 < facts.rows < ask.size:
-        # The last page may be short. A short first page may be any page: behind page 1 unless the server has given as
-        # many rows at once as are asked for, on page 1 where no total tells that those are all.
-        begun = standing.longest > 0 or ask.size <= standing.shown or (ask.number == 1 and facts.exact)
-        last = begun and (not facts.exact or ask.offset + facts.rows == facts.total)
-        return ask.size if last else facts.rows
-    return ask.size
+    if info.rows > request.size:
+        return stated if stated is not None and stated > request.size else min(info.rows, shape.largest)
+    if 0 < info.rows < request.size:
+        # The last page may be short. A short page that comes first proves nothing: on page 1 if no exact total shows
+        # that these are all rows, on other pages if the server never returned as many rows as requested.
+        begun = position.longest > 0 or request.size <= position.largest_seen or (request.number == 1 and info.exact)
+        last = begun and (not info.exact or request.offset + info.rows == info.total)
+        return request.size if last else info.rows
+    return request.size
 
 
-# ---- what to ask next
+# ---- the next requests
 
 
-def plan(shape: PageShape, standing: Standing, ahead: int, most: int | None = None) -> list[Ask]:
-    """Give the request at the place and up to `ahead` more behind it, in order.
+def plan(shape: PageShape, position: Position, ahead: int, most: int | None = None) -> list[PageRequest]:
+    """Return the request at the next offset and up to `ahead` following ones, in order.
 
-    Nothing is asked for ahead before the first page came, past an exact total, past `most` rows from the start, or
-    where neighbours have neither an exact total nor a shared row to be joined by.
+    Nothing is requested ahead before the first page, past an exact total, past `most` rows from the start, or if
+    neither an exact total nor a shared row can prove that pages are adjacent.
     """
-    asks = [_ask(shape, standing, standing.place)]
-    if not standing.longest or not (standing.exact or standing.overlap):
-        return asks
-    end = standing.total if standing.exact and standing.total is not None else None
+    requests = [_request(shape, position, position.next_offset)]
+    if not position.longest or not (position.exact or position.overlap):
+        return requests
+    end = position.total if position.exact and position.total is not None else None
     if most is not None:
-        end = standing.start + most if end is None else min(end, standing.start + most)
-    while len(asks) <= ahead:
-        last = asks[-1]
-        place = last.offset + min(last.size, standing.reach or last.size)
-        if end is not None and place >= end:
+        end = position.start + most if end is None else min(end, position.start + most)
+    while len(requests) <= ahead:
+        last = requests[-1]
+        next_offset = last.offset + min(last.size, position.server_page_size or last.size)
+        if end is not None and next_offset >= end:
             break
-        following = _ask(shape, standing, place)
+        following = _request(shape, position, next_offset)
         if following.offset <= last.offset:
             break
-        asks.append(following)
-    return asks
+        requests.append(following)
+    return requests
 
 
-def _ask(shape: PageShape, standing: Standing, place: int) -> Ask:
-    size = standing.size
+def _request(shape: PageShape, position: Position, next_offset: int) -> PageRequest:
+    size = position.size
     if shape.dialect == "page":
-        return Ask(place // size * size, size)
-    overlap = min(standing.overlap, place)
-    return Ask(place - overlap, min(size + overlap, shape.largest))
+        return PageRequest(next_offset // size * size, size)
+    overlap = min(position.overlap, next_offset)
+    return PageRequest(next_offset - overlap, min(size + overlap, shape.largest))
 
 
 @frozen
-class Mark:
-    """What is kept of the page before, to join the next one to it."""
+class PreviousPage:
+    """The data of the previous page that show whether the next one is adjacent to it."""
 
     end: int
     total: int | None
     ids: frozenset[str]
 
 
-def adjoins(mark: Mark, ask: Ask, facts: Facts, ids: Sequence[str]) -> bool:
-    """Say whether a page that was asked for before its neighbour came continues it without a gap.
+def adjoins(previous: PreviousPage, request: PageRequest, info: PageInfo, ids: Sequence[str]) -> bool:
+    """Whether a page that was requested before the previous one arrived continues it without a gap.
 
-    Rows may have moved between the two answers. They adjoin if they share a row, or if both state the same exact
-    total and no position lies between them.
+    Rows may have moved between the two answers. They are adjacent if they share a row, or if both state the same exact
+    total and no offset lies between them.
     """
-    if not mark.ids.isdisjoint(ids):
+    if not previous.ids.isdisjoint(ids):
         return True
-    return facts.exact and facts.total == mark.total and ask.offset <= mark.end
+    return info.exact and info.total == previous.total and request.offset <= previous.end
 
 
-def covered(ask: Ask, facts: Facts, place: int) -> int:
-    """Give how many rows of an answer stand before `place`."""
-    return min(max(0, place - ask.offset), facts.rows)
+def covered(request: PageRequest, info: PageInfo, next_offset: int) -> int:
+    """Return how many rows of an answer lie before `next_offset`."""
+    return min(max(0, next_offset - request.offset), info.rows)
 
 
-class Window:
-    """The ids that came last: at least `keep` of them, at most twice as many; all of them if `keep` is None."""
+class RecentIds:
+    """The most recent ids: at least `keep`, at most twice as many, or all of them if `keep` is None."""
 
     __slots__ = ("_keep", "_older", "_recent")
 
     def __init__(self, keep: int | None) -> None:
         self._keep = keep
-        # Two generations instead of an ordered dict: forgetting is then one assignment, whatever the size.
+        # Two generations instead of an ordered dict: dropping the old ids is then a single assignment.
         self._recent: set[str] = set()
         self._older: set[str] = set()
 
     def unseen(self, ids: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Give the positions in `ids` of those that are new (of twins the first), and of those that came before."""
+        """Return the positions in `ids` of new ids (of duplicates the first one), and of known ids."""
         recent, older = self._recent, self._older
         distinct = set(ids)
         if len(distinct) == len(ids) and recent.isdisjoint(distinct) and older.isdisjoint(distinct):
@@ -336,11 +346,11 @@ class Window:
         return fresh, seen
 
     def holds(self, identity: str) -> bool:
-        """Say whether this id came before."""
+        """Whether this id is known."""
         return identity in self._recent or identity in self._older
 
     def add(self, ids: Sequence[str]) -> None:
-        """Note that these came; an id that came before counts as come now."""
+        """Add ids; known ones count as recent again."""
         if self._keep is not None and len(self._recent) + len(ids) > self._keep:
             self._older, self._recent = self._recent, set()
         self._recent.update(ids)

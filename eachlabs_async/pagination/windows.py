@@ -1,22 +1,21 @@
-"""Owns the splitting of a time span into windows, and walking several of them at once.
+"""Splitting a time span into windows, and walking several windows at once.
 
-Deep offsets are slow on real databases; a window keeps them shallow, and windows can be walked side by side, by one
-process or by many. The room refuses to know what a row is beyond its `created_at`.
+Deep offsets are slow on real databases. Windows keep offsets shallow, and they can be walked concurrently, by one
+process or by several. Of the rows only `created_at` is used here; counting and listing them is left to the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self, TypeVar
-from weakref import ref
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from ..transport.tasks import end, is_running, together
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait, gather_or_cancel
 from .pager import Pager
 
 _MARGIN: Final = timedelta(seconds=1)
@@ -24,16 +23,16 @@ _SHORTEST: Final = timedelta(seconds=1)
 _BUFFERED_PAGES: Final = 2
 _COUNTS_PER_PART: Final = 8
 _SAMPLES_PER_PART: Final = 4
-_FIRST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
-_LAST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
+_LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
 
 
 class Created(Protocol):
-    """A row that knows when it was created."""
+    """A row with a creation time."""
 
     @property
     def created_at(self) -> datetime | None:
-        """When the row was created, in UTC."""
+        """When the row was created, in UTC; None if unknown."""
         ...
 
 
@@ -42,9 +41,9 @@ R = TypeVar("R", bound=Created)
 
 @frozen
 class Window:
-    """A part of a time span, `since <= created_at < until`, with the filters of its listing; a small picklable value.
+    """A part of a time span, `since <= created_at < until`, with the filters of its listing. It can be pickled.
 
-    `rows` is about how many rows it had when it was made, None where the service would not count them.
+    `rows` is the approximate number of rows when the window was created, or None if the service did not count them.
     """
 
     since: datetime
@@ -53,18 +52,18 @@ class Window:
     rows: int | None = None
 
     def holds(self, row: Created) -> bool:
-        """Say whether a row belongs to this window; one without a time does."""
+        """Whether a row belongs to this window. A row without a time does."""
         return row.created_at is None or self.since <= row.created_at < self.until
 
     @property
     def wider(self) -> tuple[datetime, datetime]:
-        """The span to ask for, a second wider on each side: nobody says whether the service's ends are inclusive."""
-        return max(self.since, _FIRST) - _MARGIN, min(self.until, _LAST) + _MARGIN
+        """The span to request: a second wider on each side, because the service may exclude either end."""
+        return max(self.since, _EARLIEST) - _MARGIN, min(self.until, _LATEST) + _MARGIN
 
 
 @define
 class _Span:
-    """A piece of the span while it is split, and its rows: None where the service only gave a lower bound."""
+    """A piece of the span while it is split. `rows` is None if the service stated only a lower bound."""
 
     since: datetime
     until: datetime
@@ -76,7 +75,7 @@ class _Span:
 
     @property
     def cost(self) -> int:
-        """How many counts it takes to halve the piece, see `_halved`."""
+        """The number of counts needed to halve the piece, see `_halved`."""
         return 2 if self.rows is None else 1
 
     @property
@@ -92,10 +91,10 @@ async def split(
     filters: dict[str, str],
     count: Callable[[datetime, datetime], Awaitable[int | None]],
 ) -> list[Window]:
-    """Split a span into `parts` windows or fewer of about equal rows, oldest first.
+    """Split a span into at most `parts` windows with about the same number of rows, oldest first.
 
-    `count` gives the rows of a span, None where it does not know. Pieces with more than half a window's rows are
-    halved until none is left (or the budget of counts is used up), and joined again to windows.
+    `count` returns the number of rows of a span, or None if unknown. Pieces with more than half a window's rows are
+    halved until none is left (or 8 counts per part are used up). Neighboring pieces are then merged into windows.
     """
     spans = [_Span(since, until, await count(since, until))]
     budget = _COUNTS_PER_PART * parts - 1
@@ -103,22 +102,22 @@ async def split(
         total = _total(spans)
         most = None if total is None else total / (2 * parts)
         large = [span for span in spans if span.divisible and (span.rows is None or (most or 0) < span.rows)]
-        large.sort(key=_weight, reverse=True)
+        large.sort(key=_priority, reverse=True)
         while sum(span.cost for span in large) > budget:
             large.pop()
         if parts == 1 or not large:
             break
         budget -= sum(span.cost for span in large)
-        halves = await together(_halved(span, count) for span in large)
+        halves = await gather_or_cancel(_halved(span, count) for span in large)
         for span, (older, newer) in zip(large, halves, strict=True):
             at = spans.index(span)
             spans[at : at + 1] = [older, newer]
-    return [Window(span.since, span.until, filters, span.rows) for span in _joined(spans, parts)]
+    return [Window(span.since, span.until, filters, span.rows) for span in _merged(spans, parts)]
 
 
 @frozen
 class Sample:
-    """The newest rows down from some time: how many, and down to when they reach."""
+    """The newest rows up to some time: how many there are, and the creation time of the oldest of them."""
 
     rows: int
     since: datetime
@@ -131,26 +130,26 @@ async def split_by_density(
     filters: dict[str, str],
     sample: Callable[[datetime], Coroutine[Any, Any, Sample]],
 ) -> list[Window]:
-    """Split a span as `split` does, where nobody counts: `sample` shows how dense the rows are below a time.
+    """Split a span as `split` does, without counts: `sample` returns the newest rows up to a time.
 
-    The span is sampled at the ends of equal pieces, four a part; each piece counts as full as its sample is dense.
+    The span is sampled at the ends of equal pieces, four per part. Each piece is assumed to be as dense as its sample.
     """
     if parts == 1:
         return [Window(since, until, filters, None)]
     pieces = _SAMPLES_PER_PART * parts
     cuts = {(since + (until - since) * number / pieces).replace(microsecond=0) for number in range(1, pieces)}
     ends = [*sorted(cut for cut in cuts if since < cut < until), until]
-    samples = await together(sample(newest) for newest in ends)
+    samples = await gather_or_cancel(sample(newest) for newest in ends)
     spans: list[_Span] = []
     for begin, newest, found in zip([since, *ends], ends, samples, strict=False):
         seconds = (newest - found.since).total_seconds()
         share = min((newest - begin).total_seconds() / seconds, 1e6) if seconds > 0 else 1e6
         spans.append(_Span(begin, newest, round(found.rows * share)))
-    return [Window(span.since, span.until, filters, None) for span in _joined(spans, parts)]
+    return [Window(span.since, span.until, filters, None) for span in _merged(spans, parts)]
 
 
 async def _halved(span: _Span, count: Callable[[datetime, datetime], Awaitable[int | None]]) -> tuple[_Span, _Span]:
-    """Halve a piece, oldest first, with one count where that says both, else with two."""
+    """Halve a piece, oldest first. The second count is needed only if the rows of the whole piece are unknown."""
     older = await count(span.since, span.middle)
     if span.rows is None:
         newer = await count(span.middle, span.until)
@@ -160,8 +159,8 @@ async def _halved(span: _Span, count: Callable[[datetime, datetime], Awaitable[i
     return _Span(span.since, span.middle, older), _Span(span.middle, span.until, newer)
 
 
-def _weight(span: _Span) -> float:
-    """How much a piece wants halving: one that could not be counted more than any that could."""
+def _priority(span: _Span) -> float:
+    """The priority for halving a piece: its rows, or infinity if they could not be counted."""
     return float("inf") if span.rows is None else span.rows
 
 
@@ -170,33 +169,33 @@ def _total(spans: Sequence[_Span]) -> int | None:
     return None if None in counts else sum(rows or 0 for rows in counts)
 
 
-def _joined(spans: Sequence[_Span], parts: int) -> list[_Span]:
-    """Join neighbours until at most `parts` are left, each with about an equal share of the rows."""
+def _merged(spans: Sequence[_Span], parts: int) -> list[_Span]:
+    """Merge neighboring pieces until at most `parts` are left, each with about an equal share of the rows."""
     known = [span.rows for span in spans if span.rows is not None]
-    # What could not be counted holds at least as much as anything that could.
-    stand_in = max(known, default=1) or 1
-    weights = [stand_in if span.rows is None else span.rows for span in spans]
+    # A piece that could not be counted has at least as many rows as the largest counted one.
+    assumed = max(known, default=1) or 1
+    weights = [assumed if span.rows is None else span.rows for span in spans]
     whole = sum(weights)
-    joined: list[_Span] = []
+    merged: list[_Span] = []
     before, current = 0, -1
     for span, weight in zip(spans, weights, strict=True):
-        # A piece goes to the share that its middle falls into.
+        # A piece belongs to the share in which its middle lies.
         share = min(parts - 1, int((before + weight / 2) * parts / whole)) if whole else 0
         before += weight
         if share == current:
-            last = joined[-1]
+            last = merged[-1]
             rows = None if last.rows is None or span.rows is None else last.rows + span.rows
-            joined[-1] = _Span(last.since, span.until, rows)
+            merged[-1] = _Span(last.since, span.until, rows)
         else:
-            joined.append(span)
+            merged.append(span)
         current = share
-    return joined
+    return merged
 
 
-class WindowWalk(Generic[R]):
-    """Several windows walked at once; making one does no I/O, and it is walked once.
+class WindowWalk(Stream, Generic[R]):
+    """An iterator over the rows of several windows, walked concurrently. Creating one does no I/O.
 
-    Use `async with` or `aclose()` where you may leave the loop early.
+    It can be iterated once. Use `async with` or `aclose()` if you may leave the loop early.
     """
 
     def __init__(
@@ -207,82 +206,53 @@ class WindowWalk(Generic[R]):
         concurrency: int,
         ordered: bool,
     ) -> None:
+        super().__init__(
+            reused="a WindowWalk is walked once: make a new one with walk_windows()",
+            closed="the walk was closed while a row was awaited",
+        )
         chosen = list(windows)
         for one in chosen:
             if not isinstance(one, Window):
                 raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
-        self._windows = sorted(chosen, key=lambda window: window.since, reverse=True) if ordered else chosen
+        if ordered:
+            chosen.sort(key=lambda window: window.since, reverse=True)
+        self._waiting_windows = deque(enumerate(chosen))
         self._make_pager = make_pager
         self._concurrency = concurrency
         self._ordered = ordered
-        self._walked = False
-        self._closed = False
-        self._in_block = False
-        self._walk: Callable[[], AsyncGenerator[R, None] | None] | None = None
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._pages: dict[int, deque[list[R]]] = {}
+        self._rows: deque[R] = deque()
         self._changed = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._page_consumed = asyncio.Event()
 
     def __aiter__(self) -> AsyncIterator[R]:
-        """Walk the rows of all windows."""
-        if self._walked:
-            raise RuntimeError("a WindowWalk is walked once: make a new one with walk_windows()")
-        self._walked = True
-        walk = self._rows()
-        self._walk = (lambda: walk) if self._in_block else ref(walk)
-        return walk
+        """Iterate over the rows of all windows."""
+        return self._iterate(self._take)
 
-    async def __aenter__(self) -> Self:
-        self._in_block = True
-        return self
+    def _take(self) -> R | Literal[Nothing.NOTHING]:
+        return self._rows.popleft() if self._rows else NOTHING
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """End the walk now: what is under way is cancelled, and gone when this returns."""
-        self._walked = True
-        walk = self._walk() if self._walk is not None else None
-        if walk is not None and is_running(walk):
-            self._closed = True  # Another task awaits a row: it must not take this end for the last window's.
-            self._changed.set()
-        elif walk is not None:
-            await walk.aclose()
-        await self._stop()
-
-    async def _rows(self) -> AsyncGenerator[R, None]:
-        waiting = deque(enumerate(self._windows))
-        running: dict[int, asyncio.Task[None]] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self._concurrency:
-                    number, window = waiting.popleft()
-                    self._pages[number] = deque()
-                    running[number] = task = asyncio.create_task(self._walk_one(number, window))
-                    self._tasks[task] = None
-                self._changed.clear()  # Before the look: what comes while a row is out must be seen.
-                # In order only the first may speak: the others wait with what they have.
-                for number in [min(running)] if self._ordered else list(running):
-                    pages = self._pages[number]
-                    while pages:
-                        rows = pages.popleft()
-                        self._taken.set()
-                        for row in rows:
-                            yield row
-                    task = running[number]
-                    if task.done() and not pages:
-                        del running[number], self._pages[number], self._tasks[task]
-                        task.result()
-                        break
-                else:
-                    await self._changed.wait()
-                if self._closed:
-                    raise RuntimeError("the walk was closed while a row was awaited")
-        finally:
-            await self._stop()
+    async def _advance(self) -> None:
+        while self._waiting_windows and len(self._tasks) < self._concurrency:
+            number, window = self._waiting_windows.popleft()
+            self._pages[number] = deque()
+            self._tasks[number] = asyncio.create_task(self._walk_one(number, window))
+        if not self._tasks:
+            raise StopAsyncIteration
+        self._changed.clear()
+        # Ordered, only the first window delivers rows; the other windows buffer theirs.
+        for number in [min(self._tasks)] if self._ordered else self._tasks:
+            pages, task = self._pages[number], self._tasks[number]
+            if pages:
+                self._rows.extend(pages.popleft())
+                self._page_consumed.set()
+                return
+            if task.done():
+                del self._tasks[number], self._pages[number]
+                task.result()
+                return
+        await self._changed.wait()
 
     async def _walk_one(self, number: int, window: Window) -> None:
         pages = self._pages[number]
@@ -294,11 +264,13 @@ class WindowWalk(Generic[R]):
                         pages.append(rows)
                         self._changed.set()
                     while not self._ordered and len(pages) >= _BUFFERED_PAGES:
-                        self._taken.clear()
-                        await self._taken.wait()
+                        self._page_consumed.clear()
+                        await self._page_consumed.wait()
         finally:
             self._changed.set()
 
     async def _stop(self) -> None:
-        tasks, self._tasks = list(self._tasks), {}
-        await end(tasks)
+        tasks, self._tasks = list(self._tasks.values()), {}
+        self._waiting_windows.clear()
+        self._rows.clear()
+        await cancel_and_wait(tasks)

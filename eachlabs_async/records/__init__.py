@@ -1,78 +1,31 @@
-"""Owns the rows and details that a caller holds, as frozen attrs classes; refuses to know how they are read.
+"""The records that calls return: frozen attrs classes whose fields have the names of the wire.
 
-The names are the wire's. Only a thing's own id and its `status` are required: everything else may be missing
-or null, and is then None. Times are aware and in UTC. A status stays the word that came; `state` reads it.
-The envelopes hold what paging needs, so that an odd field beside it cannot fail a page: their rows must be there and
-may be null, as Go writes an empty list, and the pager judges it.
+Only a record's own id and its `status` are required; every other field may be missing or null on the wire, and is then
+None. Times are aware and in UTC. `status` keeps the word that the service sent; `state` interprets it. How bytes become
+records is the concern of `codec`.
+
+The star imports also bring in the envelopes around pages of rows, which only `transport.endpoints` uses and which are
+not public. An envelope has just the fields that paging needs, so that an unexpected value in another field cannot fail
+a page. Its rows must be present but may be null, because Go encodes an empty list as null; the pager decides what a
+null means.
 """
 
 from __future__ import annotations
 
-from ._states import (
-    State,
-    read_state,
-)
-from .billing import Balance
-from .deliveries import (
-    DownloadedFile,
-    PredictionWebhook,
-    PresignedUpload,
-    UploadedFile,
-    Webhook,
-    WebhookAttempt,
-    WebhookEvent,
-    WebhookList,
-    WorkflowWebhook,
-)
-from .executions import (
-    Execution,
-    ExecutionCursorPage,
-    ExecutionList,
-)
-from .flows import (
-    FlowExecution,
-    FlowExecutionBatch,
-    FlowParameter,
-    FlowStepResult,
-)
-from .models import (
-    Model,
-    ModelCost,
-    ModelCostRow,
-    ModelSchema,
-)
-from .predictions import (
-    CancelledPrediction,
-    CreatedPrediction,
-    FinishedPrediction,
-    Prediction,
-    PredictionMetrics,
-    PredictionUrls,
-)
-from .runs import (
-    Run,
-    RunDeletion,
-    RunPage,
-    RunWorkflow,
-)
-from .workflow_executions import (
-    StepMetadata,
-    StepOutput,
-    WorkflowExecution,
-    WorkflowExecutionList,
-    WorkflowExecutionSummary,
-)
-from .workflows import (
-    BulkTriggered,
-    BulkTriggeredExecution,
-    PublicWorkflow,
-    TriggeredExecution,
-    Workflow,
-    WorkflowList,
-    WorkflowSummary,
-    WorkflowVersion,
-)
+from ._state import *
+from .billing import *
+from .executions import *
+from .files import *
+from .flow_executions import *
+from .models import *
+from .predictions import *
+from .public_workflows import *
+from .runs import *
+from .webhooks import *
+from .workflow_executions import *
+from .workflows import *
 
+# The one list of the public records: the root package takes its names from here.
 __all__ = [
     "Balance",
     "BulkTriggered",
@@ -81,11 +34,8 @@ __all__ = [
     "CreatedPrediction",
     "DownloadedFile",
     "Execution",
-    "ExecutionCursorPage",
-    "ExecutionList",
     "FinishedPrediction",
     "FlowExecution",
-    "FlowExecutionBatch",
     "FlowParameter",
     "FlowStepResult",
     "Model",
@@ -100,24 +50,17 @@ __all__ = [
     "PublicWorkflow",
     "Run",
     "RunDeletion",
-    "RunPage",
     "RunWorkflow",
     "State",
-    "StepMetadata",
     "StepOutput",
     "TriggeredExecution",
     "UploadedFile",
     "Webhook",
     "WebhookAttempt",
-    "WebhookEvent",
-    "WebhookList",
     "Workflow",
     "WorkflowExecution",
-    "WorkflowExecutionList",
     "WorkflowExecutionSummary",
-    "WorkflowList",
     "WorkflowSummary",
     "WorkflowVersion",
     "WorkflowWebhook",
-    "read_state",
 ]

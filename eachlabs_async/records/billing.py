@@ -1,4 +1,4 @@
-"""Owns what the api service says of the account's money; refuses to know how it is read."""
+"""The record of the account's balance."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Balance:
-    """The balance of the account in USD, from `GET /billing/balance`; 0 or less is possible, and top-ups show late."""
+    """The balance of the account in USD, from `GET /billing/balance`.
+
+    It can be 0 or negative, and shows top-ups with a delay.
+    """
 
     balance_usd: float

@@ -1,4 +1,4 @@
-"""Owns what the api service says of model executions; refuses to know how it is read."""
+"""The records of model executions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import datetime
 
 from attrs import frozen
 
-from ._results import Output
-from ._states import Stateful
+from ._result_urls import OutputUrls
+from ._state import Stateful
 
 
 @frozen(kw_only=True)
-class Execution(Output, Stateful):
-    """One model execution, a row of `GET /executions`; the cost is in USD and the run time in seconds."""
+class Execution(OutputUrls, Stateful):
+    """One model execution, a row of `GET /executions`. `execution_cost` is in USD, `run_time` in seconds."""
 
     id: str
     status: str
@@ -30,7 +30,7 @@ class Execution(Output, Stateful):
 
 @frozen(kw_only=True)
 class ExecutionList:
-    """A page of `GET /executions`; the total is a lower bound unless `total_capped` is false."""
+    """A page of `GET /executions`. The total is a lower bound unless `total_capped` is false."""
 
     executions: list[Execution] | None
     total_count: int | None = None
@@ -39,7 +39,7 @@ class ExecutionList:
 
 @frozen(kw_only=True)
 class ExecutionCursorPage:
-    """A page of `GET /v2/executions`; rows go on while `has_more` is true, from `next_cursor` on."""
+    """A page of `GET /v2/executions`. While `has_more` is true, `next_cursor` leads to the next page."""
 
     executions: list[Execution] | None
     limit: int | None = None

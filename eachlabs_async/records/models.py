@@ -1,6 +1,6 @@
-"""Owns what the api service says of models, and where a model's document keeps its input schema.
+"""The records of models, and the search for the input schema in a model's OpenAPI document.
 
-It refuses to know how a record is read, and to judge inputs: that is the service's.
+Inputs are not validated against the schema; the service does that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT
+from ._field_metadata import MOSTLY_ABSENT
 
 
 @frozen(kw_only=True)
 class ModelCostRow:
-    """One line of a price table: what it is for (`label`) and the price as text (`value`)."""
+    """One line of a price table: `label` says what it is for, and `value` is the price as text."""
 
     label: str | None = None
     value: str | None = None
@@ -24,11 +24,11 @@ class ModelCostRow:
 
 @frozen(kw_only=True)
 class ModelCost:
-    """What a prediction with a model costs.
+    """The price of a prediction with a model.
 
-    `type` is `"fixed"` or `"usage_based"`, as far as is known. `amount`, `min` and `max` are numbers in `currency`,
-    `amount` for each `unit`; `estimate` and `description` are texts for people. `depends_on` names the inputs that
-    change the price, `rows` is its table.
+    `type` is `"fixed"` or `"usage_based"` as far as is known. `amount`, `min` and `max` are numbers in `currency`;
+    `amount` is for each `unit`. `estimate` and `description` are texts for people. `depends_on` names the inputs that
+    change the price, and `rows` is the price table.
     """
 
     currency: str | None = None
@@ -45,9 +45,9 @@ class ModelCost:
 
 @frozen(kw_only=True)
 class Model:
-    """One model, a row of `GET /models` and the answer of `GET /models/{slug}`; `request_schema` is a JSON Schema.
+    """One model, a row of `GET /models` and the response of `GET /models/{slug}`. `request_schema` is a JSON Schema.
 
-    `cost` is None where the service states no price.
+    `cost` is None if the service states no price.
     """
 
     slug: str
@@ -60,42 +60,42 @@ class Model:
 
 @frozen(kw_only=True)
 class ModelSchema:
-    """What one model takes, from `GET /models/{slug}/schemas/openapi`; `document` is the OpenAPI document, whole."""
+    """The inputs of one model, from `GET /models/{slug}/schemas/openapi`. `document` is the whole OpenAPI document."""
 
     document: dict[str, Any] = field(repr=False)
 
     @property
     def input_schema(self) -> dict[str, Any] | None:
-        """The JSON Schema of the model's input, None where the document has none.
+        """The JSON Schema of the model's input, or None if the document has none.
 
-        It is the component called `Input`, else the schema of a request's body (its `input`, where the body is that of
-        `POST /prediction`), else the only component. Where it refers to other components, these are beside it under
-        `components`, so that the references lead somewhere.
+        It is the component called `Input`, else the schema of a request body (its `input`, if the body is that of `POST
+        /prediction`), else the only component. If it refers to other components, they are included under `components`,
+        so that the references resolve.
         """
-        found = _input_in(self.document)
+        schema = _find_input_schema(self.document)
         components = self.document.get("components")
-        if found is None or components is None or not _refers(found):
-            return found
-        return {**found, "components": components}
+        if schema is None or components is None or not _has_references(schema):
+            return schema
+        return {**schema, "components": components}
 
 
 _BESIDE_INPUT: Final = frozenset({"model", "version", "webhook_url", "webhook_secret", "fallback_selector"})
-_MOST_STEPS: Final = 20
-"""References that are followed one after the other, so that those in a circle end."""
+_LONGEST_CHAIN: Final = 20
+"""The longest chain of references that is followed, so that circular ones end."""
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _input_in(document: dict[str, Any]) -> dict[str, Any] | None:
+def _find_input_schema(document: dict[str, Any]) -> dict[str, Any] | None:
     schemas = _at(document, "components", "schemas")
     named = schemas.get("Input") or next((value for name, value in schemas.items() if name.lower() == "input"), None)
-    for candidate in (named, *_bodies(document), *(schemas.values() if len(schemas) == 1 else ())):
-        found = _followed(document, candidate)
-        if found is not None:
-            return _inside(document, found)
-    # Not what is promised, but as plain as can be: the schema itself.
+    for candidate in (named, *_body_schemas(document), *(schemas.values() if len(schemas) == 1 else ())):
+        schema = _resolved(document, candidate)
+        if schema is not None:
+            return _unwrapped(document, schema)
+    # Not an OpenAPI document, but the schema itself.
     return document if _is_object(document.get("properties")) and "openapi" not in document else None
 
 
@@ -104,25 +104,25 @@ def _is_array(value: object) -> TypeGuard[list[Any]]:
 
 
 def _at(value: object, *names: str) -> dict[str, Any]:
-    """Give the object at a path of names, an empty one where there is none."""
+    """Return the object at a path of names, or an empty one."""
     for name in names:
         value = value.get(name) if _is_object(value) else None
     return value if _is_object(value) else {}
 
 
-def _bodies(document: dict[str, Any]) -> Iterator[Any]:
-    """Find the schemas of the bodies of all requests; JSON comes first."""
+def _body_schemas(document: dict[str, Any]) -> Iterator[Any]:
+    """Yield the schemas of all request bodies; within a body JSON comes first."""
     for path in _at(document, "paths").values():
         for operation in path.values() if _is_object(path) else ():
-            body = _followed(document, operation.get("requestBody")) if _is_object(operation) else None
+            body = _resolved(document, operation.get("requestBody")) if _is_object(operation) else None
             content = _at(body, "content")
             for kind in sorted(content, key=lambda name: "json" not in name):
                 yield _at(content, kind).get("schema")
 
 
-def _followed(document: dict[str, Any], value: object) -> dict[str, Any] | None:
-    """Follow references within the document to what they stand for; None where they lead nowhere."""
-    for _ in range(_MOST_STEPS):
+def _resolved(document: dict[str, Any], value: object) -> dict[str, Any] | None:
+    """Resolve references within the document; None if they lead nowhere."""
+    for _ in range(_LONGEST_CHAIN):
         if not _is_object(value):
             return None
         target = value.get("$ref")
@@ -137,20 +137,20 @@ def _followed(document: dict[str, Any], value: object) -> dict[str, Any] | None:
     return None
 
 
-def _inside(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Give the schema of `input` where `schema` is that of a whole prediction, else `schema` itself."""
+def _unwrapped(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of `input` if `schema` is that of a whole prediction, else `schema` itself."""
     properties = _at(schema, "properties")
     if not set(properties) <= {*_BESIDE_INPUT, "input"}:
         return schema
-    inner = _followed(document, properties.get("input"))
-    # A model may well have one text input of that name.
+    inner = _resolved(document, properties.get("input"))
+    # Otherwise the model itself has an input of that name, such as a text.
     if inner is not None and (inner.get("type") == "object" or "properties" in inner):
         return inner
     return schema
 
 
-def _refers(schema: dict[str, Any]) -> bool:
-    # Not by recursion: what could be read must not fail here for its depth.
+def _has_references(schema: dict[str, Any]) -> bool:
+    # Not recursive: a document that could be parsed must not fail here because of its depth.
     todo: list[Any] = [schema]
     while todo:
         item: object = todo.pop()

@@ -1,4 +1,4 @@
-"""Owns what the api service says of predictions; refuses to know how it is read."""
+"""The records of predictions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT, named_on_the_wire
-from ._results import Output
-from ._states import Stateful
+from ._field_metadata import MOSTLY_ABSENT, named_on_the_wire
+from ._result_urls import OutputUrls
+from ._state import Stateful
 
 
 @frozen(kw_only=True)
 class PredictionMetrics:
-    """What a prediction took: `predict_time` and `billed_seconds` in seconds, `cost` in USD, `output_gb` in GB."""
+    """The metrics of a prediction.
+
+    `predict_time` and `billed_seconds` are in seconds, `cost` is in USD, `output_gb` in GB.
+    """
 
     predict_time: float | None = None
     cost: float | None = None
@@ -24,20 +27,20 @@ class PredictionMetrics:
 
 @frozen(kw_only=True)
 class PredictionUrls:
-    """Where the service answers about one prediction."""
+    """The URLs of the service for one prediction."""
 
     cancel: str | None = None
     get: str | None = None
 
 
 @frozen(kw_only=True)
-class Prediction(Output, Stateful):
-    """One prediction, from `GET /prediction/{id}`; the `output` of a failed one is its error envelope.
+class Prediction(OutputUrls, Stateful):
+    """One prediction, from `GET /prediction/{id}`. The `output` of a failed one is its error envelope.
 
-    `urls` are the results, as with every record. What the wire calls `urls` is `service_urls` here.
+    `urls` are the result URLs, as with every record; the wire's field `urls` is called `service_urls` here.
 
-    `fallback` is there where it was created with a `fallback_selector`; while a fallback runs, `status` stays
-    `processing`. `metrics.cost` is then the sum of all attempts.
+    `fallback` is present if the prediction was created with a `fallback_selector`. While a fallback runs, `status`
+    stays `processing`, and `metrics.cost` is the sum of all attempts.
     """
 
     id: str
@@ -47,13 +50,16 @@ class Prediction(Output, Stateful):
     logs: str | None = None
     metrics: PredictionMetrics | None = None
     service_urls: PredictionUrls | None = field(default=None, metadata=named_on_the_wire("urls"))
-    # Its fields are not documented, so it stays the mapping that came.
+    # Its fields are not documented, so it stays a mapping.
     fallback: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
 
 
 @frozen(kw_only=True)
 class CreatedPrediction:
-    """The answer of `POST /prediction`; its `status` is that of the request, so it is read as no state."""
+    """The response of `POST /prediction`.
+
+    `status` is that of the request, not of the prediction, so there is no `state`.
+    """
 
     predictionID: str  # noqa: N815  # the wire's name
     status: str | None = None
@@ -61,13 +67,13 @@ class CreatedPrediction:
 
     @property
     def id(self) -> str:
-        """The id of the prediction, as the other calls take it."""
+        """The id of the prediction, under the name that other records use."""
         return self.predictionID
 
 
 @frozen(kw_only=True)
 class CancelledPrediction(Stateful):
-    """The answer of `POST /prediction/{id}/cancel`."""
+    """The response of `POST /prediction/{id}/cancel`."""
 
     predictionID: str  # noqa: N815  # the wire's name
     status: str
@@ -75,13 +81,13 @@ class CancelledPrediction(Stateful):
 
     @property
     def id(self) -> str:
-        """The id of the prediction, as the other calls take it."""
+        """The id of the prediction, under the name that other records use."""
         return self.predictionID
 
 
 @frozen(kw_only=True)
-class FinishedPrediction(Output, Stateful):
-    """The answer of `POST /prediction/run`: how the prediction ended."""
+class FinishedPrediction(OutputUrls, Stateful):
+    """The response of `POST /prediction/run`: the finished prediction."""
 
     predictionID: str  # noqa: N815  # the wire's name
     status: str
@@ -91,5 +97,5 @@ class FinishedPrediction(Output, Stateful):
 
     @property
     def id(self) -> str:
-        """The id of the prediction, as the other calls take it."""
+        """The id of the prediction, under the name that other records use."""
         return self.predictionID

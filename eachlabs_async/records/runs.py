@@ -1,4 +1,4 @@
-"""Owns what the Noxus service says of runs; refuses to know how it is read."""
+"""The records of Noxus runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from attrs import frozen
 
-from ._results import Output
-from ._states import Stateful
+from ._result_urls import OutputUrls
+from ._state import Stateful
 
 
 @frozen(kw_only=True)
 class RunWorkflow:
-    """The workflow that a run belongs to, as `GET /runs` nests it; fields not named here are left out."""
+    """The workflow of a run, as nested in `GET /runs`. Other fields of the response are dropped."""
 
     id: str
     group_id: str | None = None
@@ -32,10 +32,10 @@ class RunWorkflow:
 
 
 @frozen(kw_only=True)
-class Run(Output, Stateful):
-    """One run of a Noxus workflow, a row of `GET /runs` and the answer of `GET /runs/{run_id}`.
+class Run(OutputUrls, Stateful):
+    """One run of a Noxus workflow, a row of `GET /runs` and the response of `GET /runs/{run_id}`.
 
-    `progress` is a percentage, 0 to 100; `node_ids` an array of ids or an object.
+    `progress` is a percentage, 0 to 100. `node_ids` is an array of ids or an object.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Run(Output, Stateful):
     workflow_version_id: str | None = None
     input: dict[str, Any] | None = None
     output: Any = None
-    # An array of ids or an object: the documentation promises no more.
+    # Documented as an array of ids or an object, without details.
     node_ids: Any = None
     single_node_id: str | None = None
     progress: float | None = None
@@ -60,11 +60,11 @@ class Run(Output, Stateful):
 
 @frozen(kw_only=True)
 class RunDeletion:
-    """What became of runs that were to be deleted: the answer of `DELETE /runs/{run_id}` and of the bulk deletion.
+    """The result of deleting runs, from `DELETE /runs/{run_id}` or the bulk deletion.
 
-    `matched` counts the finished runs that were meant, `succeeded` those that are gone and `failed` the others;
-    `errors` tells why, by run id. The service documents no answer, so each may be None; `answer` is the JSON that
-    came.
+    `matched` counts the finished runs that matched, `succeeded` the deleted ones and `failed` the others; `errors` has
+    the reasons by run id. The service does not document its response, so each of these may be None; `answer` is the
+    JSON as it came.
     """
 
     matched: int | None = None

@@ -1,4 +1,4 @@
-"""Owns what the workflows service says of executions; refuses to know how it is read."""
+"""The records of workflow executions."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from ._fields import MOSTLY_ABSENT
-from ._results import BothOutputs, has_failed, result_urls
-from ._states import State, Stateful
+from ._field_metadata import MOSTLY_ABSENT
+from ._result_urls import OutputJsonUrls, has_failed, result_urls
+from ._state import State, Stateful
 
-# What a step says of itself differs by its kind and grows without notice, so it stays the mapping that came:
-# a class would have to drop what it does not know.
+# A step's metadata differs by its kind and gains fields without notice. A record class would drop the unknown ones.
 StepMetadata: TypeAlias = dict[str, Any]
 
 
 @frozen(kw_only=True)
-class WorkflowExecutionSummary(BothOutputs, Stateful):
-    """One run of a workflow in brief, a row of `GET /workflows/{workflow_id}/executions`."""
+class WorkflowExecutionSummary(OutputJsonUrls, Stateful):
+    """One execution of a workflow in short, a row of `GET /workflows/{workflow_id}/executions`."""
 
     execution_id: str
     status: str
@@ -32,7 +31,7 @@ class WorkflowExecutionSummary(BothOutputs, Stateful):
     deleted_at: datetime | None = None
     api_key: str | None = field(default=None, repr=False)
     inputs: dict[str, Any] | None = None
-    # An object or an array, and an object or a number: the documentation promises no more.
+    # Documented as an object or an array, and as an object or a number.
     step_results: Any = None
     output: str | None = None
     output_json: dict[str, Any] | None = None
@@ -42,7 +41,7 @@ class WorkflowExecutionSummary(BothOutputs, Stateful):
 
 @frozen(kw_only=True)
 class StepOutput(Stateful):
-    """What one step of a workflow execution did, from `step_outputs` of `GET /executions/{execution_id}`."""
+    """The result of one step of a workflow execution, from `step_outputs` of `GET /executions/{execution_id}`."""
 
     step_id: str
     status: str
@@ -63,7 +62,7 @@ class StepOutput(Stateful):
 
 @frozen(kw_only=True)
 class WorkflowExecution(Stateful):
-    """One run of a workflow in full, from `GET /executions/{execution_id}` (unified: below `/workflows`)."""
+    """One execution of a workflow in full, from `GET /executions/{execution_id}` (unified: below `/workflows`)."""
 
     execution_id: str
     status: str
@@ -84,8 +83,8 @@ class WorkflowExecution(Stateful):
     def urls(self) -> tuple[str, ...]:
         """The result URLs in `output`, then those in `workflow_output`, in order and each once.
 
-        Where a success shows neither, they are those of the step that completed last. What went in is no result, nor
-        is what the steps before made: see `step_outputs`. Empty after a failure.
+        If a successful execution has neither, they are those of the step that completed last. URLs in the inputs and in
+        the outputs of earlier steps are not included; see `step_outputs`. Empty after a failure.
         """
         if has_failed(self):
             return ()
@@ -104,7 +103,7 @@ class WorkflowExecution(Stateful):
 
 @frozen(kw_only=True)
 class WorkflowExecutionList:
-    """A page of `GET /workflows/{workflow_id}/executions`; `offset`, which has two meanings, is left out."""
+    """A page of `GET /workflows/{workflow_id}/executions`. `offset` is left out, because it has two meanings."""
 
     executions: list[WorkflowExecutionSummary] | None
     total_count: int | None = None

@@ -1,7 +1,7 @@
-"""Owns what the workflows service says of workflows and of triggers; refuses to know how it is read.
+"""The records of workflows and of triggers.
 
-The `status` of a workflow is where its life stands (`active, archived, deleted`), not how a job goes: it has no
-`state`, and may be missing.
+The `status` of a workflow (`active`, `archived`, `deleted`) is not that of a job, so workflows have no `state`; it may
+be missing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from attrs import frozen
 
-from ._states import Stateful
+from ._state import Stateful
 
 
 @frozen(kw_only=True)
 class WorkflowSummary:
-    """One workflow in brief, a row of `GET /workflows` (unified)."""
+    """One workflow in short, a row of `GET /workflows` (unified)."""
 
     workflow_id: str
     slug: str | None = None
@@ -35,7 +35,7 @@ class WorkflowSummary:
 
 @frozen(kw_only=True)
 class WorkflowVersion:
-    """One version of a workflow, nested in a `Workflow` and the answer of `PUT .../versions/{versionID}`."""
+    """One version of a workflow, nested in a `Workflow` and the response of `PUT .../versions/{versionID}`."""
 
     version_id: str
     slug: str | None = None
@@ -59,7 +59,7 @@ class WorkflowVersion:
 
 @frozen(kw_only=True)
 class Workflow:
-    """One workflow with its versions: the answer of `GET`, `POST` and `PUT` on workflows."""
+    """One workflow with its versions, the response of `GET`, `POST` and `PUT` on workflows."""
 
     workflow_id: str
     slug: str | None = None
@@ -80,24 +80,6 @@ class Workflow:
 
 
 @frozen(kw_only=True)
-class PublicWorkflow:
-    """One version of a workflow that its owner shares, from `GET /public/@{nickname}/workflows/...`."""
-
-    workflow_id: str
-    version_id: str | None = None
-    slug: str | None = None
-    name: str | None = None
-    description: str | None = None
-    thumbnail: str | None = None
-    categories: list[str] | None = None
-    definition: dict[str, Any] | None = None
-    status: str | None = None
-    example_output: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-@frozen(kw_only=True)
 class TriggeredExecution(Stateful):
     """The execution that a trigger has queued."""
 
@@ -108,7 +90,7 @@ class TriggeredExecution(Stateful):
 
 @frozen(kw_only=True)
 class BulkTriggeredExecution(Stateful):
-    """What became of one input of a bulk trigger: queued with an `execution_id`, or failed with a `message`."""
+    """The result of a bulk trigger for one input: queued with an `execution_id`, or failed with a `message`."""
 
     status: str
     execution_id: str | None = None
@@ -118,7 +100,7 @@ class BulkTriggeredExecution(Stateful):
 
 @frozen(kw_only=True)
 class BulkTriggered:
-    """The answer of a bulk trigger: an entry for each input, in the order of the inputs."""
+    """The response of a bulk trigger, with one entry for each input, in the order of the inputs."""
 
     bulk_id: str
     executions: list[BulkTriggeredExecution]
@@ -126,7 +108,7 @@ class BulkTriggered:
 
 @frozen(kw_only=True)
 class WorkflowList:
-    """A page of `GET /workflows`; `offset`, the start of the next page, is left out."""
+    """A page of `GET /workflows`. `offset`, the start of the next page, is left out."""
 
     workflows: list[WorkflowSummary] | None
     total_count: int | None = None

@@ -1,4 +1,5 @@
-"""Owns one file a resource: its calls, thin. Each checks its arguments, expands a path and hands the rest on.
+"""The resources of a client, one file each: methods that check their arguments and call the packages below.
 
-It refuses to send, to page and to fan out: the rooms above do.
+`transport` sends requests, `pagination` walks listings, `bulk` fetches many ids, and `jobs` creates executions, maps
+inputs and waits.
 """

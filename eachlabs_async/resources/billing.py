@@ -1,4 +1,4 @@
-"""Owns the calls about the account's money; refuses to decide what to do about it: a map does, for what it sends."""
+"""The balance of the account."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ class Billing:
         self._transport = transport
 
     async def balance(self) -> Balance:
-        """Get the balance in USD (`GET /billing/balance`); it may be 0 or negative, and lags behind top-ups.
+        """Return the balance in USD (`GET /billing/balance`). It may be zero or negative, and lags behind top-ups.
 
-        The service takes three such requests a second: a further one is a 429 that asks for a second's pause. It
-        answers 503 rather than a made-up zero. Both are tried again as the retry policy says.
+        The service takes three such requests a second, and answers further ones with a 429 that asks for a pause of a
+        second. When it cannot tell the balance it answers with a 503. Both are retried under the retry policy.
 
-        Raises `AuthenticationError` for a wrong key, `RateLimitError` and `ServerError` where the tries did not help,
+        Raises `AuthenticationError` for a wrong key, `RateLimitError` or `ServerError` if the retries did not help,
         and the other errors of a call.
         """
-        path = GET_BALANCE.expand(self._transport.session.hosts.edition)
-        return await self._transport.get(self._transport.call(GET_BALANCE, path), Balance)
+        return await self._transport.request(GET_BALANCE, Balance)

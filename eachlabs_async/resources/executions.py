@@ -1,4 +1,4 @@
-"""Owns the calls about model executions; refuses paging and decoding, which are the pager's and the codec's."""
+"""The executions of models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final, Unpack
 
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
+from ..pagination.listing_choice import RefusedListings
 from ..pagination.pager import Pager, WalkOptions
 from ..pagination.windows import Sample, Window, WindowWalk, split, split_by_density
 from ..records import Execution
@@ -41,12 +42,13 @@ UNIFIED_STATUSES: Final = frozenset({"created", "starting", "success", "error"})
 
 
 class Executions:
-    """The executions of models, over the whole organisation."""
+    """The executions of models in the whole organisation."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_refused", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, refused: RefusedListings) -> None:
         self._transport = transport
+        self._refused = refused
 
     def list(
         self,
@@ -63,28 +65,31 @@ class Executions:
         snapshot: bool = False,
         **walk: Unpack[WalkOptions],
     ) -> Pager[Execution]:
-        """Walk executions, newest first (`GET /v2/executions` by cursor, or `GET /v1/executions` by seeking).
+        """Walk all executions, newest first; `limit` is the page size, `max_rows` the total.
 
-        The unified edition follows cursors. The compat edition seeks: it reads up to 1,000 rows by offset, which is
-        all that the service gives of one span of time, and goes on with what is older than the last row. Where the
-        service refuses one of the two the walk goes on with the other; `Hosts.executions_by` chooses by hand.
+        Source: `GET /v2/executions` by cursor, or `GET /v1/executions` by seeking. The unified edition follows cursors.
+        The compat edition seeks: it reads up to 1,000 rows by offset, which is all that the service returns for one
+        time span, and continues with the rows older than the last one. If the service refuses one of the two, the walk
+        continues with the other; `Hosts.executions_by` selects one of them.
 
-        `status` and `error_classification` take one word or several; the second is a closed set, and in the
-        unified edition so is the first. `since` and `until` bound the creation time: aware datetimes, or RFC 3339
-        text. Without `since` the service goes back 90 days from `until`, no further. `limit` is rows a request,
-        1 to 100; `offset` rows to skip, from 0: by cursor, and where they are more than 900, they are read and not
-        given. `walk`: see `WalkOptions`.
+        `status` and `error_classification` take one word or several; `error_classification`, and in the unified edition
+        also `status`, is a closed set. `since` and `until`, aware datetimes or RFC 3339 text, limit the creation time;
+        without `since` the service goes back 90 days from `until`. `limit` is the number of rows per request, 1 to 100.
+        `offset` is the number of rows to skip, from 0; by cursor, and above 900, they are read and dropped. `walk`
+        takes the options of `WalkOptions`, `max_rows` among them.
 
-        `snapshot` makes the view stable: one request before the walk asks the service for its time, and `until` is
-        pinned a second before it, so that executions created meanwhile cannot shift the pages. Rows can still enter
-        or leave a `status` filter while they are walked; `drift="resync"` is for that.
+        `snapshot` keeps new executions out of the walk: one request before it asks the service for its time, and
+        `until` is set to a second before that, so that executions created later cannot shift the pages. Rows can still
+        enter or leave a `status` filter during the walk; `drift="resync"` handles that.
 
-        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
-        `EachLabsError`: a `PaginationError` where more than 1,000 executions share one second and there is no cursor.
+        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse. The walk raises
+        `EachLabsError`, for example `PaginationError` if more than 1,000 executions share one second and the service
+        offers no cursor.
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         return ExecutionPager(
             self._transport,
+            self._refused,
             {**filters, "since": checked_time("since", since), "until": checked_time("until", until)},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
@@ -104,15 +109,16 @@ class Executions:
         workflow_execution_id: str | None = None,
         error_classification: str | Iterable[str] | None = None,
     ) -> builtins.list[Window]:
-        """Split a time span into windows of about equal rows, oldest first: `parts` of them, or fewer.
+        """Split a time span into up to `parts` windows with about equal numbers of rows; returns the oldest first.
 
-        They adjoin and are half-open: `since <= created_at < until`. It costs a few counting requests (one row
-        each), at most eight a part; where the service caps its count a piece is halved until it does not. Where it
-        counts no rows at all (it lists by cursor alone) a few pages show how dense the rows are, and the windows'
-        `rows` are None. Each window is small and picklable, so that other processes can walk it with `walk_windows`.
+        Windows are adjacent and half-open: `since <= created_at < until`. Splitting sends a few counting requests of
+        one row each, at most eight per part. If the service caps its count, a window is halved until it does not. If it
+        counts no rows, because it lists by cursor only, a few pages show the density of the rows, and the windows'
+        `rows` are None. Windows are small and can be pickled, so that other processes can walk them with
+        `walk_windows`. `parts` is at least 1; the filters are those of `list`.
 
-        Raises `ValueError` or `TypeError` for an argument that the service would refuse, a span that is empty, or
-        `parts` below 1.
+        Raises `ValueError` or `TypeError` for an argument that the service would refuse, an empty span, or `parts`
+        below 1, and the errors of a call.
         """
         first, last = checked_moment("since", since), checked_moment("until", until)
         if first >= last:
@@ -123,7 +129,7 @@ class Executions:
 
         async def ask(since: datetime, until: datetime, limit: int = 1) -> FirstRows:
             span = {"from": rfc3339(since), "to": rfc3339(until)}
-            return await first_rows(self._transport, {**filters, **span}, limit=limit)
+            return await first_rows(self._transport, self._refused, {**filters, **span}, limit=limit)
 
         async def count(since: datetime, until: datetime) -> int | None:
             return whole.total if (since, until) == (first, last) else (await ask(since, until)).total
@@ -141,18 +147,20 @@ class Executions:
     def walk_windows(
         self, windows: Iterable[Window], *, concurrency: int = 8, ordered: bool = True
     ) -> WindowWalk[Execution]:
-        """Walk windows side by side, `concurrency` at once (from 1; `max_concurrency` of the client bounds them too).
+        """Walk several windows at once; yields their rows.
 
-        With `ordered` the rows come as one walk of the whole span gives them, newest first: windows behind the
-        first wait with all their rows in memory, so have more of them, and smaller ones. Without it rows come as
-        pages do, and a slow consumer stops the fetching. Each window is asked for a second wider on each side and
-        its rows are held against `since <= created_at < until`, so that none is lost or doubled at a seam.
+        `concurrency` is the number of windows at once, from 1; `max_concurrency` of the client limits it too. With
+        `ordered` the rows come newest first, as in a walk of the whole span. The windows behind the first then keep all
+        their rows in memory, so split the span into more and smaller ones. Without it the rows come as the pages
+        arrive, and a slow consumer stops the fetching. Each window is requested a second wider on each side, and its
+        rows are filtered by `since <= created_at < until`, so that no row is lost or doubled at a boundary.
         """
 
         def make_pager(window: Window) -> Pager[Execution]:
             since, until = window.wider
             return ExecutionPager(
                 self._transport,
+                self._refused,
                 {**window.filters, "since": rfc3339(since), "until": rfc3339(until)},
                 size=MAX_LIMIT,
             )
@@ -172,7 +180,7 @@ class Executions:
         workflow_execution_id: str | None,
         error_classification: str | Iterable[str] | None,
     ) -> dict[str, str | None]:
-        unified = self._transport.session.hosts.edition == "unified"
+        unified = self._transport.edition == "unified"
         return {
             "model": checked_text("model", model),
             "status": checked_words("status", status, UNIFIED_STATUSES if unified else None),
@@ -182,9 +190,10 @@ class Executions:
         }
 
     async def _pin(self, filters: dict[str, object]) -> None:
-        """Pin `until` a second before the server's time, or earlier where the caller said so."""
+        """Set `until` to a second before the service's time, unless it is earlier already."""
         words = {"since": "from", "until": "to"}
-        one = await first_rows(self._transport, {words.get(name, name): value for name, value in filters.items()})
+        renamed = {words.get(name, name): value for name, value in filters.items()}
+        one = await first_rows(self._transport, self._refused, renamed)
         pinned = (one.served_at or datetime.now(UTC)) - timedelta(seconds=1)
         until = filters.get("until")
         if until is None or checked_moment("until", until) > pinned:

@@ -1,4 +1,4 @@
-"""Owns the calls about files; refuses to know how their bytes travel, as `uploads` and `downloads` do."""
+"""Uploading and downloading files. `transport.uploads` and `transport.downloads` transfer the bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_TYPES: Final = ("image", "video", "audio", "other")
 
 
 class Files:
-    """Files that models take as input, and those that they make; only `download` is there in the compat edition."""
+    """The files that models take as input and produce. The compat edition has `download` only."""
 
     __slots__ = ("_transport",)
 
@@ -32,13 +32,16 @@ class Files:
     async def presign(
         self, content_type: str, file_type: FileType | None = None, *, expires_in_seconds: int | None = None
     ) -> PresignedUpload:
-        """Get a place to upload one file to (`POST /upload/presign`); `upload` does this and the rest.
+        """Return a URL to upload one file to (`POST /upload/presign`). `upload` calls this and sends the file too.
 
         Send the bytes to `presigned_url` within 15 minutes, by PUT, with `required_headers` and the same
-        `content_type`, and without a key. `expires_in_seconds`, 60 to 31,536,000, is how long the file is kept (None:
-        180 days). The URL is a secret, and its `repr` is masked.
+        `content_type`, and without a key. `file_type` is `"image"`, `"video"`, `"audio"` or `"other"`.
+        `expires_in_seconds`, 60 to 31,536,000, is how long the file is kept; None for 180 days. The URL is a secret,
+        and its `repr` is masked.
+
+        Raises `ValueError` or `TypeError` before anything is sent, and the errors of a call.
         """
-        path = PRESIGN_UPLOAD.expand(self._transport.session.hosts.edition)
+        path = PRESIGN_UPLOAD.expand(self._transport.edition)
         if checked_text("content_type", content_type) is None:
             raise TypeError("content_type must be a str, not NoneType")
         if not content_type.isascii() or not content_type.isprintable():
@@ -49,8 +52,8 @@ class Files:
             checked_count("expires_in_seconds", expires_in_seconds, least=60, most=31_536_000)
         fields = {"content_type": content_type, "file_type": file_type, "expires_in_seconds": expires_in_seconds}
         call = self._transport.call(PRESIGN_UPLOAD, path, body=_requests.encoded("content_type", fields))
-        place = await self._transport.get(call, PresignedUpload)
-        return evolve(place, presigned_url=Key(place.presigned_url))
+        presigned = await self._transport.get(call, PresignedUpload)
+        return evolve(presigned, presigned_url=Key(presigned.presigned_url))
 
     async def upload(
         self,
@@ -62,21 +65,21 @@ class Files:
         expires_in_seconds: int | None = None,
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> UploadedFile:
-        """Upload one file, 100 MB (100,000,000 bytes) at most, and give its `public_url`.
+        """Upload one file of up to 100 MB (100,000,000 bytes) and return it with its `public_url`.
 
-        `source` is a path, bytes, or an async iterable of bytes; a large file never lies in memory whole. Without
-        `content_type` it is guessed from the path's name, else `application/octet-stream`. `size`, in bytes, is for
-        an iterable alone: without it the bytes go in chunks, which some storages refuse. `expires_in_seconds` is that
-        of `presign`. `on_progress` is called with the bytes sent so far, from 0 again in each try, and all of them
-        (None where unknown).
+        `source` is a path, bytes, or an async iterable of bytes; a large file is never in memory as a whole.
+        `content_type` defaults to a guess from the name of the path, else `application/octet-stream`. `size`, in bytes,
+        is for an iterable only; without it the bytes are sent in chunks, which some storages refuse. `file_type` and
+        `expires_in_seconds` are those of `presign`. `on_progress` is called with the number of bytes sent so far, which
+        starts at 0 in each attempt, and the total number (None if unknown).
 
-        A path or bytes are sent again as the retry policy says, and to a new place where the old one has lapsed. An
-        iterable can be read once: after its first bytes nothing is sent again. No key is shown to the storage, and a
-        redirect of it is refused. The deadline of a call does not bound the sending: that ends where for the length of
-        the read time-out nothing moves.
+        A path or bytes are sent again under the retry policy, and to a new URL if the old one has expired. An iterable
+        can be read only once: after its first bytes nothing is sent again. The storage never sees a key, and a redirect
+        by it is refused. The deadline of a call does not limit the transfer; an attempt ends when nothing moves for the
+        length of the read time-out.
 
-        Raises `ValueError` or `TypeError` before anything is sent for what the service would refuse, `OSError` for a
-        file that cannot be read, and the errors of a call.
+        Raises `ValueError` or `TypeError` before anything is sent for arguments that the service would refuse,
+        `OSError` for a file that cannot be read, and the errors of a call.
         """
         opened = await _uploads.opened(source, size)
         try:
@@ -97,34 +100,38 @@ class Files:
         max_bytes: int = _downloads.MAX_BYTES,
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> DownloadedFile:
-        """Download a result, or any file at an http(s) URL, to `path`; give where it lies, its size and its type.
+        """Download a result, or any file at an http(s) URL, to `path`; returns its path, size and type.
 
-        `url` is one of a record's `urls`, or any other. Plain http is for loopback alone, and a URL must not carry a
-        user or a password. `path` names the file; its directory must exist. The bytes go to a temporary file beside
-        it, which takes the place of `path` in one step when they are all there; a file that was there is replaced.
-        However the call ends, it leaves no temporary file. A file of more than `max_bytes` (from 1; 2,147,483,648,
-        which is 2 GiB, unless you say otherwise) is refused, also where it does not declare its size. `on_progress` is
-        called with the bytes that are on the disk and the size of the file (None where unknown).
+        `url` is one of a record's `urls`, or any other. Plain http is accepted for loopback only, and a URL must not
+        contain a user or a password. `path` names the file; its directory must exist. The bytes are written to a
+        temporary file beside it, which replaces `path` in one step when it is complete, together with a file that was
+        there. No temporary file is left behind, however the call ends. A file of more than `max_bytes` (from 1; the
+        default is 2 GiB) is refused, even if it does not declare its size. `on_progress` is called with the number of
+        bytes on the disk and the size of the file (None if unknown).
 
-        What fails is tried again as the retry policy says. A new try asks for the missing part only, where the storage
-        can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); else it starts from the first
-        byte. Where no length is declared, the end of the answer is the end of the file. The time in which bytes come
-        does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not bound the download: a
-        try ends where for the length of the read time-out nothing comes.
+        A failed attempt is repeated under the retry policy. A new attempt requests the missing part only, if the
+        storage can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); otherwise it starts from
+        the first byte. If no length is declared, the end of the answer is the end of the file. The time in which bytes
+        arrive does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not limit the
+        download; an attempt ends when nothing arrives for the length of the read time-out.
 
-        No key and no cookie is sent, whatever the host. Up to 5 redirects are followed, none from https to http. The
-        bytes are saved as they come: a storage is asked for no encoding, and `content_encoding` says if it used one.
+        No key and no cookie is sent to any host. Up to 5 redirects are followed, none from https to http. The bytes are
+        saved as they arrive: no content encoding is requested, and `content_encoding` names one that was used anyway.
 
         Raises `ValueError` or `TypeError` for a wrong argument and `OSError` for a path that cannot be written, both
-        before anything is sent; `APIStatusError` for an answer that is an error; `APIConnectionError` for a download
-        that broke off, was too large or was redirected where it must not go. There is no endpoint behind it.
+        before anything is sent; `APIStatusError` for an error response; `APIConnectionError` for a download that broke
+        off, was too large, or was redirected to a target that is not allowed. The URL is the only source; no endpoint
+        of the service is called.
         """
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, not {type(url).__name__}")
-        url = where = Key(url)  # It may be a secret, and a traceback shows the locals of this frame.
-        return await _downloads.Download(self._transport, where, path, max_bytes, on_progress).run()
+        url = masked = Key(url)  # It may be a secret, and a traceback shows the locals of this frame.
+        return await _downloads.Download(self._transport, masked, path, max_bytes, on_progress).run()
 
     async def delete(self, file_id: str) -> None:
-        """Delete an uploaded file (`DELETE /files/{id}`); one that is gone already is no error."""
-        path = DELETE_FILE.expand(self._transport.session.hosts.edition, file_id=file_id)
+        """Delete an uploaded file (`DELETE /files/{id}`). It is no error if the file does not exist any more.
+
+        Raises the errors of a call.
+        """
+        path = DELETE_FILE.expand(self._transport.edition, file_id=file_id)
         await self._transport.send(self._transport.call(DELETE_FILE, path))

@@ -1,4 +1,4 @@
-"""Owns the calls about models; refuses to send a key, for the catalogue is public."""
+"""The catalogue of models. It is public, so no key is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LIMIT: Final = 500
 
 
 class Models:
-    """The models that predictions can be made with; no key is needed, and none is sent."""
+    """The models that predictions can be made with. No key is needed, and none is sent."""
 
     __slots__ = ("_transport",)
 
@@ -27,18 +27,19 @@ class Models:
     def list(
         self, *, name: str | None = None, limit: int = MAX_LIMIT, offset: int = 0, **walk: Unpack[WalkOptions]
     ) -> Pager[Model]:
-        """Walk models (`GET /models`).
+        """Walk all models; `limit` is the page size, `max_rows` the total.
 
-        `name` keeps those with this text in their name. `limit` is rows a request, 1 to 500; `offset` rows to skip,
-        from 0. `walk`: see `WalkOptions`. The service states no total: a page that is shorter than others ends it.
+        Source: `GET /models`. `name` keeps the models with this text in their name. `limit` is the number of rows per
+        request, 1 to 500. `offset` is the number of rows to skip, from 0. `walk` takes the options of `WalkOptions`,
+        `max_rows` among them. The service states no total: the walk ends with a page that is shorter than the others.
 
-        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
+        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse. The walk raises
         `EachLabsError`.
         """
         return Pager(
             self._transport,
             LIST_MODELS,
-            LIST_MODELS.expand(self._transport.session.hosts.edition),
+            LIST_MODELS.expand(self._transport.edition),
             {"name": checked_text("name", name)},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
@@ -46,35 +47,32 @@ class Models:
         )
 
     async def get(self, slug: str) -> Model:
-        """Get one model with its request schema and its price (`GET /models/{slug}`).
+        """Return one model with its request schema and its price (`GET /models/{slug}`).
 
-        Where that is not found the path that it replaces (`GET /model?slug=`) is asked, as some hosts know that one
-        alone. Each call begins with the new path.
+        If the model is not found there, the older path (`GET /model?slug=`) is tried, which is the only one on some
+        hosts.
 
         Raises `ValueError` or `TypeError` at once for a slug that cannot be one, `NotFoundError` for an unknown one,
         and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        path = GET_MODEL.expand(edition, slug=slug)
         try:
-            return await self._transport.get(self._transport.call(GET_MODEL, path), Model)
+            return await self._transport.request(GET_MODEL, Model, slug=slug)
         except NotFoundError as exc:
             unknown = exc.with_traceback(None)
-        older = self._transport.call(GET_MODEL_BY_QUERY, GET_MODEL_BY_QUERY.expand(edition), query({"slug": slug}))
         try:
-            return await self._transport.get(older, Model)
+            return await self._transport.request(GET_MODEL_BY_QUERY, Model, query({"slug": slug}))
         except APIStatusError as exc:
-            # A path that is gone may refuse in many ways, and none of them is news of this model.
+            # A host without the older path may refuse it in many ways, none of which says anything about the model.
             if not 400 <= exc.status < 500 or exc.status in RETRIED_STATUSES:
                 raise
         raise unknown
 
     async def schema(self, slug: str) -> ModelSchema:
-        """Get the document of one model's input (`GET /models/{slug}/schemas/openapi`); `input_schema` is in it.
+        """Return the OpenAPI document of one model's input (`GET /models/{slug}/schemas/openapi`).
+
+        The schema of the input is its `input_schema`.
 
         Raises `ValueError` or `TypeError` at once for a slug that cannot be one, `NotFoundError` for an unknown one,
         and the other errors of a call.
         """
-        path = GET_MODEL_SCHEMA.expand(self._transport.session.hosts.edition, slug=slug)
-        call = self._transport.call(GET_MODEL_SCHEMA, path)
-        return ModelSchema(document=await self._transport.get(call, dict[str, Any]))
+        return ModelSchema(document=await self._transport.request(GET_MODEL_SCHEMA, dict[str, Any], slug=slug))

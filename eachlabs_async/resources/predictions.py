@@ -1,23 +1,23 @@
-"""Owns the calls about predictions of models; refuses fanning out, waiting and looking for a lost one: rooms above do.
-
-What is created is billed, so it is sent once: `create` sees to that.
-"""
+"""The predictions of models. A prediction is billed when it is created, so it is sent once: see `jobs.create`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from functools import partial
 from os import PathLike
 from typing import Any
 
 from ..bulk.fetch import BulkFetch, Known
+from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
-from ..bulk.workers import one_each
-from ..jobs.create import Seen, Where, create
-from ..jobs.map import MapFetch
-from ..jobs.map_start import map_model
-from ..jobs.polling import Poll
-from ..jobs.wait import checked_timeout, identity_of, until_ended
+from ..jobs.create import create
+from ..jobs.ledger import Ledger
+from ..jobs.map_inputs import map_inputs
+from ..jobs.map_run import MapRun
+from ..jobs.poll import Poll
+from ..jobs.prediction_backend import PredictionBackend
+from ..jobs.reconcile import Candidate, ModelLookup
+from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
 from ..transport import requests as _requests
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
@@ -28,15 +28,17 @@ from ..transport.transport import Transport
 class Predictions:
     """The predictions of models."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_ledger", "_refused", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ledger: Ledger, refused: RefusedListings) -> None:
         self._transport = transport
+        self._ledger = ledger
+        self._refused = refused
 
     async def create(
         self,
         model: str,
-        input: Mapping[str, Any],  # noqa: A002  # the wire's name
+        input: Mapping[str, Any],  # noqa: A002  # the name in the API
         *,
         version: str | None = None,
         webhook_url: str | None = None,
@@ -44,64 +46,72 @@ class Predictions:
         fallback_selector: str | None = None,
         reconcile: bool = False,
     ) -> CreatedPrediction:
-        """Start one prediction (`POST /prediction`).
+        """Start one prediction and return its id (`POST /prediction`).
 
-        `version` is no longer looked at by the service; the compat edition wants one, and is sent `0.0.1`.
-        `webhook_secret` comes back in the header `X-Webhook-Secret` of each delivery to `webhook_url`.
-        `fallback_selector` names the organisation's chain of models that take over where this one fails: 1 to 50
-        lower-case letters and digits, with single hyphens between them. The service refuses a name that it does not
-        know (`BadRequestError`), and any where fallbacks are not enabled (`PermissionDeniedError`).
+        `version` is no longer used by the service; the compat edition requires one and is sent `0.0.1`. The service
+        posts the result to `webhook_url`, an absolute http(s) URL, and sends `webhook_secret` with each delivery in the
+        header `X-Webhook-Secret`. `fallback_selector` is the name of the organisation's chain of models that take over
+        if this one fails: 1 to 50 lower-case letters and digits, with single hyphens between them.
 
-        It is sent once: where no clear answer came the error is `OutcomeUnknownError`. With `reconcile` the model's
-        executions that were created during the call are then searched for one with this input that no other call
-        of this client made: exactly one is the result, else the error has `candidates`. Other clients that send the
-        same input at the same moment cannot be told apart.
+        The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
+        model's executions that were created during the call are first searched for one with this input that no other
+        call of this client created: if there is exactly one, it is the result, otherwise the error has `candidates`.
+        Other clients that send the same input at the same moment cannot be told apart.
+
+        Raises `BadRequestError` for a fallback chain that the service does not know, `PermissionDeniedError` if
+        fallbacks are not enabled, and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.prediction(edition, model, input, version, webhook_url, webhook_secret, fallback_selector)
+        prepared = _requests.prediction(
+            self._transport.edition, model, input, version, webhook_url, webhook_secret, fallback_selector
+        )
         del webhook_secret  # A traceback shows the locals of this frame.
         return await create(
+            self._transport,
+            self._ledger,
             prepared,
             CreatedPrediction,
-            Where(transport=self._transport, model=model),
-            ids=lambda answer: [answer.id],
-            found=_one_prediction,
-            reconcile=reconcile,
+            ids_of=lambda answer: [answer.id],
+            lookup=ModelLookup(self._transport, self._refused, model),
+            answer_of=_created if reconcile else None,
         )
 
     async def run(
         self,
         model: str,
-        input: Mapping[str, Any],  # noqa: A002  # the wire's name
+        input: Mapping[str, Any],  # noqa: A002  # the name in the API
         *,
         version: str | None = None,
     ) -> FinishedPrediction:
-        """Start one prediction and let the service wait for its end (`POST /prediction/run`); `state` says which.
+        """Start one prediction, let the service wait for its end, and return it (`POST /prediction/run`).
 
-        Only models that allow it can be run so; others are a `BadRequestError`. It is sent once, as by `create`. The
-        read time-out has to last for the whole prediction: see `with_options`.
+        Whether it succeeded is its `state`. The request is sent once, as by `create`. The read time-out must cover the
+        whole prediction, see `with_options`.
+
+        Raises `BadRequestError` if the model cannot be run this way, `OutcomeUnknownError` if no clear answer came, and
+        the other errors of a call.
         """
-        prepared = _requests.run_prediction(self._transport.session.hosts.edition, model, input, version)
         finished = await create(
-            prepared,
+            self._transport,
+            self._ledger,
+            _requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
-            Where(transport=self._transport, model=model),
-            ids=lambda answer: [answer.id],
-            found=lambda seen: None,
-            reconcile=False,
+            ids_of=lambda answer: [answer.id],
+            lookup=ModelLookup(self._transport, self._refused, model),
         )
-        self._transport.session.seen(finished.id, finished=True)
+        self._ledger.seen(finished.id, finished=True)
         return finished
 
     async def get(self, prediction_id: str) -> Prediction:
-        """Get one prediction (`GET /prediction/{id}`); `NotFoundError` for an id that is unknown or was deleted."""
+        """Return one prediction (`GET /prediction/{id}`).
+
+        Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
+        """
         with told(NOBODY_KNOWS):
             return await self._read(prediction_id)
 
     async def _read(self, prediction_id: str) -> Prediction:
-        path = GET_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
-        found = await self._transport.get(self._transport.call(GET_PREDICTION, path), Prediction)
-        self._transport.session.seen(prediction_id, finished=found.is_finished)
+        found = await self._transport.request(GET_PREDICTION, Prediction, prediction_id=prediction_id)
+        self._ledger.seen(prediction_id, finished=found.is_finished)
         return found
 
     def get_many(
@@ -114,28 +124,33 @@ class Predictions:
         known: Known[Prediction] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[Prediction]:
-        """Get many predictions, an outcome per id; arguments and errors are those of `workflow_executions.get_many`."""
-        return BulkFetch(
-            one_each(self._transport, GET_PREDICTION, "prediction_id", Prediction, hint=NOBODY_KNOWS),
+        """Fetch many predictions (`GET /prediction/{id}`); yields an outcome for each id, as they arrive.
+
+        The arguments and errors are those of `workflow_executions.get_many`.
+        """
+        return fetch_each(
+            self._transport,
+            GET_PREDICTION,
+            Prediction,
             ids,
             concurrency=concurrency,
             ordered=ordered,
             window=window,
             known=known,
             on_progress=on_progress,
-            paused=partial(self._transport.waiting, GET_PREDICTION),
+            hint=NOBODY_KNOWS,
         )
 
     async def cancel(self, prediction_id: str) -> CancelledPrediction:
-        """Cancel one prediction (`POST /prediction/{id}/cancel`), as well as its provider can.
+        """Cancel one prediction, as far as its provider can (`POST /prediction/{id}/cancel`).
 
-        It may end all the same: `wait` tells. Asking again does no harm, so a failed try is repeated.
+        It may finish all the same; `wait` returns its end. Cancelling twice does no harm, so a failed request is
+        retried.
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        path = CANCEL_PREDICTION.expand(self._transport.session.hosts.edition, prediction_id=prediction_id)
-        cancelled = await self._transport.get(self._transport.call(CANCEL_PREDICTION, path), CancelledPrediction)
-        self._transport.session.seen(prediction_id, finished=True)
+        cancelled = await self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id)
+        self._ledger.seen(prediction_id, finished=True)
         return cancelled
 
     async def wait(
@@ -146,25 +161,25 @@ class Predictions:
         poll: Poll = Poll(),  # noqa: B008  # frozen, so one default is as good as many
         on_update: Callable[[Prediction], object] | None = None,
     ) -> Prediction:
-        """Wait for one prediction to succeed, asking after it ever more slowly; gives it.
+        """Poll until the prediction finishes and return it. The polling interval grows; see `Poll`.
 
-        `prediction` is an id, or what `create` gave: that one may take ten seconds to be found. `timeout_s` is the
-        longest wait in seconds, above 0; `poll` the pauses. `on_update` is called with the prediction whenever it
-        changed.
+        `prediction` is an id or a record. The result of `create` may take up to ten seconds to be found; a 404 is
+        ignored for that long. `timeout_s` is the longest wait in seconds, above 0. `on_update` is called with the
+        prediction each time that it has changed.
 
-        Raises `ExecutionFailedError` where it failed or was cancelled, `NotFoundError` where it is not there (any
-        more: an organisation can delete executions by age), `WaitTimeoutError` (with the prediction as it was last)
-        after `timeout_s`, and the errors of a call that its tries did not overcome.
+        Raises `ExecutionFailedError` if the prediction failed or was cancelled; `NotFoundError` if it does not exist
+        (any more: organisations can delete executions by age); `WaitTimeoutError`, with the last state of the
+        prediction, after `timeout_s`; and the errors of a call that retries did not overcome.
         """
-        identity = identity_of("prediction", prediction, "id")
+        identity = id_of("prediction", prediction, "id")
 
-        async def ask(pause_s: float, left_s: float) -> Prediction:
+        async def fetch(pause_s: float, left_s: float) -> Prediction:
             with told(WAS_THERE):
                 return await self._read(identity)
 
-        return await until_ended(
+        return await poll_until_finished(
             identity,
-            ask,
+            fetch,
             timeout_s=checked_timeout("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
@@ -185,21 +200,28 @@ class Predictions:
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[Prediction]:
-        """Run any number of inputs through a model: an outcome for each, as they finish or in order (`ordered`).
+    ) -> MapRun[Prediction]:
+        """Run any number of inputs through a model; yields an outcome for each, as they finish.
 
-        The arguments and promises are those of `workflows.map`; `fallback_selector` is that of `create`, for every
-        input. A prediction can be cancelled: leaving the block early, without a journal, cancels those that still run,
-        as well as it goes.
+        Each input is one `POST /prediction`, and each prediction is polled with `GET /prediction/{id}`. `version` and
+        `fallback_selector` are those of `create`, for every input; `window` is at least 1. The other arguments, the
+        guarantees and the errors are those of `workflows.map`. Predictions can be cancelled: leaving the block early,
+        without a journal, cancels those that still run, as far as their providers can.
         """
-        return map_model(
+        backend = PredictionBackend(
             self._transport,
+            self._ledger,
+            self._refused,
             model,
+            version,
+            webhook_url,
+            webhook_secret,
+            fallback_selector,
+        )
+        return map_inputs(
+            backend,
+            self._ledger,
             inputs,
-            version=version,
-            webhook_url=webhook_url,
-            webhook_secret=webhook_secret,
-            fallback_selector=fallback_selector,
             concurrency=concurrency,
             window=window,
             ordered=ordered,
@@ -208,5 +230,5 @@ class Predictions:
         )
 
 
-def _one_prediction(seen: list[Seen]) -> CreatedPrediction | None:
-    return CreatedPrediction(predictionID=seen[0].id) if len(seen) == 1 else None
+def _created(candidates: list[Candidate]) -> CreatedPrediction | None:
+    return CreatedPrediction(predictionID=candidates[0].id) if len(candidates) == 1 else None

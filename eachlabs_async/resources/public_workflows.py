@@ -1,11 +1,12 @@
-"""Owns the calls about workflows that others share; refuses to show a key where none is asked for."""
+"""The workflows that their owners share with others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..jobs.create import Where, create
+from ..jobs.create import create
+from ..jobs.ledger import Ledger
 from ..records import PublicWorkflow, TriggeredExecution
 from ..transport import requests as _requests
 from ..transport.endpoints import GET_PUBLIC_WORKFLOW
@@ -13,23 +14,24 @@ from ..transport.transport import Transport
 
 
 class PublicWorkflows:
-    """Workflows that their owners share, public or unlisted; unified edition only."""
+    """The workflows that are public or unlisted; unified edition only."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_ledger", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ledger: Ledger) -> None:
         self._transport = transport
+        self._ledger = ledger
 
     async def get(self, nickname: str, slug: str, version_id: str) -> PublicWorkflow:
-        """Get one version of a public workflow (`GET /public/@{nickname}/workflows/{slug}/versions/{versionID}`).
+        """Return one version of a public workflow (`GET /public/@{nickname}/workflows/{slug}/versions/{versionID}`).
 
-        `nickname` is the owner's, without the `@`. No key is needed, and none is sent.
+        `nickname` is that of the owner, without the `@`. No key is needed, and none is sent.
 
-        Raises `NotFoundError` for one that is unknown or not public, and the other errors of a call.
+        Raises `NotFoundError` if the workflow is unknown or not public, and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        path = GET_PUBLIC_WORKFLOW.expand(edition, nickname=nickname, slug=slug, version_id=version_id)
-        return await self._transport.get(self._transport.call(GET_PUBLIC_WORKFLOW, path), PublicWorkflow)
+        return await self._transport.request(
+            GET_PUBLIC_WORKFLOW, PublicWorkflow, nickname=nickname, slug=slug, version_id=version_id
+        )
 
     async def trigger(
         self,
@@ -43,14 +45,14 @@ class PublicWorkflows:
     ) -> TriggeredExecution:
         """Start one execution of a public workflow (`POST /public/@.../trigger`), billed to the key's organisation.
 
-        The key travels in the body, and in no header. The webhook arguments are those of `workflows.trigger`.
+        The key travels in the body and in no header. The webhook arguments are those of `workflows.trigger`.
 
-        It is sent once: where no clear answer came the error is `OutcomeUnknownError`. No listing shows what it may
-        have created, so there is nothing to reconcile with.
+        The request is sent once. Raises `OutcomeUnknownError` if no clear answer came; no listing shows what may have
+        been created, so it cannot be looked up. Raises the other errors of a call.
         """
         session = self._transport.session
         prepared = _requests.public_trigger(
-            session.hosts.edition,
+            self._transport.edition,
             nickname,
             slug,
             version_id,
@@ -61,10 +63,9 @@ class PublicWorkflows:
         )
         del webhook_secret  # A traceback shows the locals of this frame.
         return await create(
+            self._transport,
+            self._ledger,
             prepared,
             TriggeredExecution,
-            Where(transport=self._transport),
-            ids=lambda answer: [answer.execution_id],
-            found=lambda seen: None,
-            reconcile=False,
+            ids_of=lambda answer: [answer.execution_id],
         )

@@ -1,19 +1,18 @@
-"""Owns the calls about runs of the Noxus service; refuses the Each Labs key, which that vendor must never see."""
+"""The runs of the Noxus service, another vendor that never sees the Each Labs key."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Unpack, cast
 
 from ..bulk.fetch import BulkFetch, Known
+from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats
-from ..bulk.workers import one_each
 from ..errors import NotFoundError, OutcomeUnknownError
-from ..jobs.create import Span
-from ..jobs.polling import Poll
-from ..jobs.wait import checked_timeout, identity_of, until_ended
+from ..jobs.poll import Poll
+from ..jobs.reconcile import TimeSpan
+from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.pager import Pager, WalkOptions
 from ..records import Run, RunDeletion, State
 from ..transport import requests as _requests
@@ -23,7 +22,7 @@ from ..transport.transport import Transport
 
 
 class Runs:
-    """The runs of workflows at Noxus; needs `runs_api_key`."""
+    """The runs of workflows at Noxus. Its calls need `runs_api_key`."""
 
     __slots__ = ("_transport",)
 
@@ -31,32 +30,35 @@ class Runs:
         self._transport = transport
 
     def list(self, *, page: int = 1, size: int = 100, **walk: Unpack[WalkOptions]) -> Pager[Run]:
-        """Walk runs from page number `page` on (`GET /runs`).
+        """Walk all runs; `size` is the page size, `max_rows` the total.
 
-        `page` counts from 1; `size` is rows a request, 1 to 100. `walk`: see `WalkOptions`.
+        Source: `GET /runs`. `page` is the number of the first page, from 1. `size` is the number of rows per request, 1
+        to 100. `walk` takes the options of `WalkOptions`, `max_rows` among them.
 
-        Raises `ValueError` or `TypeError` at once for a number out of range; the walk raises `EachLabsError`.
+        Raises `ValueError` or `TypeError` at once for a number out of range. The walk raises `EachLabsError`.
         """
         checked_count("page", page, least=1)
         checked_count("size", size, least=1, most=100)
-        path = LIST_RUNS.expand(self._transport.session.hosts.edition)
+        path = LIST_RUNS.expand(self._transport.edition)
         return Pager(self._transport, LIST_RUNS, path, {}, start=(page - 1) * size, size=size, walk=walk)
 
     async def get(self, run_id: str) -> Run:
-        """Get one run (`GET /runs/{run_id}`); `NotFoundError` for an unknown id."""
-        path = GET_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
-        return await self._transport.get(self._transport.call(GET_RUN, path), Run)
+        """Return one run (`GET /runs/{run_id}`).
+
+        Raises `NotFoundError` for an unknown id, and the other errors of a call.
+        """
+        return await self._transport.request(GET_RUN, Run, run_id=run_id)
 
     def list_for_workflow(
         self, workflow_id: str, *, page: int = 1, size: int = 100, **walk: Unpack[WalkOptions]
     ) -> Pager[Run]:
-        """Walk the runs of one workflow from page number `page` on (`GET /workflows/{workflow_id}/runs`).
+        """Walk all runs of one workflow; `size` is the page size, `max_rows` the total.
 
-        The arguments and errors are those of `list`.
+        Source: `GET /workflows/{workflow_id}/runs`. The arguments and errors are those of `list`.
         """
         checked_count("page", page, least=1)
         checked_count("size", size, least=1, most=100)
-        path = LIST_WORKFLOW_RUNS.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
+        path = LIST_WORKFLOW_RUNS.expand(self._transport.edition, workflow_id=workflow_id)
         return Pager(
             self._transport,
             LIST_WORKFLOW_RUNS,
@@ -69,43 +71,49 @@ class Runs:
         )
 
     async def stop(self, run_id: str) -> Run:
-        """Stop one run and give it as it is then (`POST /runs/{run_id}/stop`); `NotFoundError` for an unknown id.
+        """Stop one run and return it in its new state (`POST /runs/{run_id}/stop`).
 
-        Asking again does no harm, so a failed try is repeated.
+        Stopping twice does no harm, so a failed request is retried.
+
+        Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        path = STOP_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
-        return await self._transport.get(self._transport.call(STOP_RUN, path), Run)
+        return await self._transport.request(STOP_RUN, Run, run_id=run_id)
 
     async def start(
         self,
         workflow_id: str,
-        input: Mapping[str, Any],  # noqa: A002  # the wire's name
+        input: Mapping[str, Any],  # noqa: A002  # the name in the API
         *,
         node_ids: Iterable[str] | Mapping[str, Any] | None = None,
         single_node_id: str | None = None,
         workflow_version_id: str | None = None,
         callback_url: str | None = None,
     ) -> Run:
-        """Start one run of a workflow (`POST /workflows/{workflow_id}/runs`) and give it, queued.
+        """Start one run of a workflow and return it, queued (`POST /workflows/{workflow_id}/runs`).
 
-        `input` is what the workflow takes. `node_ids` (ids, or an object) and `single_node_id` run a part of it,
-        `workflow_version_id` another version than its latest. `callback_url`, an absolute http(s) URL, is told of the
-        end.
+        `input` is the input of the workflow. `node_ids` (ids, or an object) and `single_node_id` run a part of the
+        workflow, `workflow_version_id` a version other than the latest. The service calls `callback_url`, an absolute
+        http(s) URL, when the run ends.
 
-        It is sent once: where no clear answer came the error is `OutcomeUnknownError`, and its `lookup` says since when
-        to look in `list_for_workflow`. Raises `ValueError` or `TypeError` at once for an argument that cannot be right,
-        and the other errors of a call.
+        The request is sent once. Raises `OutcomeUnknownError` if no clear answer came; its `lookup` has the time span
+        to search in `list_for_workflow`. Raises `ValueError` or `TypeError` at once for an argument that cannot be
+        right, and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
         prepared = _requests.run(
-            edition, workflow_id, input, node_ids, single_node_id, workflow_version_id, callback_url
+            self._transport.edition,
+            workflow_id,
+            input,
+            node_ids,
+            single_node_id,
+            workflow_version_id,
+            callback_url,
         )
         call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
         since = datetime.now(UTC)
         try:
             return await self._transport.get(call, Run)
         except OutcomeUnknownError as exc:
-            exc.lookup = Span(since, datetime.now(UTC)).lookup(workflow_id=workflow_id)
+            exc.lookup = TimeSpan(since, datetime.now(UTC)).as_filters(workflow_id=workflow_id)
             raise
 
     async def wait(
@@ -116,17 +124,18 @@ class Runs:
         poll: Poll = Poll(),  # noqa: B008  # frozen, so one default is as good as many
         on_update: Callable[[Run], object] | None = None,
     ) -> Run:
-        """Wait for one run to succeed, asking after it ever more slowly; gives it.
+        """Poll until the run finishes and return it. The polling interval grows; see `Poll`.
 
-        `run` is an id, or what `start` gave: that one may take ten seconds to be found. `timeout_s` is the longest
-        wait in seconds, above 0; `poll` the pauses. `on_update` is called with the run whenever it changed.
+        `run` is an id or a record. The result of `start` may take up to ten seconds to be found; a 404 is ignored for
+        that long. `timeout_s` is the longest wait in seconds, above 0. `on_update` is called with the run each time
+        that it has changed.
 
-        Raises `ExecutionFailedError` where it failed or was stopped, `HumanFeedbackRequiredError` where it goes on only
-        once a person has acted, `WaitTimeoutError` (with the run as it was last) after `timeout_s`, and the errors of a
-        call that its tries did not overcome.
+        Raises `ExecutionFailedError` if the run failed or was stopped; `HumanFeedbackRequiredError` if a person must
+        act before it continues; `WaitTimeoutError`, with the last state of the run, after `timeout_s`; and the errors
+        of a call that retries did not overcome.
         """
-        identity = identity_of("run", run, "id")
-        return await until_ended(
+        identity = id_of("run", run, "id")
+        return await poll_until_finished(
             identity,
             lambda pause_s, left_s: self.get(identity),
             timeout_s=checked_timeout("timeout_s", timeout_s),
@@ -138,13 +147,13 @@ class Runs:
     async def delete(self, run_id: str) -> RunDeletion:
         """Delete one finished run with its data (`DELETE /runs/{run_id}`).
 
-        One that has not finished stays: `errors` of what is given then says so. A failed try is repeated; that the run
-        is not found then is taken for success.
+        A run that has not finished is kept, and the `errors` of the result say so. A failed request is retried; a 404
+        on a retry counts as success.
 
         Raises `NotFoundError` for an unknown id, `PermissionDeniedError` for a key that may not delete, and the other
         errors of a call.
         """
-        path = DELETE_RUN.expand(self._transport.session.hosts.edition, run_id=run_id)
+        path = DELETE_RUN.expand(self._transport.edition, run_id=run_id)
         try:
             return _deletion(await self._transport.get_json(self._transport.call(DELETE_RUN, path)))
         except NotFoundError as exc:
@@ -162,15 +171,14 @@ class Runs:
     ) -> RunDeletion:
         """Delete finished runs by id, by `filters`, or by both (`POST /runs/bulk/delete`).
 
-        `filters` goes out as it is; `workflow_id` and `to_date` (RFC 3339) are known to work. With `expected_count`,
-        from 0, the service refuses where another number of runs is meant (`ConflictError`). `dry_run` only counts.
+        `filters` is sent as it is; `workflow_id` and `to_date` (RFC 3339) are known to work. `expected_count` is the
+        number of runs to delete, from 0; if another number matches, the service refuses. `dry_run` only counts.
 
-        A deletion is sent once: where no clear answer came the error is `OutcomeUnknownError`, and `dry_run` tells what
-        is left. One that only counts is tried again as the retry policy says. Raises `ValueError` or `TypeError` at
-        once where neither ids nor filters say which runs are meant, and the other errors of a call.
+        A deletion is sent once. Raises `OutcomeUnknownError` if no clear answer came; `dry_run` then counts what is
+        left. A dry run is retried under the retry policy. Raises `ConflictError` if the count is not the expected one,
+        `ValueError` or `TypeError` at once if neither ids nor filters select runs, and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.deletion(edition, run_ids, filters, expected_count, dry_run)
+        prepared = _requests.deletion(self._transport.edition, run_ids, filters, expected_count, dry_run)
         call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
         return _deletion(await self._transport.get_json(call))
 
@@ -184,21 +192,25 @@ class Runs:
         known: Known[Run] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[Run]:
-        """Get many runs, an outcome per id; the arguments and errors are those of `workflow_executions.get_many`."""
-        return BulkFetch(
-            one_each(self._transport, GET_RUN, "run_id", Run),
+        """Fetch many runs (`GET /runs/{run_id}`); yields an outcome for each id, as they arrive.
+
+        The arguments and errors are those of `workflow_executions.get_many`.
+        """
+        return fetch_each(
+            self._transport,
+            GET_RUN,
+            Run,
             ids,
             concurrency=concurrency,
             ordered=ordered,
             window=window,
             known=known,
             on_progress=on_progress,
-            paused=partial(self._transport.waiting, GET_RUN),
         )
 
 
 def _deletion(answer: Any) -> RunDeletion:
-    """Read an answer that nobody documents: what is as expected goes into its field, and all of it is kept."""
+    """Read an undocumented answer: fields of the expected type are set, and the whole answer is kept."""
     found = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
     counts = {name: found.get(name) for name in ("matched", "succeeded", "failed")}
     errors = found.get("errors")

@@ -1,19 +1,20 @@
-"""Owns the calls about executions of workflows; refuses paging, fanning out and decoding."""
+"""The executions of workflows."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from functools import partial
-from typing import Any, Unpack
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from typing import Unpack
 
 from ..bulk.fetch import BulkFetch, Known
+from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
-from ..bulk.workers import one_each
-from ..jobs.map import MapFetch
-from ..jobs.map_start import wait_for_many
-from ..jobs.polling import MAX_HOLD_S, Poll, hold_s
-from ..jobs.wait import checked_timeout, identity_of, until_ended
+from ..jobs.ledger import Ledger
+from ..jobs.map_inputs import wait_for_many
+from ..jobs.map_run import MapRun
+from ..jobs.poll import MAX_HOLD_S, Poll, hold_s
+from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait_backend import WaitBackend
 from ..pagination.pager import Pager, WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 from ..transport.arguments import checked_count
@@ -23,11 +24,7 @@ from ..transport.transport import Transport
 
 
 class SummaryPager(Pager[WorkflowExecutionSummary]):
-    """A listing of a workflow's executions, which can be turned into the executions themselves."""
-
-    def __init__(self, fetch: Callable[..., BulkFetch[WorkflowExecution]], *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._fetch_all = fetch
+    """A pager over a workflow's executions that can also fetch them in full."""
 
     def hydrate(
         self,
@@ -37,14 +34,18 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
         known: Known[WorkflowExecution] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[WorkflowExecution]:
-        """Fetch the full execution of every row, streaming and in the listing's order, an outcome per row.
+        """Fetch the full execution of every row; yields an outcome for each, in the order of the listing.
 
-        The arguments are those of `get_many`. The walk is part of the fetch: it is read as workers come free, an
-        error of it is raised after the finished outcomes, and it ends with the fetch. The pager's checkpoint is
-        ahead of the outcomes by the window; to go on after a crash, walk again and say with `known` what is there.
+        The arguments are those of `get_many`. The listing is walked as part of the fetch, no further ahead than the
+        window, and ends with it. An error of the walk is raised after the finished outcomes. The checkpoint of the
+        pager is ahead of the outcomes by up to a window: to resume after a crash, walk again and pass the executions
+        that you have as `known`.
         """
         ids = self._ids()
-        return self._fetch_all(
+        return fetch_each(
+            self._transport,
+            GET_WORKFLOW_EXECUTION,
+            WorkflowExecution,
             ids,
             concurrency=concurrency,
             ordered=True,
@@ -64,10 +65,11 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
 class WorkflowExecutions:
     """The executions of workflows."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_ledger", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ledger: Ledger) -> None:
         self._transport = transport
+        self._ledger = ledger
 
     def list(
         self,
@@ -78,20 +80,19 @@ class WorkflowExecutions:
         offset: int = 0,
         **walk: Unpack[WalkOptions],
     ) -> SummaryPager:
-        """Walk the executions of one workflow (`GET /workflows/{workflowID}/executions`).
+        """Walk all executions of one workflow; `limit` is the page size, `max_rows` the total.
 
-        `workflow_id` is a UUID or a slug; `bulk_id` keeps those of one bulk trigger and is a UUID. `limit` is rows
-        a request, 1 to 100; `offset` rows to skip, from 0. `walk`: see `WalkOptions`.
+        Source: `GET /workflows/{workflowID}/executions`. `workflow_id` is a UUID or a slug. `bulk_id`, a UUID, keeps
+        the executions of one bulk trigger. `limit` is the number of rows per request, 1 to 100. `offset` is the number
+        of rows to skip, from 0. `walk` takes the options of `WalkOptions`, `max_rows` among them.
 
-        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
-        `EachLabsError`, among them `NotFoundError` for an unknown workflow.
+        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse. The walk raises
+        `EachLabsError`, for example `NotFoundError` for an unknown workflow.
         """
-        edition = self._transport.session.hosts.edition
         return SummaryPager(
-            self._fetch_many,
             self._transport,
             LIST_WORKFLOW_EXECUTIONS,
-            LIST_WORKFLOW_EXECUTIONS.expand(edition, workflow_id=workflow_id),
+            LIST_WORKFLOW_EXECUTIONS.expand(self._transport.edition, workflow_id=workflow_id),
             {"bulk_id": _checked_uuid("bulk_id", bulk_id)},
             named={"workflow_id": workflow_id},
             start=checked_count("offset", offset),
@@ -100,10 +101,10 @@ class WorkflowExecutions:
         )
 
     async def get(self, execution_id: str, *, wait_s: int | None = None) -> WorkflowExecution:
-        """Get one execution with its steps (`GET /executions/{executionID}`).
+        """Return one execution with its steps (`GET /executions/{executionID}`).
 
-        `wait_s`, compat edition only, is how long the service may hold the answer of an unfinished execution for
-        it to finish: whole seconds, 1 to 30; None leaves it to the service (10).
+        `wait_s`, compat edition only, is how long the service may hold the answer about an unfinished execution until
+        it finishes: whole seconds, 1 to 30. With None the service decides (10).
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
@@ -111,17 +112,16 @@ class WorkflowExecutions:
             return await self._read(execution_id, wait_s)
 
     async def _read(self, execution_id: str, wait_s: int | None) -> WorkflowExecution:
-        edition = self._transport.session.hosts.edition
         query = ""
         if wait_s is not None:
             checked_count("wait_s", wait_s, least=1, most=MAX_HOLD_S)
-            if edition != "compat":
+            if self._transport.edition != "compat":
                 raise ValueError("wait_s is part of the compat edition only")
             query = f"timeout={wait_s}"
-        path = GET_WORKFLOW_EXECUTION.expand(edition, execution_id=execution_id)
-        call = self._transport.call(GET_WORKFLOW_EXECUTION, path, query)
-        found = await self._transport.get(call, WorkflowExecution)
-        self._transport.session.seen(execution_id, finished=found.is_finished)
+        found = await self._transport.request(
+            GET_WORKFLOW_EXECUTION, WorkflowExecution, query, execution_id=execution_id
+        )
+        self._ledger.seen(execution_id, finished=found.is_finished)
         return found
 
     async def wait(
@@ -132,29 +132,29 @@ class WorkflowExecutions:
         poll: Poll = Poll(),  # noqa: B008  # frozen, so one default is as good as many
         on_update: Callable[[WorkflowExecution], object] | None = None,
     ) -> WorkflowExecution:
-        """Wait for one execution to succeed, asking after it ever more slowly; gives it.
+        """Poll until the execution finishes and return it. The polling interval grows; see `Poll`.
 
-        `execution` is an id, or what `trigger` gave: that one may take ten seconds to be found. `timeout_s` is the
-        longest wait in seconds, above 0; `poll` the pauses. `on_update` is called with the execution whenever it
-        changed. In the compat edition the service is asked to hold its answer until the execution ends, for up to
-        30 seconds, or, with `on_update`, for as long as the pause.
+        `execution` is an id or a record. The result of `trigger` may take up to ten seconds to be found; a 404 is
+        ignored for that long. `timeout_s` is the longest wait in seconds, above 0. `on_update` is called with the
+        execution each time that it has changed. In the compat edition the service is asked to hold its answer until the
+        execution finishes, for up to 30 seconds, or, with `on_update`, for the length of the polling interval.
 
-        Raises `ExecutionFailedError` (with the failed step) where it failed or was cancelled, `NotFoundError` where it
-        is not there (any more: an organisation can delete executions by age), `WaitTimeoutError` (with the execution as
-        it was last) after `timeout_s`, and the errors of a call that its tries did not overcome.
+        Raises `ExecutionFailedError`, with the failed step, if the execution failed or was cancelled; `NotFoundError`
+        if it does not exist (any more: organisations can delete executions by age); `WaitTimeoutError`, with the last
+        state of the execution, after `timeout_s`; and the errors of a call that retries did not overcome.
         """
-        identity = identity_of("execution", execution, "execution_id")
-        compat = self._transport.session.hosts.edition == "compat"
+        identity = id_of("execution", execution, "execution_id")
+        compat = self._transport.edition == "compat"
         read_s = self._transport.timeouts.read_s
 
-        async def ask(pause_s: float, left_s: float) -> WorkflowExecution:
+        async def fetch(pause_s: float, left_s: float) -> WorkflowExecution:
             wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
             with told(WAS_THERE):
                 return await self._read(identity, wait_s)
 
-        return await until_ended(
+        return await poll_until_finished(
             identity,
-            ask,
+            fetch,
             timeout_s=checked_timeout("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
@@ -169,17 +169,18 @@ class WorkflowExecutions:
         timeout_s: float | None = None,
         ordered: bool = False,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[WorkflowExecution]:
-        """Wait for many executions of one workflow: an outcome for each, as they finish or in order (`ordered`).
+    ) -> MapRun[WorkflowExecution]:
+        """Wait for many executions of one workflow; yields an outcome for each, as they finish.
 
-        They are watched by the workflow's listing, a thousand at once at most, with no more than 15 requests a look,
-        and each is read whole once, when it has finished. One that failed is an outcome with an
-        `ExecutionFailedError`, one that does not exist with a `NotFoundError`. After `timeout_s` seconds (None: no
-        bound) a `WaitTimeoutError` is raised.
+        With `ordered` the outcomes come in the order of `ids`, which are read lazily. `on_progress` is called with the
+        statistics after each outcome. Up to a thousand executions are watched at once, by the workflow's listing with
+        at most 15 requests per check; each is read in full once, after it has finished.
+
+        An execution that failed is an outcome with an `ExecutionFailedError`, one that does not exist an outcome with a
+        `NotFoundError`. Raises `WaitTimeoutError` after `timeout_s` seconds, above 0; None for no limit.
         """
-        return wait_for_many(
-            self._transport, workflow_id, ids, timeout_s=timeout_s, ordered=ordered, on_progress=on_progress
-        )
+        backend = WaitBackend(self._transport, workflow_id)
+        return wait_for_many(backend, self._ledger, ids, timeout_s=timeout_s, ordered=ordered, on_progress=on_progress)
 
     def get_many(
         self,
@@ -191,53 +192,30 @@ class WorkflowExecutions:
         known: Known[WorkflowExecution] | None = None,
         on_progress: Callable[[BulkStats], object] | None = None,
     ) -> BulkFetch[WorkflowExecution]:
-        """Get many executions, an outcome per id, as they come or in input order with `ordered`.
+        """Fetch many executions (`GET /executions/{executionID}`); yields an outcome for each id, as they arrive.
 
-        `ids` are read lazily and may be endless. `concurrency` is requests at once, from 1; the client's
-        `max_concurrency` bounds them too. `window` is ids held, read and not yet handed out: None for four times the
-        concurrency; a wider one lets more ids pass a slow one in ordered mode. What `known` (a mapping, or a callable
-        that gives None) already has in finished form is not fetched. `on_progress` is called with the stats after
-        each outcome. In the compat edition the service is asked to hold the answer of an unfinished execution for
-        no more than a second.
+        With `ordered` the outcomes come in the order of `ids`. `ids` are read lazily and may be endless. `concurrency`
+        is the number of requests at once, from 1; `max_concurrency` of the client limits it too. `window` is the number
+        of ids that are read and not yet delivered, at least `concurrency`; None for four times that. With `ordered`, a
+        wider window lets more ids pass a slow one. `known`, a mapping or a callable that returns None for an unknown
+        id, supplies executions that need not be fetched again if they have finished. `on_progress` is called with the
+        statistics after each outcome. In the compat edition the service is asked to hold the answer about an unfinished
+        execution for no more than a second.
 
-        One id's failure is its outcome. What would stop every id alike (`AuthenticationError`,
-        `ConfigurationError`) is raised, once, after the finished outcomes.
+        A failure of one id is its outcome. An error that every id would meet (`AuthenticationError`,
+        `ConfigurationError`) is raised once, after the finished outcomes.
         """
-        return self._fetch_many(
+        return fetch_each(
+            self._transport,
+            GET_WORKFLOW_EXECUTION,
+            WorkflowExecution,
             ids,
             concurrency=concurrency,
             ordered=ordered,
             window=window,
             known=known,
             on_progress=on_progress,
-            close=None,
             hint=NOBODY_KNOWS,
-        )
-
-    def _fetch_many(
-        self,
-        ids: Iterable[str] | AsyncIterable[str],
-        *,
-        concurrency: int,
-        ordered: bool,
-        window: int | None,
-        known: Known[WorkflowExecution] | None,
-        on_progress: Callable[[BulkStats], object] | None,
-        close: Callable[[], Awaitable[None]] | None,
-        hint: str,
-    ) -> BulkFetch[WorkflowExecution]:
-        """Do as `get_many` does, and call `close` when the fetch ends; `hint` is what a 404 may mean."""
-        query = GET_WORKFLOW_EXECUTION.soon(self._transport.session.hosts.edition)
-        return BulkFetch(
-            one_each(self._transport, GET_WORKFLOW_EXECUTION, "execution_id", WorkflowExecution, query, hint=hint),
-            ids,
-            concurrency=concurrency,
-            ordered=ordered,
-            window=window,
-            known=known,
-            on_progress=on_progress,
-            paused=partial(self._transport.waiting, GET_WORKFLOW_EXECUTION),
-            close=close,
         )
 
 

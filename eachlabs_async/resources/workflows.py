@@ -1,7 +1,4 @@
-"""Owns the calls about workflows: reading, making, triggering; refuses paging, bodies and looking for a lost one.
-
-What a trigger creates is billed, so it is sent once: `create` sees to that.
-"""
+"""The workflows of the organisation. A trigger is billed, so it is sent once: see `jobs.create`."""
 
 from __future__ import annotations
 
@@ -12,9 +9,12 @@ from typing import Any, Final, Literal, Unpack
 
 from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
-from ..jobs.create import Seen, Where, assigned, create
-from ..jobs.map import MapFetch
-from ..jobs.map_start import map_workflow
+from ..jobs.create import create
+from ..jobs.ledger import Ledger
+from ..jobs.map_inputs import map_inputs
+from ..jobs.map_run import MapRun
+from ..jobs.reconcile import Candidate, WorkflowLookup, assign
+from ..jobs.workflow_backend import WorkflowBackend
 from ..pagination.pager import Pager, WalkOptions
 from ..records import (
     BulkTriggered,
@@ -37,10 +37,11 @@ SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status
 class Workflows:
     """The workflows of the organisation."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_ledger", "_transport")
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ledger: Ledger) -> None:
         self._transport = transport
+        self._ledger = ledger
 
     def list(
         self,
@@ -54,13 +55,14 @@ class Workflows:
         offset: int = 0,
         **walk: Unpack[WalkOptions],
     ) -> Pager[WorkflowSummary]:
-        """Walk workflows, newest first (`GET /workflows`); unified edition only.
+        """Walk all workflows, newest first; `limit` is the page size, `max_rows` the total.
 
-        `category` is a slug, `keyword` text in the name. `sort_key` and `sort_direction` go together. `node_based`
-        keeps those that run as a node graph, or the others. `limit` is rows a request, 1 to 100; `offset` rows to
-        skip, from 0. `walk`: see `WalkOptions`.
+        Source: `GET /workflows`, unified edition only. `category`, a slug, and `keyword`, text in the name, narrow the
+        listing; so does `node_based`, which keeps the workflows that run as a node graph, or the others. `sort_key` and
+        `sort_direction` are given together. `limit` is the number of rows per request, 1 to 100. `offset` is the number
+        of rows to skip, from 0. `walk` takes the options of `WalkOptions`, `max_rows` among them.
 
-        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse; the walk raises
+        Raises `ValueError` or `TypeError` at once for an argument that the service would refuse. The walk raises
         `EachLabsError`.
         """
         if sort_key not in (None, *SORT_KEYS):
@@ -74,7 +76,7 @@ class Workflows:
         return Pager(
             self._transport,
             LIST_WORKFLOWS,
-            LIST_WORKFLOWS.expand(self._transport.session.hosts.edition),
+            LIST_WORKFLOWS.expand(self._transport.edition),
             {
                 "category": checked_text("category", category),
                 "keyword": checked_text("keyword", keyword),
@@ -88,38 +90,32 @@ class Workflows:
         )
 
     async def get(self, workflow_id: str) -> Workflow:
-        """Get one workflow with its versions by UUID or slug (`GET /workflows/{workflowID}`).
+        """Return one workflow with its versions, by UUID or slug (`GET /workflows/{workflowID}`).
 
-        Raises `NotFoundError` for an unknown one, and the other errors of a call.
+        Raises `NotFoundError` for an unknown workflow, and the other errors of a call.
         """
-        path = GET_WORKFLOW.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
-        return await self._transport.get(self._transport.call(GET_WORKFLOW, path), Workflow)
+        return await self._transport.request(GET_WORKFLOW, Workflow, workflow_id=workflow_id)
 
     async def create(
         self, name: str, definition: Mapping[str, Any] | None = None, *, description: str | None = None
     ) -> Workflow:
-        """Create a workflow (`POST /workflows`); it is sent once, see `OutcomeUnknownError`.
+        """Create a workflow and return it (`POST /workflows`).
 
-        `definition` holds steps, input schema and metadata; the compat edition demands one. `description` is part of
-        the compat edition only.
+        `definition` holds the steps, the input schema and the metadata; the compat edition requires it. `description`
+        is part of the compat edition only.
+
+        The request is sent once. Raises `OutcomeUnknownError` if no clear answer came, and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.new_workflow(edition, name, definition, description)
-        return await create(
-            prepared,
-            Workflow,
-            Where(transport=self._transport),
-            ids=lambda answer: [],
-            found=lambda seen: None,
-            reconcile=False,
-        )
+        prepared = _requests.new_workflow(self._transport.edition, name, definition, description)
+        return await create(self._transport, self._ledger, prepared, Workflow, ids_of=lambda answer: [])
 
     async def rename(self, workflow_id: str, name: str) -> Workflow:
-        """Rename a workflow (`PUT /workflows/{workflowID}`); its slug changes with its name.
+        """Rename a workflow and return it (`PUT /workflows/{workflowID}`). Its slug changes with its name.
 
-        Raises `ConflictError` where another workflow has the slug, `PermissionDeniedError` where it is locked.
+        Raises `ConflictError` if another workflow has the slug, `PermissionDeniedError` if the workflow is locked, and
+        the other errors of a call.
         """
-        path = RENAME_WORKFLOW.expand(self._transport.session.hosts.edition, workflow_id=workflow_id)
+        path = RENAME_WORKFLOW.expand(self._transport.edition, workflow_id=workflow_id)
         if checked_text("name", name) is None:
             raise TypeError("name must be a str, not NoneType")
         body = _requests.encoded("name", {"name": name})
@@ -137,12 +133,13 @@ class Workflows:
         production: bool | None = None,
         allowed_to_share: bool | None = None,
     ) -> WorkflowVersion:
-        """Create a version of a workflow, or change it (`PUT /workflows/{workflowID}/versions/{versionID}`).
+        """Create or change a version of a workflow (`PUT /workflows/{workflowID}/versions/{versionID}`); returns it.
 
-        What is None stays as it is; a new version needs a `definition`, and the compat edition always does.
-        `output_mapping` (empty to clear it), `published` and `allowed_to_share` are part of the unified edition only.
+        Arguments that are None leave the version as it is. A new version needs a `definition`, and in the compat
+        edition every call does. `output_mapping` (empty to clear it), `published` and `allowed_to_share` are part of
+        the unified edition only.
 
-        Raises `PermissionDeniedError` where the version is locked, and the other errors of a call.
+        Raises `PermissionDeniedError` if the version is locked, and the other errors of a call.
         """
         flags = {
             "published": published,
@@ -150,8 +147,9 @@ class Workflows:
             "production": production,
             "allowed_to_share": allowed_to_share,
         }
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.version(edition, workflow_id, version_id, definition, output_mapping, flags)
+        prepared = _requests.version(
+            self._transport.edition, workflow_id, version_id, definition, output_mapping, flags
+        )
         call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
         return await self._transport.get(call, WorkflowVersion)
 
@@ -165,25 +163,32 @@ class Workflows:
         webhook_secret: str | None = None,
         reconcile: bool = False,
     ) -> TriggeredExecution:
-        """Start one execution of a workflow (`POST /workflows/trigger/{workflowID}/{versionID}`).
+        """Start one execution of a workflow (`POST /workflows/trigger/{workflowID}/{versionID}`) and return its id.
 
-        `version_id` may be left out in the compat edition, which then takes the latest. `webhook_secret` comes back in
-        the header `X-Webhook-Secret` of each delivery to `webhook_url`; it is part of the unified edition only.
+        `version_id` may be left out in the compat edition, which then runs the latest version. The service posts the
+        result to `webhook_url`, an absolute http(s) URL, and sends `webhook_secret` with each delivery in the header
+        `X-Webhook-Secret`; the secret is part of the unified edition only.
 
-        It is sent once: where no clear answer came the error is `OutcomeUnknownError`. With `reconcile` the listing
-        of the workflow's executions is then searched for one with these inputs that was created during the call, by
-        no other call of this client: exactly one is the result, else the error has `candidates`. Other clients
-        that send the same inputs at the same moment cannot be told apart.
+        The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
+        listing of the workflow's executions is first searched for one with these inputs that was created during the
+        call, and by no other call of this client: if there is exactly one, it is the result, otherwise the error has
+        `candidates`. Other clients that send the same inputs at the same moment cannot be told apart.
 
-        Raises `ExecutionFailedError` where the service takes the trigger and refuses the inputs (compat; the unified
-        edition answers with a 400), and the other errors of a call.
+        Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
+        unified edition answers with a 400), and the other errors of a call.
         """
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.trigger(edition, workflow_id, version_id, inputs, webhook_url, webhook_secret)
+        prepared = _requests.trigger(
+            self._transport.edition, workflow_id, version_id, inputs, webhook_url, webhook_secret
+        )
         del webhook_secret  # A traceback shows the locals of this frame.
-        where = Where(transport=self._transport, workflow_id=workflow_id, version_id=version_id)
         answer = await create(
-            prepared, BulkTriggeredExecution, where, ids=_one_id, found=_one_execution, reconcile=reconcile
+            self._transport,
+            self._ledger,
+            prepared,
+            BulkTriggeredExecution,
+            ids_of=_one_id,
+            lookup=WorkflowLookup(self._transport, workflow_id, version_id),
+            answer_of=_one_execution if reconcile else None,
         )
         return _triggered(answer)
 
@@ -197,26 +202,35 @@ class Workflows:
         webhook_secret: str | None = None,
         reconcile: bool = False,
     ) -> BulkTriggered:
-        """Start 1 to 10 executions of a workflow (`POST /workflows/bulk-trigger/{workflowID}/{versionID}`).
+        """Start 1 to 10 executions of a workflow with one request, and return an entry for each input, in order.
 
-        The answer has an entry for each input, in order: queued with an `execution_id`, or failed with a `message`.
-        The other arguments are those of `trigger`. With `reconcile` exactly one bulk must be found, and whole: one of
-        which inputs were refused cannot be told from one of which rows are late.
+        Source: `POST /workflows/bulk-trigger/{workflowID}/{versionID}`. An entry is queued, with an `execution_id`, or
+        failed, with a `message`. With None as `version_id` the compat edition runs the latest version. The other
+        arguments and the errors are those of `trigger`. With `reconcile`, exactly one bulk trigger must be found, with
+        an execution for every input: one with refused inputs looks the same as one with rows that are still missing.
         """
-        edition = self._transport.session.hosts.edition
-        prepared = _requests.bulk_trigger(edition, workflow_id, version_id, inputs, webhook_url, webhook_secret)
+        prepared = _requests.bulk_trigger(
+            self._transport.edition, workflow_id, version_id, inputs, webhook_url, webhook_secret
+        )
         del webhook_secret
-        where = Where(transport=self._transport, workflow_id=workflow_id, version_id=version_id, whole=True)
 
-        def found(seen: builtins.list[Seen]) -> BulkTriggered | None:
-            return _one_bulk(prepared.inputs, seen)
+        def one_bulk(candidates: builtins.list[Candidate]) -> BulkTriggered | None:
+            return _one_bulk(prepared.inputs, candidates)
 
-        return await create(prepared, BulkTriggered, where, ids=_all_ids, found=found, reconcile=reconcile)
+        return await create(
+            self._transport,
+            self._ledger,
+            prepared,
+            BulkTriggered,
+            ids_of=_all_ids,
+            lookup=WorkflowLookup(self._transport, workflow_id, version_id, in_full=True),
+            answer_of=one_bulk if reconcile else None,
+        )
 
     def map(
         self,
         workflow_id: str,
-        version_id: str | None,
+        version_id: str,
         inputs: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
         *,
         webhook_url: str | None = None,
@@ -226,33 +240,40 @@ class Workflows:
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
-    ) -> MapFetch[WorkflowExecution]:
-        """Run any number of inputs through a workflow: an outcome for each, as they finish or in order (`ordered`).
+    ) -> MapRun[WorkflowExecution]:
+        """Run any number of inputs through one version of a workflow; yields an outcome for each, as they finish.
 
-        Inputs are read lazily, at most `window` ahead of the outcomes (None: four times `concurrency`), and sent in
-        bulk triggers of up to ten; a chunk that is refused is halved until the input at fault stands alone.
-        `concurrency` is executions at once, at most; the account's own cap is found from the 429s and remembered by
-        the client. `Outcome.index` is the input's place, `Outcome.value` its execution; one that failed is an
-        outcome with an `ExecutionFailedError`.
+        Sources: `POST /workflows/bulk-trigger/{workflowID}/{versionID}` with up to ten inputs each, the listing of the
+        workflow's executions, and `GET /executions/{executionID}` once for each. A refused batch is halved until the
+        input at fault is alone. `Outcome.index` is the index of the input, `Outcome.value` its execution; an execution
+        that failed is an outcome with an `ExecutionFailedError`.
 
-        Nothing is executed twice: where no clear answer came the workflow's listing is searched for the executions,
-        and what is not found there is an `OutcomeUnknownError` outcome. With `journal`, the path of a file (SQLite),
-        this holds across restarts: the intent is on disk before anything is sent, and a job that was killed and is
-        started again with the same inputs goes on where it was, without those outcomes that were handed out.
+        With `ordered` the outcomes come in the order of the inputs. Inputs are read lazily: at most `window` of them,
+        from 10, are read and not yet delivered; None for four times `concurrency`. `concurrency`, from 1, is the
+        largest number of executions at once. The account's own limit is learned from 429 responses and remembered by
+        the client. `on_progress` is called with the statistics after each outcome. The webhook arguments are those of
+        `trigger`.
 
-        A 402 while executions of this client run is waited out, for they reserve their estimated cost: sending goes on
-        when one has ended. So is a 429 that only silence ends, see `RetryPolicy.creating_pause_s`. A 402 while nothing
-        runs, and other refusals that every input would meet, end the sending; what runs is waited for and handed
-        out, then the error is raised. Leaving the block early sends nothing more; the API has no call that cancels an
-        execution of a workflow.
+        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions; an
+        input without one is an outcome with an `OutcomeUnknownError`. `journal`, the path of an SQLite file, extends
+        this guarantee across restarts: the intent to send is on disk before anything is sent, and a job that was killed
+        and is restarted with the same inputs continues where it was, without the outcomes that it delivered.
+
+        Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
+        resumes when one of them has ended; a 429 that calls for a pause is waited out, see
+        `RetryPolicy.creating_pause_s`. A 402 while nothing runs, and other refusals that every input would meet, stop
+        the sending; the running executions are waited for and delivered before the error is raised. Leaving the block
+        early sends nothing more. The API has no call that cancels an execution of a workflow.
+
+        Raises `ValueError` or `TypeError` at once for an argument that cannot be right.
         """
-        return map_workflow(
-            self._transport,
-            workflow_id,
-            version_id,
+        if checked_text("version_id", version_id) is None:
+            raise TypeError("version_id must be a str, not NoneType: pass the version that all inputs are to run with")
+        backend = WorkflowBackend(self._transport, self._ledger, workflow_id, version_id, webhook_url, webhook_secret)
+        return map_inputs(
+            backend,
+            self._ledger,
             inputs,
-            webhook_url=webhook_url,
-            webhook_secret=webhook_secret,
             concurrency=concurrency,
             window=window,
             ordered=ordered,
@@ -269,15 +290,16 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
     raise ResponseDecodeError("cannot read the answer at $.execution_id: is missing", path="$.execution_id")
 
 
-def _one_execution(seen: list[Seen]) -> BulkTriggeredExecution | None:
-    if len(seen) != 1:
-        return None
-    one = seen[0]
+def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution | None:
+    return _entry(candidates[0]) if len(candidates) == 1 else None
+
+
+def _entry(one: Candidate) -> BulkTriggeredExecution:
     return BulkTriggeredExecution(execution_id=one.id, status=one.status, started_at=one.started_at)
 
 
 def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
-    """Give the execution that was queued; the compat edition may accept a trigger and refuse its inputs."""
+    """Return the queued execution. The compat edition may accept a trigger and refuse its inputs."""
     if answer.execution_id is None:
         raise ExecutionFailedError(
             f"the workflow was not triggered: {answer.message or 'no reason was given'}", error=answer.message
@@ -289,21 +311,16 @@ def _all_ids(answer: BulkTriggered) -> list[str]:
     return [entry.execution_id for entry in answer.executions if entry.execution_id is not None]
 
 
-def _one_bulk(inputs: Sequence[Any], seen: list[Seen]) -> BulkTriggered | None:
-    """Make the answer of the one bulk trigger that started all of `inputs`."""
-    bulks: dict[str, list[Seen]] = {}
-    for one in seen:
+def _one_bulk(inputs: Sequence[Any], candidates: list[Candidate]) -> BulkTriggered | None:
+    """Return the answer of the only bulk trigger among the candidates, if it started all of `inputs`."""
+    bulks: dict[str, list[Candidate]] = {}
+    for one in candidates:
         if one.bulk_id is not None:
             bulks.setdefault(one.bulk_id, []).append(one)
     if len(bulks) != 1:
         return None
     bulk_id, members = bulks.popitem()
-    found = [one for one in assigned(inputs, members) if one is not None]
+    found = [one for one in assign(inputs, members) if one is not None]
     if len(found) != len(inputs) or len(members) != len(inputs):
         return None
-    return BulkTriggered(
-        bulk_id=bulk_id,
-        executions=[
-            BulkTriggeredExecution(execution_id=one.id, status=one.status, started_at=one.started_at) for one in found
-        ],
-    )
+    return BulkTriggered(bulk_id=bulk_id, executions=[_entry(one) for one in found])

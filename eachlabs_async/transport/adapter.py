@@ -72,7 +72,7 @@ async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], 
     return b"".join(parts)
 
 
-class Outgoing(aiohttp.Payload):
+class RequestBody(aiohttp.Payload):
     """The body of a request; `left` tells whether it has begun to go out.
 
     aiohttp's own payload for bytes warns of those over a MiB, which an input with a picture in it soon is.
@@ -95,7 +95,7 @@ class Outgoing(aiohttp.Payload):
         await writer.write(self._value)
 
 
-class Dropped(aiohttp.ClientError):
+class ConnectionLostError(aiohttp.ClientError):
     """A connection that was lost; unlike aiohttp's own classes it does not make aiohttp send again."""
 
 
@@ -107,7 +107,7 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
         lost = f"{type(exc).__name__}: {exc}"
-    raise Dropped(lost)
+    raise ConnectionLostError(lost)
 
 
 _numbers: Final = count()
@@ -156,7 +156,7 @@ def describe(exc: Exception) -> APIConnectionError | ConfigurationError:
     """Turn whatever aiohttp raised into an error of the tree; it keeps text only, nothing of `exc` itself."""
     if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
         return ConfigurationError("the client's session is closed")
-    what = str(exc) if isinstance(exc, Dropped) else f"{type(exc).__name__}: {exc}"
+    what = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
     sent = not isinstance(exc, _NOT_SENT)
     if isinstance(exc, TimeoutError):
         stage = "no answer within the read time-out" if sent else "no connection within the connect time-out"
@@ -207,7 +207,7 @@ def _one_origin(given: int) -> type[aiohttp.ClientRequest]:
     return Request
 
 
-class Sessions:
+class AiohttpSessions:
     """The aiohttp sessions of one client: one that was passed in, used and never closed, or its own.
 
     A request that creates something takes a connection of its own: a pooled one may have been closed by the
@@ -237,7 +237,7 @@ class Sessions:
     def places(self, wanted: int) -> int:
         """Give how many requests may be in flight: no more than a session that was passed in has connections.
 
-        Who waited in its pool would have passed the gate, and could go out in a pause.
+        Who waited in its pool would have passed the semaphore, and could go out in a pause.
         """
         connector = self._given.connector if self._given is not None else None
         limits = (connector.limit, connector.limit_per_host) if connector is not None else ()
@@ -297,7 +297,7 @@ class Sessions:
         if creating:
             connector = self._fresh = self._fresh or aiohttp.TCPConnector(limit=0, force_close=True)
         else:
-            # The gate of the client bounds what is in flight; a bound here would only make a second queue.
+            # The semaphore of the client bounds what is in flight; a bound here would only make a second queue.
             connector = self._pool = self._pool or aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(
             connector=connector,

@@ -64,7 +64,7 @@ class Deadline:
             self._task.uncancel()
 
 
-class Watch:
+class DeadlineTimer:
     """The running deadlines of one view, in seconds: `length_s` for a call as a whole, `silence_s` without a byte."""
 
     __slots__ = ("__weakref__", "_rest_s", "_running", "_timer", "length_s", "silence_s")
@@ -110,9 +110,9 @@ class Watch:
         # Whoever enters, or begins to listen, later than now is not due before this either.
         due = max(min(due, now + min(self.length_s, self.silence_s)), now + self._rest_s)
         if due < NEVER:
-            self._timer = loop.call_at(due, self._ring, loop)
+            self._timer = loop.call_at(due, self._check, loop)
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now, due = loop.time(), NEVER
         for deadline in self._running:
@@ -127,7 +127,7 @@ class Watch:
             self._set(loop, now, due)
 
 
-async def ended_by_closing(watch: Watch, work: Awaitable[T], what: str) -> T:
+async def ended_by_closing(watch: DeadlineTimer, work: Awaitable[T], what: str) -> T:
     """Await what may take any time and ends when the client is closed, with an error that says `what` ended."""
     deadline = watch.enter(asyncio.get_running_loop(), listening=False)
     try:

@@ -24,9 +24,9 @@ from .arguments import checked_callback, checked_count
 from .deadline import ended_by_closing
 from .keys import Key
 from .part_file import PartFile, checked_path
-from .targets import Target
+from .storage_url import StorageUrl
 from .transport import MAX_REDIRECTS, Transport, log
-from .wire import Body, Headers, http_date, status_error, strike
+from .wire import Body, Headers, http_date, redact, status_error
 
 MAX_BYTES: Final = 2 * 2**30
 CHUNK: Final = 256 * 1024
@@ -43,9 +43,9 @@ _AS_IT_IS: Final = "%!#$&'()*+,/:;=?@[]~-._"
 # ---- what a caller gives
 
 
-def checked_url(url: Key) -> Target:
+def checked_url(url: Key) -> StorageUrl:
     """Check where to download from; no message shows the URL, which may be a secret."""
-    target = Target(_written(url))
+    target = StorageUrl(_written(url))
     if target.is_safe and target.is_plain:
         return target
     if target.scheme == "http" and target.is_plain:
@@ -128,7 +128,7 @@ class Download:
         session, target = self._transport.session, self._target
         self._secrets = (*target.secrets, *session.secrets)
         failure: EachLabsError
-        await session.gate.enter(crowd=False)
+        await session.semaphore.acquire(background=False)
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 location = await self._ask(target, attempt)
@@ -142,14 +142,14 @@ class Download:
                 raise
             failure = exc
         finally:
-            session.gate.leave()
+            session.semaphore.release()
         failure.message = self._struck(failure.message)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = "GET", self._struck(target.shown), attempt
         failure.__traceback__ = failure.__context__ = None
         return failure
 
-    async def _ask(self, target: Target, attempt: int) -> Key | None:
+    async def _ask(self, target: StorageUrl, attempt: int) -> Key | None:
         """Send one request and take its answer; gives where a redirect leads, None where the file came."""
         transport = self._transport
         session = transport.session
@@ -164,7 +164,9 @@ class Download:
             route, target.where, headers, timers, partial(self._take, target, attempt, resuming)
         )
 
-    async def _take(self, target: Target, attempt: int, resuming: bool, incoming: _transfers.Incoming) -> Key | None:
+    async def _take(
+        self, target: StorageUrl, attempt: int, resuming: bool, incoming: _transfers.Incoming
+    ) -> Key | None:
         status = incoming.status
         log.debug("GET %s attempt %d: HTTP %d", self._struck(target.shown), attempt, status)
         if status in _REDIRECTS:
@@ -180,7 +182,7 @@ class Download:
 
     # ---- one answer
 
-    def _begin(self, target: Target, incoming: _transfers.Incoming) -> int | None:
+    def _begin(self, target: StorageUrl, incoming: _transfers.Incoming) -> int | None:
         """Begin with the first byte; gives where the answer ends, None where that is not said."""
         self._bound(incoming.length)
         headers = incoming.headers
@@ -257,7 +259,7 @@ class Download:
                 retryable=False,
             )
 
-    async def _refused(self, target: Target, resuming: bool, incoming: _transfers.Incoming) -> EachLabsError:
+    async def _refused(self, target: StorageUrl, resuming: bool, incoming: _transfers.Incoming) -> EachLabsError:
         """Give the error of an answer that is not the file."""
         status = incoming.status
         if status == 416 and resuming:
@@ -281,13 +283,13 @@ class Download:
         )
 
     def _struck(self, text: str) -> str:
-        return strike(text, self._secrets)
+        return redact(text, self._secrets)
 
 
-def _redirected(target: Target, location: Key) -> Target:
+def _redirected(target: StorageUrl, location: Key) -> StorageUrl:
     """Give where a redirect leads; it may go to another host, which is shown nothing, but not from https to http."""
     try:
-        there = Target(_written(urljoin(target.where, location))) if location else None
+        there = StorageUrl(_written(urljoin(target.where, location))) if location else None
     except ValueError:
         there = None
     if there is None or not there.is_plain:

@@ -354,6 +354,7 @@ GET_BALANCE: Final = Endpoint(
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
+    serves="webhook_deliveries.list",
     service="api",
     method="GET",
     compat="/webhooks",
@@ -363,6 +364,7 @@ LIST_WEBHOOKS: Final = Endpoint(
 )
 GET_WEBHOOK: Final = Endpoint(
     name="webhooks.get",
+    serves="webhook_deliveries.get",
     service="api",
     method="GET",
     compat="/webhooks/{execution_id}",

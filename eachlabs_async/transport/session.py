@@ -1,4 +1,4 @@
-"""Owns what all views of a client share: services and their keys, pauses, the gate; and what a call is.
+"""Owns what all views of a client share: services and their keys, pauses, the semaphore; and what a call is.
 
 It refuses to send and to wait: that is the way of a call, which is `transport`'s.
 """
@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from inspect import signature
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
 from uuid import uuid4
@@ -30,15 +28,16 @@ from ..errors import (
 )
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
 from . import adapter as _http
-from .adapter import Outgoing, Route
-from .claims import Claims
-from .deadline import NEVER, Deadline, Watch
-from .endpoints import Endpoint, KeyPlace
+from .adapter import Route
+from .call import Call
+from .creations import Creations
+from .deadline import NEVER, DeadlineTimer
+from .endpoints import KeyPlace
 from .keys import Key, key_headers, secrets
-from .limiter import Gate
-from .ours import Ours
 from .retry import RetryPolicy, asked_pause_s, calls_for_silence, leaves_outcome_open
-from .wire import deprecation_link, request_id_of, shown_line, strike
+from .semaphore import PrioritySemaphore
+from .service import BoundService, Pause
+from .wire import deprecation_link, redact, request_id_of, shown_line
 
 log: Final = logging.getLogger("eachlabs_async")
 
@@ -47,149 +46,10 @@ MAX_DEPRECATED: Final = 256
 """Warnings of deprecated endpoints, at most, that one client gives."""
 MAX_LINK_TEXT: Final = 300
 """Characters of a URL of the service's that a line tells."""
-KEEPS_QUERY: Final = "keep_query" in signature(URL.with_path).parameters
-"""Whether this yarl can change the path alone; those before 1.18.2 cannot."""
-
-
-class Pause:
-    """Until when (loop time) nothing is sent to one base URL, and the answer that asked for it.
-
-    A 429 on a request that creates something is about creating alone, so it has a pause of its own. `waiting` counts
-    the calls that wait now, for the pause or for their next try.
-    """
-
-    __slots__ = ("cause", "creating_cause", "creating_until", "until", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.until = 0.0
-        self.cause: APIStatusError | None = None
-        self.creating_until = 0.0
-        self.creating_cause: APIStatusError | None = None
-
-    def ask(self, until: float, cause: APIStatusError, *, creating: bool) -> None:
-        """Lengthen the pause; it is never shortened."""
-        if creating:
-            if until > self.creating_until:
-                self.creating_until, self.creating_cause = until, cause
-        elif until > self.until:
-            self.until, self.cause = until, cause
-
-    def end(self, now: float) -> None:
-        """Forget what is over, so that calls need not look at the clock."""
-        if self.until <= now:
-            self.until = 0.0
-        if self.creating_until <= now:
-            self.creating_until = 0.0
-
-    def for_call(self, *, creating: bool) -> tuple[float, APIStatusError | None]:
-        """Give until when a call is held, and why."""
-        if creating and self.creating_until > self.until:
-            return self.creating_until, self.creating_cause
-        return self.until, self.cause
-
-
-class Service:
-    """One service as a client sees it: where it is, how it is told the key, whether it asked for a pause."""
-
-    __slots__ = ("_authority", "_scheme", "base", "key_header", "name", "origin", "pause", "prefix", "routes")
-
-    def __init__(self, name: ServiceName, base_url: str, key_header: dict[str, str] | None, pause: Pause):
-        self.name = name
-        self.base = URL(base_url)
-        self.origin = self.base.origin()
-        self._scheme, self._authority = self.base.scheme, self.base.raw_authority
-        self.prefix = self.base.raw_path.rstrip("/")
-        self.key_header = key_header
-        self.pause = pause
-        self.routes: dict[bool, Route] = {}
-
-    def url(self, path: str, query: str = "", version: int = 1) -> URL:
-        """Give the URL of an encoded path below the base, with an encoded query.
-
-        A `version` other than 1 goes below the base's sibling: `/v2` in the place of its last `/v1`, or behind it.
-        """
-        prefix = self.prefix if version == 1 else f"{self.prefix.removesuffix('/v1')}/v{version}"
-        return URL.build(
-            scheme=self._scheme, authority=self._authority, path=prefix + path, query_string=query, encoded=True
-        )
-
-    def urls(self, query: str) -> Callable[[str], URL]:
-        """Give the function that makes URLs as `url` does, always with the same query: that costs less."""
-        if not KEEPS_QUERY:
-            return partial(self.url, query=query)
-        template, prefix = self.url("/", query), self.prefix
-        return lambda path: template.with_path(prefix + path, encoded=True, keep_query=True)
-
-
-class Call:
-    """One call: what is sent, and how far it has come.
-
-    `creating` marks what must not be carried out twice, `asked` how many executions it asks for; `crowd` a call of a
-    bulk job or a walk, which queues behind single calls. `attempts` counts the tries; `in_flight` is True while one is
-    out, `tried` from then on: an error from before that, such as a pause's cause, is not this request's own. `outgoing`
-    is the body of this try, where it matters whether it has begun to leave. `headers` are those of the success.
-    `request_id` is the id that the last try carries; each has its own. `chosen` is False where not the caller but this
-    package chose the `endpoint` (None: a path that the caller wrote), so that nobody is warned of it.
-    """
-
-    __slots__ = (
-        "asked",
-        "attempts",
-        "body",
-        "chosen",
-        "creating",
-        "crowd",
-        "deadline",
-        "endpoint",
-        "headers",
-        "in_flight",
-        "method",
-        "outgoing",
-        "request_id",
-        "service",
-        "tried",
-        "url",
-    )
-
-    deadline: Deadline
-    headers: Mapping[str, str]
-
-    def __init__(
-        self,
-        service: Service,
-        method: str,
-        url: URL,
-        *,
-        body: bytes | None = None,
-        creating: bool = False,
-        crowd: bool = False,
-        endpoint: Endpoint | None = None,
-        chosen: bool = True,
-    ) -> None:
-        self.service = service
-        self.method = method
-        self.url = url
-        self.body = body
-        self.creating = creating
-        self.asked = 0
-        self.crowd = crowd
-        self.endpoint = endpoint
-        self.chosen = chosen
-        self.attempts = 0
-        self.request_id = ""
-        self.in_flight = False
-        self.outgoing: Outgoing | None = None
-        self.tried = False
-
-    @property
-    def is_out(self) -> bool:
-        """Say whether a try is under way and may have reached the server."""
-        return self.in_flight and (self.outgoing is None or self.outgoing.left)
 
 
 class Session:
-    """What all views of one client share: keys, the gate, pauses, the aiohttp sessions, what was created."""
+    """What all views of one client share: keys, the semaphore, pauses, the aiohttp sessions, creating calls."""
 
     def __init__(
         self,
@@ -199,42 +59,39 @@ class Session:
         runs_api_key: Key | None,
         given: aiohttp.ClientSession | None,
         max_concurrency: int,
+        creations: Creations,
     ) -> None:
         self.hosts = hosts
-        self.http = _http.Sessions(given)
-        self.gate = Gate(self.http.places(max_concurrency))
-        self.watches: WeakSet[Watch] = WeakSet()  # of all views
-        self.uploads = Watch(NEVER, NEVER)  # They have bounds of their own, but end when the client is closed.
+        self.creations = creations
+        self.http = _http.AiohttpSessions(given)
+        self.semaphore = PrioritySemaphore(self.http.places(max_concurrency))
+        self.watches: WeakSet[DeadlineTimer] = WeakSet()  # of all views
+        self.uploads = DeadlineTimer(NEVER, NEVER)  # They have bounds of their own, but end when the client is closed.
         self.watches.add(self.uploads)
         self.slowly = asyncio.Lock()  # one thread at a time reads: each takes its turn at the interpreter
         self.secrets = secrets((api_key, runs_api_key))
-        self.claims = Claims()
         # An id costs next to nothing so: all but the last twelve digits of a UUID is made once, and these are counted.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # what the user was warned of
-        self.ours = Ours()
         self.closed = False
-        # Which of the two listings of executions the service refused, and how.
-        self.refused_listings: dict[str, APIStatusError] = {}
-        self.account_level: int | None = None  # executions at once, as far as 429s have told
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
-        self._services: dict[ServiceName, Service] = {}
-        self._bare: dict[ServiceName, Service] = {}
+        self._services: dict[ServiceName, BoundService] = {}
+        self._bare: dict[ServiceName, BoundService] = {}
         self._elsewhere: dict[str, Route] = {}
         for name in SERVICE_NAMES:
             where = hosts.service(name)
             # The runs service is another vendor's: neither key is ever shown to the other one.
             key = runs_api_key if name == "runs" else api_key
-            self._services[name] = Service(
+            self._services[name] = BoundService(
                 name,
                 where.base_url,
                 key_headers(where.auth, key) if key else None,
                 pauses.setdefault(where.base_url, Pause()),
             )
 
-    def service(self, name: ServiceName, key: KeyPlace = "header") -> Service:
+    def service(self, name: ServiceName, key: KeyPlace = "header") -> BoundService:
         """Give the service called `name`, ready to be sent to; a `ConfigurationError` without a key that is needed.
 
         With `key` other than `"header"` no header of its requests tells a key.
@@ -257,10 +114,10 @@ class Session:
         assert self._api_key is not None
         return self._api_key
 
-    def _without_key(self, name: ServiceName) -> Service:
+    def _without_key(self, name: ServiceName) -> BoundService:
         bare = self._bare.get(name)
         if bare is None:
-            bare = Service(name, self.hosts.service(name).base_url, None, self._services[name].pause)
+            bare = BoundService(name, self.hosts.service(name).base_url, None, self._services[name].pause)
             self._bare[name] = bare
         return bare
 
@@ -268,41 +125,31 @@ class Session:
         """Give the pause of the service called `name`."""
         return self._services[name].pause
 
-    def created(self, ids: Iterable[str]) -> None:
-        """Note the executions that a call created: they belong to it, and they run."""
-        found = list(ids)
-        self.claims.add(found)
-        self.ours.created(found, asyncio.get_running_loop().time())
-
-    def seen(self, identity: str, *, finished: bool) -> None:
-        """Note how an execution was found."""
-        self.ours.seen(identity, finished=finished, now=asyncio.get_running_loop().time())
-
     def hold(self, call: Call, failure: APIStatusError, retry: RetryPolicy) -> None:
         """Share the pause that a refusal asks for, or calls for: then `failure` tells its length too."""
         now, pause_s = asyncio.get_running_loop().time(), asked_pause_s(failure)
         # The runs are another vendor's, who never said that silence ends anything.
         if isinstance(failure, RateLimitError) and call.asked and call.service.name != "runs":
-            running = self.ours.running(now, besides=call)
+            running = self.creations.running(now, besides=call)
             if retry.creating_pause_s and calls_for_silence(failure, running=running, asked=call.asked):
-                self._keep_silence(failure, retry.creating_pause_s, now)
+                self._pause_creations(failure, retry.creating_pause_s, now)
                 return
         if pause_s and failure.status in retry.statuses and pause_s <= retry.max_elapsed_s:
             # A copy: the walk or `collect` that gets this failure puts its own rows and checkpoint on it.
             creating = call.creating and isinstance(failure, RateLimitError)
             call.service.pause.ask(now + pause_s, copy.copy(failure), creating=creating)
 
-    def _keep_silence(self, failure: RateLimitError, first_s: float, now: float) -> None:
-        is_new = now >= self.ours.silent_until
-        pause_s = failure.retry_after_s = self.ours.keep_silence(first_s, now)
+    def _pause_creations(self, failure: RateLimitError, first_s: float, now: float) -> None:
+        is_new = now >= self.creations.paused_until
+        pause_s = failure.retry_after_s = self.creations.pause(first_s, now)
         for service in self._services.values():
             if service.name != "runs":
                 service.pause.ask(now + pause_s, copy.copy(failure), creating=True)
         if is_new:
-            said = strike(failure.message, self.secrets)
+            said = redact(failure.message, self.secrets)
             log.info("nothing is created for %.0f s, which alone ends such a refusal: HTTP 429: %s", pause_s, said)
 
-    def route(self, service: Service, *, creating: bool) -> _http.Route:
+    def route(self, service: BoundService, *, creating: bool) -> _http.Route:
         """Give the way to send to a service, opened on first use."""
         if self.closed:
             raise ConfigurationError("the client is closed")
@@ -325,15 +172,15 @@ class Session:
             route = self._elsewhere[origin] = self.http.route(URL(origin), {}, creating=True, bare=True)
         return route
 
-    def settled(self, call: Call, failure: EachLabsError) -> EachLabsError:
+    def with_call_details(self, call: Call, failure: EachLabsError) -> EachLabsError:
         """Complete an error with what is known of its call; what may have been carried out is said to be so."""
         keys = self.secrets
-        failure.message = strike(failure.message, keys)
+        failure.message = redact(failure.message, keys)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = call.method, self.shown(call), call.attempts
         failure.request_id = failure.request_id or self.request_id_of(call)
         if isinstance(failure, ResponseDecodeError):
-            failure.body = strike(failure.body, keys)
+            failure.body = redact(failure.body, keys)
         failure.__traceback__ = failure.__context__ = None
         if call.creating and call.tried and (leaves_outcome_open(failure) or call.is_out):
             unknown = OutcomeUnknownError(
@@ -353,18 +200,18 @@ class Session:
         told = None if headers is None else request_id_of(headers, self.secrets)
         return told or shown_line(call.request_id, self.secrets)[:200] or None
 
-    def tell_try(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
+    def log_attempt(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         """Write a line about one try, and its answer's `headers` where one came."""
         log.debug(
             "%s %s attempt %d: %s [request %s]",
             call.method,
             self.shown(call),
             call.attempts,
-            strike(outcome, self.secrets),
+            redact(outcome, self.secrets),
             self.request_id_of(call, headers),
         )
 
-    def tell_deprecation(self, call: Call, headers: CIMultiDictProxy[str]) -> None:
+    def warn_deprecated(self, call: Call, headers: CIMultiDictProxy[str]) -> None:
         """Warn, once, that the service has deprecated what the caller chose to call."""
         if not call.chosen or headers.get(DEPRECATION, "").strip().lower() in ("", "false", "?0"):
             return
@@ -383,7 +230,7 @@ class Session:
 
     def shown(self, call: Call) -> str:
         """Give the URL of a call as it may be told."""
-        return strike(str(call.url), self.secrets)
+        return redact(str(call.url), self.secrets)
 
     async def close(self) -> None:
         """Refuse further calls, interrupt those that run, and close what is our own."""

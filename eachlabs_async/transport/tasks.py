@@ -1,28 +1,28 @@
-"""Owns how tasks are waited for and ended together; refuses to know what they do."""
+"""Tasks that are awaited, cancelled and ended together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
 
-async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do all of it at once and give the results in order; the first failure ends the rest and is raised as it is.
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines at once and return their results in order.
 
-    (A `TaskGroup` would wrap it in a group.)
+    The first failure cancels the rest and is raised as it is; a `TaskGroup` would wrap it in a group.
     """
     tasks = [asyncio.create_task(each) for each in work]
     try:
         return await asyncio.gather(*tasks)
     finally:
-        await end(tasks)
+        await cancel_and_wait(tasks)
 
 
-async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and see them gone, also where the caller is cancelled meanwhile (which is then raised)."""
+async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until all have ended. A cancellation of the caller meanwhile is raised after that."""
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
@@ -33,40 +33,39 @@ async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:
             cancelled = exc
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # Looked at, so that the loop does not report it: nobody waits for it now.
+            task.exception()  # Retrieved, so that the loop does not report an exception that nobody awaits.
     if cancelled is not None:
         raise cancelled
 
 
-def is_running(generator: AsyncGenerator[Any, None]) -> bool:
-    """Say whether some task is within `generator` at this moment, so that no other can close it."""
-    return bool(generator.ag_running)  # type: ignore[attr-defined]  # the abstract class lacks it
+def is_being_cancelled() -> bool:
+    """Return whether the current task was cancelled and has not dealt with it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
-class Awaited:
-    """What one task awaits, so that another can end it and the first is told."""
+class Interruptible:
+    """An await that another task can end; the awaiting task then gets a `RuntimeError`."""
 
-    def __init__(self, told: str) -> None:
-        self._told = told
+    def __init__(self, message: str) -> None:
+        self._message = message
         self._ended = False
         self._caller: asyncio.Task[Any] | None = None
         self._left: asyncio.Future[None] | None = None
 
-    def check(self) -> None:
-        """Raise the RuntimeError that tells of the end, where it came."""
-        if self._ended:
-            raise RuntimeError(self._told)
-
-    async def result(self, work: Awaitable[T]) -> T:
-        """Wait for `work`; a RuntimeError where another task ended that. A cancellation of the caller passes."""
+    async def result(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`. Raises `RuntimeError` once `end` was called; a cancellation of the caller passes through."""
+        if self._ended or self._caller is not None:
+            work.close()
+            raise RuntimeError(self._message if self._ended else "another task already waits for the next item")
         caller = self._caller = cast("asyncio.Task[Any]", asyncio.current_task())
-        asked = caller.cancelling()
+        requests = caller.cancelling()
         try:
             return await work
         except asyncio.CancelledError:
-            if self._left is None or caller.cancelling() > asked + 1:
+            if self._left is None or caller.cancelling() > requests + 1:
                 raise
-            raise RuntimeError(self._told) from None
+            raise RuntimeError(self._message) from None
         finally:
             self._caller = None
             if self._left is not None:
@@ -74,7 +73,7 @@ class Awaited:
                 self._left.set_result(None)
 
     async def end(self) -> None:
-        """End what is awaited, and whatever would be; it is gone when this returns."""
+        """Cancel what is awaited and whatever would be; it has ended when this returns."""
         self._ended = True
         if self._caller is not None and self._left is None:
             self._left = asyncio.get_running_loop().create_future()

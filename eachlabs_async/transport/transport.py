@@ -1,4 +1,4 @@
-"""Owns the way of a call: its place in the gate, its tries, the pause of its service, its deadline.
+"""Owns the way of a call: its place in the semaphore, its tries, the pause of its service, its deadline.
 
 Together with `adapter` this is the only client-side room that knows aiohttp, and the only one that knows backoff. It
 refuses to know endpoints, records or paging: a `Call` goes in, the bytes of a success come out, and everything else
@@ -20,7 +20,7 @@ import aiohttp
 import backoff
 from yarl import URL
 
-from ..codec.strict import decode_by_authority, decode_each, decode_fast, decode_json
+from ..codec.strict import decode_each, decode_fast, decode_json, decode_strict
 from ..errors import (
     APIConnectionError,
     APIStatusError,
@@ -29,12 +29,14 @@ from ..errors import (
     EachLabsError,
     ResponseDecodeError,
 )
+from ..hosts import Edition
 from . import adapter as _http
-from .deadline import NEVER, Watch
+from .call import Call
+from .deadline import NEVER, DeadlineTimer
 from .endpoints import Endpoint
 from .retry import RetryPolicy, Timeouts, may_send_again
-from .session import DEPRECATION, Call, Session
-from .wire import Body, status_error, strike
+from .session import DEPRECATION, Session
+from .wire import Body, redact, status_error
 
 T = TypeVar("T")
 
@@ -54,7 +56,7 @@ class Transport:
         self.session = session
         self.retry = retry
         self.timeouts = timeouts
-        self._watch = Watch(timeouts.deadline_s, timeouts.read_s)
+        self._watch = DeadlineTimer(timeouts.deadline_s, timeouts.read_s)
         session.watches.add(self._watch)
         # To watch over the silence before an answer, aiohttp sets and unsets two timers a request, where ours is one
         # for all. But ours begins before the connection is there, so aiohttp's has to serve where that matters: where
@@ -63,6 +65,11 @@ class Transport:
         self._timers = session.http.timeouts(timeouts.connect_s, None)
         self._full_timers = session.http.timeouts(timeouts.connect_s, timeouts.read_s)
 
+    @property
+    def edition(self) -> Edition:
+        """The edition of the client's hosts."""
+        return self.session.hosts.edition
+
     def call(
         self,
         endpoint: Endpoint,
@@ -70,7 +77,7 @@ class Transport:
         query: str = "",
         *,
         body: bytes | None = None,
-        crowd: bool = False,
+        background: bool = False,
         chosen: bool = True,
     ) -> Call:
         """Make the call of an endpoint, with its path already expanded."""
@@ -81,10 +88,17 @@ class Transport:
             service.url(path, query, endpoint.version),
             body=body,
             creating=not endpoint.repeatable,
-            crowd=crowd,
+            background=background,
             endpoint=endpoint,
             chosen=chosen,
         )
+
+    async def request(
+        self, endpoint: Endpoint, kind: type[T], query: str = "", *, background: bool = False, **path: str
+    ) -> T:
+        """Call an endpoint and return its answer as `kind`; `path` holds the arguments of the path."""
+        call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
+        return await self.get(call, kind)
 
     def waiting(self, endpoint: Endpoint) -> int:
         """Give how many calls to the endpoint's service wait now, for a pause or for their next try."""
@@ -100,9 +114,9 @@ class Transport:
         if found is not None:
             return found
         body = Body(body)
-        return await self.read_by_authority(call, body, kind)
+        return await self.read_strict(call, body, kind)
 
-    async def read_by_authority(self, call: Call, body: bytes, kind: type[T]) -> T:
+    async def read_strict(self, call: Call, body: bytes, kind: type[T]) -> T:
         """Read what `decode_fast` refused; a large body so that it cannot hold up the loop.
 
         msgspec reads without letting go of the interpreter, at 2 to 11 ms a MiB: a thread would change nothing. What it
@@ -117,10 +131,10 @@ class Transport:
     def decoded(self, call: Call, body: bytes, kind: type[T]) -> T:
         """Read slowly and surely; a `ResponseDecodeError` that names the call."""
         try:
-            return decode_by_authority(body, kind)
+            return decode_strict(body, kind)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
-        raise self.session.settled(call, failure)
+        raise self.session.with_call_details(call, failure)
 
     def decoded_each(
         self,
@@ -141,9 +155,9 @@ class Transport:
         else:
             for _, row in read:
                 if isinstance(row, ResponseDecodeError):
-                    self.session.settled(call, row)
+                    self.session.with_call_details(call, row)
             return read
-        raise self.session.settled(call, failure)
+        raise self.session.with_call_details(call, failure)
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and read its success as plain JSON, None where the body is empty."""
@@ -152,7 +166,7 @@ class Transport:
             return decode_json(body)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
-        raise self.session.settled(call, failure)
+        raise self.session.with_call_details(call, failure)
 
     async def send(self, call: Call) -> bytes:
         """Carry out a call and give the body of its success; every failure is an error of the tree.
@@ -164,18 +178,18 @@ class Transport:
         watch, listening = self._watch, self._listens and not call.creating
         timers = self._timers if listening else self._full_timers
         deadline = call.deadline = watch.enter(asyncio.get_running_loop(), listening=listening)
-        gate, pause, routes = self.session.gate, call.service.pause, call.service.routes
+        semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
         url: Any = call.url
         redirects, fresh = 0, True
         if call.asked:
-            self.session.ours.calls.add(call)
+            self.session.creations.calls.add(call)
         response: Any
         body: Any
         failure: EachLabsError
         try:
             while True:
-                if fresh and gate.free and not pause.until and not pause.creating_until:
-                    gate.free -= 1
+                if fresh and semaphore.available and not pause.until and not pause.creating_until:
+                    semaphore.available -= 1
                 else:
                     await self._enter(call)
                     if listening:
@@ -212,16 +226,16 @@ class Transport:
                     failure = _http.describe(exc)
                 else:
                     if DEPRECATION in response.headers:
-                        self.session.tell_deprecation(call, response.headers)
+                        self.session.warn_deprecated(call, response.headers)
                     if log.isEnabledFor(logging.DEBUG):
-                        self.session.tell_try(call, f"HTTP {response.status}, {len(body)} bytes", response.headers)
+                        self.session.log_attempt(call, f"HTTP {response.status}, {len(body)} bytes", response.headers)
                     if 200 <= response.status < 300:
                         call.in_flight = False
                         call.headers = response.headers
                         return cast(bytes, body)
                     failure = self._refused(call, response, body)
                 finally:
-                    gate.leave()
+                    semaphore.release()
                 await self._await_next_try(call, failure)
                 url, redirects = call.url, 0
         except asyncio.CancelledError:
@@ -235,12 +249,12 @@ class Transport:
             failure = exc
         finally:
             watch.leave(deadline)
-            self.session.ours.calls.discard(call)
+            self.session.creations.calls.discard(call)
             # A traceback shows the locals of this frame, and what the peer says may hold a key.
             url = response = body = None
         # Raised here, not in a handler above: no context of the interrupted code hangs on to the error.
         try:
-            raise self.session.settled(call, failure)
+            raise self.session.with_call_details(call, failure)
         finally:
             del failure
 
@@ -248,26 +262,26 @@ class Transport:
 
     def _with_body(self, call: Call, route: _http.Route) -> dict[str, Any]:
         """Give what a request with a body adds; of one that creates something it is noted when it begins to leave."""
-        data = _http.Outgoing(call.body or b"")
+        data = _http.RequestBody(call.body or b"")
         if call.creating:
             call.outgoing = data
         return {**route.with_json, "data": data}
 
     async def _enter(self, call: Call) -> None:
         """Wait for a place, and for the end of a pause."""
-        gate, pause = self.session.gate, call.service.pause
+        semaphore, pause = self.session.semaphore, call.service.pause
         loop = asyncio.get_running_loop()
         call.deadline.silent_until = NEVER
         while True:
             if pause.until or pause.creating_until:
                 await self._sit_out(call)
-            if gate.free:
-                gate.free -= 1
+            if semaphore.available:
+                semaphore.available -= 1
                 break
-            await gate.enter(crowd=call.crowd)
+            await semaphore.acquire(background=call.background)
             if pause.for_call(creating=call.creating)[0] <= loop.time():
                 break
-            gate.leave()  # A pause began while we queued. No place is held through a pause.
+            semaphore.release()  # A pause began while we queued. No place is held through a pause.
 
     def _redirected(self, call: Call, url: URL, response: aiohttp.ClientResponse, redirects: int) -> URL:
         """Give where a redirect leads: within the origin, where following repeats the request as it is."""
@@ -336,7 +350,7 @@ class Transport:
         """
         if isinstance(failure, APIConnectionError):
             failure.sent = failure.sent and call.is_out
-            self.session.tell_try(call, failure.message)
+            self.session.log_attempt(call, failure.message)
         call.in_flight = False
         call.deadline.rest()
         failed = False
@@ -373,7 +387,7 @@ class Transport:
             self.session.shown(call),
             call.attempts,
             type(failure).__name__,
-            strike(failure.message, self.session.secrets),
+            redact(failure.message, self.session.secrets),
             wait_s,
             failure.request_id or self.session.request_id_of(call),
         )

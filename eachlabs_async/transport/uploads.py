@@ -24,7 +24,7 @@ from . import transfers as _transfers
 from .arguments import checked_callback, checked_count
 from .deadline import ended_by_closing
 from .keys import Key
-from .targets import Target
+from .storage_url import StorageUrl
 from .transport import Transport, log
 from .wire import Body, status_error
 
@@ -219,7 +219,7 @@ class Upload:
 
     async def _try(self, place: PresignedUpload, attempt: int) -> EachLabsError | None:
         """Send everything once; gives what went wrong."""
-        target = Target(Key(place.presigned_url))
+        target = StorageUrl(Key(place.presigned_url))
         self._broken = None
         failure: EachLabsError
         try:
@@ -231,13 +231,13 @@ class Upload:
             if 200 <= answer.status < 300:
                 return None
             failure = self._refused(answer, target)
-        failure.message = target.strike(failure.message)
+        failure.message = target.redact(failure.message)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = "PUT", target.shown, attempt
         failure.__traceback__ = failure.__context__ = None
         return failure
 
-    async def _send(self, target: Target, required: dict[str, str]) -> _transfers.Answer:
+    async def _send(self, target: StorageUrl, required: dict[str, str]) -> _transfers.Answer:
         if not target.is_safe:
             raise APIConnectionError("the presigned URL was refused: it is not https", sent=False, retryable=False)
         transport = self._transport
@@ -248,7 +248,7 @@ class Upload:
         if self._source.size is not None:
             headers["Content-Length"] = str(self._source.size)
         stall = asyncio.timeout(None)
-        await session.gate.enter(crowd=False)
+        await session.semaphore.acquire(background=False)
         try:
             route = session.route_elsewhere(target.origin)
             async with stall:
@@ -262,7 +262,7 @@ class Upload:
                 raise  # the connecting, or the source, timed out
             stalled = APITimeoutError(f"the sending stalled for {transport.timeouts.read_s:g} s")
         finally:
-            session.gate.leave()
+            session.semaphore.release()
         raise stalled
 
     async def _chunks(self, stall: asyncio.Timeout, read_s: float) -> AsyncGenerator[bytes, None]:
@@ -286,7 +286,7 @@ class Upload:
             raise
         _set(stall, loop.time() + read_s)
 
-    def _refused(self, answer: _transfers.Answer, target: Target) -> EachLabsError:
+    def _refused(self, answer: _transfers.Answer, target: StorageUrl) -> EachLabsError:
         if 300 <= answer.status < 400:
             return APIConnectionError(
                 f"a redirect was refused (HTTP {answer.status}): the bytes go where the service said", retryable=False

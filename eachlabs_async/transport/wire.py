@@ -116,7 +116,7 @@ def checked_path(path: object) -> str:
 # ---- reading
 
 
-def strike(text: str, secrets: Collection[str]) -> str:
+def redact(text: str, secrets: Collection[str]) -> str:
     """Strike every secret out of `text`, also where a URL, JSON or `repr` escapes some of its characters."""
     for secret in secrets:
         text = re.sub("".join(map(_spellings, str.__str__(secret))), "***", text)
@@ -166,7 +166,7 @@ def request_id_of(headers: Headers, secrets: Collection[str]) -> str | None:
 
 def shown_line(text: str, secrets: Collection[str]) -> str:
     """Give a text of the peer's as it may stand in a line: printable characters alone, without the `secrets`."""
-    return "".join(filter(str.isprintable, strike(text, secrets)))
+    return "".join(filter(str.isprintable, redact(text, secrets)))
 
 
 def deprecation_link(links: Iterable[str]) -> str | None:
@@ -192,7 +192,7 @@ def status_error(
     attempts: int,
 ) -> APIStatusError:
     """Turn an answer that is not a success into its error; no text in it holds one of the `secrets`."""
-    text = strike(body.decode("utf-8", "replace"), secrets)
+    text = redact(body.decode("utf-8", "replace"), secrets)
     message, code, details = _explanation(text)
     return error_class_for(status)(
         message or _phrase(status),
@@ -203,7 +203,7 @@ def status_error(
         retry_after_s=retry_after_s(headers, now),
         body=text[:MAX_BODY_TEXT],
         method=method,
-        url=strike(url, secrets),
+        url=redact(url, secrets),
         attempts=attempts,
     )
 

@@ -15,7 +15,7 @@ from eachlabs_async import (
     EachLabs,
     ExecutionFailedError,
     FinishedPrediction,
-    MapFetch,
+    MapRun,
     MapStats,
     Model,
     ModelCost,
@@ -73,12 +73,12 @@ async def calls(client: EachLabs) -> None:
     assert_type(bulk.executions[0].execution_id, str | None)
     assert_type(await client.workflow_executions.wait(triggered, timeout_s=1, poll=Poll(first_s=1)), WorkflowExecution)
     run = client.workflows.map("w", "v", ({"a": number} for number in range(2)))
-    assert_type(run, MapFetch[WorkflowExecution])
+    assert_type(run, MapRun[WorkflowExecution])
     assert_type(run.stats, MapStats)
     async for outcome in run:
         assert_type(outcome.value, WorkflowExecution | None)
-    assert_type(client.predictions.map("m", [{}]), MapFetch[Prediction])
-    assert_type(client.workflow_executions.wait_many("w", ids()), MapFetch[WorkflowExecution])
+    assert_type(client.predictions.map("m", [{}]), MapRun[Prediction])
+    assert_type(client.workflow_executions.wait_many("w", ids()), MapRun[WorkflowExecution])
     assert_type(await client.public_workflows.get("n", "s", "v"), PublicWorkflow)
     assert_type(await client.public_workflows.trigger("n", "s", "v", {}), TriggeredExecution)
     created = await client.predictions.create("m", {}, fallback_selector="any-image")
@@ -95,8 +95,8 @@ async def calls(client: EachLabs) -> None:
     assert_type(model.cost, ModelCost | None)
     assert_type((await client.models.schema("m")).input_schema, dict[str, Any] | None)
     assert_type((await client.billing.balance()).balance_usd, float)
-    assert_type(client.webhooks.list(), Pager[Webhook])
-    assert_type(await client.webhooks.get("e"), Webhook)
+    assert_type(client.webhook_deliveries.list(), Pager[Webhook])
+    assert_type(await client.webhook_deliveries.get("e"), Webhook)
     assert_type(await client.files.presign("a/b", "image"), PresignedUpload)
     for source in (Path("a"), "a", b"a"):
         assert_type(await client.files.upload(source), UploadedFile)

@@ -1,0 +1,29 @@
+# The public names, each listed once. Type checkers and editors read this file; at run time `__init__.py` reads it and
+# imports a name when it is first used. One import a line; a star stands for the `__all__` of its module.
+
+from . import errors as errors
+from . import webhooks as webhooks
+from ._version import __version__ as __version__
+from .bulk.fetch import BulkFetch as BulkFetch
+from .bulk.outcomes import BulkResult as BulkResult
+from .bulk.outcomes import BulkStats as BulkStats
+from .bulk.outcomes import MapStats as MapStats
+from .bulk.outcomes import Outcome as Outcome
+from .client import EachLabs as EachLabs
+from .codec.strict import to_dict as to_dict
+from .errors import *
+from .hosts import COMPAT as COMPAT
+from .hosts import UNIFIED as UNIFIED
+from .hosts import Hosts as Hosts
+from .hosts import Service as Service
+from .jobs.map_run import MapRun as MapRun
+from .jobs.poll import Poll as Poll
+from .pagination.pager import Page as Page
+from .pagination.pager import Pager as Pager
+from .pagination.pager import WalkOptions as WalkOptions
+from .pagination.pager import WalkStats as WalkStats
+from .pagination.windows import Window as Window
+from .pagination.windows import WindowWalk as WindowWalk
+from .records import *
+from .transport.retry import RetryPolicy as RetryPolicy
+from .transport.retry import Timeouts as Timeouts

@@ -1,0 +1,227 @@
+"""Many inputs run through a workflow or a model: starts the tasks, yields the outcomes and ends both.
+
+What is run is the `Backend`'s business, the account's limit is `AccountLimit`'s; `MapSender` reads and sends the inputs
+and `MapWatcher` follows what runs. With a journal an outcome is handed out once: one that is being recorded when the
+consumer is cancelled was not handed out, and only a process that dies in that very moment may lose it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, Literal, TypeVar
+
+from ..bulk.outcomes import BulkResult, MapStats, Outcome
+from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
+from ..transport.arguments import checked_callback
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait
+from .journal import Journal
+from .map_sender import MapSender
+from .map_state import Item, MapState
+from .map_watcher import MapWatcher
+
+T = TypeVar("T")
+
+
+class MapRun(Stream, Generic[T]):
+    """Inputs run through a workflow or a model. Creating one does no I/O; it is iterated once.
+
+    `async with run as outcomes: async for outcome in outcomes` ends everything when the block is left; a plain
+    `async for` works too, and `await run.collect()` returns all outcomes at once. `Outcome.index` is the position of
+    the input, `Outcome.id` the id of its execution ("" where none was created). `stats` says at any time what the run
+    has done so far. After a cancelled wait, such as `asyncio.wait_for(anext(outcomes), 1)`, the next one goes on.
+    """
+
+    def __init__(
+        self,
+        run: MapState[T],
+        *,
+        on_progress: Callable[[MapStats], object] | None = None,
+        remember: Callable[[int], None] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            reused="a map is run once: make a new one with map()",
+            closed="the map was closed while an outcome was awaited",
+        )
+        self._run_state = run
+        self._on_progress = checked_callback("on_progress", on_progress)
+        self._remember = remember
+        self._timeout_s = timeout_s
+        self._ends: float | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._counted: Item[T] | None = None
+        self._recorded: Item[T] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reader: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Lock()
+        self.stats = run.stats
+
+    def __repr__(self) -> str:
+        return f"<MapRun: {self.stats.done} outcomes so far>"
+
+    def __aiter__(self) -> AsyncIterator[Outcome[T]]:
+        """Run, and yield outcomes as executions finish (in input order if that was asked for)."""
+        return self._iterate(self._take)
+
+    async def collect(self) -> BulkResult[T]:
+        """Run and return all outcomes by the input's position, as text.
+
+        An error that ends the run carries those before it as `partial`.
+        """
+        result: BulkResult[T] = BulkResult()
+        try:
+            async with self as outcomes:
+                async for outcome in outcomes:
+                    if outcome.error is None:
+                        result.values[str(outcome.index)] = outcome.unwrap()
+                    else:
+                        result.errors[str(outcome.index)] = outcome.error
+        except EachLabsError as exc:
+            exc.partial = result
+            raise
+        return result
+
+    # ---- iteration
+
+    def _take(self) -> Outcome[T] | Literal[Nothing.NOTHING]:
+        if self._run_state.journal is None:
+            item = self._next_finished()
+            if item is not None:
+                self._count(item.outcome)
+        else:
+            item, self._recorded = self._recorded, None
+        return NOTHING if item is None else item.outcome
+
+    async def _advance(self) -> None:
+        run, loop = self._run_state, asyncio.get_running_loop()
+        if self._opening is None or not self._opening.done():
+            await self._begin()
+        if run.journal is not None and (item := self._next_finished()) is not None:
+            await self._record(run.journal, item)
+            return
+        if self._is_over():
+            self._end()
+        if self._ends is not None and loop.time() >= self._ends:
+            raise WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
+        await run.wait_for_change(None if self._ends is None else self._ends - loop.time())
+
+    async def _begin(self) -> None:
+        """Open the journal and start the tasks, in a task of its own: a cancelled wait must not do it by halves."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        await asyncio.wait([self._opening])
+        self._opening.result()
+
+    async def _open(self) -> None:
+        run = self._run_state
+        if self._timeout_s is not None:
+            self._ends = asyncio.get_running_loop().time() + self._timeout_s
+        if run.journal is not None:
+            await run.journal.open()
+            run.claimed, run.in_doubt = await run.journal.claimed(), await run.journal.in_doubt()
+        sender, watcher = MapSender(run), MapWatcher(run)
+        self._reader = [asyncio.create_task(sender.read())]
+        jobs = [*(sender.send() for _ in range(run.backend.senders)), watcher.watch()]
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+        for task in [*self._reader, *self._tasks]:
+            task.add_done_callback(self._task_done)
+
+    def _next_finished(self) -> Item[T] | None:
+        run = self._run_state
+        if run.ordered:
+            # Once the run is over, outcomes behind an input that was never sent come too.
+            while run.in_order and not run.in_order[0].finished and self._is_over():
+                run.in_order.popleft()
+            found = run.in_order.popleft() if run.in_order and run.in_order[0].finished else None
+        else:
+            found = run.ready.popleft() if run.ready else None
+        if found is not None:
+            run.undelivered -= 1
+            run.signal()
+        return found
+
+    async def _record(self, journal: Journal, item: Item[T]) -> None:
+        """Record that an outcome is handed out, before it is: whenever the process dies, none comes twice."""
+        if item is not self._counted:
+            self._count(item.outcome)  # First, so that an error of `on_progress` leaves the outcome to the next run.
+            self._counted = item
+        try:
+            await journal.delivered(item.outcome.index, item.digest)
+        except asyncio.CancelledError:
+            await journal.undelivered(item.outcome.index)
+            run = self._run_state
+            (run.in_order if run.ordered else run.ready).appendleft(item)
+            run.undelivered += 1
+            raise
+        self._recorded = item
+
+    def _is_over(self) -> bool:
+        # Not whether all tasks are done: how one ended is known only once `_task_done` has seen it.
+        return not self._tasks
+
+    def _end(self) -> None:
+        run = self._run_state
+        failure = run.failure or run.inputs.failure
+        if failure is None:
+            raise StopAsyncIteration
+        try:
+            raise failure
+        finally:
+            run.failure = run.inputs.failure = failure = None
+
+    def _count(self, outcome: Outcome[T]) -> None:
+        stats = self.stats
+        stats.done += 1
+        if outcome.error is not None:
+            stats.failed += 1
+            stats.unknown += isinstance(outcome.error, OutcomeUnknownError)
+        self._take_stock()
+        if self._on_progress is not None:
+            self._on_progress(stats)
+
+    def _take_stock(self) -> None:
+        run, stats = self._run_state, self.stats
+        stats.running, stats.level, stats.refusals = len(run.running), run.limit.estimate, run.limit.refusals
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks and task not in self._reader:
+            return  # `_stop` cancelled it.
+        # A task that somebody else cancelled leaves inputs without an outcome: that must not pass for the end.
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if failure is not None:
+            self._run_state.stop_for(failure)
+            for other in self._tasks:
+                other.cancel()
+        if task in self._tasks:
+            self._tasks.remove(task)
+        self._run_state.signal()
+
+    async def _stop(self) -> None:
+        """End the tasks, cancel what runs where there is no journal, and close the journal."""
+        run = self._run_state
+        async with self._stopping:
+            if self._opening is not None:
+                await cancel_and_wait([self._opening])
+            tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
+            if self._remember is not None and run.limit.known and not run.limited_by_balance:
+                self._remember(run.limit.estimate)
+            try:
+                await cancel_and_wait(tasks)
+                running, run.running = list(run.running), {}
+                run.ledger.executions.unwatch(running, asyncio.get_running_loop().time())
+                if running and run.journal is None:
+                    await run.backend.cancel(running)
+            finally:
+                run.inputs.close()
+                # Nothing more may be handed out: the journal is closed.
+                for held in (run.unsent, run.in_order, run.ready, run.unsent_batches):
+                    held.clear()
+                self._take_stock()
+                journal, run.journal = run.journal, None
+                try:
+                    if journal is not None:
+                        await journal.close()
+                finally:
+                    run.signal()

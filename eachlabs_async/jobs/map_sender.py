@@ -1,0 +1,355 @@
+"""Read the inputs of a map and send them in batches, within the account limit, each input once.
+
+Inputs that were certainly not carried out are sent again or given up. Those that may have been carried out are looked
+up, and never sent again. `map_watcher` watches what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final, Generic, TypeVar
+
+from ..bulk.halving import halves
+from ..errors import EachLabsError, OutcomeUnknownError, PaymentRequiredError, RateLimitError
+from .balance_backoff import BalanceBackoff
+from .journal import JournalEntry, digest
+from .map_state import Item, MapState
+from .refusals import FATAL_FOR_MAP, is_at_limit, is_out_of_balance, refused_input
+
+T = TypeVar("T")
+
+LOOKUP_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Pauses before the look-ups for lost executions, in seconds: a listing may show them late."""
+BATCH_DELAY_S: Final = 0.05
+"""How long the first inputs of a batch wait for the others if the source is slow, in seconds."""
+_MAX_PAUSE_S: Final = 5.0
+"""The longest pause, in seconds, while others use up the account's limit."""
+_MAX_UNOBSERVED_PAUSE_S: Final = 60.0
+"""The longest pause, in seconds, if it may be executions of this client whose end would not be observed."""
+_UNTIL_CHANGE: Final = float("inf")
+log: Final = logging.getLogger("eachlabs_async")
+
+
+class MapSender(Generic[T]):
+    """The reader and the senders of one map, and the state that they share."""
+
+    def __init__(self, state: MapState[T]) -> None:
+        self.state = state
+        self._requests = asyncio.Semaphore(state.backend.senders)
+        self._looking_up = asyncio.Lock()
+        self._not_before = 0.0
+        self._refusals = 0  # consecutive 429s
+        self._balance_backoff = BalanceBackoff()
+        self._one_by_one = False  # After a refusal that further requests would prolong, until one is accepted.
+
+    async def read(self) -> None:
+        """Read inputs until the source is exhausted; runs as a task of its own.
+
+        It reads one batch ahead of the senders and one window ahead of the delivery, so that no sender waits for a slow
+        source while there is something to send.
+        """
+        state = self.state
+        while not state.inputs.exhausted:
+            if len(state.unsent) >= state.backend.chunk_size or state.undelivered >= state.window:
+                await state.wait_for_change()
+            elif (found := await state.inputs.next()) is not None:
+                state.admit(*found)
+        state.signal()
+
+    async def send(self) -> None:
+        """Send inputs until none are left; runs as one of `senders` tasks."""
+        state = self.state
+        try:
+            while (batch := await self._take()) is not None:
+                state.sending += 1
+                try:
+                    if not batch[0].digest:
+                        batch = await self._checked(batch)
+                    if batch:
+                        await self._submit(batch)
+                finally:
+                    state.sending -= 1
+                    state.signal()
+        finally:
+            state.senders_left -= 1
+            state.signal()
+
+    async def _take(self) -> list[Item[T]] | None:
+        """Wait until inputs may be sent and return them, counted as running; None if no inputs are left."""
+        state, limit = self.state, self.state.limit
+        while state.failure is None:
+            wait_s = self._wait_s()
+            if state.unsent_batches or state.unsent:
+                most = min(limit.available, state.backend.chunk_size)
+                if wait_s <= 0 and most:
+                    wait_s = self._batch_delay_s(most)
+                    if wait_s <= 0:
+                        batch = self._next_batch(most)
+                        limit.start(len(batch))
+                        return batch
+            elif state.inputs.exhausted and not state.sending:
+                return None
+            await state.wait_for_change(wait_s if 0 < wait_s < _UNTIL_CHANGE and limit.available else None)
+        return None
+
+    def _wait_s(self) -> float:
+        """Return for how many seconds nothing may be sent: `_UNTIL_CHANGE` if that depends on something else."""
+        state = self.state
+        if not state.backend.creates:
+            return 0.0
+        if self._one_by_one and state.sending:
+            return _UNTIL_CHANGE
+        balance_s = self._balance_backoff.wait_s(state.ledger, _now())
+        return max(self._not_before - time.monotonic(), state.ledger.paused_for_s(), balance_s)
+
+    def _batch_delay_s(self, most: int) -> float:
+        """Return how long to wait for `most` inputs to arrive; the source may itself wait for an outcome."""
+        state = self.state
+        enough = state.unsent_batches or len(state.unsent) >= most
+        if enough or state.inputs.exhausted or state.undelivered >= state.window:
+            return 0.0
+        return state.unsent[0].began + BATCH_DELAY_S - time.monotonic()
+
+    def _next_batch(self, most: int) -> list[Item[T]]:
+        state = self.state
+        if state.unsent_batches:
+            batch = state.unsent_batches.popleft()
+            if len(batch) > most:
+                state.unsent_batches.appendleft(batch[most:])
+            return batch[:most]
+        batch = [state.unsent.popleft() for _ in range(min(most, len(state.unsent)))]
+        state.signal()
+        return batch
+
+    # ---- before sending
+
+    async def _checked(self, items: list[Item[T]]) -> list[Item[T]]:
+        """Check inputs, act on what the journal records of them, and return those that are to be sent."""
+        state = self.state
+        invalid: list[tuple[Item[T], Exception]] = []
+        valid: list[Item[T]] = []
+        for item in items:
+            try:
+                item.value = state.backend.checked(item.value)
+                item.digest = digest(item.value)
+            except (TypeError, ValueError) as exc:
+                invalid.append((item, exc.with_traceback(None)))
+            else:
+                valid.append(item)
+        entries: dict[int, JournalEntry] = {}
+        if state.journal is not None:
+            entries = await state.journal.entries([item.outcome.index for item in items])
+        for item, error in invalid:
+            state.limit.discard(1)
+            if not self._was_delivered(item, entries):
+                state.finish(item, error)
+        return await self._resumed(valid, entries)
+
+    def _was_delivered(self, item: Item[T], entries: dict[int, JournalEntry]) -> bool:
+        entry = entries.get(item.outcome.index)
+        if entry is None:
+            return False
+        if entry.digest != item.digest:
+            raise ValueError(f"input {entry.number} is not the one in the journal, which belongs to another job")
+        if entry.delivered:
+            self.state.drop(item)
+        return entry.delivered
+
+    async def _resumed(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
+        """Resume the inputs that an earlier process sent, and return those that it did not send."""
+        state = self.state
+        sent: list[tuple[Item[T], JournalEntry]] = []
+        unsent: list[Item[T]] = []
+        for item in items:
+            if self._was_delivered(item, entries):
+                state.limit.discard(1)
+                continue
+            entry = entries.get(item.outcome.index)
+            if entry is None or entry.state == "refused":
+                unsent.append(item)
+            elif entry.state == "unknown":
+                state.limit.discard(1)
+                state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
+            elif entry.execution_id is not None:
+                state.start(item, entry.execution_id)
+            else:
+                sent.append((item, entry))
+        if sent:
+            since = min(entry.sent_at for _, entry in sent)
+            reason = OutcomeUnknownError("the job was ended while this input was being sent")
+            await self._reconcile([item for item, _ in sent], since, reason)
+        return unsent
+
+    # ---- sending
+
+    async def _submit(self, batch: list[Item[T]]) -> None:
+        state, now = self.state, time.time()
+        ended, alone = state.ledger.executions.ended, not state.ledger.running()
+        failure: EachLabsError | None = None
+        doubtful: list[Item[T]] = []
+        reason = OutcomeUnknownError("the answer does not say what became of this input")
+        if state.journal is not None:
+            await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
+        try:
+            async with self._requests:
+                results = await state.backend.submit([item.value for item in batch])
+                doubtful = await self._record_results(batch, results, ended)
+        except OutcomeUnknownError as exc:
+            doubtful, reason = batch, exc
+        except EachLabsError as exc:
+            failure = exc
+        if failure is not None:
+            await self._record_refusal(batch, failure, ended=ended, alone=alone)
+        elif doubtful:
+            # Without awaiting before: a look-up for another input must not take an execution of these.
+            state.in_doubt.update(item.digest for item in doubtful)
+            await self._reconcile(doubtful, now, reason)
+
+    async def _record_refusal(self, batch: list[Item[T]], failure: EachLabsError, *, ended: int, alone: bool) -> None:
+        """Act on a refused batch, or one that was not sent: certainly none of its inputs was carried out.
+
+        When the request was sent, `ended` executions of this client had ended, and with `alone` none of them ran.
+        """
+        state = self.state
+        if state.journal is not None:
+            await state.journal.forget([item.outcome.index for item in batch])
+        if isinstance(failure, RateLimitError):
+            if state.ledger.paused_for_s() > 0:
+                self._retry_after_pause(batch)
+            else:
+                self._retry_at_limit(batch, failure.retry_after_s or 0.0)
+            return
+        self._refusals = 0
+        if isinstance(failure, PaymentRequiredError) and (not alone or len(batch) > 1 or state.ledger.running()):
+            self._retry_for_balance(batch, failure.message, ended=ended, alone=alone)
+            return
+        state.limit.discard(len(batch))
+        if isinstance(failure, FATAL_FOR_MAP):
+            state.stop_for(failure)
+        elif (pair := halves(batch, failure)) is not None:
+            state.unsent_batches.extend(pair)
+        else:
+            for item in batch:
+                state.finish(item, failure.with_traceback(None))
+
+    async def _record_results(
+        self, batch: list[Item[T]], results: list[tuple[str | None, str]], ended: int
+    ) -> list[Item[T]]:
+        """Record the results of a batch, and return the inputs that the answer says nothing about."""
+        state = self.state
+        answered = list(zip(batch, results, strict=False))
+        started = [(item, identity) for item, (identity, _) in answered if identity is not None]
+        refused = [(item, message) for item, (identity, message) in answered if identity is None and message]
+        doubtful = [item for item, (identity, message) in answered if identity is None and not message]
+        if state.journal is not None:
+            await state.journal.answered(
+                [(item.outcome.index, identity) for item, identity in started],
+                [item.outcome.index for item, _ in refused],
+            )
+        for item, identity in started:
+            state.stats.submitted += 1
+            state.start(item, identity)
+        at_limit: list[Item[T]] = []
+        not_covered: list[Item[T]] = []
+        for item, message in refused:
+            if is_at_limit(message):
+                at_limit.append(item)
+            elif is_out_of_balance(message):
+                not_covered.append(item)
+            else:
+                state.limit.discard(1)
+                state.finish(item, refused_input(message))
+        if at_limit:
+            self._retry_at_limit(at_limit, 0.0)
+        if not_covered:
+            self._retry_for_balance(not_covered, "entries of a bulk trigger", ended=ended, alone=False)
+        if not at_limit and not not_covered:
+            state.limit.accept()
+            self._balance_backoff.accept()
+            self._refusals = 0
+            self._one_by_one = False
+        return doubtful + batch[len(results) :]
+
+    # ---- sending again
+
+    def _retry_at_limit(self, batch: list[Item[T]], wait_s: float) -> None:
+        """Send a batch again when one of the running executions has ended, or after a pause if there are none."""
+        state = self.state
+        state.unsent_batches.appendleft(batch)
+        state.limit.refuse(len(batch))
+        self._refusals += 1
+        if state.limit.running == 0 and len(batch) == 1:
+            # No execution of this map runs, so none can end: others use the account.
+            most_s = _MAX_PAUSE_S if state.ledger.ends_are_observed else _MAX_UNOBSERVED_PAUSE_S
+            wait_s = max(wait_s, min(most_s, 0.1 * 2.0 ** min(self._refusals, 10)))
+        self._not_before = max(self._not_before, time.monotonic() + wait_s)
+
+    def _retry_after_pause(self, batch: list[Item[T]]) -> None:
+        """Send a batch again when the client's pause of creations is over, then one request at a time."""
+        self.state.unsent_batches.appendleft(batch)
+        self.state.limit.refuse_for_pause(len(batch))
+        self._one_by_one = True
+
+    def _retry_for_balance(self, batch: list[Item[T]], reason: str, *, ended: int, alone: bool) -> None:
+        """Send a batch again, fewer inputs at once, when an execution has ended and released its reservation."""
+        state = self.state
+        state.unsent_batches.appendleft(batch)
+        state.limit.refuse_for_balance(len(batch))
+        state.limited_by_balance = True
+        self._one_by_one = True
+        if alone:
+            return  # Nothing reserves a part of the balance: it may still cover fewer inputs.
+        if not self._balance_backoff.refusals:
+            log.info("inputs wait until running executions release a part of the balance: HTTP 402: %s", reason)
+        self._balance_backoff.refuse(ended, _now())
+
+    # ---- looking up what may have been carried out
+
+    async def _reconcile(self, batch: list[Item[T]], since: float, reason: OutcomeUnknownError) -> None:
+        """Look for the executions of inputs that may have been carried out; nothing else is sent meanwhile."""
+        state, left = self.state, batch
+        async with self._looking_up:
+            acquired = 0
+            try:
+                # A request in flight may carry an equal input, and its execution must not be taken for this one's.
+                while acquired < state.backend.senders:
+                    await self._requests.acquire()
+                    acquired += 1
+                for pause_s in LOOKUP_DELAYS_S:
+                    await asyncio.sleep(pause_s)
+                    left = await self._start_found(left, since)
+                    if not left:
+                        return
+            finally:
+                for _ in range(acquired):
+                    self._requests.release()
+        state.limit.discard(len(left))
+        reason.lookup = state.backend.lookup(since)
+        if state.journal is not None:
+            await state.journal.unknown([item.outcome.index for item in left], reason.message)
+        for item in left:
+            state.finish(item, reason.with_traceback(None))
+
+    async def _start_found(self, items: list[Item[T]], since: float) -> list[Item[T]]:
+        """Look up executions once, record those that were found, and return the inputs without one."""
+        state = self.state
+        try:
+            found = await state.backend.find([item.value for item in items], since, state.claimed, state.in_doubt)
+        except EachLabsError:
+            return items  # The transport has retried already; the next look-up is another attempt.
+        pairs = list(zip(items, found, strict=True))
+        matched = [(item, identity) for item, identity in pairs if identity is not None]
+        if state.journal is not None:
+            await state.journal.answered([(item.outcome.index, identity) for item, identity in matched])
+        for item, identity in matched:
+            state.stats.submitted += 1
+            state.stats.recovered += 1
+            state.in_doubt[item.digest] -= 1
+            state.start(item, identity)
+        return [item for item, identity in pairs if identity is None]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,140 @@
+"""Run the inputs of a map through a model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
+from ..pagination.listing_choice import RefusedListings
+from ..records import CancelledPrediction, CreatedPrediction, Prediction
+from ..transport import requests as _requests
+from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
+from ..transport.gone import WAS_THERE, told
+from ..transport.requests import Prepared, checked_object
+from ..transport.tasks import gather_or_cancel
+from ..transport.transport import Transport
+from .backend import without_429_retries
+from .failure import checked_success
+from .ledger import Ledger
+from .reconcile import ModelLookup, TimeSpan, find_created
+from .refusals import FATAL_FOR_MAP
+
+SENDERS: Final = 4
+"""Creating requests in flight at most: each carries one input, whereas a bulk trigger carries ten."""
+
+
+class PredictionBackend:
+    """Creates a prediction for each input, and polls each of them.
+
+    Invalid arguments are raised by the constructor rather than with the first input.
+    """
+
+    chunk_size = 1
+    senders = SENDERS
+    creates = True
+
+    def __init__(
+        self,
+        transport: Transport,
+        ledger: Ledger,
+        refused: RefusedListings,
+        model: str,
+        version: str | None,
+        webhook_url: str | None,
+        webhook_secret: str | None,
+        fallback_selector: str | None,
+    ) -> None:
+        self._transport = transport
+        self._sender = without_429_retries(transport)
+        self._ledger = ledger
+        self._model = model
+        self._version = version
+        self._webhook_url = webhook_url
+        self._webhook_secret = webhook_secret
+        self._fallback_selector = fallback_selector
+        self._prepared({})
+        self._lookup = ModelLookup(transport, refused, model)
+        self._finished: dict[str, Prediction] = {}
+        self.binding = f"model {model}, version {version}, {transport.edition}"
+        if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
+            self.binding += f", fallback {fallback_selector}"
+
+    def _prepared(self, value: Any) -> Prepared:
+        return _requests.prediction(
+            self._transport.edition,
+            self._model,
+            value,
+            self._version,
+            self._webhook_url,
+            self._webhook_secret,
+            self._fallback_selector,
+        )
+
+    def checked(self, value: Any) -> Any:
+        """Return an input as a JSON object."""
+        return checked_object("input", value)
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Create one prediction."""
+        (value,) = inputs
+        prepared = self._prepared(value)
+        call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
+        call.asked = 1
+        created = await self._sender.get(call, CreatedPrediction)
+        self._ledger.created([created.id])
+        return [(created.id, "")]
+
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Request each prediction and keep the finished ones for `fetch`. Raises an error if every request failed."""
+        found = await gather_or_cancel(self._is_finished(identity, identity in fresh) for identity in ids)
+        failures = [answer for answer in found if isinstance(answer, EachLabsError)]
+        if len(failures) == len(found):
+            raise failures[0]
+        return [identity for identity, finished in zip(ids, found, strict=True) if finished is True]
+
+    async def _is_finished(self, identity: str, fresh: bool) -> bool | EachLabsError:
+        try:
+            prediction = await self._read(identity)
+        except NotFoundError:
+            return not fresh  # Reading it again raises the error again.
+        except ResponseDecodeError:
+            return True
+        except FATAL_FOR_MAP:
+            raise
+        except EachLabsError as exc:
+            return exc  # The other predictions do not wait for this one.
+        if prediction.is_finished:
+            self._finished[identity] = prediction
+        return prediction.is_finished
+
+    async def fetch(self, identity: str) -> Prediction:
+        """Return the finished prediction."""
+        kept = self._finished.pop(identity, None)
+        return checked_success(kept if kept is not None else await self._read(identity))
+
+    async def _read(self, identity: str) -> Prediction:
+        with told(WAS_THERE):
+            return await self._transport.request(GET_PREDICTION, Prediction, background=True, prediction_id=identity)
+
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
+    ) -> list[str | None]:
+        """Search the model's newest executions."""
+        span = TimeSpan.until_now(since)
+        return await find_created(self._lookup, self._ledger.claims, inputs, span, claimed=claimed, in_doubt=in_doubt)
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Return the arguments of the listing of executions."""
+        return TimeSpan.until_now(since).as_filters(**self._lookup.filters)
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Cancel each prediction."""
+        await gather_or_cancel(self._cancel_one(identity) for identity in ids)
+
+    async def _cancel_one(self, identity: str) -> None:
+        try:
+            await self._sender.request(CANCEL_PREDICTION, CancelledPrediction, background=True, prediction_id=identity)
+        except EachLabsError:
+            return  # It may have finished, or the service may be unavailable.
+        self._ledger.seen(identity, finished=True)

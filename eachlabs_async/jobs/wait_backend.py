@@ -1,0 +1,53 @@
+"""Wait for executions of a workflow that run already, with the machinery of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ..records import WorkflowExecution
+from ..transport.transport import Transport
+from ..transport.wire import segment
+from .listing_watcher import ListingWatcher
+
+
+class WaitBackend:
+    """Takes the ids of executions as inputs and sends nothing; watches the executions by the workflow's listing."""
+
+    chunk_size = 1000
+    senders = 1
+    creates = False
+    binding = ""
+
+    def __init__(self, transport: Transport, workflow_id: str) -> None:
+        self._watcher = ListingWatcher(transport, workflow_id)
+
+    def checked(self, value: Any) -> Any:
+        """Return an id if it can be requested."""
+        segment("id", value)
+        return value
+
+    async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
+        """Return the ids themselves."""
+        return [(identity, "") for identity in inputs]
+
+    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+        """Check the workflow's listing. The caller knows the ids, so none of them counts as fresh."""
+        return await self._watcher.finished(ids)
+
+    async def fetch(self, identity: str) -> WorkflowExecution:
+        """Read one execution with its steps."""
+        return await self._watcher.fetch(identity)
+
+    async def find(
+        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
+    ) -> list[str | None]:
+        """Find nothing: nothing is sent, so no answer can be lost."""
+        return [None] * len(inputs)
+
+    def lookup(self, since: float) -> dict[str, str]:
+        """Return no arguments, for the same reason."""
+        return {}
+
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Do nothing: ending a wait does not end the executions."""

@@ -1,0 +1,137 @@
+"""The guess at an account's cap: found from refusals, remembered, probed ever more rarely."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eachlabs_async.jobs.account_limit import PROBE_AFTER, AccountLimit
+from eachlabs_async.jobs.reconcile import assign_if_certain, contains
+
+
+@given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
+def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> None:
+    """Whatever the cap and the chunk, the level comes to the cap and is never more than one above it for long."""
+    chance = random.Random(seed)
+    limit = AccountLimit(64, 64)
+    running = 0
+    started = 0
+    for _ in range(4000):
+        if limit.available:
+            count = min(limit.available, chunk)
+            limit.start(count)
+            if running + count <= allowed:
+                running += count
+                started += count
+                limit.accept()
+            else:
+                limit.refuse(count)
+        if running and (not limit.available or chance.random() < 0.5):
+            running -= 1
+            limit.end()
+    assert min(allowed, 64) - 1 <= limit.estimate <= allowed + 1
+    assert limit.running == running
+    # A probe that is refused makes the next one rarer.
+    assert limit.refusals < 40 + started / PROBE_AFTER
+
+
+def test_one_more_is_tried_now_and_then() -> None:
+    """After a refusal the level stays, and rises by one when enough have settled without another."""
+    limit = AccountLimit(10, 10)
+    limit.start(4)
+    limit.accept()
+    limit.start(1)
+    limit.refuse(1)
+    assert (limit.estimate, limit.available) == (4, 0)
+    for _ in range(PROBE_AFTER):
+        limit.end()
+        limit.start(1)
+    assert (limit.estimate, limit.available) == (5, 1)
+    limit.discard(4)
+    assert limit.running == 0
+    assert limit.available == 4  # all that was proven, at once
+
+
+def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
+    """What was refused since the last acceptance may have had the same reason; then it goes step by step."""
+    limit = AccountLimit(40, 40)
+    limit.start(10)
+    limit.accept()
+    for _ in range(10):
+        limit.start(1)
+        limit.refuse(1)
+        limit.end()
+    assert (limit.running, limit.estimate) == (0, 1)
+    limit.start(1)
+    limit.refuse_for_pause(1)
+    assert (limit.running, limit.estimate, limit.available, limit.refusals) == (0, 40, 1, 11)
+    for running in range(1, 5):
+        limit.start(1)
+        limit.accept()
+        assert (limit.running, limit.available) == (running, 1)
+    limit.end(4)
+    assert limit.available == 4
+    limit.start(4)
+    limit.refuse(4)
+    limit.accept()
+    limit.refuse_for_pause(0)
+    assert limit.estimate == 3, "what was refused before an acceptance was told by a cap"
+
+
+def test_what_was_refused_for_the_balance_is_halved() -> None:
+    """Whatever was accepted once: the balance may cover less now."""
+    limit, tried = AccountLimit(40, 40), []
+    limit.start(20)
+    limit.accept()
+    limit.end(20)
+    limit.start(10)
+    while limit.running > 1:
+        tried.append(limit.running)
+        limit.refuse_for_balance(limit.running)
+        limit.start(limit.available)
+    assert [*tried, limit.running] == [10, 5, 2, 1]
+
+
+@pytest.mark.parametrize("allowed", [1, 2, 3, 4, 9, 10, 11, 32, 63])
+def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
+    """From nothing known, the level is at the cap after a handful of refusals, without anything having settled."""
+    limit = AccountLimit(64, 64)
+    while limit.available:
+        count = min(limit.available, 10)
+        limit.start(count)
+        if limit.running <= allowed:
+            limit.accept()
+        else:
+            limit.refuse(count)
+    assert limit.estimate == limit.running == allowed
+    assert limit.refusals <= 5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "candidates", "wanted"),
+    [
+        ([{"a": 1}], [("x", {"a": 1})], ["x"]),
+        ([{"a": 1}], [("x", {"a": 1, "default": True})], ["x"]),
+        ([{"a": 1}], [("x", {"a": 2})], [None]),
+        ([{"a": 1}, {"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], ["x", "y"]),
+        ([{"a": 1}, {"a": 1}], [("x", {"a": 1})], ["x", None]),
+        ([{"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], [None]),
+        ([{"a": 1}, {"a": 1, "b": 2}], [("x", {"a": 1, "b": 2}), ("y", {"a": 1})], ["y", "x"]),
+        ([{"a": 1}], [("x", None)], [None]),
+    ],
+)
+def test_inputs_are_matched_to_executions(
+    inputs: list[object], candidates: list[tuple[str, object]], wanted: list[str | None]
+) -> None:
+    """Equal inputs first, then those that hold what was given; where there are too many, none is taken for ours."""
+    assert assign_if_certain(inputs, candidates) == wanted
+
+
+def test_inputs_hold_what_was_given_however_deep() -> None:
+    """What the service added at any depth does no harm; what it changed does."""
+    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
+    assert not contains({"a": {"b": 2}}, {"a": {"b": 1}})
+    assert not contains({"a": [1]}, {"a": [1, 2]})

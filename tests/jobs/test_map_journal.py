@@ -1,0 +1,365 @@
+"""A job with a journal, ended at any point and started again: nothing is executed twice, nothing handed out twice.
+
+What is promised, and held here. Ended by a cancellation, an error or a break: over all runs each input has exactly one
+outcome. Killed: no outcome comes twice, and one may be missing for each kill, the one that was on its way to the
+caller. However it ends: no input is executed twice, and what may have been executed and is not found is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from event_loop import until
+from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times
+
+from eachlabs_async import OutcomeUnknownError, PaymentRequiredError
+from eachlabs_async.bulk.outcomes import Outcome
+from eachlabs_async.emulator import Emulator, Fault
+from eachlabs_async.jobs.journal import Journal
+
+both_kinds = pytest.mark.parametrize("kind", KINDS)
+LOST = (
+    Fault.status(503),
+    Fault.reset(),
+    Fault.status(429),
+    Fault.status(503, late=True),
+    Fault.reset(late=True),
+    Fault.cut_body(),
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's listings show what was created at once."""
+    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+
+
+def states(path: Path) -> Counter[tuple[str, int]]:
+    """What the journal says of its inputs: their states, and whether they were handed out."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return Counter((state, done) for state, done in db.execute("SELECT state, delivered FROM inputs"))
+
+
+async def outcomes_of(run: Any) -> list[Outcome[Any]]:
+    async with run as outcomes:
+        return [outcome async for outcome in outcomes]
+
+
+async def a_while(job: asyncio.Task[None], emulator: Emulator, chance: random.Random) -> None:
+    """Wait until any point of a job: after some time, or after some of its requests and turns of the loop."""
+    if chance.random() < 0.5:
+        await asyncio.wait([job], timeout=chance.uniform(0.0, 0.05))
+        return
+    # However slow the machine, the job gets on: time alone could cut every run before it has done anything.
+    last = sum(emulator.requests.values()) + chance.randrange(1, 30)
+    while not job.done() and sum(emulator.requests.values()) < last:
+        await asyncio.sleep(0.0005)
+    for _ in range(chance.randrange(40)):
+        await asyncio.sleep(0)
+
+
+class TestCancelledAtAnyPoint:
+    @both_kinds
+    @pytest.mark.parametrize("edition", EDITIONS)
+    @pytest.mark.parametrize(("faulty", "ordered"), [(False, False), (True, False), (True, True)])
+    async def test_a_job_goes_on_where_it_was(
+        self, kind: str, edition: str, faulty: bool, ordered: bool, tmp_path: Path
+    ) -> None:
+        """Every input has one outcome over all runs and was executed at most once, equal inputs among them."""
+        chance = random.Random(f"{kind}{edition}{faulty}{ordered}")
+        inputs: list[Any] = [{"n": number // 2, "fail": number % 11 == 5} for number in range(60)]
+        inputs[20:20] = ["no object", {"n": object()}]
+        seen: Counter[int] = Counter()
+        ended: Counter[str] = Counter()
+        runs = 0
+        async with stage(edition, account_cap=8) as (emulator, client):
+            if faulty:
+                emulator.faults.random(0.1, LOST)
+
+            async def go(path: Path) -> None:
+                run = mapped(emulator, client, kind, inputs, journal=path, ordered=ordered, window=20)
+                async with run as outcomes:
+                    async for outcome in outcomes:
+                        seen[outcome.index] += 1
+                        ended[type(outcome.error).__name__] += 1
+
+            done = False
+            while not done:
+                runs += 1
+                job = asyncio.create_task(go(tmp_path / "journal"))
+                await a_while(job, emulator, chance)
+                done = job.done()
+                job.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await job
+            assert runs > 1
+            assert sorted(seen.elements()) == list(range(62)), "an outcome is missing, or came twice"
+            wanted = Counter(str(one) for one in inputs if isinstance(one, dict) and "fail" in one)
+            assert not times(emulator) - wanted, "an input was executed twice"
+            unknown = ended["OutcomeUnknownError"]
+            assert len(emulator.submitted) >= 60 - unknown
+            assert ended["NoneType"] + ended["ExecutionFailedError"] == 60 - unknown
+            # Cancelled while it sends, a request may not have been carried out, and nobody can know.
+            assert unknown < 60
+            assert sum(states(tmp_path / "journal").values()) == 62
+            assert {done for _, done in states(tmp_path / "journal")} == {1}
+
+    @both_kinds
+    async def test_what_runs_is_taken_up_and_not_sent_again(self, kind: str, tmp_path: Path) -> None:
+        """A second run sends only what the first did not."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            inputs = [*numbered(3), *numbered(4, seconds=0.25)]
+            async with mapped(emulator, client, kind, inputs, journal=journal) as run:
+                async for _ in run:
+                    await until(lambda: len(emulator.submitted) == 7)
+                    await asyncio.sleep(0.05)
+                    break
+            assert states(journal) == {("running", 0): 6, ("running", 1): 1}
+            again = mapped(emulator, client, kind, [*inputs, {"n": 9}], journal=journal)
+            assert len(await outcomes_of(again)) == 7
+            assert again.stats.submitted == 1
+            assert len(emulator.submitted) == 8
+            assert await outcomes_of(mapped(emulator, client, kind, [*inputs, {"n": 9}], journal=journal)) == []
+
+    @both_kinds
+    async def test_what_was_being_sent_is_looked_for(self, kind: str, tmp_path: Path) -> None:
+        """Equal inputs among it: each is given one of the executions, also where they are read one by one."""
+        journal = tmp_path / "journal"
+        inputs = [{"n": 0}, {"n": 0}, {"n": 0}, {"n": 1}]
+        async with stage() as (emulator, client):
+            emulator.faults.add(Fault.stalled_answer(late=True), endpoint=CREATES, times=4)
+            job = asyncio.create_task(outcomes_of(mapped(emulator, client, kind, inputs, journal=journal)))
+            await until(lambda: len(emulator.submitted) == 4)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            assert states(journal) == {("sending", 0): 4}
+            again = mapped(emulator, client, kind, inputs, journal=journal)
+            found = await outcomes_of(again)
+            assert len({outcome.id for outcome in found if outcome.ok}) == 4
+            assert again.stats.recovered == 4
+            assert len(emulator.submitted) == 4
+
+    @both_kinds
+    async def test_what_may_have_been_sent_and_is_not_found_is_reported(self, kind: str, tmp_path: Path) -> None:
+        """It is not sent again by this run, nor by any later one, and the error says where to look."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            emulator.faults.add(Fault.stalled_answer(), endpoint=CREATES, times=1)
+            job = asyncio.create_task(outcomes_of(mapped(emulator, client, kind, [{"n": 0}], journal=journal)))
+            await until(lambda: sum(emulator.requests[name] for name in CREATES) == 1)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+
+            def fails(stats: Any) -> None:
+                raise ZeroDivisionError
+
+            run = mapped(emulator, client, kind, [{"n": 0}], journal=journal, on_progress=fails)
+            with pytest.raises(ZeroDivisionError):
+                await outcomes_of(run)
+            assert states(journal) == {("unknown", 0): 1}
+            (outcome,) = await outcomes_of(mapped(emulator, client, kind, [{"n": 0}], journal=journal))
+            assert isinstance(outcome.error, OutcomeUnknownError)
+            assert outcome.error.lookup
+            assert states(journal) == {("unknown", 1): 1}
+            assert not emulator.submitted
+
+    async def test_a_cancellation_while_an_outcome_is_written_down_hands_it_out_next_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was not handed out, so it is not said to have been."""
+        journal = tmp_path / "journal"
+        written = asyncio.Event()
+        plain = Journal.delivered
+
+        async def slow(self: Journal, number: int, fingerprint: str) -> None:
+            await plain(self, number, fingerprint)
+            written.set()
+            await asyncio.sleep(3600)
+
+        async with stage() as (emulator, client):
+            monkeypatch.setattr(Journal, "delivered", slow)
+            job = asyncio.create_task(outcomes_of(mapped(emulator, client, "workflow", numbered(1), journal=journal)))
+            await written.wait()
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            monkeypatch.undo()
+            assert states(journal) == {("running", 0): 1}
+            again = mapped(emulator, client, "workflow", numbered(1), journal=journal)
+            assert len(await outcomes_of(again)) == 1
+            assert len(emulator.submitted) == 1
+
+
+class TestRefused:
+    @both_kinds
+    async def test_what_was_refused_and_not_handed_out_is_sent_again(self, kind: str, tmp_path: Path) -> None:
+        """Nothing was executed for it; handed out, it is done."""
+        journal = tmp_path / "journal"
+        inputs = [{"n": 0, "invalid": "x"}, {"n": 1}]
+        async with stage() as (emulator, client):
+            found = await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal))
+            assert sorted(outcome.ok for outcome in found) == [False, True]
+            assert states(journal) == {("refused", 1): 1, ("running", 1): 1}
+            assert await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal)) == []
+
+    @both_kinds
+    async def test_an_empty_balance_leaves_the_rest_for_the_next_run(self, kind: str, tmp_path: Path) -> None:
+        """What was not sent is not in the journal; with money again all of it is executed once."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            emulator.faults.add(Fault.status(402), endpoint=CREATES, after=1, times=8)
+            seen: list[int] = []
+            with pytest.raises(PaymentRequiredError):
+                async for outcome in mapped(emulator, client, kind, numbered(30), journal=journal):
+                    seen.append(outcome.index)
+            assert len(states(journal)) == 1
+            assert states(journal)["running", 1] == len(seen)
+            emulator.faults.clear()
+            async for outcome in mapped(emulator, client, kind, numbered(30), journal=journal):
+                seen.append(outcome.index)
+            assert sorted(seen) == list(range(30))
+            assert len(emulator.submitted) == 30
+
+
+class TestTheWrongJob:
+    @both_kinds
+    async def test_other_inputs_are_refused(self, kind: str, tmp_path: Path) -> None:
+        """A journal is of these inputs in this order."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            await outcomes_of(mapped(emulator, client, kind, [{"n": 0}, "bad"], journal=journal))
+            for other in ([{"n": 1}], ["bad"], [{"n": 0}, {"n": 1}]):
+                with pytest.raises(ValueError, match="another job"):
+                    await outcomes_of(mapped(emulator, client, kind, other, journal=journal))
+            assert len(emulator.submitted) == 1
+
+    async def test_another_workflow_model_or_version_is_refused(self, tmp_path: Path) -> None:
+        """Before anything is sent."""
+        journal = tmp_path / "journal"
+        async with stage(workflows=2) as (emulator, client):
+            await outcomes_of(mapped(emulator, client, "workflow", [{"n": 0}], journal=journal))
+            first, second = emulator.workflow_ids[:2]
+            for run in (
+                client.workflows.map(second, "v1", [], journal=journal),
+                client.workflows.map(first, "v2", [], journal=journal),
+                client.predictions.map(slug(emulator), [], journal=journal),
+            ):
+                with pytest.raises(ValueError, match="another job"):
+                    await outcomes_of(run)
+            assert len(emulator.submitted) == 1
+
+    async def test_another_fallback_chain_is_refused(self, tmp_path: Path) -> None:
+        """It gives other results; and a journal without one reads as it did before there were any."""
+        async with stage() as (emulator, client):
+            for number, chain in enumerate((None, "any-image")):
+                journal = tmp_path / str(number)
+                run = client.predictions.map(slug(emulator), [{}], fallback_selector=chain, journal=journal)
+                await outcomes_of(run)
+                other = client.predictions.map(slug(emulator), [], fallback_selector="any-video", journal=journal)
+                before = "unified" if chain is None else "unified, fallback any-image"
+                with pytest.raises(ValueError, match=f"version None, {before}, not .*, fallback any-video"):
+                    await outcomes_of(other)
+            assert len(emulator.submitted) == 2
+
+    async def test_a_journal_in_use_is_refused(self, tmp_path: Path) -> None:
+        """Two runs of one job would each send what the other did."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            async with mapped(emulator, client, "workflow", numbered(3), journal=journal) as run:
+                async for _ in run:
+                    with pytest.raises(ValueError, match="another job has it open"):
+                        await outcomes_of(mapped(emulator, client, "workflow", numbered(3), journal=journal))
+                    break
+            assert len(await outcomes_of(mapped(emulator, client, "workflow", numbered(3), journal=journal))) == 2
+
+
+JOB = """
+import asyncio, json, sys
+from eachlabs_async import EachLabs, RetryPolicy
+from eachlabs_async.jobs import map_sender as _map_sender
+from eachlabs_async.emulator.url_prefixes import hosts_at
+
+_map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
+
+async def main(url, key, kind, target, journal, count):
+    inputs = [{"n": number // 2} for number in range(count)]
+    policy = RetryPolicy(base_s=0.01, creating_pause_s=0.1)
+    async with EachLabs(key, hosts=hosts_at(url, "unified"), retry=policy) as client:
+        if kind == "workflow":
+            run = client.workflows.map(target, "v1", inputs, journal=journal)
+        else:
+            run = client.predictions.map(target, inputs, journal=journal)
+        async for outcome in run:
+            print(outcome.index, type(outcome.error).__name__, flush=True)
+
+asyncio.run(main(*json.loads(sys.argv[1])))
+"""
+
+
+class TestKilled:
+    @both_kinds
+    async def test_a_process_that_is_killed_and_started_again(self, kind: str, tmp_path: Path) -> None:
+        """No input is executed twice and no outcome comes twice; one may be missing for each kill."""
+        journal, count = tmp_path / "journal", 40
+        chance = random.Random(kind)
+        seen: Counter[int] = Counter()
+        unknown = kills = 0
+        async with stage(account_cap=6) as (emulator, _):
+            target = emulator.workflow_ids[0] if kind == "workflow" else slug(emulator)
+            arguments = [emulator.url, emulator.api_key, kind, target, str(journal), count]
+            while True:
+                async with _process(JOB, arguments) as process:
+                    assert process.stdout is not None
+                    left = chance.randint(1, 14)
+                    while line := await process.stdout.readline():
+                        index, error = line.split()
+                        seen[int(index)] += 1
+                        unknown += error == b"OutcomeUnknownError"
+                        left -= 1
+                        if left == 0 and kills < 4:
+                            kills += 1
+                            process.kill()
+                    code = await process.wait()
+                if code == 0:
+                    break
+                assert code == -9
+            assert kills >= 2
+            assert set(seen.values()) == {1}, "an outcome came twice"
+            assert count - kills <= len(seen) <= count
+            assert set(seen) <= set(range(count))
+            wanted = Counter(str({"n": number // 2}) for number in range(count))
+            assert not times(emulator) - wanted, "an input was executed twice"
+            # Each outcome that came and is not unknown was executed; one that a kill took away can be of either kind.
+            assert len(emulator.submitted) >= len(seen) - unknown
+
+
+@contextlib.asynccontextmanager
+async def _process(code: str, arguments: list[Any]) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error::ResourceWarning",
+        "-c",
+        code,
+        json.dumps(arguments),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,167 @@
+"""Holds what a session that was passed in changes: its pool is waited for in the semaphore, its headers are checked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from raw_server import ONCE, RawServer, answer, client_of, hosts_at, redirect
+
+from eachlabs_async import EachLabs, RetryPolicy, Service, Timeouts
+
+LIMITS: list[Any] = [{"limit": 2}, {"limit": 0, "limit_per_host": 2}, {"limit": 5, "limit_per_host": 2}]
+PAUSE_S = 0.25
+SLACK_S = 0.002
+
+small_pools = pytest.mark.parametrize("limits", LIMITS, ids=str)
+
+
+@small_pools
+async def test_no_more_is_in_flight_than_the_pool_holds(limits: Any) -> None:
+    """The semaphore is as small as the smallest limit, so that nobody who has passed it waits once more."""
+    async with (
+        RawServer(then=answer(json=1, delay_s=0.01)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
+    ):
+        async with client_of(server, session=session) as client:
+            assert client._session.semaphore.size == 2
+            assert await asyncio.gather(*(client.request("api", "GET", "/x") for _ in range(9))) == [1] * 9
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(("limits", "places"), [({"limit": 0}, 64), ({"limit": 7}, 7), ({"limit": 1000}, 64)])
+async def test_a_large_pool_changes_nothing(limits: Any, places: int) -> None:
+    """No limit is none, and one beyond `max_concurrency` does not lift that."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
+        async with EachLabs("k", session=session) as client:
+            assert client._session.semaphore.size == places
+
+
+@small_pools
+async def test_the_wait_for_the_pool_is_no_silence(limits: Any) -> None:
+    """A burst that takes far longer than the read time-out as a whole does not fail for it."""
+    times = Timeouts(connect_s=0.15, read_s=0.15)
+    async with (
+        RawServer(then=answer(json=1, delay_s=0.06)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
+    ):
+        async with client_of(server, session=session, retry=ONCE, timeouts=times) as client:
+            assert await asyncio.gather(*(client.request("api", "GET", "/x") for _ in range(10))) == [1] * 10
+
+
+async def test_the_wait_for_its_owners_own_requests_is_no_silence() -> None:
+    """What else uses the pool is not seen by the semaphore: a call waits for it as long as its deadline allows."""
+    times = Timeouts(connect_s=0.05, read_s=0.05)
+    async with (
+        RawServer(answer(json=0, delay_s=0.3), then=answer(json=1)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+    ):
+        async with client_of(server, session=session, retry=ONCE, timeouts=times) as client:
+            owners = asyncio.ensure_future(session.get(f"{server.url}/owner"))
+            await server.seen(1)
+            assert await client.request("api", "GET", "/x") == 1
+            async with await owners as response:
+                assert response.status == 200
+    assert server.targets == ["/owner", "/api/x"]
+
+
+@small_pools
+@pytest.mark.parametrize("status", [429, 503])
+async def test_nothing_goes_out_in_a_pause(limits: Any, status: int) -> None:
+    """Who would have waited in the pool waits in the semaphore, and sees the pause before it goes out."""
+    held = answer(status, headers={"Retry-After": str(PAUSE_S)}, delay_s=0.03)
+    async with (
+        RawServer(held, answer(json=1, delay_s=0.06), then=answer(json=1, delay_s=0.01)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session,
+    ):
+        async with client_of(server, session=session, retry=RetryPolicy(base_s=0.01)) as client:
+            assert await asyncio.gather(*(client.request("api", "GET", "/x") for _ in range(12))) == [1] * 12
+    first, second, *later = [seen.at for seen in server.requests]
+    assert second - first < PAUSE_S
+    assert len(later) == 11
+    assert min(later) - first >= 0.03 + PAUSE_S - SLACK_S
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("default", "service", "unified"),
+        [
+            ({"Authorization": "Bearer labs-key"}, "runs", False),
+            ({"Authorization": "Bearer labs-key"}, "runs", True),
+            ({"X-Note": "made with labs-key."}, "runs", True),
+            ({"X-API-Key": "runs-key"}, "api", True),
+            ({"X-API-Key": "runs-key"}, "workflows", True),
+            ({"Authorization": "Bearer runs-key"}, "flows", True),
+            ({"Authorization": "Bearer runs-key"}, "api", False),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_no_default_shows_one_vendor_the_others_key(
+        self, default: dict[str, str], service: Any, unified: bool, method: Any
+    ) -> None:
+        """Such a header stays away from the other vendor, in whatever header it is; the others go along."""
+        defaults = {"X-Mine": "yes", "User-Agent": "mine/1", **default}
+        async with RawServer() as server, aiohttp.ClientSession(headers=defaults) as session:
+            async with client_of(server, session=session, hosts=hosts_at(server.url, unified=unified)) as client:
+                for _ in range(2):
+                    await client.request(service, method, "/x")
+        own, other = ("runs-key", "labs-key") if service == "runs" else ("labs-key", "runs-key")
+        assert len(server.requests) == 2
+        for seen in server.requests:
+            assert other not in repr(seen)
+            assert own in seen.headers["authorization" if unified and service in ("api", "workflows") else "x-api-key"]
+            assert (seen.headers["x-mine"], seen.headers["user-agent"]) == ("yes", "mine/1")
+
+    @pytest.mark.parametrize("service", ["api", "runs"])
+    async def test_a_default_with_the_vendors_own_key_goes_along(self, service: Any) -> None:
+        """It tells the service nothing that it does not know."""
+        default = {"X-Note": f"for {'runs' if service == 'runs' else 'labs'}-key"}
+        async with RawServer() as server, aiohttp.ClientSession(headers=default) as session:
+            async with client_of(server, session=session) as client:
+                await client.request(service, "GET", "/x")
+        assert server.requests[0].headers["x-note"] == default["X-Note"]
+
+    async def test_the_session_itself_stays_as_it_was(self) -> None:
+        """What is left out is left out of our requests: its owner's own carry all of it, over the same pool."""
+        default = {"Authorization": "Bearer labs-key"}
+        async with RawServer() as server, aiohttp.ClientSession(headers=default) as session:
+            async with client_of(server, session=session) as client:
+                await client.request("runs", "GET", "/x")
+            assert dict(session.headers) == default
+            async with session.get(server.url) as response:
+                assert response.status == 200
+        assert "authorization" not in server.requests[0].headers
+        assert server.requests[1].headers["authorization"] == "Bearer labs-key"
+        assert server.connections == 1
+
+
+class OnePort(AbstractResolver):
+    """Finds every host, whatever port is meant, on one port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = ResolveResult(hostname=host, host="127.0.0.1", port=self._port, family=socket.AF_INET, proto=0, flags=0)
+        return [found]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("base", "target"), [("", ":80"), (":80", "")])
+async def test_the_usual_port_is_the_same_origin_written_out_or_not(base: str, target: str) -> None:
+    """A redirect that names the port which the base URL leaves out, or the other way round, is followed."""
+    async with (
+        RawServer(redirect(f"http://api.localhost{target}/y"), answer(json=7)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OnePort(server.port))) as session,
+    ):
+        hosts = attrs.evolve(server.hosts, api=Service(f"http://api.localhost{base}"))
+        async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
+            assert await client.request("api", "GET", "/x") == 7
+    assert server.targets == ["/x", "/y"]
