@@ -34,7 +34,7 @@ PURE = {
     "codec": "*",
     "hosts": "*",
     "transport": "arguments creations endpoints gone keys page_shape requests retry targets wire",
-    "pagination": "bookmark checkpoint cursor_walk frontier pages rules walk",
+    "pagination": "checkpoint cursor_walk engine frontier known_rows pages rules walk walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",
 }

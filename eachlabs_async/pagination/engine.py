@@ -1,61 +1,53 @@
 """The engine of a walk: what to request next, and which rows of an answer come next.
 
-It sends nothing and knows no clock: `Engine.requests` returns the requests to send, `Engine.take` decides about an
-answer. Sending, retries and handing out rows are left to `pager`, the keys of rows to `row_keys`.
+`Engine.requests` returns the requests to send, `Engine.accept` decides about an answer. Sending, retries and delivery
+are left to `pager`, the keys of rows to `known_rows`.
 
 The theory. A listing is a sequence of rows. Rows enter and leave at any time, and those that stay keep their order. An
-answer is a stretch of that sequence without gaps, as it was at some moment. Rows that were handed out are *known*.
-One invariant holds: *above every known row, every row that stays (from the first answer to the last) is known too.*
+answer is a stretch of that sequence without gaps, as it was at some moment. Rows that were delivered are *known*. One
+invariant holds: *above every known row, every row that stays (from the first answer to the last) is known too.*
 
-- An answer *joins* if it holds a known row, or begins at the very top. The rows behind its last known row come next:
-  a row that stays and stands above one of them stands above that known row, and is known, or between the two, and
-  comes next as well. It does not matter at which offset or moment the rows were read. What an answer shows above its
-  last known row entered late. An answer that joins and reaches the end of the listing ends the walk.
+- An answer *joins* if it holds a known row, or begins at the very top. The rows below its last known row come next: a
+  row that stays and stands above one of them stands above that known row, and is known, or between the two, and comes
+  next as well. It does not matter at which offset or moment the rows were read. What an answer shows above its last
+  known row entered late. An answer that joins and reaches the end of the listing ends the walk.
 - So ids prove, and offsets are only hints where to look.
 
-Where does the next request begin? At `_place`, where the run of known rows is expected to end, less an *overlap*: one
-row, which should be the last known one, and as many as may vanish from above meanwhile (`_churn`, which follows what
-was seen to vanish). Each page planned ahead begins where the one before it ends, less the same overlap.
+Where does the next request begin? At `_next_offset`, where the known rows are expected to end, minus an *overlap*: one
+row, which should be the last known one, and as many rows as may vanish above it before the answer (`_churn`, which
+follows what was seen to vanish). Each page planned ahead begins where the one before it ends, minus the same overlap.
 
-- A *miss* is an answer without a known row. The walk then asks once more where the total says that the run went, with
-  a larger overlap, and keeps the answer: the new page closes the gap in front of it. If that fails it *searches*:
-  upwards in growing steps that known rows cannot escape, then downwards. With few known rows (after a resume) it
-  searches page by page on both sides. If it finds none, a walk from the very top begins anew; any other must fail.
-- A page of known rows alone: the run ends further down, by as many rows as are known below. A server may also have
-  repeated itself: where the total does not explain such a page it is requested again before it is believed.
-- Page numbers cannot begin at any row, but with a slightly smaller page some page number begins just above the place.
-  Since that costs rows, they overlap only from the first sign of movement on. Until then a page is trusted whose
-  exact total is that of the page before.
-- *Seeking*: executions come newest first, and the time at which one was created never changes. So the rows below a
-  time bound are a listing of their own, whose top moves only by what vanishes. Where a service serves `depth` rows and
-  no more, the next request begins at offset 0 below the time of the lowest row, plus a second because nobody says how
-  finely times are compared. Its first rows are known, or newer than the lowest row: either joins it. This needs rows
-  in the order of their times, which every answer has to show; otherwise the walk goes on by offset.
-- *Cursors*: an answer to a cursor follows the page before by the service's word, so it joins. It ends the walk when
-  the service says that there is no more. A cursor that is refused is replaced by seeking. To look ahead, cut the time
-  into spans: each is a listing of its own, with an engine of its own.
+- A *miss* is an answer without a known row. The engine first looks where the total says that the known rows went, with
+  a larger overlap. It keeps the answer: the new page closes the gap above it. If that fails it *searches*: upwards, in
+  growing steps that are never longer than the known rows are many, then downwards. After a resume it searches on both
+  sides. If it finds none, a walk from the very top starts anew; any other raises a `DriftError`.
+- A page of known rows alone means that the known rows end further down, by as many as are known below it. But a server
+  may have repeated itself: a page that the total does not explain is requested again before it is believed.
+- A page by number begins at a multiple of its size only, but with a slightly smaller size some page begins just above
+  the next offset. That costs rows. So from the third page on such pages overlap only after the first sign of movement;
+  until then a page is trusted if its exact total equals that of the page before.
+- *Seeking*. Executions come newest first, and their creation times never change. So the rows not newer than some time
+  are a listing of their own, which nothing that enters above can move. If a service serves only `depth` rows of it,
+  the next request begins at offset 0 below the time of the lowest row, plus a second, because it is not documented how
+  finely times are compared. The first rows of its answer are known, or newer than the lowest row: either joins it.
+  Every answer has to show that its rows are in the order of their times; otherwise the walk continues by offset.
+- *Cursors*. An answer to a cursor follows the page before by the service's word, so it joins. Seeking replaces a
+  cursor that is refused. To look ahead, split the time into spans: each is a listing of its own, with its own engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import timedelta
 from math import ceil
-from typing import Final, Literal, NoReturn
+from typing import Final, NoReturn
 
 from ..errors import DriftError, PaginationError
-from .bookmark import WalkStats
-from .known_rows import KnownRows
-from .walk_values import Answer, Checkpoint, Page, Request, Stretch, Taken
+from .checkpoint import Checkpoint
+from .known_rows import ANCHORS, KnownRows
+from .pages import WalkStats
+from .walk_values import Accepted, Answer, Dialect, Drift, JoinedPage, Request, Stretch, are_ordered
 
-Drift = Literal["resync", "raise"]
-Dialect = Literal["offset", "page", "cursor"]
-
-ANCHORS: Final = 32
-"""Known rows that a checkpoint names: the last 32, or the last 24 and up to 24 that were passed over."""
-PASSED: Final = 24
-MOST_PASSED: Final = 500
 MAX_BARREN: Final = 16
 MAX_EMPTY: Final = 50
 MAX_MISSES: Final = 1000
@@ -64,11 +56,11 @@ NO_END: Final = 1 << 60
 
 
 class Engine:
-    """One walk, from its first row or from a checkpoint.
+    """The state of one walk, from its first row or from a checkpoint.
 
-    `limit` is the number of rows per request, `largest` what the service accepts. Up to `look_ahead` requests are
-    planned besides the first. The walk ends after `max_rows` rows. `depth` is the number of rows that the service
-    serves below one time bound, for walks that seek. With `drift="raise"` every sign of movement is a `DriftError`.
+    `limit` is the number of rows per request, `largest` the most that the service accepts. Up to `look_ahead` requests
+    are planned besides the first. The walk ends after `max_rows` rows. `depth` is the number of rows that the service
+    serves below one time; with it the walk seeks. With `drift="raise"` any sign of movement is a `DriftError`.
     """
 
     def __init__(
@@ -90,9 +82,8 @@ class Engine:
         self._look_ahead, self._max_rows, self._depth = look_ahead, max_rows, depth
         self.stats = WalkStats()
         self._known = KnownRows(before.anchors)
-        self._passed: tuple[str, ...] = ()  # known rows that were passed over: they are gone, or stand further down
-        self._page = Page(before.place, before.place, before.total, lowest=before.at)
-        self._place = before.place  # where the run of known rows should end
+        self._page = JoinedPage(before.next_offset, before.next_offset, before.total, lowest=before.at)
+        self._next_offset = before.next_offset  # where the known rows should end
         self._churn = float(look_ahead > 0 and dialect == "offset")  # rows that may vanish above it meanwhile
         self._plan: list[Request] = []
         self._answers = 0
@@ -106,17 +97,17 @@ class Engine:
     # ---- what to request
 
     def requests(self) -> list[Request]:
-        """Return the requests to send now, in the order in which their answers are to be taken.
+        """Return the requests to send now, in the order in which `accept` needs their answers.
 
-        Requests that are no longer among them can be dropped, those that are keep their answers.
+        Cancel a request that is no longer returned. Keep the answer to one that still is.
         """
-        plan, place = self._plan, self._place
-        while self._searched is None and plan and plan[0].offset + min(plan[0].size, self._page_rows) <= place:
+        plan, offset = self._plan, self._next_offset
+        while self._searched is None and plan and plan[0].offset + min(plan[0].size, self._page_rows) <= offset:
             del plan[0]
-        if not plan or plan[0].offset > place:
-            if self._depth is not None and place + self._limit > self._depth:
+        if not plan or plan[0].offset > offset:
+            if self._depth is not None and offset + self._limit > self._depth:
                 self.seek()
-            plan.insert(0, self._request(self._place))
+            plan.insert(0, self._request(self._next_offset))
         if self._look_ahead and self._page.serial and not (self._misses or self._barren):
             self._plan_ahead()
         return plan
@@ -125,44 +116,44 @@ class Engine:
         plan, stats = self._plan, self.stats
         end = 0 if self._dialect == "cursor" else self._page.total or NO_END
         if self._max_rows is not None:
-            end = min(end, self._place + self._max_rows - stats.rows)
+            end = min(end, self._next_offset + self._max_rows - stats.rows)
         if self._depth is not None:
             end = min(end, self._depth - self._limit + 1)
-        # The more rows move, the less can be planned; and where no total says that there is more, no more than came.
+        # Plan less where many rows move, and no more than has come where no total says that more follows.
         ahead = min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001))
         while len(plan) <= ahead:
-            place = plan[-1].offset + min(plan[-1].size, self._page_rows)
-            following = self._request(place)
-            unsure = place >= (stats.total or 0) and len(plan) * self._page_rows > self._known.count
-            if place >= end or unsure or following.offset <= plan[-1].offset:
+            offset = plan[-1].offset + min(plan[-1].size, self._page_rows)
+            following = self._request(offset)
+            unsure = offset >= (stats.total or 0) and len(plan) * self._page_rows > self._known.count
+            if offset >= end or unsure or following.offset <= plan[-1].offset:
                 break
             plan.append(following)
 
     def _pin(self, answer: Answer) -> None:
-        """Read only what is not newer than the first row: what enters above it then moves nothing."""
+        """Request only rows that are not newer than the first one, so that new ones above it move nothing."""
         if self._page.ordered and answer.times and answer.times[0] is not None:
             self._page = self._page._replace(until=answer.times[0] + MARGIN)
 
     def seek(self) -> bool:
-        """Go on at the top of what lies below the lowest row; return False where that gets no further."""
+        """Continue at the top of what is not newer than the lowest row; return False if that leads no further."""
         page = self._page
         lowest = page.time(len(page.positions))
         if lowest is None or lowest + MARGIN == page.until:
             return False
         self._page = page._replace(end=0, total=None, below=0, until=lowest + MARGIN, cursor=None)
-        self._place, self._searched = 0, None
+        self._next_offset, self._searched = 0, None
         self._plan.clear()
         return True
 
-    def _request(self, place: int) -> Request:
+    def _request(self, offset: int) -> Request:
         page = self._page
         if self._dialect == "cursor":
             return Request(0, self._limit, 0, self._answers, page.until, page.cursor)
-        overlap = 0 if self._searched else max(0, min(self._overlap(), self._page_rows - 1, place))
+        overlap = 0 if self._searched else max(0, min(self._overlap(), self._page_rows - 1, offset))
         if self._dialect == "page":
-            return self._numbered(place, overlap)
+            return self._numbered(offset, overlap)
         size = min(self._limit + overlap, self._largest)
-        return Request(place - overlap, size, overlap, self._answers, page.until)
+        return Request(offset - overlap, size, overlap, self._answers, page.until)
 
     def _overlap(self) -> int:
         page, moved = self._page, self.stats.drift_seen or self._churn
@@ -172,28 +163,28 @@ class Engine:
         trusted = self._dialect == "page" and page.total is not None and page.at and not self._resumed
         return 0 if trusted and not moved and not self._barren else 1 + ceil(self._churn)
 
-    def _numbered(self, place: int, overlap: int) -> Request:
-        """Return the page that shows most rows behind `place`, and `overlap` rows before it if that can be had."""
+    def _numbered(self, wanted: int, overlap: int) -> Request:
+        """Return the page with the most rows from the offset `wanted` on, after `overlap` rows if possible."""
         most = min(self._limit + overlap, self._page_rows, self._largest)
-        offset, size, gain = place // most * most, most, 0
+        offset, size, gain = wanted // most * most, most, 0
         for shared in (overlap, min(overlap, 1)):
             for each in range(most, most // 2 if gain else 0, -1):
-                first = (place - shared) // each * each
-                if first + each - place > gain:
-                    offset, size, gain = first, each, first + each - place
+                first = (wanted - shared) // each * each
+                if first + each - wanted > gain:
+                    offset, size, gain = first, each, first + each - wanted
                 if gain >= each - shared:
                     break
             if gain:
                 break
-        return Request(offset, size, place - offset if self._known.count else 0, self._answers)
+        return Request(offset, size, wanted - offset if self._known.count else 0, self._answers)
 
     # ---- what an answer means
 
-    def take(self, request: Request, answer: Answer) -> Taken | None:
-        """Take the answer to the first request; None if that is not possible (yet), and other requests are due.
+    def accept(self, request: Request, answer: Answer) -> Accepted | None:
+        """Return which rows of the answer to the first request come next; None if `requests` has to be called first.
 
-        Raises `PaginationError` where the walk cannot go on, and its subclass `DriftError` where known rows were lost
-        or the drift mode does not accept that the listing moved.
+        Raises `PaginationError` if the walk cannot go on, and its subclass `DriftError` if all known rows vanished or
+        the drift mode does not allow that the listing moved.
         """
         page, known, keys, count = self._page, self._known, answer.keys, len(answer.keys)
         self._answers += 1
@@ -210,40 +201,40 @@ class Engine:
             self._miss(request, seen)
             return None
         first: int = next_row
-        below = self._below(keys[hit]) if hit >= 0 else 0
-        # A page of known rows alone: the run ends further down, unless those below it are gone.
+        below = known.below(keys[hit]) if hit >= 0 else 0
+        # On a page of known rows alone the known rows end further down, unless those below it are gone.
         all_known = hit >= 0 and first == count
-        off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._place)
+        off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._next_offset)
         if self._dialect == "cursor" or (page.until is not None and not page.end):
             off = 0
         if all_known and off > max(seen.grown, 0) and self._barren < 1 + seen.is_last:
             self._churn = max(self._churn, 1.0)
-            self._count_barren()  # The server repeated itself, perhaps.
+            self._count_barren()  # The server may have repeated itself.
             return None
         new = dict.fromkeys(keys[first:])
         self._observe(off, seen, request, known.count + len(new))
         self.stats.duplicates += max(0, hit + 1 - request.overlap)
         if new:
-            if self._passed or below:
-                self._pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
+            if known.passed or below:
+                known.pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
             known.add(new)
             self._barren = self._misses = below = 0
         skip = below // 4**self._misses if all_known and not seen.is_last else 0
         if not new and known.count - below <= page.reach:
             self._misses += 1
             self._count_barren(MAX_BARREN if count else MAX_EMPTY, seen.is_last)
-        self._place, self._searched = seen.end + skip, None
+        self._next_offset, self._searched = seen.end + skip, None
         positions = range(first, count) if len(new) == count - first else [keys.index(key, first) for key in new]
-        self._page = Page(
+        self._page = JoinedPage(
             seen.end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
             known.count - below, page.until, answer.cursor, answer.times, page.time(len(page.positions)),
-            page.ordered and _is_ordered(answer.times),
+            page.ordered and are_ordered(answer.times),
         )  # fmt: skip
         if self._depth is not None and not page.serial and not page.until and self._drift != "raise":
             self._pin(answer)
         return self._finish(answer, positions, seen.is_last)
 
-    def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Taken:
+    def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Accepted:
         stats = self.stats
         if self._max_rows is not None and stats.rows + len(positions) >= self._max_rows:
             positions, ended = positions[: self._max_rows - stats.rows], True
@@ -251,16 +242,16 @@ class Engine:
         stats.total, stats.total_is_exact = answer.total, answer.exact
         if answer.more and not answer.cursor and not ended and not self.seek():
             raise PaginationError("the service says that there are more rows and gives no cursor to ask for them")
-        return Taken(positions, ended)
+        return Accepted(positions, ended)
 
     def _stretch(self, request: Request, answer: Answer) -> Stretch | None:
-        """Return what an answer shows; None if it is empty by mistake, or nobody knows which rows it shows."""
+        """Return what an answer shows; None if it is probably empty by mistake, or its offset is unknown."""
         page, count, total = self._page, len(answer.keys), answer.total if answer.exact else None
         if request.until != page.until:
             return None
         if self._dialect == "cursor":
             return Stretch(page.end, page.end + count, None, 0, not answer.more)
-        at = self._offset(request, answer)
+        at = self._first_offset(request, answer)
         if at is None or (not count and ((answer.total or 0) > at or (total is None and self._barren < 2))):
             return None
         if total is not None:
@@ -275,7 +266,7 @@ class Engine:
 
     def _first_next(self, request: Request, answer: Answer, seen: Stretch) -> int | None:
         """Return the position of the first row that comes next on a page without a known row; None for a miss."""
-        page, count, place = self._page, len(answer.keys), self._place
+        page, count, offset = self._page, len(answer.keys), self._next_offset
         if not page.serial and not self._resumed:
             return min(max(self._start - seen.at, 0), count)
         lowest = page.time(len(page.positions))
@@ -285,10 +276,10 @@ class Engine:
                 return first
         if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
             return 0
-        # Trusted where the total stands still, and a request for the place does not overlap, or cannot.
-        trusted = seen.total is not None and seen.total == page.total and seen.at <= place and self._searched is None
-        if trusted and not request.overlap and not self._request(place).overlap:
-            return min(place - seen.at, count)
+        # A page is trusted if the total is unchanged and a request for this offset would not overlap, or could not.
+        trusted = seen.total is not None and seen.total == page.total and seen.at <= offset and self._searched is None
+        if trusted and not request.overlap and not self._request(offset).overlap:
+            return min(offset - seen.at, count)
         return None
 
     @property
@@ -296,8 +287,8 @@ class Engine:
         """Whether the walk began at the very top and remembers all its rows."""
         return not (self._resumed or self._start or self._known.forgot)
 
-    def _offset(self, request: Request, answer: Answer) -> int | None:
-        """Return the offset of a page's first row; None if page numbers count by a size that is not known yet."""
+    def _first_offset(self, request: Request, answer: Answer) -> int | None:
+        """Return the offset of a page's first row; None if the size that page numbers count by is unknown."""
         count, stated = len(answer.keys), answer.size
         if self._dialect == "page" and stated and stated != request.size:
             self._page_rows = stated
@@ -313,7 +304,10 @@ class Engine:
         return 0 if request.number == 1 else None
 
     def _observe(self, off: int, seen: Stretch, request: Request, rows: int) -> None:
-        """Learn how much the listing moves; `off` is how far from its place the run ended, `rows` how many it has."""
+        """Record how much the listing moves.
+
+        `off` is how far the known rows ended from the expected offset, `rows` the number of distinct rows so far.
+        """
         page, stats, total = self._page, self.stats, seen.total
         at_rest = not stats.drift_seen and not seen.grown and (not off or self._barren > 0) and page.until is None
         if seen.is_last and at_rest and not self._resumed and total is not None and rows < total - self._start:
@@ -324,25 +318,9 @@ class Engine:
             stats.drift_seen += 1
             if self._drift == "raise":
                 raise DriftError(f"the listing moved while it was walked: off by {off}, its total by {seen.grown}")
-        # Of answers that were in flight together nobody knows which is older.
+        # Of answers that were in flight together either can be the older one.
         vanished = abs(off) if request.serial < page.serial else -off
         self._churn = max(min(1.5 * vanished, self._page_rows / 2), self._churn * 0.85 - 0.02, 0.0)
-
-    def _below(self, key: str) -> int:
-        """Return how many known rows stand below one."""
-        if key in self._passed:
-            return len(self._passed) - self._passed.index(key) - 1
-        return next(count for count, each in enumerate(self._known.upwards()) if each == key)
-
-    def _pass_over(self, above: Sequence[str], below: int) -> None:
-        """Remember which known rows may stand further down than the rows that come next."""
-        passed, hit = self._passed, above[-1] if above else ""
-        if hit in passed:
-            passed = passed[passed.index(hit) + 1 :]
-        else:
-            last = islice((key for key in self._known.upwards() if key not in passed), min(below, MOST_PASSED))
-            passed = (*reversed(list(last)), *(key for key in passed if key not in above))
-        self._passed = passed[-MOST_PASSED:]
 
     def _count_barren(self, most: int = MAX_BARREN, is_last: bool = False) -> None:
         self._barren += 1
@@ -351,18 +329,18 @@ class Engine:
 
     def _give_up(self, count: int) -> NoReturn:
         raise PaginationError(
-            f"{count} answers in a row brought no new row at offset {self._place}, although the total is given as "
+            f"{count} answers in a row brought no new row at offset {self._next_offset}, although the total is "
             f"{self.stats.total}: the listing cannot be walked"
         )
 
     def _miss(self, request: Request, seen: Stretch) -> None:
-        """Decide where to look for a known row, after a page without one."""
+        """Decide where to look for a known row after a page without one."""
         page, stats, at, end = self._page, self.stats, seen.at, seen.end
         if self._drift == "raise" and page.serial:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
         stats.drift_seen += 1
         if request.serial < page.serial:
-            self._count_barren()  # It was in flight when a page was joined, and may be older than that one.
+            self._count_barren()  # It was in flight when a page was joined, and can be older than that page.
             return
         self._misses += 1
         if self._misses > MAX_MISSES:
@@ -372,9 +350,9 @@ class Engine:
         if page.below or (self._misses == 1 and (page.serial or seen.grown)):
             self._churn = min(2 * self._churn + 1, self._page_rows / 2)
             self._page = page._replace(below=0)
-            self._place = max(0, page.end + seen.grown)
-            self._plan[:0] = [self._request(self._place), request]
-            stats.steps_back += self._place < page.end
+            self._next_offset = max(0, page.end + seen.grown)
+            self._plan[:0] = [self._request(self._next_offset), request]
+            stats.steps_back += self._next_offset < page.end
             return
         top, bottom = self._searched or (at, end)
         top, bottom = min(top, at), None if bottom is None or seen.is_last else max(bottom, end)
@@ -383,29 +361,23 @@ class Engine:
         self._plan.clear()
         self._searched = top, bottom
         if top and (page.serial or bottom is None or page.end - top <= bottom - page.end):
-            self._place = max(0, min(top, top if seen.total is None else seen.total) - step)
+            self._next_offset = max(0, min(top, top if seen.total is None else seen.total) - step)
         elif bottom is not None:
-            self._place = bottom - rows + step
+            self._next_offset = bottom - rows + step
         elif self._is_whole:
-            self._page, self._place, self._searched = Page(0, 0), 0, None
+            self._page, self._next_offset, self._searched = JoinedPage(0, 0), 0, None
         else:
-            raise DriftError("none of the rows is there any more at which the walk stood")
-        stats.steps_back += self._place < at
+            raise DriftError("none of the rows is there any more at which the walk was")
+        stats.steps_back += self._next_offset < at
 
     # ---- where it stands
 
-    def checkpoint(self, handed: int | None = None) -> Checkpoint:
-        """Return the checkpoint of a walk that has handed out `handed` rows of the page taken last (None: all)."""
-        page, passed = self._page, self._passed[-PASSED:]
-        handed = len(page.keys) if handed is None else min(handed, len(page.keys))
-        hidden = {*page.keys[handed:], *self._passed}
-        rows = islice((key for key in self._known.upwards() if key not in hidden), max(PASSED, ANCHORS - len(passed)))
-        place = page.end + page.below
-        if handed < len(page.keys):
-            place = page.at + page.positions[handed - 1] + 1 if handed else page.place
-        return Checkpoint(self._start, place, (*reversed(list(rows)), *passed), page.total, page.time(handed))
-
-
-def _is_ordered(times: Sequence[datetime | None] | None) -> bool:
-    known = [time for time in times or () if time is not None]
-    return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)
+    def checkpoint(self, delivered: int | None = None) -> Checkpoint:
+        """Return a checkpoint after `delivered` rows of the page accepted last (None: all of them)."""
+        page = self._page
+        delivered = len(page.keys) if delivered is None else min(delivered, len(page.keys))
+        offset = page.end + page.below
+        if delivered < len(page.keys):
+            offset = page.at + page.positions[delivered - 1] + 1 if delivered else page.next_offset
+        anchors = self._known.anchors(page.keys[delivered:])
+        return Checkpoint(self._start, offset, anchors, page.total, page.time(delivered))

@@ -1,14 +1,17 @@
-"""The values of a walk: what its engine is given and returns, and what it keeps of a page."""
+"""The values of a walk: requests, answers, and what the engine keeps of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Drift = Literal["resync", "raise"]
+Dialect = Literal["offset", "page", "cursor"]
 
 
 class Request(NamedTuple):
-    """A request for `size` rows from `offset`, or for those behind `cursor`; below the time `until` if there is one.
+    """A request for `size` rows from `offset`, or of those after `cursor`, none of them newer than `until`.
 
     `overlap` rows at its top should be known. `serial` is the number of answers that there were when it was planned.
     """
@@ -41,35 +44,24 @@ class Answer(NamedTuple):
     more: bool = False
 
 
-class Taken(NamedTuple):
-    """The positions of the rows that come next, and whether the walk ends with them."""
+class Accepted(NamedTuple):
+    """The positions of the rows to deliver, and whether the walk ends with them."""
 
     positions: Sequence[int]
     ended: bool
 
 
-class Checkpoint(NamedTuple):
-    """Where a walk stands: `place` rows stand above the next one, and `anchors` are keys of the last known rows.
+class JoinedPage(NamedTuple):
+    """The page that was joined last: the rows at `positions`, whose keys are `keys`, were new.
 
-    `total` is the exact total of the answer that showed them, `at` the time of the lowest row, for seeking.
-    """
-
-    start: int
-    place: int
-    anchors: tuple[str, ...] = ()
-    total: int | None = None
-    at: datetime | None = None
-
-
-class Page(NamedTuple):
-    """The page that was joined last. `end` is the place behind it, `place` that of its first row that came next.
-
-    `below` are known rows that should follow it. `reach` says how far down the known rows its last one stands.
-    `lowest` is the time of the lowest row above it, `ordered` whether all rows so far came in the order of times.
+    `at` is the offset of its first row, `next_offset` that of the first new one, `end` the offset behind the page.
+    `below` known rows should follow it; `reach` says how far down the known rows its last one stands. `serial` is the
+    number of its answer, 0 before the first. `until` and `cursor` belong to the next request. `lowest` is the time of
+    the lowest row delivered before, and `ordered` says whether all rows so far came in the order of their times.
     """
 
     end: int
-    place: int
+    next_offset: int
     total: int | None = None
     serial: int = 0
     at: int = 0
@@ -83,18 +75,18 @@ class Page(NamedTuple):
     lowest: datetime | None = None
     ordered: bool = True
 
-    def time(self, handed: int) -> datetime | None:
-        """Return the time of the lowest row after `handed` rows of the page; None where the order does not hold."""
-        if not self.ordered or self.times is None or not handed:
+    def time(self, delivered: int) -> datetime | None:
+        """Return the time of the lowest row once `delivered` new rows are; None if the rows are not in order."""
+        if not self.ordered or self.times is None or not delivered:
             return self.lowest if self.ordered else None
-        last = self.times[self.positions[handed - 1]]
+        last = self.times[self.positions[delivered - 1]]
         return last if last is None or self.lowest is None else min(last, self.lowest)
 
 
 class Stretch(NamedTuple):
-    """The rows that an answer shows, from `at` to `end`; `grown` is by how much its exact total differs from before.
+    """The rows that an answer shows, from offset `at` to `end`, and whether the listing ends with them.
 
-    `is_last` says whether the listing ends with them.
+    `grown` is the difference between its exact total and the one before.
     """
 
     at: int
@@ -102,3 +94,9 @@ class Stretch(NamedTuple):
     total: int | None
     grown: int
     is_last: bool
+
+
+def are_ordered(times: Sequence[datetime | None] | None) -> bool:
+    """Return whether all rows have a time and come newest first."""
+    known = [time for time in times or () if time is not None]
+    return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)

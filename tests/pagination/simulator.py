@@ -94,7 +94,7 @@ class Walking(Protocol):
     """An engine as `walk` drives it; a request is any value that has `offset` and `size`."""
 
     def requests(self, ahead: int) -> Iterable[Any]: ...
-    def take(self, request: Any, served: Served) -> tuple[Any, bool] | None: ...
+    def accept(self, request: Any, served: Served) -> tuple[Any, bool] | None: ...
     def checkpoint(self, handed: int) -> Any: ...
 
 
@@ -305,7 +305,7 @@ class _Driver:
                     flight[request].top = self._row_at_the_start()
             served = first.served
             assert served is not None
-            taken = engine.take(wanted[0], served)
+            taken = engine.accept(wanted[0], served)
             if taken is None:
                 continue
             if self.first is None:

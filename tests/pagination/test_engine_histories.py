@@ -10,8 +10,8 @@ class Driven(Engine):
     def requests(self, ahead):
         return super().requests()
 
-    def take(self, request, served):
-        return super().take(request, Answer(*served))
+    def accept(self, request, served):
+        return super().accept(request, Answer(*served))
 
 
 def make(history: History, checkpoint):
