@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from eachlabs_async.errors import DriftError, PaginationError
@@ -91,7 +92,7 @@ class Served(NamedTuple):
 
 
 class Walking(Protocol):
-    """An engine as `walk` drives it; a request is any value that has `offset` and `size`."""
+    """An engine as `walk` drives it; a request is any hashable value that has `offset` and `size`."""
 
     def requests(self, ahead: int) -> Iterable[Any]: ...
     def accept(self, request: Any, served: Served) -> tuple[Any, bool] | None: ...
@@ -171,9 +172,9 @@ class Listing:
                 self.log.append(f"  -{size} at {at}")
             del self.rows[at : at + size]
 
-    def time(self, row: int) -> datetime:
+    def second(self, row: int) -> int:
         """When a row was created: those of the start one after the other, newest first, and all others later."""
-        return NOON + timedelta(seconds=(NEW - 1 - row if row < NEW else row) // self.history.per_second)
+        return (NEW - 1 - row if row < NEW else row) // self.history.per_second
 
     def answer(self, request: Any) -> Served:
         history, chance, offset, size = self.history, self.chance, request.offset, request.size
@@ -210,15 +211,16 @@ class Listing:
         """The answer of a service that lists rows below a time, or behind a cursor."""
         history = self.history
         if request.until is not None:
-            rows = [row for row in rows if self.time(row) <= request.until]
+            latest = (request.until - NOON).total_seconds()
+            rows = [row for row in rows if self.second(row) <= latest]
         order = [row if row < NEW else -row for row in rows]
         at = request.offset if request.cursor is None else bisect_right(order, int(request.cursor))
         keys = rows[at : at + request.size]
         if self.log is not None:
             self.log.append(f"{request} -> {keys[:3]} .. {keys[-3:]} of {len(rows)}")
-        times = [self.time(row) for row in keys]
+        times = [NOON + timedelta(seconds=self.second(row)) for row in keys]
         if not history.by_cursor:
-            assert at + request.size <= history.depth, "too deep"
+            assert at + request.size <= history.depth, f"{request} is too deep"
             return Served(keys, len(rows), exact=True, size=None, times=times)
         more = at + len(keys) < len(rows)
         cursor = str(order[at + len(keys) - 1]) if keys and more else None
@@ -357,7 +359,7 @@ class _Driver:
             stayed = range(self.first or 0, history.rows)
             verdict.lost = [row for row in stayed if row not in counts and row not in removed]
         stays = [row for row in self.out if row < NEW and row not in removed]
-        verdict.disordered = sum(later < earlier for earlier, later in zip(stays, stays[1:], strict=False))
+        verdict.disordered = sum(later < earlier for earlier, later in pairwise(stays))
         verdict.rounds, verdict.moves, verdict.out = self.now, listing.moves, len(self.out)
 
 
@@ -496,7 +498,8 @@ class Sum:
 
     def __str__(self) -> str:
         return (
-            f"{self.walks:7} walks, lost {self.lost:5} ({self.lost / max(1, self.walks):.3%}), doubled {self.doubled:4} "
+            f"{self.walks:7} walks, lost {self.lost:5} ({self.lost / max(1, self.walks):.3%}), "
+            f"doubled {self.doubled:4} of {self.resumes} resumes "
             f"({self.doubled / max(1, self.walks):.3%}), false errors {self.false_errors:4} "
             f"({self.false_errors / max(1, self.walks):.3%}), honest {self.honest_errors:4}, requests {self.ratio:.3f}"
         )
