@@ -120,19 +120,15 @@ class Engine:
         if self._depth is not None:
             end = min(end, self._depth - self._limit + 1)
         # Plan less where many rows move, and no more than has come where no total says that more follows.
+        rows = min(self._limit, self._page_rows)
         ahead = min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001))
         while len(plan) <= ahead:
             offset = plan[-1].offset + min(plan[-1].size, self._page_rows)
             following = self._request(offset)
-            unsure = offset >= (stats.total or 0) and len(plan) * self._page_rows > self._known.count
+            unsure = offset >= (stats.total or 0) and len(plan) * rows > self._known.count
             if offset >= end or unsure or following.offset <= plan[-1].offset:
                 break
             plan.append(following)
-
-    def _pin(self, answer: Answer) -> None:
-        """Request only rows that are not newer than the first one, so that new ones above it move nothing."""
-        if self._page.ordered and answer.times and answer.times[0] is not None:
-            self._page = self._page._replace(until=answer.times[0] + MARGIN)
 
     def seek(self) -> bool:
         """Continue at the top of what is not newer than the lowest row; return False if that leads no further."""
@@ -140,7 +136,7 @@ class Engine:
         lowest = page.time(len(page.positions))
         if lowest is None or lowest + MARGIN == page.until:
             return False
-        self._page = page._replace(end=0, total=None, below=0, until=lowest + MARGIN, cursor=None)
+        self._page = page._replace(end=0, total=None, below=0, reach=0, until=lowest + MARGIN, cursor=None)
         self._next_offset, self._searched = 0, None
         self._plan.clear()
         return True
@@ -207,7 +203,8 @@ class Engine:
         off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._next_offset)
         if self._dialect == "cursor" or (page.until is not None and not page.end):
             off = 0
-        if all_known and off > max(seen.grown, 0) and self._barren < 1 + seen.is_last:
+        too_few = seen.is_last and seen.total is not None and known.count < seen.total - self._start
+        if all_known and off > max(seen.grown, 0) and (self._barren < 1 + seen.is_last or (too_few and self._is_whole)):
             self._churn = max(self._churn, 1.0)
             self._count_barren()  # The server may have repeated itself.
             return None
@@ -230,8 +227,6 @@ class Engine:
             known.count - below, page.until, answer.cursor, answer.times, page.time(len(page.positions)),
             page.ordered and are_ordered(answer.times),
         )  # fmt: skip
-        if self._depth is not None and not page.serial and not page.until and self._drift != "raise":
-            self._pin(answer)
         return self._finish(answer, positions, seen.is_last)
 
     def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Accepted:
@@ -277,9 +272,9 @@ class Engine:
         if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
             return 0
         # A page is trusted if the total is unchanged and a request for this offset would not overlap, or could not.
-        trusted = seen.total is not None and seen.total == page.total and seen.at <= offset and self._searched is None
-        if trusted and not request.overlap and not self._request(offset).overlap:
-            return min(offset - seen.at, count)
+        unchanged = seen.total == page.total if seen.total is not None else seen.is_last and not count
+        if unchanged and seen.at <= offset and self._searched is None:
+            return None if request.overlap or self._request(offset).overlap else min(offset - seen.at, count)
         return None
 
     @property
