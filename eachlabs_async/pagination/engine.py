@@ -133,7 +133,7 @@ class Engine:
     def seek(self) -> bool:
         """Continue at the top of what is not newer than the lowest row; return False if that leads no further."""
         page = self._page
-        lowest = page.time(len(page.positions))
+        lowest = page.lowest_after(len(page.positions))
         if lowest is None or lowest + MARGIN == page.until:
             return False
         self._page = page._replace(end=0, total=None, below=0, reach=0, until=lowest + MARGIN, cursor=None)
@@ -224,7 +224,7 @@ class Engine:
         positions = range(first, count) if len(new) == count - first else [keys.index(key, first) for key in new]
         self._page = JoinedPage(
             seen.end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
-            known.count - below, page.until, answer.cursor, answer.times, page.time(len(page.positions)),
+            known.count - below, page.until, answer.cursor, answer.times, page.lowest_after(len(page.positions)),
             page.ordered and are_ordered(answer.times),
         )  # fmt: skip
         return self._finish(answer, positions, seen.is_last)
@@ -264,7 +264,7 @@ class Engine:
         page, count, offset = self._page, len(answer.keys), self._next_offset
         if not page.serial and not self._resumed:
             return min(max(self._start - seen.at, 0), count)
-        lowest = page.time(len(page.positions))
+        lowest = page.lowest_after(len(page.positions))
         if lowest is not None and answer.times and request.cursor is None:
             first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
             if first or (page.until is not None and not seen.at):
@@ -272,7 +272,7 @@ class Engine:
         if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
             return 0
         # A page is trusted if the total is unchanged and a request for this offset would not overlap, or could not.
-        unchanged = seen.total == page.total if seen.total is not None else seen.is_last and not count
+        unchanged = seen.total == page.total if seen.total is not None else not (count or self._misses)
         if unchanged and seen.at <= offset and self._searched is None:
             return None if request.overlap or self._request(offset).overlap else min(offset - seen.at, count)
         return None
@@ -375,4 +375,4 @@ class Engine:
         if delivered < len(page.keys):
             offset = page.at + page.positions[delivered - 1] + 1 if delivered else page.next_offset
         anchors = self._known.anchors(page.keys[delivered:])
-        return Checkpoint(self._start, offset, anchors, page.total, page.time(delivered))
+        return Checkpoint(self._start, offset, anchors, page.total, page.lowest_after(delivered))

@@ -75,7 +75,7 @@ class JoinedPage(NamedTuple):
     lowest: datetime | None = None
     ordered: bool = True
 
-    def time(self, delivered: int) -> datetime | None:
+    def lowest_after(self, delivered: int) -> datetime | None:
         """Return the time of the lowest row once `delivered` new rows are; None if the rows are not in order."""
         if not self.ordered or self.times is None or not delivered:
             return self.lowest if self.ordered else None
