@@ -272,7 +272,7 @@ class Engine:
         if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
             return 0
         # A page is trusted if the total is unchanged and a request for this offset would not overlap, or could not.
-        unchanged = seen.total == page.total if seen.total is not None else not (count or self._misses)
+        unchanged = seen.total == page.total if seen.total is not None else not (count or self.stats.drift_seen)
         if unchanged and seen.at <= offset and self._searched is None:
             return None if request.overlap or self._request(offset).overlap else min(offset - seen.at, count)
         return None
