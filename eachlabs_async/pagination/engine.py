@@ -203,7 +203,7 @@ class Engine:
         off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._next_offset)
         if self._dialect == "cursor" or (page.until is not None and not page.end):
             off = 0
-        too_few = seen.is_last and seen.total is not None and known.count < seen.total - self._start
+        too_few = seen.is_last and seen.at and seen.total is not None and known.count < seen.total - self._start
         if all_known and off > max(seen.grown, 0) and (self._barren < 1 + seen.is_last or (too_few and self._is_whole)):
             self._churn = max(self._churn, 1.0)
             self._count_barren()  # The server may have repeated itself.
