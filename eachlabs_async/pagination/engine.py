@@ -79,7 +79,7 @@ class Engine:
         before = Checkpoint(start, start) if resume is None else resume
         self._dialect, self._limit, self._largest, self._drift = dialect, limit, max(largest, limit), drift
         self._start, self._resumed = before.start, bool(before.anchors)
-        self._look_ahead, self._max_rows, self._depth = look_ahead, max_rows, depth
+        self.look_ahead, self.max_rows, self._depth = look_ahead, max_rows, depth
         self.stats = WalkStats()
         self._known = KnownRows(before.anchors)
         self._page = JoinedPage(before.next_offset, before.next_offset, before.total, lowest=before.at)
@@ -108,20 +108,20 @@ class Engine:
             if self._depth is not None and offset + self._limit > self._depth:
                 self.seek()
             plan.insert(0, self._request(self._next_offset))
-        if self._look_ahead and self._page.serial and not (self._misses or self._barren):
+        if self.look_ahead and self._page.serial and not (self._misses or self._barren):
             self._plan_ahead()
         return plan
 
     def _plan_ahead(self) -> None:
         plan, stats = self._plan, self.stats
         end = 0 if self._dialect == "cursor" else self._page.total or NO_END
-        if self._max_rows is not None:
-            end = min(end, self._next_offset + self._max_rows - stats.rows)
+        if self.max_rows is not None:
+            end = min(end, self._next_offset + self.max_rows - stats.rows)
         if self._depth is not None:
             end = min(end, self._depth - self._limit + 1)
         # Plan less where many rows move, and no more than has come where no total says that more follows.
         rows = min(self._limit, self._page_rows)
-        ahead = min(self._look_ahead, self._page_rows / (2 * self._churn + 0.001))
+        ahead = min(self.look_ahead, self._page_rows / (2 * self._churn + 0.001))
         while len(plan) <= ahead:
             offset = plan[-1].offset + min(plan[-1].size, self._page_rows)
             following = self._request(offset)
@@ -141,6 +141,11 @@ class Engine:
         self._plan.clear()
         return True
 
+    def limit_depth(self, depth: int) -> None:
+        """Seek after at most `depth` rows of what is not newer than some time: the service serves no more."""
+        self._depth = depth
+        self._plan.clear()
+
     def _request(self, offset: int) -> Request:
         page = self._page
         if self._dialect == "cursor":
@@ -156,7 +161,7 @@ class Engine:
         if not page.serial:
             return ANCHORS if self._resumed else 0
         # The second page always overlaps: what moves fast shows at once.
-        trusted = self._dialect == "page" and page.total is not None and page.at and not self._resumed
+        trusted = self._dialect == "page" and page.total is not None and not self._resumed
         return 0 if trusted and not moved and not self._barren else 1 + ceil(self._churn)
 
     def _numbered(self, wanted: int, overlap: int) -> Request:
@@ -231,8 +236,8 @@ class Engine:
 
     def _finish(self, answer: Answer, positions: Sequence[int], ended: bool) -> Accepted:
         stats = self.stats
-        if self._max_rows is not None and stats.rows + len(positions) >= self._max_rows:
-            positions, ended = positions[: self._max_rows - stats.rows], True
+        if self.max_rows is not None and stats.rows + len(positions) >= self.max_rows:
+            positions, ended = positions[: self.max_rows - stats.rows], True
         stats.rows += len(positions)
         stats.total, stats.total_is_exact = answer.total, answer.exact
         if answer.more and not answer.cursor and not ended and not self.seek():
@@ -288,7 +293,8 @@ class Engine:
         if self._dialect == "page" and stated and stated != request.size:
             self._page_rows = stated
             return (request.number - 1) * stated
-        if self._dialect == "offset" or stated or not 0 < count < request.size:
+        # A stated size is believed behind page 1, where known rows show whether it is true.
+        if self._dialect == "offset" or not 0 < count < request.size or (stated and request.number > 1):
             return request.offset
         is_last = request.offset + count == answer.total if answer.exact else request.size <= self.stats.longest_page
         if is_last:

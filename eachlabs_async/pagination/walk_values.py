@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Drift = Literal["resync", "raise"]
+DRIFT_MODES: Final[tuple[Drift, ...]] = ("resync", "raise")
 Dialect = Literal["offset", "page", "cursor"]
 
 

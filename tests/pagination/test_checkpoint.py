@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.pagination.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
-from eachlabs_async.pagination.walk import ANCHORS
+from eachlabs_async.pagination.known_rows import ANCHORS
 
 FILTERS = {"model": "flux", "status": None, "since": None, "until": None}
 STOOD = Checkpoint(10, 34, ("a", "b", "c"), 99)

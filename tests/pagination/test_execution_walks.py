@@ -130,7 +130,7 @@ async def test_a_walk_that_breaks_off_goes_on_by_either_listing(
         assert old <= set(rows)
 
 
-@pytest.mark.parametrize(("edition", "drift"), [("compat", "resync"), ("unified", "resync"), ("unified", "dedupe")])
+@pytest.mark.parametrize(("edition", "drift"), [("compat", "resync"), ("unified", "resync")])
 async def test_rows_that_stay_come_whatever_vanishes(edition: str, drift: Any) -> None:
     """A row is deleted with each request. By cursor, no row that stays is missed in any drift mode."""
     async with running(rows=3000, deletes=1) as server:

@@ -18,7 +18,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 @pytest.mark.parametrize("look_ahead", [0, 3])
-@pytest.mark.parametrize("drift", ["dedupe", "resync", "raise"])
+@pytest.mark.parametrize("drift", ["resync", "raise"])
 async def test_every_listing_gives_every_row_once_and_in_order(kind: str, look_ahead: int, drift: str) -> None:
     """In each drift mode, with and without look-ahead, without a superfluous request."""
     async with reached(kind, 95) as listing:
@@ -152,7 +152,7 @@ async def test_a_server_that_ignores_where_it_is_asked_to_begin_is_an_error(kind
             return first[0]
 
         listing.emulator.faults.add(Fault.edit(always_first))
-        with pytest.raises(PaginationError, match="4 pages in a row") as caught:
+        with pytest.raises(PaginationError, match="answers in a row brought no new row") as caught:
             await listing.list(10).collect()
         assert ids_of(caught.value.partial) == listing.rows.ids()[:10]
         assert listing.requests == 5
@@ -197,7 +197,7 @@ async def test_killed_at_every_request_a_walk_goes_on_from_its_error(kind: str, 
 
 
 @every_kind
-@pytest.mark.parametrize("drift", ["dedupe", "resync"])
+@pytest.mark.parametrize("drift", ["resync"])
 async def test_a_checkpoint_holds_at_every_row(kind: str, drift: str) -> None:
     """The row delivered last counts as done, within a page too."""
     async with reached(kind, 23) as listing:
