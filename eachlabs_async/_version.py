@@ -1,3 +1,3 @@
-"""Owns the version of the package, for the build and for the User-Agent; nothing else."""
+"""The version of the package, for the build and the User-Agent header."""
 
 __version__ = "0.1.0"

@@ -94,7 +94,7 @@ class EachLabs:
             default_hosts() if hosts is None else hosts,
             api_key=key,
             runs_api_key=runs_key,
-            given=session,
+            external=session,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
             creations=ledger.creations,
         )
@@ -143,7 +143,7 @@ class EachLabs:
         return self.webhook_deliveries
 
     def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
-        """Return a view of this client with another retry policy or other time-outs.
+        """Return a view of this client with another retry policy or other timeouts.
 
         Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,
         and what is known of its executions. Closing a view does nothing: the client owns the session.
@@ -185,7 +185,7 @@ class EachLabs:
         body = None if json is None else encoded("json", json)
         bound = self._session.service(service)
         call = Call(bound, method, bound.url(checked, encoded_query), body=body, creating=not _REPEATABLE[method])
-        call.asked = int(call.creating)  # It may create an execution.
+        call.execution_count = int(call.creating)  # It may create an execution.
         return await self._transport.get_json(call)
 
     async def close(self) -> None:

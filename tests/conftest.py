@@ -1,6 +1,6 @@
-"""What every test gets: a check that it leaves no task behind, and no socket to be found later.
+"""Settings of all tests, and a check that no test leaves a task or a socket behind.
 
-Properties try a hundred examples each; `EACHLABS_TEST_PROFILE=long` tries five thousand.
+Property tests try a hundred examples each; `EACHLABS_TEST_PROFILE=long` tries five thousand.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 @pytest.fixture(params=["own", "passed"])
 async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
-    """Give the session to pass to a client: none, or one of the test's own."""
+    """The session to pass to a client: None, or one that the test owns."""
     if request.param == "own":
         yield None
         return
@@ -38,7 +38,7 @@ async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.Clien
 
 @pytest.fixture
 async def _nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test whose tasks outlive it; open sockets become errors where the collector finds them."""
+    """Fail a test whose tasks outlive it; open sockets become errors when they are collected."""
     before = asyncio.all_tasks()
     yield
     # What was cancelled or closed in the test's last moment has these turns of the loop to end.

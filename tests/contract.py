@@ -1,6 +1,6 @@
-"""Owns the official specifications for the tests: which one a request belongs to, and what it says against one.
+"""The official specifications: which one a request belongs to, and how a request or an answer violates it.
 
-The specifications lie beside the checkout and are no part of the project; where they are absent nothing is checked.
+The specifications are beside the checkout and not part of the project; without them nothing is checked.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Recorder(Emulator):
 
 
 class Request:
-    """A request in the words of the validator, moved from the emulator to where the specification has it."""
+    """A request in the form of the validator, at the URL of the specification rather than the emulator's."""
 
     def __init__(self, seen: RecordedRequest, origin: str, path: str, *, bearer: bool) -> None:
         # The log says what a key was; the validator wants to see one, in the place where the specification has it.
@@ -94,7 +94,7 @@ class Request:
 
 
 class Response:
-    """An answer in the words of the validator."""
+    """An answer in the form of the validator."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.status_code = exchange.status
@@ -105,16 +105,16 @@ class Response:
 
 @cache
 def specification(name: str) -> OpenAPI:
-    """Load a specification; whether it is a valid one itself is not our business."""
+    """Load a specification; whether it is itself valid does not matter here."""
     text = (SPECIFICATIONS / name).read_text(encoding="utf-8")
     read = json.loads(text) if name.endswith("json") else yaml.safe_load(text)
     return OpenAPI.from_dict(without_null(read), config=Config(spec_validator_cls=None))
 
 
 def without_null(value: Any) -> Any:
-    """Write `oneOf: [..., {type: null}]` as OpenAPI 3.0 has to.
+    """Rewrite `oneOf: [..., {type: null}]` for OpenAPI 3.0.
 
-    It knows no such type, but the specification of the compat edition's workflows uses it.
+    OpenAPI 3.0 has no such type, but the specification of the compat edition's workflows uses it.
     """
     if isinstance(value, list):
         return [without_null(one) for one in value]
@@ -127,7 +127,7 @@ def without_null(value: Any) -> Any:
 
 
 def complaints(exchange: Exchange) -> tuple[str | None, dict[str, str]]:
-    """Give the specification that knows the request (None where none does) and what it says against either side."""
+    """Return the specification of a request (None if there is none) and the violations of request and answer."""
     seen = exchange.seen
     for name in FILES.get((seen.edition, seen.service), ()):
         found = said_by(name, exchange)
@@ -139,7 +139,7 @@ def complaints(exchange: Exchange) -> tuple[str | None, dict[str, str]]:
 
 
 def said_by(name: str, exchange: Exchange) -> dict[str, str] | None:
-    """Give what a specification says against either side, None where it does not know the request."""
+    """Return the violations of one specification, or None if it does not have the request."""
     seen = exchange.seen
     origin, base = BASES[name]
     # The prefix of a service ends in the first version, and the others are beside it.
@@ -162,7 +162,7 @@ def said_by(name: str, exchange: Exchange) -> dict[str, str] | None:
 
 
 def said(error: BaseException) -> str:
-    """Write an error with its causes, and where in the value each of them is."""
+    """Return an error with its causes, and the path of each in the value."""
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None:

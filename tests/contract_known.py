@@ -1,6 +1,6 @@
-"""Owns where the emulator and the SDK are known to differ from a specification, each with its reason.
+"""The known differences of the emulator and the SDK from a specification, each with its reason.
 
-`tests/test_contract.py` fails for a difference that is not here, and for a line here that nothing needs any more.
+`tests/test_contract.py` fails for a difference that is not listed here, and for an entry that is no longer needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EDITIONS: tuple[Literal["compat"], Literal["unified"]] = ("compat", "unified")
 
 @frozen(kw_only=True)
 class Known:
-    """One known difference: `words` is a regular expression that the complaint matches."""
+    """One known difference: `words` is a regular expression that matches the violation."""
 
     edition: Literal["compat", "unified"]
     endpoints: tuple[str, ...]

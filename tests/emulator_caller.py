@@ -1,4 +1,4 @@
-"""Owns how the emulator's own tests ask it: a plain aiohttp session with the right key of each service."""
+"""Requests to the emulator over a plain aiohttp session, with the right key of each service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eachlabs_async.emulator import Emulator
 
 
 class Caller:
-    """Asks the emulator with the right key of each service."""
+    """Sends requests with the right key of each service."""
 
     def __init__(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
         self.emulator, self.session = emulator, session

@@ -1,4 +1,4 @@
-"""Wait for what other tasks do, and see which tasks there are."""
+"""Wait for other tasks of the event loop, and list them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 async def turns(count: int = 20) -> None:
-    """Let the loop turn, so that whatever can go on does."""
+    """Let the loop iterate, so that every task that can go on does."""
     for _ in range(count):
         await asyncio.sleep(0)
 

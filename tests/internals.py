@@ -1,7 +1,7 @@
-"""The tests' looks at what no public name shows, each behind one function.
+"""What the tests read of the package's private state, each behind one function.
 
-A test uses the public surface where that shows the same. Tests of the pure modules (`rules`, `walk`, `retry`, `wire`
-and the like) import them directly.
+A test uses the public surface if that shows the same. Tests for the pure modules (`rules`, `walk`, `retry`, `wire` and
+others) import them directly.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def ledger_of(client: EachLabs) -> Ledger:
 
 def assert_idle(client: EachLabs) -> None:
     """Assert that no call of a client holds or awaits a slot, waits for a pause, or has a deadline running."""
-    session, deadlines = client._session, client._transport._watch
+    session, timer = client._session, client._transport._deadline_timer
     assert session.semaphore.available == session.semaphore.size
     assert not session.semaphore._background
     assert not session.semaphore._foreground
-    assert not deadlines._running
+    assert not timer._active
     assert session.pause("workflows").waiting == session.pause("flows").waiting == 0
 
 

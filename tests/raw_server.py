@@ -1,4 +1,4 @@
-"""Owns a scriptable raw server: it answers or breaks on order and records each request with its arrival."""
+"""A scriptable raw server: it answers or fails as told, and records each request with its time of arrival."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ End = Literal["keep", "close", "reset", "stall", "tunnel"]
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request as it came."""
+    """One request as it arrived."""
 
     method: str
     target: str
@@ -41,7 +41,7 @@ class RecordedRequest:
 
 @dataclass(frozen=True)
 class Act:
-    """What is done with one request: these bytes are sent, after `delay_s`; then this is the end of it."""
+    """The reaction to one request: these bytes are sent after `delay_s`, followed by this end."""
 
     sent: bytes = b""
     end: End = "keep"
@@ -62,7 +62,7 @@ def answer(
     end: End = "keep",
     delay_s: float = 0.0,
 ) -> Act:
-    """Answer; `cut` bytes of the declared body are held back."""
+    """Send an answer; the last `cut` bytes of the declared body are not sent."""
     if body is None:
         body = jsonlib.dumps({} if json is None else json)
     raw = body.encode() if isinstance(body, str) else body
@@ -75,12 +75,12 @@ def answer(
 
 
 def redirect(location: str | None, status: int = 302) -> Act:
-    """Send the client elsewhere."""
+    """Redirect the client."""
     return answer(status, body=b"", headers={} if location is None else {"Location": location})
 
 
 def html(status: int = 502) -> Act:
-    """Answer as a proxy in between does."""
+    """Send a page of HTML, as a proxy does."""
     return answer(status, body=b"<html><h1>Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 
 
@@ -110,32 +110,32 @@ def reset_body(body: bytes = b'{"id": "x", "status": "done"}') -> Act:
 
 
 def stall() -> Act:
-    """Say nothing until the client leaves."""
+    """Send nothing until the client leaves."""
     return Act(end="stall")
 
 
 def stall_body(body: bytes = b'{"id": "x", "status": "done"}') -> Act:
-    """Declare the whole body, send half of it, and hold until the client leaves."""
+    """Declare the whole body, send half of it, and wait until the client leaves."""
     return answer(body=body, cut=len(body) // 2, end="stall")
 
 
 def malformed() -> Act:
-    """Answer with what is not HTTP."""
+    """Send an answer that is not HTTP."""
     return Act(b"HTP/1.1 what is this\r\n\r\n", "close")
 
 
 def huge_header() -> Act:
-    """Answer with a header larger than any client takes."""
+    """Send a header that is larger than any client accepts."""
     return answer(headers={"X-Large": "x" * 100_000}, end="close")
 
 
 def tunnel() -> Act:
-    """Answer a CONNECT and join the client with `tunnel_to` of the server."""
+    """Accept a CONNECT, and connect the client to the server's `tunnel_to`."""
     return Act(b"HTTP/1.1 200 Connection established\r\n\r\n", "tunnel")
 
 
 class RawServer:
-    """Does with each request in turn what the script says, and with all further ones what `then` says.
+    """Reacts to each request with the next entry of the script, and with `then` after the last.
 
     `came` is set whenever a request arrives, `gone` whenever a client leaves a stalled one.
     """
@@ -176,7 +176,7 @@ class RawServer:
 
     @property
     def hosts(self) -> Hosts:
-        """All services in the compat edition here, each under a path of its own."""
+        """All services of the compat edition at this server, each with a path of its own."""
         return hosts_at(self.url)
 
     @property
@@ -185,7 +185,7 @@ class RawServer:
         return [seen.target for seen in self.requests]
 
     async def seen(self, count: int) -> None:
-        """Wait until that many requests have come."""
+        """Wait until `count` requests have arrived."""
         async with asyncio.timeout(5):
             while len(self.requests) < count:
                 self.came.clear()
@@ -266,7 +266,7 @@ def _abort(writer: asyncio.StreamWriter) -> None:
 
 
 def hosts_at(url: str, *, runs: str | None = None, unified: bool = False) -> Hosts:
-    """Give the hosts of an edition, moved to `url`: the services stay apart by their path."""
+    """Return the hosts of an edition with `url` as their origin; each service has a path of its own."""
     preset = UNIFIED if unified else COMPAT
     one = "bearer" if unified else "x-api-key"
     workflows = f"{url}/api" if unified else f"{url}/workflows"
@@ -280,7 +280,7 @@ def hosts_at(url: str, *, runs: str | None = None, unified: bool = False) -> Hos
 
 
 def free_port() -> int:
-    """Give a port of loopback that nobody listens on."""
+    """Return a loopback port on which nobody listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -289,7 +289,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def full_listener() -> Iterator[int]:
-    """Give the port of a listener whose queue is full, so that a connect to it hangs."""
+    """Yield the port of a listener whose queue is full, so that connecting to it hangs."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -304,7 +304,7 @@ def full_listener() -> Iterator[int]:
 
 @contextlib.contextmanager
 def deaf_listener() -> Iterator[int]:
-    """Give the port of a listener that takes connections and never reads from them."""
+    """Yield the port of a listener that accepts connections and never reads from them."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)
@@ -318,11 +318,11 @@ ONCE = RetryPolicy.none()
 
 
 def client_of(server: RawServer, **options: Any) -> EachLabs:
-    """Make a client of this server with both keys."""
+    """Return a client of this server with both keys."""
     options = {"runs_api_key": "runs-key", "hosts": server.hosts, "retry": QUICK} | options
     return EachLabs("labs-key", **options)
 
 
 def trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let aiohttp trust the certificate of the TLS servers."""
+    """Make aiohttp trust the certificate of the TLS servers."""
     monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=TLS_FILE))

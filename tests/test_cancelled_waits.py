@@ -1,4 +1,4 @@
-"""A wait that is cancelled loses nothing: the next one goes on, for every kind of stream."""
+"""Tests that a cancelled wait loses nothing: for every kind of stream, the next wait goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 250
 
 @pytest.fixture(params=["compat", "unified"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Emulator, EachLabs]]:
-    """An emulator that takes 30 ms an answer, and a client of each edition."""
+    """An emulator that takes 30 ms for an answer, and a client of each edition."""
     async with Emulator(executions=ROWS, seed=3, workflows=1) as emulator:
         hosts = emulator.hosts if request.param == "compat" else emulator.unified_hosts
         emulator.faults.add(Fault.latency(0.03))
@@ -29,7 +29,7 @@ async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Emulator
 
 
 async def impatient(stream: Any, timeout_s: float = 0.007) -> list[Any]:
-    """Iterate with a time-out on each wait that is shorter than an answer takes, and count the cancelled waits."""
+    """Iterate with a timeout for each wait that is shorter than an answer takes, and count the cancelled waits."""
     items, cancelled = [], 0
     async with stream as opened:
         iterator = aiter(opened)
@@ -95,7 +95,7 @@ async def test_a_window_walk_goes_on(served: tuple[Emulator, EachLabs], ordered:
 
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_a_bulk_fetch_goes_on(served: tuple[Emulator, EachLabs], ordered: bool) -> None:
-    """Every id has one outcome, and each was asked for once."""
+    """Every id has one outcome and was requested once."""
     emulator, client = served
     ids = [row.execution_id for row in await client.workflow_executions.list(emulator.workflow_ids[0]).collect()]
     before = emulator.requests.copy()
@@ -125,7 +125,7 @@ async def test_a_map_goes_on(served: tuple[Emulator, EachLabs], kind: str, journ
 
 
 async def test_a_loop_that_is_cancelled_outside_a_block_is_cleaned_up_soon(served: tuple[Emulator, EachLabs]) -> None:
-    """Nobody holds its iterator any more, so that its requests are cancelled in the next turns of the loop."""
+    """Nothing refers to its iterator any more, so its requests are cancelled in the next iterations of the loop."""
     emulator, client = served
     emulator.faults.add(Fault.stalled_answer(), after=2)
 

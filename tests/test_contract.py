@@ -1,6 +1,6 @@
-"""Holds every request of the SDK, and every answer of the emulator, against the official specifications.
+"""Tests for every request of the SDK, and every answer of the emulator, against the official specifications.
 
-They are looked for in `shared/openapi` beside the checkout, and where they are absent this is skipped.
+They are expected in `shared/openapi` beside the checkout; without them these tests are skipped.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def caller(emulator: Recorder) -> AsyncIterator[Caller]:
 
 
 async def read(client: EachLabs, emulator: Emulator) -> None:
-    """Read all that there is to read in both editions, with every filter."""
+    """Read everything in both editions, with every filter."""
     workflow = emulator.workflow_ids[0]
     filters: dict[str, Any] = {"model": "veo3-fast", "workflow_id": workflow, "workflow_execution_id": "x", "offset": 1}
     for by in ("cursor", "seek"):
@@ -100,7 +100,7 @@ async def read(client: EachLabs, emulator: Emulator) -> None:
 
 
 async def create(client: EachLabs, emulator: Emulator) -> None:
-    """Create and change all that can be in both editions, to the ends of what was created."""
+    """Create and change everything in both editions, and wait for the created jobs."""
     hook: dict[str, Any] = {"webhook_url": "http://127.0.0.1:1/hook"}
     made = await client.workflows.create("Made", STEPS)
     assert made.workflow_id
@@ -136,7 +136,7 @@ async def create(client: EachLabs, emulator: Emulator) -> None:
 
 
 async def only_compat(client: EachLabs, emulator: Emulator) -> None:
-    """Use what the unified edition does not have."""
+    """Use the calls that the unified edition does not have."""
     await client.workflows.create("Described", STEPS, description="Draws")
     queued = await client.workflows.trigger("described", inputs={"n": 1})
     await client.workflow_executions.get(queued.execution_id, wait_s=1)
@@ -144,7 +144,7 @@ async def only_compat(client: EachLabs, emulator: Emulator) -> None:
 
 
 async def only_unified(client: EachLabs, emulator: Emulator) -> None:
-    """Use what the compat edition does not have."""
+    """Use the calls that the compat edition does not have."""
     names: dict[str, Any] = {"category": "general", "keyword": "w", "node_based": False}
     await client.workflows.list(limit=2).collect()
     await client.workflows.list(sort_key="name", sort_direction="desc", **names).collect()
@@ -158,7 +158,7 @@ async def only_unified(client: EachLabs, emulator: Emulator) -> None:
 
 
 def unknown(exchanges: list[Exchange], *, requests: bool = True) -> tuple[list[str], set[Known]]:
-    """Give the differences that are not known, and those known ones that were met."""
+    """Return the differences that are not known, and the known ones that occurred."""
     fresh: list[str] = []
     met: set[Known] = set()
     for exchange in exchanges:
@@ -187,7 +187,7 @@ def unknown(exchanges: list[Exchange], *, requests: bool = True) -> tuple[list[s
 async def test_the_sdk_and_the_emulator_keep_to_the_specifications(
     client: EachLabs, emulator: Recorder, edition: str
 ) -> None:
-    """Each request that the SDK can make, and each answer to it, validates, or differs in a known way."""
+    """Each request of the SDK and each answer is valid, or differs in a known way."""
     await read(client, emulator)
     await create(client, emulator)
     await (only_unified if edition == "unified" else only_compat)(client, emulator)
@@ -200,7 +200,7 @@ async def test_the_sdk_and_the_emulator_keep_to_the_specifications(
 
 
 async def test_a_difference_would_be_noticed(emulator: Recorder, caller: Caller) -> None:
-    """A wrong parameter, body, key, field, status or type is a complaint; so is an unknown path."""
+    """A wrong parameter, body, key, field, status or type is a violation, and so is an unknown path."""
     await caller.good("api", "/webhooks", edition="unified")
     body = {"model": "veo3-fast", "input": {}}
     await caller.good("api", "/prediction", edition="unified", method="POST", json=body)
@@ -276,7 +276,7 @@ WRONG: dict[str, list[tuple[int, str, str, str, Any]]] = {
 async def test_what_the_emulator_refuses_keeps_to_the_specifications(
     emulator: Recorder, caller: Caller, edition: str
 ) -> None:
-    """Each refusal has a documented status and shape, or differs in a known way."""
+    """Each refusal has a documented status and form, or differs in a known way."""
     emulator.workflows.change(emulator.workflow_ids[2], locked=True)
     for status, service, method, path, body in WRONG[edition]:
         got, said = await caller.ask(service, path, edition=edition, method=method, json=body)
@@ -322,7 +322,7 @@ SINCE: list[tuple[int, str, str, Any]] = [
 
 
 async def test_what_is_new_keeps_to_its_digest(emulator: Recorder, caller: Caller) -> None:
-    """Each request and its answer, good or refused, validates against it, in the unified edition that it is of."""
+    """Each request and its answer, success or refusal, is valid in the unified edition."""
     page = await caller.good("api", "/executions?limit=3", edition="unified", version=2)
     for status, method, path, body in SINCE:
         version, _, below = path.removeprefix("/v").partition("/")
@@ -339,7 +339,7 @@ async def test_what_is_new_keeps_to_its_digest(emulator: Recorder, caller: Calle
 
 
 async def test_a_difference_from_the_digest_would_be_noticed(emulator: Recorder, caller: Caller) -> None:
-    """A wrong parameter, a missing field, a wrong type, status or key is a complaint; it knows no other paths."""
+    """A wrong parameter, a missing field, a wrong type, status or key is a violation; other paths are unknown to it."""
     await caller.good("api", "/executions?limit=2", edition="unified", version=2)
     (good,) = emulator.exchanges
     assert said_by(DIGEST, good) == {}

@@ -1,4 +1,4 @@
-"""Holds the tree of errors: its shape, its texts, and that every error pickles."""
+"""Tests for the errors: their hierarchy, their messages, and that every error pickles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLASSES = sorted({one for one in tree(EachLabsError) if one.__module__ == errors
 
 
 def filled(kind: type[EachLabsError]) -> EachLabsError:
-    """Make an error of this class with every attribute set."""
+    """Return an error of this class with every attribute set."""
     values: dict[str, Any] = {"method": "GET", "url": "https://h/x", "attempts": 3}
     if issubclass(kind, APIStatusError):
         values |= {
@@ -63,7 +63,7 @@ def filled(kind: type[EachLabsError]) -> EachLabsError:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_pickles_whole(kind: type[EachLabsError]) -> None:
-    """Class, text and all attributes come back from pickle and copy, with nothing shared in the originals."""
+    """Class, message and all attributes survive pickle and copy, and nothing is shared with the original."""
     error = filled(kind)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         back = pickle.loads(pickle.dumps(error, protocol))
@@ -74,14 +74,14 @@ def test_every_error_pickles_whole(kind: type[EachLabsError]) -> None:
 
 
 def test_a_reason_pickles_along() -> None:
-    """The error that hid an outcome survives with its attributes."""
+    """The error behind an unknown outcome survives with its attributes."""
     back = pickle.loads(pickle.dumps(OutcomeUnknownError("?", reason=filled(APITimeoutError))))
     assert type(back.reason) is APITimeoutError
     assert back.reason.attempts == 3
 
 
 def test_the_tree_is_the_documented_one() -> None:
-    """Each class stands where the manual says, and all are exported."""
+    """Each class has its documented parent, and all are exported."""
     assert {one.__name__ for one in CLASSES} == set(errors.__all__)
     assert issubclass(APITimeoutError, APIConnectionError)
     assert issubclass(APITimeoutError, TimeoutError)
@@ -102,13 +102,13 @@ def test_the_tree_is_the_documented_one() -> None:
     ],
 )
 def test_the_text_says_what_and_where(error: EachLabsError, text: str) -> None:
-    """Message, method, URL and attempts, without more than one needs."""
+    """It has the message, method, URL and attempts, and nothing superfluous."""
     assert text in str(error)
     assert str(error).startswith("no")
 
 
 def test_a_status_is_part_of_the_text() -> None:
-    """Who reads a log sees the number."""
+    """A reader of the log sees the number."""
     assert "418" in str(filled(APIStatusError))
     assert "what happened" in str(filled(APIStatusError))
 
@@ -139,7 +139,7 @@ def test_the_class_follows_the_status(status: int, name: str) -> None:
 
 
 def test_the_defaults_say_nothing_untrue() -> None:
-    """An error made with a message alone was sent by nobody."""
+    """An error created with a message only has no request."""
     error = EachLabsError("no")
     assert (error.method, error.url, error.attempts, error.checkpoint, error.partial) == (
         None,
@@ -152,7 +152,7 @@ def test_the_defaults_say_nothing_untrue() -> None:
 
 @pytest.mark.parametrize("status", [402, 429, 400])
 def test_the_text_of_a_402_and_a_429_shows_the_details(status: int) -> None:
-    """They say what is reserved, or which cap was met; of other errors they may be anything."""
+    """They state the reserved amount or the limit; the details of other errors may be anything."""
     error = error_class_for(status)("no", status=status, details={"reserved": 0.5, "available": 0.1}, request_id="r")
     shown = ': {"reserved": 0.5, "available": 0.1}' if status != 400 else ""
     assert str(error) == f"HTTP {status}: no{shown} [request r]"
@@ -173,7 +173,7 @@ def test_the_text_of_a_402_and_a_429_shows_the_details(status: int) -> None:
     ],
 )
 def test_shown_details_are_short_and_printable(details: Any, shown: str) -> None:
-    """One line of at most 300 characters, whatever the answer held."""
+    """They are one line of at most 300 characters, whatever the answer contained."""
     text = str(RateLimitError("no", status=429, details=details))
     assert text == f"HTTP 429: no: {shown}"
     assert text.isprintable()

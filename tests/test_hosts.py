@@ -1,4 +1,4 @@
-"""Holds where the services live, which hosts are let through, and which edition is meant."""
+"""Tests for the hosts of the services: their URLs, which of them are allowed, and the selected edition."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_presets_are_the_documented_hosts() -> None:
     ],
 )
 def test_https_and_loopback_are_let_through(url: str, kept: str) -> None:
-    """A base URL is https, or http towards this machine; a slash at its end is dropped."""
+    """A base URL is https, or http to loopback; a trailing slash is dropped."""
     assert Service(url).base_url == kept
 
 
@@ -92,7 +92,7 @@ def test_only_text_is_a_base_url() -> None:
 
 
 def test_styles_and_editions_are_closed_sets() -> None:
-    """Another word is a `ConfigurationError` that gives the right ones."""
+    """Another word is a `ConfigurationError` that lists the allowed ones."""
     with pytest.raises(ConfigurationError, match="auth must be 'x-api-key' or 'bearer', not 'basic'"):
         Service("https://h", "basic")
     with pytest.raises(ConfigurationError, match="edition must be 'compat' or 'unified', not 'new'"):
@@ -100,7 +100,7 @@ def test_styles_and_editions_are_closed_sets() -> None:
 
 
 def test_evolve_moves_one_service() -> None:
-    """The others stay, and the checks hold there too."""
+    """The others stay, and the checks apply there too."""
     moved = attrs.evolve(COMPAT, api=Service("http://localhost:1"))
     assert moved.api.base_url == "http://localhost:1"
     assert moved.runs is COMPAT.runs
@@ -109,14 +109,14 @@ def test_evolve_moves_one_service() -> None:
 
 
 def test_a_service_is_no_url() -> None:
-    """A bare URL in place of a `Service` is refused, and with it the way around the checks of one."""
+    """A bare URL instead of a `Service` is refused, since it would bypass the checks."""
     with pytest.raises(TypeError, match="flows must be a Service, not str"):
         attrs.evolve(COMPAT, flows="http://flows.example.com")
 
 
 @pytest.mark.parametrize("name", ["nope", "edition", "", "__class__", None])
 def test_an_unknown_service_is_refused(name: str) -> None:
-    """No other attribute passes for a service."""
+    """The name of another attribute is not a service."""
     with pytest.raises(ValueError, match="service must be one of api, workflows, flows, runs"):
         COMPAT.service(name)
 
@@ -133,7 +133,7 @@ def test_an_unknown_service_is_refused(name: str) -> None:
     ],
 )
 def test_the_environment_names_the_edition(monkeypatch: pytest.MonkeyPatch, value: str | None, hosts: Hosts) -> None:
-    """Unset and blank mean compat; the word's case does not matter."""
+    """Unset and blank mean compat; the case does not matter."""
     monkeypatch.delenv("EACHLABS_EDITION", raising=False)
     if value is not None:
         monkeypatch.setenv("EACHLABS_EDITION", value)
@@ -141,7 +141,7 @@ def test_the_environment_names_the_edition(monkeypatch: pytest.MonkeyPatch, valu
 
 
 def test_another_word_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A typing error must not silently choose an edition."""
+    """A typing error must not silently select an edition."""
     monkeypatch.setenv("EACHLABS_EDITION", "unifed")
     with pytest.raises(ConfigurationError, match="EACHLABS_EDITION must be 'compat' or 'unified', not 'unifed'"):
         default_hosts()
@@ -159,5 +159,5 @@ def test_another_word_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
-    """Names under localhost and loopback addresses, nothing else."""
+    """Names under localhost and loopback addresses count, and nothing else."""
     assert is_loopback(host) == loopback

@@ -1,4 +1,4 @@
-"""An endpoint, a name, a file: each comes with all that belongs to it, or this fails."""
+"""Tests that endpoints, public names and files come with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ class TestAnEndpoint:
         assert found["edition"] in (edition, "both")
         assert found["request"]["method"] == endpoint.method
         row = found["response"]["body"]
-        if endpoint.answer is None:
+        if endpoint.response is None:
             assert row is None
             return
-        record = decode(json.dumps(row).encode(), endpoint.answer)
-        assert isinstance(record, get_origin(endpoint.answer) or endpoint.answer)
+        record = decode(json.dumps(row).encode(), endpoint.response)
+        assert isinstance(record, get_origin(endpoint.response) or endpoint.response)
         # What is read is really there: the sample shows rows, and the first row's own id.
         if endpoint.page is not None:
             rows = getattr(record, endpoint.page.rows) if endpoint.page.rows else record
@@ -86,7 +86,7 @@ def test_names_of_endpoints_are_used_once() -> None:
 
 
 def test_what_a_call_gives_has_its_name_at_the_root() -> None:
-    """Who writes down the type of what a call gives, or of the stats that a callback takes, finds it in the package."""
+    """The types of results, and of the statistics passed to callbacks, can be imported from the package."""
     client = eachlabs_async.EachLabs("key")
     told = {
         note

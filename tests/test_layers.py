@@ -1,4 +1,4 @@
-"""The packages import only downwards and in no circle, each file stays small, and few know the libraries below."""
+"""Tests for the layers: imports go downwards without cycles, files are small, and few modules import a library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments creations endpoints gone keys page_shape requests retry targets wire",
+    "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
     "pagination": "checkpoint cursor_walk engine frontier known_rows pages rules walk walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",
@@ -44,7 +44,7 @@ ONLY = {
     "aiohttp": {
         "transport.adapter",
         "transport.session",
-        "transport.transfers",
+        "transport.storage_requests",
         "transport.transport",
         "client",
         "webhooks",
@@ -66,12 +66,12 @@ def files() -> list[Path]:
 
 
 def package(path: Path) -> str:
-    """The package that a file belongs to, or its own name where it lies beside them."""
+    """Return the package of a file, or its own name if it is beside the packages."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def module(path: Path) -> str:
-    """The dotted name of a file, below the root."""
+    """Return the dotted name of a file below the root."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -86,7 +86,7 @@ def parsed(path: Path) -> ast.Module:
 
 @cache
 def imports(path: Path) -> list[str]:
-    """Every module that a file imports when it runs, absolute; type checkers' imports are left out."""
+    """Return every module that a file imports when it runs, as absolute names, without imports for type checkers."""
     return list(_imports(path))
 
 
@@ -118,7 +118,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 @cache
 def modules_imported(path: Path) -> set[str]:
-    """The modules of ours that a file imports, as far as they are files: `transport.wire`, `records`."""
+    """Return the project's modules that a file imports, if they are files: `transport.wire`, `records`."""
     known = {module(each) for each in files()}
     found: set[str] = set()
     for name in imports(path):
@@ -148,7 +148,7 @@ def shown(path: Path) -> str:
 
 @pytest.mark.parametrize("path", everyone(), ids=shown)
 def test_a_package_imports_only_from_those_below_it(path: Path) -> None:
-    """What is not in the list has no place yet: give it one."""
+    """A new package has to be added to the list."""
     own = package(path)
     assert own in LAYERS.split()
     wrong = {name for name in packages_imported(path) if layer(name) <= layer(own)}
@@ -156,12 +156,12 @@ def test_a_package_imports_only_from_those_below_it(path: Path) -> None:
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    """Neither within a package nor over several."""
+    """There is no cycle within a package or across several."""
     TopologicalSorter({module(path): modules_imported(path) - {module(path)} for path in everyone()}).prepare()
 
 
 def test_the_root_holds_what_users_import_and_few_packages() -> None:
-    """At most nine packages and eight files, none of them private but the version."""
+    """There are at most nine packages and eight files, none of them private but the version."""
     entries = [path for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
     packages = [path.name for path in entries if path.is_dir()]
     modules = [path.stem for path in entries if path.is_file()]

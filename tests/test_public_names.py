@@ -1,4 +1,4 @@
-"""Each public name is listed once, and people, Python, mypy and pyright all find it."""
+"""Tests that each public name is listed once, and found by people, Python, mypy and pyright."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES: list[str] = [name for name in eachlabs_async.__all__ if name != "__versio
 
 
 def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
-    """Run Python and return what it printed."""
+    """Run Python and return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         capture_output=True,
@@ -44,7 +44,7 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> str:
 
 
 def test_each_name_is_listed_once() -> None:
-    """A name stands in the stub, or in the `__all__` of a module that the stub takes with a star."""
+    """A name is in the stub, or in the `__all__` of a module that the stub imports with a star."""
     imports = [node for node in ast.parse(STUB).body if isinstance(node, ast.ImportFrom)]
     listed = Counter(alias.name for node in imports for alias in node.names if alias.name != "*")
     assert [node.module for node in imports if node.names[0].name == "*"] == ["errors", "records"]
@@ -55,7 +55,7 @@ def test_each_name_is_listed_once() -> None:
 
 
 def test_the_stub_has_the_form_that_is_read_at_run_time() -> None:
-    """One import a line, which the package splits at white space; a type checker would accept other forms too."""
+    """It has one import per line, which the package splits at white space; type checkers accept other forms too."""
     for node in ast.parse(STUB).body:
         assert isinstance(node, ast.ImportFrom)
         assert node.lineno == node.end_lineno
@@ -107,7 +107,7 @@ def test_looking_at_the_names_imports_no_http_library(code: str) -> None:
 
 @pytest.mark.parametrize("options", [[], ["-OO"]], ids=["plain", "optimized"])
 def test_the_names_resolve_from_a_zip_file(options: list[str], tmp_path: Path) -> None:
-    """As in a zipapp, where the stub is no file of its own."""
+    """In a zipapp, the stub is not a file of its own."""
     archive = tmp_path / "app.zip"
     with ZipFile(archive, "w") as bundle:
         for path in PACKAGE.rglob("*.py*"):

@@ -1,4 +1,4 @@
-"""Holds that the plugin which ships with the package serves the tests of others, and costs nothing until then."""
+"""Tests for the package's pytest plugin: it serves the tests of users, and costs nothing until it is used."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ WRONG = """
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A place for tests of others, which find the package as it stands here."""
+    """A directory for the tests of users, which import the package of this checkout."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     return pytester
 
 
 def options(*more: str) -> list[str]:
-    """Give the arguments of a run; where the package is not installed nobody loads its plugin but we."""
+    """Return the arguments of a run; if the package is not installed, they load its plugin."""
     installed = any(found.name == "eachlabs" for found in entry_points(group="pytest11"))
     load = [] if installed else ["-p", "eachlabs_async.pytest_plugin"]
     return [*load, "-p", "no:cacheprovider", "-W", "error", "--strict-markers", *more]
@@ -65,14 +65,14 @@ def options(*more: str) -> list[str]:
 
 @pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")])
 def test_it_serves_tests_of_pytest_asyncio_in_either_mode(run: pytest.Pytester, mode: str, mark: str) -> None:
-    """Two fixtures and a marker are there, and nothing is left open behind them."""
+    """Two fixtures and a marker are available, and nothing is left open after the tests."""
     run.makepyfile(THEIRS.format(mark=mark))
     result = run.runpytest_inprocess(*options(*LOOPS, "-o", f"asyncio_mode={mode}"))
     result.assert_outcomes(passed=3)
 
 
 def test_it_serves_them_in_a_process_of_their_own(run: pytest.Pytester) -> None:
-    """As people run them, with every warning an error."""
+    """They run as users run them, with every warning an error."""
     run.makepyfile(THEIRS.format(mark=""))
     result = run.runpytest_subprocess(*options(*LOOPS, "-o", "asyncio_mode=auto"))
     result.assert_outcomes(passed=3)
@@ -87,7 +87,7 @@ def test_it_serves_tests_of_anyio(run: pytest.Pytester) -> None:
 
 
 def test_a_wrong_marker_is_said_so(run: pytest.Pytester) -> None:
-    """A marker without keywords, or with an edition that there is not, is an error that says it."""
+    """A marker without keywords, or with an unknown edition, is an error that says so."""
     run.makepyfile(WRONG)
     result = run.runpytest_inprocess(*options(*LOOPS, "-o", "asyncio_mode=auto"))
     result.assert_outcomes(errors=2)
@@ -107,5 +107,5 @@ def test_it_costs_nothing_until_it_is_used() -> None:
 
 
 def test_it_is_found_by_its_entry_point() -> None:
-    """The package names its plugin, so that whoever installs it need not."""
+    """The package declares its plugin, so users need not."""
     assert 'eachlabs = "eachlabs_async.pytest_plugin"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""README keeps its promises: its Python runs against the emulator, its commands are the documented ones."""
+"""Tests for README: its Python runs against the emulator, and its commands and tables are complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" && .venv
 
 
 def blocks(language: str) -> list[tuple[int, str]]:
-    """Every fenced block of a language, with the line of README on which it begins."""
+    """Return every fenced block of a language, with the line of README at which it starts."""
     return [
         (README.count("\n", 0, found.start(1)) + 1, found[1])
         for found in re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -35,7 +35,7 @@ def test_the_first_two_shell_blocks_are_the_demo_and_the_tests() -> None:
 
 @pytest.fixture
 async def emulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
-    """An emulator to which `EachLabs()`, `COMPAT` and `UNIFIED` lead, with its keys in the environment."""
+    """An emulator behind `EachLabs()`, `COMPAT` and `UNIFIED`, with its keys in the environment."""
     async with Emulator(executions=330, seed=1) as emulator:
         monkeypatch.setenv("EACHLABS_API_KEY", emulator.api_key)
         monkeypatch.setenv("NOXUS_API_KEY", emulator.runs_api_key)
@@ -80,7 +80,7 @@ async def test_the_python_runs(
 
 
 def public_calls() -> set[tuple[str, str]]:
-    """Every public method of every resource on the client that gives something to the caller."""
+    """Return every public method of the client's resources that returns something."""
     hints = inspect.get_annotations(EachLabs)
     client = EachLabs("key")
     return {

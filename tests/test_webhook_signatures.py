@@ -1,4 +1,4 @@
-"""Signatures of webhooks, held against a judge that signs with the standard library alone and knows nothing of ours."""
+"""Tests for the signatures of webhooks, against a judge that signs with the standard library alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BY_OPENSSL = "6a57aae76dbc857ddee5438a82d9293115a5a51ba470c348a75703622e9da94a"
 
 
 def judged(body: bytes, stamp: str, secret: str) -> str:
-    """Sign as the service says that it does."""
+    """Sign as the service documents it."""
     return "sha256=" + hmac.new(secret.encode(), stamp.encode() + b"." + body, "sha256").hexdigest()
 
 
@@ -45,14 +45,14 @@ def parsed(headers: Any, body: Any = BODY, **options: Any) -> webhooks.WebhookEv
 
 
 def refused(headers: Any, body: Any = BODY, **options: Any) -> str:
-    """Give what is said of a delivery that is not believed."""
+    """Return the message of the error for a delivery that is refused."""
     with pytest.raises(WebhookVerificationError) as caught:
         parsed(headers, body, **options)
     return caught.value.message
 
 
 def test_what_openssl_signed_is_genuine() -> None:
-    """`printf 'time.body' | openssl dgst -sha256 -hmac whsec_example`, and its exact text."""
+    """`printf 'time.body' | openssl dgst -sha256 -hmac whsec_example`, with its exact text."""
     headers = {"X-Webhook-Timestamp": str(AT), "X-Webhook-Signature": f"sha256={BY_OPENSSL}"}
     assert parsed(headers).key == "prediction:p:succeeded"
     assert judged(BODY, str(AT), SECRET) == f"sha256={BY_OPENSSL}"
@@ -70,30 +70,30 @@ secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 class TestOfAnyDelivery:
     @given(body=st.binary(), secret=secrets, at=st.integers(0, 10**15 - 1), others=st.lists(secrets))
     def test_what_was_signed_is_believed(self, body: bytes, secret: str, at: int, others: list[str]) -> None:
-        """Whatever the body, the secret and the time: what fails is the reading, not the signature."""
+        """For any body, secret and time, only decoding can fail, not the signature."""
         with pytest.raises(webhooks.ResponseDecodeError):
             parsed(signed(b"0" + body, at=at, secret=secret), b"0" + body, secret=[*others, secret], now=at)
 
     @given(body=st.binary(min_size=1), bit=bits)
     def test_a_bit_of_the_body_undoes_it(self, body: bytes, bit: int) -> None:
-        """A body that is not as it was signed is refused before anybody reads it."""
+        """A body that differs from the signed one is refused before it is decoded."""
         assert "is wrong" in refused(signed(body), flipped(body, bit))
 
     @given(bit=bits)
     def test_a_bit_of_the_time_undoes_it(self, bit: int) -> None:
-        """Another time, or no time at all."""
+        """Another time is refused, and so is none."""
         stamp = flipped(str(AT).encode(), bit).decode("latin-1")
         assert refused(signed(Timestamp=stamp), tolerance_s=None)
 
     @given(bit=bits)
     def test_a_bit_of_the_signature_undoes_it(self, bit: int) -> None:
-        """In the digits and in what stands before them."""
+        """This holds for the digits and for the prefix."""
         signature = flipped(signed()["X-Webhook-Signature"].encode(), bit).decode("latin-1")
         assert refused(signed(Signature=signature))
 
     @given(secret=st.text(st.characters(codec="latin-1"), min_size=1), bit=bits)
     def test_a_bit_of_the_secret_undoes_it(self, secret: str, bit: int) -> None:
-        """Whoever knows nearly all of it can sign nothing."""
+        """A secret that differs in one bit signs nothing."""
         other = flipped(secret.encode("latin-1"), bit).decode("latin-1")
         assert "is wrong" in refused(signed(secret=other), secret=secret)
 
@@ -106,7 +106,7 @@ class TestOfAnyDelivery:
     def test_odd_headers_are_refused_and_nothing_else(
         self, signature: str | None, stamp: str | None, plain: str | None, accept: bool
     ) -> None:
-        """No text in the headers brings about another error than the refusal."""
+        """No text in the headers raises another error than the refusal."""
         found = {"X-Webhook-Signature": signature, "X-Webhook-Timestamp": stamp, "X-Webhook-Secret": plain}
         headers = {name: value for name, value in found.items() if value is not None}
         assert refused(headers, b"not even JSON", accept_plain_secret=accept)
@@ -144,7 +144,7 @@ ODD: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("accept", [False, True])
 def test_a_header_of_another_form_is_refused(odd: str, accept: bool) -> None:
-    """Even where it was signed that way, and where the plain secret would do without a signature."""
+    """This holds even if it was signed that way, and if the plain secret alone would be accepted."""
     changed, says = ODD[odd]
     headers = signed() | {f"X-Webhook-{name}": value for name, value in changed.items()}
     stamp = headers["X-Webhook-Timestamp"]
@@ -157,7 +157,7 @@ def test_a_header_of_another_form_is_refused(odd: str, accept: bool) -> None:
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("accept", [False, True])
 def test_a_header_that_came_twice_is_refused(name: str, same: bool, accept: bool) -> None:
-    """Also where both say the same: who put the other one there is not to be guessed."""
+    """This holds even if both have the same value: either may have been added by somebody else."""
     headers = CIMultiDict(signed())
     headers.add(f"x-webhook-{name}", headers[f"X-Webhook-{name}"] if same else "other")
     assert f"{name} came more than once" in refused(headers, accept_plain_secret=accept)
@@ -168,7 +168,7 @@ def test_a_header_that_came_twice_is_refused(name: str, same: bool, accept: bool
 @pytest.mark.parametrize("value", [None, 5, b"bytes", ["a"]])
 @pytest.mark.parametrize("name", ["Signature", "Timestamp", "Secret"])
 def test_a_value_that_is_no_text_matches_nothing(name: str, value: Any) -> None:
-    """As in the headers of a gateway that gives lists; a name that is no text is passed over."""
+    """A gateway may pass lists as values; a name that is not text is ignored."""
     headers: dict[Any, Any] = {**signed(), f"X-Webhook-{name}": value, 5: "five", b"X-Webhook-Secret": b""}
     if name == "Secret":
         del headers["X-Webhook-Signature"]
@@ -177,7 +177,7 @@ def test_a_value_that_is_no_text_matches_nothing(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("missing", ["Signature", "Timestamp"])
 def test_what_is_missing_is_named(missing: str) -> None:
-    """A delivery without a signature, or without the time that was signed, is refused although the secret is there."""
+    """A delivery without a signature, or without the signed time, is refused although it has the secret."""
     headers = signed()
     del headers[f"X-Webhook-{missing}"]
     assert f"X-Webhook-{missing} is missing" in refused(headers)
@@ -186,29 +186,29 @@ def test_what_is_missing_is_named(missing: str) -> None:
 class TestTheAge:
     @pytest.mark.parametrize("age_s", [-300, -1, 0, 299.5, 300])
     def test_within_the_tolerance_is_believed(self, age_s: float) -> None:
-        """Five minutes, in the past or the future, and not a second more."""
+        """It is five minutes, in the past or the future, and not a second more."""
         assert parsed(signed(), now=AT + age_s)
         assert parsed(signed(), now=datetime.fromtimestamp(AT + age_s, UTC))
 
     @pytest.mark.parametrize(("age_s", "says"), [(300.5, "ago"), (-300.5, "ahead of now"), (1e14, "ago")])
     def test_beyond_it_is_refused(self, age_s: float, says: str) -> None:
-        """Old deliveries cannot be played back, nor new ones made for later; it is said by how much."""
+        """Old deliveries cannot be replayed, nor new ones prepared; the error has the difference."""
         assert says in refused(signed(), now=AT + age_s)
         assert parsed(signed(), now=AT + age_s, tolerance_s=None)
 
     @pytest.mark.parametrize("tolerance_s", [0, 0.5, 10])
     def test_is_as_long_as_is_said(self, tolerance_s: float) -> None:
-        """From nothing at all."""
+        """The tolerance may be any number from 0."""
         assert parsed(signed(), now=AT + tolerance_s, tolerance_s=tolerance_s)
         assert refused(signed(), now=AT + tolerance_s + 0.1, tolerance_s=tolerance_s)
 
     def test_is_by_the_machines_clock_unless_said(self) -> None:
-        """Without `now` it is held against the time of day."""
+        """Without `now` it is compared with the current time."""
         assert parsed(signed(at=int(time.time())), now=None)
         assert "signed" in refused(signed(at=int(time.time()) - 400), now=None)
 
     def test_of_a_forged_time_is_no_matter(self) -> None:
-        """A fresh time over an old signature does not make it fresh."""
+        """A fresh time with an old signature is refused."""
         assert "is wrong" in refused(signed(at=AT - 1000) | {"X-Webhook-Timestamp": str(AT)})
 
 
@@ -232,7 +232,7 @@ class TestThePlainSecret:
         ],
     )
     def test_has_to_be_right(self, plain: str | None, says: str) -> None:
-        """Missing or wrong it is refused as ever."""
+        """A missing or wrong one is refused."""
         headers = {} if plain is None else {"X-Webhook-Secret": plain}
         assert says in refused(headers, accept_plain_secret=True)
 
@@ -244,11 +244,11 @@ class TestThePlainSecret:
 
     @pytest.mark.parametrize("changed", [{"Signature": "sha256=" + "0" * 64}, {"Signature": ""}, {"Timestamp": "1"}])
     def test_does_not_outweigh_a_wrong_signature(self, changed: dict[str, str]) -> None:
-        """A signature that came has to be right, whatever else is right."""
+        """A signature that is present must be right, whatever else is right."""
         assert refused(signed(**changed), accept_plain_secret=True)
 
     def test_is_not_needed_beside_a_signature(self) -> None:
-        """What it says there is no matter: another one may stand there while secrets are changed."""
+        """Its value does not matter there: it may be another one while secrets are rotated."""
         assert parsed(signed(Secret="another"))
 
 
@@ -267,7 +267,7 @@ class TestArguments:
         ],
     )
     def test_a_secret_is_text_or_several(self, secret: Any, error: type[Exception], says: str) -> None:
-        """What could let anybody in, or could never match, is refused where it is given, and shown to nobody."""
+        """A secret that would accept anybody, or never match, is refused at the call and not shown."""
         for call in (
             lambda: webhooks.parse({}, b"{}", secret=secret),
             lambda: webhooks.aiohttp_handler(pytest.fail, secret=secret),
@@ -296,7 +296,7 @@ class TestArguments:
         ],
     )
     def test_other_options_are_checked_by_name(self, option: str, value: Any, error: type[Exception]) -> None:
-        """Before anything is looked at; the handler refuses its own when it is made."""
+        """They are checked before the delivery; the handler checks its own when it is created."""
         with pytest.raises(error, match=f"{option} must"):
             parsed(signed(), **{option: value})
         if option != "now":
@@ -305,7 +305,7 @@ class TestArguments:
 
 
 def shown_by(exc: BaseException) -> Iterator[str]:
-    """Give what an error and the frames of the package in its traceback show."""
+    """Return what an error and the package's frames in its traceback show."""
     yield from (str(exc), repr(exc), repr(vars(exc)))
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         if "/tests/" not in frame.f_code.co_filename:
@@ -326,7 +326,7 @@ def shown_by(exc: BaseException) -> Iterator[str]:
     ],
 )
 def test_no_error_shows_the_secret(headers: Any, body: Any) -> None:
-    """Neither in its text, nor in what it holds, nor in the locals of the frames that it passed; and it pickles."""
+    """It is not in the message, in the attributes or in the locals of the frames; and the error pickles."""
     with pytest.raises((WebhookVerificationError, webhooks.ResponseDecodeError, TypeError)) as caught:
         parsed(headers, body, secret=[SECRET, "other-" + SECRET])
     assert SECRET not in "".join(shown_by(caught.value))
@@ -334,7 +334,7 @@ def test_no_error_shows_the_secret(headers: Any, body: Any) -> None:
 
 
 class Judge:
-    """A receiver of its own: it says of each request whether its signature is right, and refuses the first ones."""
+    """A receiver of its own: it checks the signature of each request, and refuses the first ones."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
@@ -353,7 +353,7 @@ class Judge:
 
 @pytest.mark.parametrize("kind", ["workflow", "prediction"])
 async def test_all_attempts_of_a_delivery_are_one_event(kind: str) -> None:
-    """The emulator signs once: three attempts carry the same time and signature, and `key` is the same."""
+    """The emulator signs once: three attempts have the same time and signature, and `key` is the same."""
     judge = Judge(refusals=2)
     app = web.Application()
     app.router.add_post("/", judge.take)

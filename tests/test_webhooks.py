@@ -1,4 +1,4 @@
-"""Receiving webhooks: what was signed with the secret is believed and read, and what arrives twice can be told."""
+"""Tests for receiving webhooks: signed deliveries are accepted and decoded, and repeated ones can be recognized."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def raw(value: Any) -> bytes:
 
 
 def signed(body: bytes, secret: str = "s3cret", *, age_s: float = 0) -> dict[str, str]:
-    """Sign as the service does, now or so long ago."""
+    """Sign as the service does, now or `age_s` seconds ago."""
     stamp = str(int(time.time() - age_s))
     signature = hmac.digest(secret.encode(), stamp.encode() + b"." + body, "sha256").hex()
     return {
@@ -43,7 +43,7 @@ def signed(body: bytes, secret: str = "s3cret", *, age_s: float = 0) -> dict[str
 
 
 def test_both_kinds_are_read() -> None:
-    """A prediction's delivery and a workflow's are records of their own kind, with a state and a key."""
+    """Deliveries of predictions and workflows are records of their own kind, with a state and a key."""
     prediction = webhooks.parse(signed(raw(PREDICTION)), raw(PREDICTION), secret="s3cret")
     assert isinstance(prediction, eachlabs_async.PredictionWebhook)
     assert (prediction.state, prediction.output, prediction.key) == (
@@ -60,7 +60,7 @@ def test_both_kinds_are_read() -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_a_body_is_bytes_of_any_kind(kind: Any) -> None:
-    """What a framework hands over as its raw body."""
+    """Frameworks pass the raw body in different types."""
     assert webhooks.parse(signed(raw(WORKFLOW)), kind(raw(WORKFLOW)), secret="s3cret").key == "workflow:e:completed"
 
 
@@ -85,7 +85,7 @@ def test_a_body_is_bytes_of_any_kind(kind: Any) -> None:
     ],
 )
 def test_a_failed_prediction_says_why(output: Any, error: str) -> None:
-    """Its reason, an object or a text, is read into `error`; the output stays as it came."""
+    """Its reason, an object or a text, is in `error`; the output is unchanged."""
     event = webhooks.parse({}, raw({**PREDICTION, "output": output}))
     assert isinstance(event, eachlabs_async.PredictionWebhook)
     assert (event.error, event.output) == (error, output)
@@ -96,14 +96,14 @@ def test_a_failed_prediction_says_why(output: Any, error: str) -> None:
     [({"status": "succeeded"}, ""), ({"error": "said here"}, "said here"), ({"error": None}, "boom")],
 )
 def test_an_error_is_read_only_where_one_is_missing(more: dict[str, Any], error: str) -> None:
-    """Of a prediction that succeeded the output is no error, and what stands in the field itself goes first."""
+    """The output of a success is not an error, and a value in the field itself takes precedence."""
     event = webhooks.parse({}, raw({**PREDICTION, **more}))
     assert event.error == error
 
 
 @pytest.mark.parametrize("written", [str.lower, str.upper, str.title])
 def test_the_headers_are_found_in_any_case(written: Callable[[str], str]) -> None:
-    """A plain dict is as good as a framework's headers."""
+    """A plain dict works like a framework's headers."""
     found = {written(name): value for name, value in signed(raw(WORKFLOW)).items()}
     assert webhooks.parse({"A": "b", **found}, raw(WORKFLOW), secret="s3cret")
 
@@ -120,7 +120,7 @@ def test_the_headers_are_found_in_any_case(written: Callable[[str], str]) -> Non
     ],
 )
 def test_a_body_that_is_none_of_the_two_is_refused(body: bytes, path: str) -> None:
-    """What cannot be read is a `ResponseDecodeError` that says where."""
+    """It is a `ResponseDecodeError` with the path."""
     with pytest.raises(ResponseDecodeError) as refused:
         webhooks.parse({}, body)
     assert refused.value.path == path
@@ -136,13 +136,13 @@ def test_a_body_that_is_none_of_the_two_is_refused(body: bytes, path: str) -> No
     ],
 )
 def test_what_is_no_delivery_is_refused_by_name(headers: Any, body: Any, says: str) -> None:
-    """Headers and body of another form, such as a body that was parsed already, are a `TypeError`."""
+    """Headers and a body of wrong types, such as a parsed body, are a `TypeError`."""
     with pytest.raises(TypeError, match=says):
         webhooks.parse(headers, body)
 
 
 def test_headers_need_not_be_a_mapping_by_name() -> None:
-    """Those of the standard library's servers are none, and are read all the same."""
+    """The headers of the standard library's servers are no mapping, and are read all the same."""
     headers: Any = Message()
     for name, value in signed(raw(PREDICTION)).items():
         headers[name] = value
@@ -153,7 +153,7 @@ def test_headers_need_not_be_a_mapping_by_name() -> None:
 
 
 class Receiver:
-    """A server with the ready handler."""
+    """A server with the package's handler."""
 
     def __init__(self, **options: Any) -> None:
         self.events: list[webhooks.WebhookEvent] = []
@@ -187,7 +187,7 @@ class Receiver:
 
 
 async def test_the_handler_hands_on_what_is_genuine() -> None:
-    """A genuine delivery is handed on and answered with 204; others are refused with their status."""
+    """A genuine delivery is passed to the callback and answered with 204; others are refused with their status."""
 
     async def chunks() -> Any:
         for _ in range(10):
@@ -210,7 +210,7 @@ async def test_the_handler_hands_on_what_is_genuine() -> None:
 
 
 async def test_the_handler_is_as_strict_as_it_is_told() -> None:
-    """Secrets that are being changed, another tolerance, and the plain secret where that is accepted."""
+    """It takes several secrets for rotation, another tolerance, and the plain secret if that is accepted."""
     async with Receiver(secret=["new", "s3cret"], tolerance_s=None, accept_plain_secret=True) as receiver:
         assert await receiver.post(raw(WORKFLOW), signed(raw(WORKFLOW), "new", age_s=1e6)) == 204
         assert await receiver.post(raw(WORKFLOW), {"X-Webhook-Secret": "s3cret"}) == 204
@@ -221,7 +221,7 @@ async def test_the_handler_is_as_strict_as_it_is_told() -> None:
 
 
 async def test_a_callback_that_fails_asks_for_another_delivery(caplog: pytest.LogCaptureFixture) -> None:
-    """An exception of the callback is a 500, so that the service tries again."""
+    """An exception of the callback is a 500, so the service tries again."""
     async with Receiver() as receiver:
         receiver.failure = RuntimeError("no room")
         assert await receiver.post(raw(WORKFLOW)) == 500
@@ -231,7 +231,7 @@ async def test_a_callback_that_fails_asks_for_another_delivery(caplog: pytest.Lo
 
 
 def test_a_handler_needs_something_to_call() -> None:
-    """It is told when the handler is made, not when a delivery has come."""
+    """The error is raised when the handler is created rather than at the first delivery."""
     with pytest.raises(TypeError, match="callback must be callable, not NoneType"):
         webhooks.aiohttp_handler(None, secret="s")
 
@@ -243,7 +243,7 @@ def test_a_limit_of_nothing_is_refused() -> None:
 
 
 async def test_deliveries_of_the_emulator_arrive() -> None:
-    """Both kinds of executions report to the handler, twice where the service does, and equal keys tell."""
+    """Executions of both kinds report to the handler, twice if the service does, and equal keys show that."""
     async with Receiver() as receiver, Emulator(executions=5, duplicate_deliveries=True) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
             hook: dict[str, Any] = {"webhook_url": receiver.url, "webhook_secret": "s3cret"}

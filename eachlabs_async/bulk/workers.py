@@ -9,8 +9,8 @@ from typing import Any, Final, Generic, TypeVar
 from ..codec.fast import fast_reader
 from ..errors import EachLabsError
 from ..transport.call import Call
+from ..transport.deletion_hints import add_hint
 from ..transport.endpoints import Endpoint
-from ..transport.gone import tell
 from ..transport.transport import Transport
 from .id_window import IdWindow, PendingId
 
@@ -31,7 +31,7 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
     edition = transport.edition
     before, _, rest = endpoint.template(edition).partition("{")
     after = rest.partition("}")[2]
-    query = endpoint.soon(edition)
+    query = endpoint.shortest_poll_query(edition)
     reader = DeferredReader(transport, kind)
 
     async def work(window: IdWindow[T]) -> None:
@@ -42,7 +42,7 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
             (pending,) = batch
             if url is None:
                 service = transport.session.service(endpoint.service, endpoint.key)
-                url = service.urls(query)
+                url = service.url_maker(query)
             call = Call(
                 service, endpoint.method, url(before + pending.encoded + after), background=True, endpoint=endpoint
             )
@@ -52,15 +52,15 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
                 if len(body) <= SMALL_BODY:
                     reader.add(window, batch, call, body, loop)
                     continue
-                outcome.value = await transport.read(call, body, kind)
+                outcome.value = await transport.decoder.decode(call, body, kind)
             except EachLabsError as exc:
-                tell(exc, hint)
+                add_hint(exc, hint)
                 outcome.error = exc.with_traceback(None)
             finally:
                 body = b""  # A failure of a later id shows the locals of this frame.
             outcome.attempts = call.attempts
             window.answered(batch)
-            window.done(batch, loop.time() - call.deadline.began)
+            window.done(batch, loop.time() - call.deadline.started_at)
 
     return work
 
@@ -84,7 +84,7 @@ class DeferredReader(Generic[T]):
         window.answered(batch)
         if not self._received:
             loop.call_soon(self._decode_all, window)
-        self._received.append((batch, call, body, loop.time() - call.deadline.began))
+        self._received.append((batch, call, body, loop.time() - call.deadline.started_at))
 
     def _decode_all(self, window: IdWindow[T]) -> None:
         received, self._received = self._received, []
@@ -96,7 +96,7 @@ class DeferredReader(Generic[T]):
                 value = self._decode(body)
                 if value is None:
                     try:
-                        value = self._transport.decoded(call, body, self._kind)
+                        value = self._transport.decoder.decode_strictly(call, body, self._kind)
                     except EachLabsError as exc:
                         outcome.error = exc.with_traceback(None)
                 outcome.value, outcome.attempts = value, call.attempts

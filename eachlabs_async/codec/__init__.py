@@ -1,1 +1,1 @@
-"""Bytes to records and back: strict (cattrs, the authority), fast (msgspec), and the times of both."""
+"""Bytes to records and back: `strict` with cattrs, `fast` with msgspec, and `times` for the times of both."""

@@ -1,15 +1,16 @@
-"""Owns msgspec: bytes straight into records, ten times as fast as cattrs; refuses whatever cattrs might read otherwise.
+"""Decode bytes into records with msgspec, ten times as fast as cattrs.
 
-A reader of this room gives None where the authority, in `strict`, has to decide. What msgspec accepts and the authority
-reads otherwise is noticed here:
+A reader made here returns a record only if `strict` would read the same one, and None if `strict` has to decide.
+msgspec accepts some bodies that `strict` rejects or reads differently. They are recognised here:
 
-- UTF-8 that is broken in a field nobody reads, which msgspec skips over, is left to the authority;
-- so is a time with escapes in it, which msgspec reads, and up to a NUL only;
-- a time without a zone, with an offset, or in year 1 (Go's "unset"), which msgspec takes as it stands, is put right,
-  and so is one that is empty (Go's other "unset"), which it refuses;
-- one with more than six fractional digits, which msgspec rounds and the authority cuts off, is read once more.
+- Invalid UTF-8 in a field that no record has, which msgspec skips: left to `strict`.
+- A time written with escapes, of which msgspec reads only what comes before a NUL: left to `strict`.
+- A time without a zone, with an offset, or in year 1 (Go's zero value), which msgspec reads as it is written:
+  converted to UTC, or replaced by None.
+- An empty time (also unset in Go), which msgspec rejects: replaced by None.
+- A time with more than six fractional digits, which msgspec rounds and `strict` truncates: read again, truncated.
 
-Only at the interpreter's recursion limit the two may part, by a few levels of nesting; beyond it both refuse.
+Near the interpreter's recursion limit one reader may refuse a body a few nesting levels before the other does.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
 import attrs
@@ -26,16 +27,11 @@ import attrs
 from ..records._field_metadata import MOSTLY_ABSENT, wire_names
 from .times import (
     UNSET,
-    UNSET_DAY,
-    UNSET_WRITTEN,
-    Times,
-    gatherer,
-    looker,
-    places,
-    putter,
-    settled,
-    written,
-    written_alike,
+    UNSET_DATE,
+    UNSET_JSON,
+    TimeFields,
+    are_whole_seconds,
+    normalised,
 )
 
 T = TypeVar("T")
@@ -46,79 +42,94 @@ except ImportError:
     _msgspec = None
 
 _LONG_FRACTION = re.compile(rb'(\.[0-9]{6})[0-9]++(?=(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})?"[ \t\r\n]*[]},])')
-"""Where a value, not a key, ends like a time with too many digits; a time that msgspec accepts ends in no other way."""
+"""The end of a string value, not of a key, that could be a time with too many digits for msgspec."""
 _ESCAPED_TIME = re.compile(rb"\\u00(?:00|2[BbDdEe]|3[0-9Aa]|[57][Aa])")
-"""What would hide such an end: its characters written as escapes. A NUL ends a time to msgspec, whatever follows."""
+"""An escape that could hide such an end: of a character of a time, or of a NUL, at which msgspec stops reading."""
+_ROUNDED_UP: Final = b".999999"
+"""How each fraction begins that msgspec rounds up to a whole second. Among whole seconds only such a fraction needs to
+be truncated. The search for it goes from the right, where CPython uses the faster algorithm."""
+_BACKSLASH: Final = ord("\\")
 
-_EMPTY: Final = b'_at":""'
-_UNSET: Final = b'_at":' + UNSET_WRITTEN
-"""Go's two ways to write an unset time, in a field that is named like all times are."""
+_EMPTY_TIME: Final = b'_at":""'
+_UNSET_TIME: Final = b'_at":' + UNSET_JSON
+"""The two ways in which Go writes an unset time. The names of all time fields end in `_at`."""
 
-_MAKING: Final = threading.Lock()
-"""Held while readers are made: msgspec keeps what it learns of a class on it before it is complete, for all to see."""
+_LOCK: Final = threading.Lock()
+"""Held while a reader is made: msgspec caches what it knows of a class on that class before it is complete."""
 
 
-@cache
-def _fast_reader(kind: Any) -> Callable[[bytes], Any]:
-    """Make the msgspec reader of `kind`: it gives None where the authority has to decide."""
-    with _MAKING:
-        return _make_fast_reader(kind)
+class _FastReaders(dict[Any, Callable[[bytes], Any]]):
+    def __missing__(self, kind: Any) -> Callable[[bytes], Any]:
+        with _LOCK:
+            reader = self[kind] = _make_fast_reader(kind)
+        return reader
+
+
+FAST_READERS: Final = _FastReaders()
+"""For each type, the function that reads a body as that type with msgspec, or returns None if `strict` has to decide.
+
+A reader is made when it is first looked up.
+"""
+
+
+def fast_reader(kind: type[T]) -> Callable[[bytes], T | None]:
+    """Return the reader of a `kind` from `FAST_READERS`."""
+    return FAST_READERS[kind]
 
 
 def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
-    inside = list(_records_in(kind))
-    if _msgspec is None or any(wire_names(record) for record in inside if record is not kind):
+    record_kinds = list(_records_in(kind))
+    if _msgspec is None or any(wire_names(record) for record in record_kinds if record is not kind):
         return lambda body: None
-    for record in inside:
-        _prepare_for_absence(record)
+    for record_kind in record_kinds:
+        _prepare_for_absence(record_kind)
     read = _decoder(kind)
-    write = _msgspec.json.Encoder().encode
-    found = list(places(kind))
-    gather, put = gatherer(kind, found), putter(kind, found)
-    look = None if any(place.many for place in found) else looker(kind)
+    encode = _msgspec.json.Encoder().encode
+    fields = TimeFields(kind)
+    has_times = bool(fields)
+    check = fields.check
 
     def read_fast(body: bytes) -> Any:
         try:
             record = read(body)
             if not body.isascii():
                 body.decode()
-        except Exception:  # whatever it has against the body, the authority is asked next
-            return read_empty(body) if _EMPTY in body else None
-        return judge(record, body) if found else record
+        except Exception:  # `strict` says what is wrong with the body
+            return read_with_empty_times(body) if _EMPTY_TIME in body else None
+        if not has_times:
+            return record
+        if _BACKSLASH in body and _ESCAPED_TIME.search(body):
+            return None
+        if check is not None and check((record,)) and body.rfind(_ROUNDED_UP) < 0:
+            return record
+        return with_checked_times(record, body)
 
-    def read_empty(body: bytes) -> Any:
-        """Read empty times, which msgspec refuses, as Go's other way to write that they are unset."""
-        body = body.replace(_EMPTY, _UNSET)
+    def read_with_empty_times(body: bytes) -> Any:
+        """Read `body` with its empty times, which msgspec rejects, written as Go's zero value."""
+        body = body.replace(_EMPTY_TIME, _UNSET_TIME)
         try:
             record = read(body)
             body.decode()
         except Exception:
             return None
-        # Among free-form values there could be such a field, which is no time and would stay as it is.
-        count = gather(record).count(UNSET)
-        return judge(record, body) if count == body.count(_UNSET) == body.count(UNSET_DAY) else None
-
-    def judge(record: Any, body: bytes) -> Any:
-        """Give what msgspec read if the authority would have read the same, or with its times put right."""
-        if b"\\" in body and _ESCAPED_TIME.search(body):
+        # A field of a free-form value may have such a name too, and must keep what was in it.
+        count = fields.gather((record,)).count(UNSET)
+        if not count == body.count(_UNSET_TIME) == body.count(UNSET_DATE):
             return None
-        if look is not None:
-            times, whole = None, look(record)
-        else:
-            times = gather(record)
-            whole = written_alike(times, write)
-        # Among whole seconds only a fraction that was rounded up to the next one can hide. The search for its nines
-        # alone is the fastest, and from the right, where CPython uses the better algorithm.
-        long = (not whole or body.rfind(b"999999") >= 0) and _LONG_FRACTION.search(body)
-        return record if whole is not None and not long else settle(record, times, body if long else None)
+        return None if _BACKSLASH in body and _ESCAPED_TIME.search(body) else with_checked_times(record, body)
 
-    def settle(record: Any, times: Times | None, long: bytes | None) -> Any:
-        """Put the times of `record` right; where some of them are too `long`, another reading of them cut off helps."""
+    def with_checked_times(record: Any, body: bytes) -> Any:
+        """Return `record` with its times as `strict` reads them, or None if `strict` has to read them."""
+        times = fields.gather((record,))
+        whole = are_whole_seconds(times, encode)
+        truncate = (not whole or body.rfind(_ROUNDED_UP) >= 0) and _LONG_FRACTION.search(body) is not None
+        if whole is not None and not truncate:
+            return record
         try:
-            if long is not None:
-                times = gather(read(b"".join(_LONG_FRACTION.split(long))))
-            put(record, iter(settled(times or gather(record), write)).__next__)
-        except Exception:  # no such time in UTC
+            if truncate:
+                times = fields.gather((read(b"".join(_LONG_FRACTION.split(body))),))
+            fields.replace((record,), iter(normalised(times, encode)))
+        except Exception:  # a time that does not exist in UTC
             return None
         return record
 
@@ -126,21 +137,26 @@ def _make_fast_reader(kind: Any) -> Callable[[bytes], Any]:
 
 
 def _decoder(kind: Any) -> Callable[[bytes], Any]:
-    """Make msgspec's decoder of a `kind`; msgspec knows no other name of a field than its own.
+    """Return msgspec's decoder of a `kind`.
 
-    So where the wire calls a field otherwise, msgspec reads a twin of the record that has the wire's names.
+    msgspec has no other names for the fields of an attrs class than its own. If the wire has, msgspec decodes into a
+    copy of the class with the wire's names.
     """
     names = wire_names(kind) if attrs.has(kind) else {}
     if not names:
         return cast("Callable[[bytes], Any]", _msgspec.json.Decoder(kind).decode)
     hints = get_type_hints(kind)
-    fields = [(names.get(field.name) or field.name, field) for field in attrs.fields(kind)]
-    body: dict[str, Any] = {name: attrs.field(default=field.default) for name, field in fields}
-    body["__annotations__"] = {name: hints[field.name] for name, field in fields}
-    twin = attrs.define(type(kind.__name__, (), body), kw_only=True, eq=False, repr=False)
-    known = {"decode": _msgspec.json.Decoder(twin).decode, "kind": kind}
-    arguments = ", ".join(f"{field.name}=found.{name}" for name, field in fields)
-    return written(f"twin of {kind}", "body", ["    found = decode(body)", f"    return kind({arguments})"], known)
+    own_names: list[str] = [field.name for field in attrs.fields(kind)]
+    on_the_wire = [names.get(name, name) for name in own_names]
+    body: dict[str, Any] = {
+        name: attrs.field(default=field.default) for name, field in zip(on_the_wire, attrs.fields(kind), strict=True)
+    }
+    body["__annotations__"] = {name: hints[own] for name, own in zip(on_the_wire, own_names, strict=True)}
+    decode = _msgspec.json.Decoder(
+        attrs.define(type(kind.__name__, (), body), kw_only=True, eq=False, repr=False)
+    ).decode
+    values = attrgetter(*on_the_wire)
+    return lambda body: kind(**dict(zip(own_names, values(decode(body)), strict=True)))
 
 
 def _records_in(kind: Any) -> Iterator[Any]:
@@ -154,20 +170,19 @@ def _records_in(kind: Any) -> Iterator[Any]:
 
 
 def _prepare_for_absence(kind: Any) -> None:
-    """Let a record begin with None in the fields that are mostly left out.
+    """Make msgspec begin a record with None in the fields that are mostly absent.
 
-    msgspec asks a record of slots for each field in the end, and one that is empty costs more than all the rest: an
-    `AttributeError`, made and dropped. It calls this hook before it reads; attrs, which would, has made its classes.
+    For each field that the body lacks, msgspec asks the record whether it is set. In a class with slots that is an
+    `AttributeError`, which costs more than reading all other fields. msgspec calls the hook set here before it reads;
+    attrs does not, because it looked for one when it made the class.
     """
     if "__attrs_pre_init__" in vars(kind):
         return
-    names = [field.name for field in attrs.fields(kind) if field.metadata == MOSTLY_ABSENT]
-    if names:
-        setters = {f"set_{name}": getattr(kind, name).__set__ for name in names}
-        begin = written(f"absence in {kind}", "record", [f"    set_{name}(record, None)" for name in names], setters)
-        type.__setattr__(kind, "__attrs_pre_init__", begin)
+    setters = [getattr(kind, field.name).__set__ for field in attrs.fields(kind) if field.metadata == MOSTLY_ABSENT]
 
+    def set_to_none(record: Any) -> None:
+        for set_field in setters:
+            set_field(record, None)
 
-def fast_reader(kind: type[T]) -> Callable[[bytes], T | None]:
-    """Give the function that reads a body as a `kind` by msgspec: None comes where the authority has to decide."""
-    return _fast_reader(cast(Any, kind))  # to a type checker list[X] is no Hashable
+    if setters:
+        type.__setattr__(kind, "__attrs_pre_init__", set_to_none)

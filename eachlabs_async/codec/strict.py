@@ -1,8 +1,8 @@
-"""Owns bytes to records and back: the one room that knows cattrs; refuses to guess at a type.
+"""Decode bytes into records and encode records as JSON, with the standard library and cattrs.
 
-Two readers, one truth. The authority, here, parses with the standard library and structures with cattrs, whose hooks
-coerce nothing. Before it, msgspec decodes straight into the same classes (`fast`), and its answer is used only
-where it must equal the authority's. What msgspec refuses, the authority decides.
+There are two readers. The one here defines what a body means: it parses with `json` and structures with cattrs, whose
+hooks coerce nothing. `fast` decodes with msgspec into the same classes. `decode` asks it first and uses its result
+only where both readers must agree; otherwise the reader here decides.
 """
 
 from __future__ import annotations
@@ -19,89 +19,93 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from ..errors import ResponseDecodeError
 from ..records._field_metadata import wire_names
-from .fast import fast_reader
+from .fast import FAST_READERS
 from .times import UNSET, container_of
 
 T = TypeVar("T")
-_Reader = Callable[[Any, Any], Any]
+_Hook = Callable[[Any, Any], Any]
+"""A structure hook of cattrs: it takes a value and its type."""
 
-
-_EXCERPT = 300
+_EXCERPT_LENGTH = 300
 _SENSITIVE = re.compile(r'("(?:api_key|source_ip_address|presigned_url|(?i:x-webhook-secret))"\s*:\s*")[^"]*')
 
 
-# ---- The authority: from bytes to plain values, and from those to types.
+# ---- from bytes to plain values, and from those to types
 
 
-class _Refused(ValueError):  # noqa: N818 - never leaves this room
-    """What a reader here raises; its text is fit for a caller."""
+class _InvalidValueError(ValueError):
+    """Raised while reading a value. Its message becomes part of a `ResponseDecodeError`."""
 
 
-class _Unreadable:
-    """Stands for a number that no Python number holds, so that only a field that is read refuses it."""
+class _OutOfRange:
+    """Replaces a number that no Python number can hold. Only a field that is read raises an error for it."""
 
 
-_UNREADABLE: Final = _Unreadable()
+_OUT_OF_RANGE: Final = _OutOfRange()
 
 
-def _float(digits: str) -> Any:
+def _parse_float(digits: str) -> Any:
     number = float(digits)
-    return _UNREADABLE if number in (float("inf"), float("-inf")) else number
+    return _OUT_OF_RANGE if number in (float("inf"), float("-inf")) else number
 
 
-def _int(digits: str) -> Any:
+def _parse_int(digits: str) -> Any:
     try:
         return int(digits)
     except ValueError:  # more digits than the interpreter's limit, sys.set_int_max_str_digits
-        return _UNREADABLE
+        return _OUT_OF_RANGE
 
 
-def _constant(word: str) -> NoReturn:
-    raise _Refused(f"not JSON: {word} is not a number of JSON")
+def _parse_constant(word: str) -> NoReturn:
+    raise _InvalidValueError(f"not JSON: {word} is not a number of JSON")
 
 
 def _parse(body: bytes) -> Any:
     if not body:
-        raise _Refused("the body is empty")
+        raise _InvalidValueError("the body is empty")
     try:
-        # A byte order mark is not allowed, but harmless.
+        # JSON allows no byte order mark, but one does no harm.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _Refused(f"not JSON: byte {error.start} is not UTF-8") from None
+        raise _InvalidValueError(f"not JSON: byte {error.start} is not UTF-8") from None
     try:
-        return json.loads(text, parse_float=_float, parse_int=_int, parse_constant=_constant)
+        return json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=_parse_constant)
     except json.JSONDecodeError as error:
-        raise _Refused(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise _InvalidValueError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
 
 
-_WORDS: Final = {
+_JSON_NAMES: Final = {
     dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number",
-    bool: "true or false", type(None): "null", _Unreadable: "a number out of range",
+    bool: "true or false", type(None): "null", _OutOfRange: "a number out of range",
 }  # fmt: skip
 
 
-def _is(value: Any, kind: type) -> bool:
-    return type(value) is kind  # a type that json.loads gives, never a subclass: True is no number
+def _is_exactly(value: Any, kind: type) -> bool:
+    return type(value) is kind  # json.loads returns no subclasses, and True must not pass for a number
 
 
-def _refuse(wanted: str, value: Any) -> NoReturn:
-    raise _Refused(f"expected {wanted}, not {_WORDS[type(value)]}")
+def _raise_unexpected(wanted: str, value: Any) -> NoReturn:
+    raise _InvalidValueError(f"expected {wanted}, not {_JSON_NAMES[type(value)]}")
 
 
-def _reader(kind: type, wanted: str) -> _Reader:
-    return lambda value, _: value if _is(value, kind) else _refuse(wanted, value)
+def _scalar_hook(kind: type, wanted: str) -> _Hook:
+    return lambda value, _: value if _is_exactly(value, kind) else _raise_unexpected(wanted, value)
 
 
-_read_str = _reader(str, "a string")
-_read_int = _reader(int, "a whole number")
-_read_bool = _reader(bool, "true or false")
+_read_str = _scalar_hook(str, "a string")
+_read_int = _scalar_hook(int, "a whole number")
+_read_bool = _scalar_hook(bool, "true or false")
 
 
 def _read_float(value: Any, _: Any) -> float:
     try:
-        return float(value) if _is(value, float) or _is(value, int) else _refuse("a number", value)
+        return (
+            float(value)
+            if _is_exactly(value, float) or _is_exactly(value, int)
+            else _raise_unexpected("a number", value)
+        )
     except OverflowError:
-        return _refuse("a number", _UNREADABLE)
+        return _raise_unexpected("a number", _OUT_OF_RANGE)
 
 
 def _read_any(value: Any, _: Any) -> Any:
@@ -109,12 +113,12 @@ def _read_any(value: Any, _: Any) -> Any:
     todo: list[Any] = [value]
     while todo:
         item = todo.pop()
-        if _is(item, dict):
+        if _is_exactly(item, dict):
             todo.extend(item.values())
-        elif _is(item, list):
+        elif _is_exactly(item, list):
             todo.extend(item)
-        elif item is _UNREADABLE:
-            _refuse("a number", item)
+        elif item is _OUT_OF_RANGE:
+            _raise_unexpected("a number", item)
     return value
 
 
@@ -129,7 +133,7 @@ def _read_time(value: Any, _: Any) -> datetime | None:
         return None
     match = _TIME.fullmatch(_read_str(value, None))
     if match is None:
-        raise _Refused(f"expected an RFC 3339 time, not {value[:40]!r}")
+        raise _InvalidValueError(f"expected an RFC 3339 time, not {value[:40]!r}")
     *parts, fraction, sign, hours, minutes = match.groups()
     zone = UTC
     try:
@@ -140,14 +144,14 @@ def _read_time(value: Any, _: Any) -> datetime | None:
         microsecond = int((fraction or "")[:6].ljust(6, "0"))
         time = datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):  # no such day or offset; or UTC leaves the years 1 to 9999
-        raise _Refused(f"expected a time that exists, not {value[:40]!r}") from None
+        raise _InvalidValueError(f"expected a time that exists, not {value[:40]!r}") from None
     return None if time == UNSET else time
 
 
-# ---- The authority: cattrs walks, and its notes on the way out give the path.
+# ---- cattrs: the notes that it adds to an error give the path
 
 
-def _read_item(read: _Reader, value: Any, index: int | str, kind: Any) -> Any:
+def _read_item(read: _Hook, value: Any, index: int | str, kind: Any) -> Any:
     try:
         return read(value, kind)
     except Exception as error:
@@ -159,25 +163,27 @@ def _renaming(kind: Any) -> dict[str, Any]:
     return {name: override(rename=wire) for name, wire in wire_names(kind).items()}
 
 
-def _record_writer(kind: Any) -> Callable[[Any], Any]:
+def _record_unstructure_hook(kind: Any) -> Callable[[Any], Any]:
     return make_dict_unstructure_fn(kind, _CONVERTER, **_renaming(kind))
 
 
-def _record_reader(kind: Any) -> _Reader:
-    structure = cast(_Reader, make_dict_structure_fn(kind, _CONVERTER, **_renaming(kind)))
-    return lambda value, _: structure(value, kind) if _is(value, dict) else _refuse("an object", value)
+def _record_hook(kind: Any) -> _Hook:
+    structure = cast(_Hook, make_dict_structure_fn(kind, _CONVERTER, **_renaming(kind)))
+    return lambda value, _: (
+        structure(value, kind) if _is_exactly(value, dict) else _raise_unexpected("an object", value)
+    )
 
 
-def _items_reader(kind: Any) -> _Reader:
+def _container_hook(kind: Any) -> _Hook:
     item = get_args(kind)[-1]
     read = _CONVERTER.get_structure_hook(item)
 
     def read_list(value: Any, _: Any) -> list[Any]:
-        rows = value if _is(value, list) else _refuse("an array", value)
+        rows = value if _is_exactly(value, list) else _raise_unexpected("an array", value)
         return [_read_item(read, row, index, item) for index, row in enumerate(rows)]
 
     def read_dict(value: Any, _: Any) -> dict[str, Any]:
-        rows = value if _is(value, dict) else _refuse("an object", value)
+        rows = value if _is_exactly(value, dict) else _raise_unexpected("an object", value)
         return {key: _read_item(read, row, key, item) for key, row in rows.items()}
 
     return read_list if container_of(kind) is list else read_dict
@@ -190,27 +196,29 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, _read_bool)
     converter.register_structure_hook(float, _read_float)
     converter.register_structure_hook_func(lambda kind: kind is Any, _read_any)
-    # The whole union, because the text "" is a way of writing null. A time is never required.
+    # The whole union, because a service may send "" for null. No record requires a time.
     converter.register_structure_hook_func(lambda kind: kind == datetime | None, _read_time)
-    converter.register_structure_hook_factory(attrs.has, _record_reader)
-    converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _items_reader)
-    converter.register_unstructure_hook_factory(lambda kind: attrs.has(kind) and bool(wire_names(kind)), _record_writer)
+    converter.register_structure_hook_factory(attrs.has, _record_hook)
+    converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _container_hook)
+    converter.register_unstructure_hook_factory(
+        lambda kind: attrs.has(kind) and bool(wire_names(kind)), _record_unstructure_hook
+    )
     converter.register_unstructure_hook(datetime, _write_time)
     converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), _copy_json)
     return converter
 
 
 def _copy_json(value: Any) -> Any:
-    # Not by recursion: what could be read must not fail here for its depth.
+    # Not by recursion: a value that could be read must not fail here for its depth.
     top: list[Any] = [value]
     todo: list[tuple[Any, Any]] = [(top, 0)]
     while todo:
         holder, key = todo.pop()
         item = holder[key]
-        if _is(item, dict):
+        if _is_exactly(item, dict):
             holder[key] = item = dict(item)
             todo.extend((item, name) for name in item)
-        elif _is(item, list):
+        elif _is_exactly(item, list):
             holder[key] = item = list(item)
             todo.extend((item, index) for index in range(len(item)))
         elif not isinstance(item, str | int | float | None):
@@ -224,7 +232,7 @@ def _write_time(time: datetime) -> str:
 
 
 _CONVERTER: Final = _make_converter()
-_FAILURES = (_Refused, RecursionError, cattrs.ClassValidationError, cattrs.IterableValidationError)
+_READ_ERRORS = (_InvalidValueError, RecursionError, cattrs.ClassValidationError, cattrs.IterableValidationError)
 
 
 def _structure(value: Any, kind: type[T]) -> T:
@@ -239,51 +247,59 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
             named = isinstance(note, cattrs.AttributeValidationNote)
             path += f".{names.get(note.name, note.name)}" if named else f"[{note.index!r}]"
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    if isinstance(error, KeyError):  # cattrs looked a required field up
+    if isinstance(error, KeyError):  # cattrs looked up a required field
         text = "is missing"
-    start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT].decode("utf-8", "replace"))
-    return ResponseDecodeError(f"cannot read the answer at {path}: {text}", path=path, body=start)
+    start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT_LENGTH].decode("utf-8", "replace"))
+    return ResponseDecodeError(f"cannot decode the response at {path}: {text}", path=path, body=start)
 
 
 def decode_strict(body: bytes, kind: type[T]) -> T:
-    """Read `body` as `decode` does, but never with msgspec."""
+    """Decode `body` as `decode` does, without msgspec."""
     try:
         return _structure(_parse(body), kind)
-    except _FAILURES as caught:
+    except _READ_ERRORS as caught:
         error = _decode_error(caught, body)
-    raise error  # out here, so that it drags no foreign exception along
+    raise error  # outside the handler, so that the error has no context
 
 
-# ---- What the other rooms use.
+# ---- what other modules use
 
 
 def decode_fast(body: bytes, kind: type[T]) -> T | None:
-    """Read `body` as a `kind` by msgspec; None where the authority has to decide."""
-    return fast_reader(kind)(body)
+    """Decode `body` as a `kind` with msgspec, or return None if `decode_strict` has to decide."""
+    record: T | None = FAST_READERS[kind](body)
+    return record
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """Read `body` as a `kind` (a record or a list of them), or raise a `ResponseDecodeError` saying where."""
-    record = fast_reader(kind)(body)
+    """Decode `body` as a `kind`, a record or a list of records.
+
+    Raises `ResponseDecodeError` with the path of the first value that does not fit.
+    """
+    record: T | None = FAST_READERS[kind](body)
     return record if record is not None else decode_strict(body, kind)
 
 
-def decode_each(
-    body: bytes, kind: type[Any], *, rows: str, row_kind: type[T], identity: str, slow: bool = False
+def decode_rows(
+    body: bytes, kind: type[Any], *, rows: str, row_kind: type[T], identity: str, strict: bool = False
 ) -> list[tuple[str | None, T | ResponseDecodeError]]:
-    """Read an envelope whose rows stand or fall alone: each one's id, and the row or its error; `slow`: no msgspec."""
+    """Decode an envelope row by row: return each row's id, with the row or its own error.
+
+    `rows` and `identity` name the fields of the rows and of their ids. With `strict`, msgspec is not used. Raises
+    `ResponseDecodeError` if there are no rows to read.
+    """
     try:
-        envelope = (decode_strict if slow else decode)(body, kind)
+        envelope = (decode_strict if strict else decode)(body, kind)
     except ResponseDecodeError as caught:
         error = caught
     else:
         return [(getattr(row, identity), row) for row in getattr(envelope, rows) or ()]
     try:
         raw = _parse(body)
-        parts: Any = raw.get(rows) if _is(raw, dict) else None
-    except _FAILURES:
+        parts: Any = raw.get(rows) if _is_exactly(raw, dict) else None
+    except _READ_ERRORS:
         parts = None
-    if not _is(parts, list):
+    if not _is_exactly(parts, list):
         raise error
     return [_read_row(row, row_kind, f"$.{rows}[{n}]", identity, body) for n, row in enumerate(parts)]
 
@@ -291,31 +307,39 @@ def decode_each(
 def _read_row(
     raw: Any, kind: type[T], path: str, identity: str, body: bytes
 ) -> tuple[str | None, T | ResponseDecodeError]:
-    name = raw.get(identity) if _is(raw, dict) else None
+    name = raw.get(identity) if _is_exactly(raw, dict) else None
     result: T | ResponseDecodeError
     try:
         result = _structure(raw, kind)
-    except _FAILURES as caught:
+    except _READ_ERRORS as caught:
         result = _decode_error(caught, body, path)
-    return name if _is(name, str) else None, result
+    return name if _is_exactly(name, str) else None, result
 
 
 def decode_json(body: bytes) -> Any:
-    """Read `body` as any JSON, None where it is empty; a `ResponseDecodeError` where it is not JSON."""
+    """Decode `body` as any JSON, or return None if it is empty. Raises `ResponseDecodeError` if it is not JSON."""
     return decode_strict(body, cast(Any, Any)) if body else None
 
 
 def to_dict(record: Any) -> dict[str, Any]:
-    """Give `record` as plain JSON values under the wire's names: records as dicts, times as RFC 3339 text."""
+    """Return a record as a dict of plain JSON values, with the API's names for its fields.
+
+    Records in it become dicts, and times RFC 3339 text in UTC. Raises `TypeError` if `record` is not a record of this
+    package.
+    """
     if not attrs.has(cast(Any, type(record))):
         raise TypeError(f"record must be a record of this package, not {type(record).__name__}")
     return cast(dict[str, Any], _CONVERTER.unstructure(record))
 
 
 def encode_json(value: Any) -> bytes:
-    """Give `value` as JSON: a TypeError for what JSON has no word for (a time, too), a ValueError for NaN."""
+    """Return `value` as compact JSON in ASCII.
+
+    Raises `TypeError` for a value that JSON cannot represent, such as a time, and `ValueError` for NaN, infinity, a
+    loop, or nesting that is too deep.
+    """
     try:
-        # ASCII, so that even a lone surrogate, which UTF-8 has no bytes for, goes back as it came.
+        # A lone surrogate, which UTF-8 cannot encode, is sent back as it came.
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
     except RecursionError:
         raise ValueError("the value is nested too deeply for JSON") from None

@@ -1,168 +1,207 @@
-"""Owns the times in records: where they are, whether they need a second look, and how they are put right.
+"""Find the times of a record, check that they are in UTC, and replace those that are not.
 
-It makes functions out of the types of a record's fields, which go through many rows at little cost each. It refuses
-to know where a record came from; that its times are in UTC is agreed with the authority, `strict`.
+msgspec reads a time as it is written. `strict` returns every time in UTC and None for an unset one; `fast` uses this
+module to reach the same result. Both readers share `UNSET`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
 UNSET: Final = datetime(1, 1, 1, tzinfo=UTC)
-"""How Go writes a time that is none."""
-UNSET_WRITTEN: Final = b'"0001-01-01T00:00:00Z"'
-UNSET_DAY: Final = b"0001-01-01"
-_WHOLE: Final = len('"2026-01-31T12:00:00Z",')
-_FRACTIONAL: Final = len('"2026-01-31T12:00:00.250000Z",')
-_NONE: Final = len("null,")
-_DAY: Final = datetime(2000, 1, 1)
-_DAY_IN_UTC: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""The zero value of a time in Go, which the services send for a time that is not set."""
+UNSET_JSON: Final = b'"0001-01-01T00:00:00Z"'
+UNSET_DATE: Final = b"0001-01-01"
+_WHOLE_LENGTH: Final = len('"2026-01-31T12:00:00Z",')
+_FRACTION_LENGTH: Final = len('"2026-01-31T12:00:00.250000Z",')
+_NULL_LENGTH: Final = len("null,")
+_NAIVE_DAY: Final = datetime(2000, 1, 1)
+_UTC_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
-Write = Callable[[Any], bytes]
-"""How msgspec writes a value as JSON."""
+Encode = Callable[[Any], bytes]
+"""msgspec's JSON encoder."""
 Times = list[datetime | None]
+Column = Callable[[list[Any]], Times]
+"""Returns one time field of many records."""
+Check = Callable[[Iterable[Any]], bool]
+
+_COLUMNS: Final[dict[str, Column]] = {
+    "created_at": lambda records: [record.created_at for record in records],
+    "started_at": lambda records: [record.started_at for record in records],
+    "completed_at": lambda records: [record.completed_at for record in records],
+    "ended_at": lambda records: [record.ended_at for record in records],
+    "finished_at": lambda records: [record.finished_at for record in records],
+    "updated_at": lambda records: [record.updated_at for record in records],
+    "deleted_at": lambda records: [record.deleted_at for record in records],
+}
+"""The time fields of rows, written out because CPython specialises the access to a field that the code names.
+With `attrgetter`, which serves all other fields, a page of 100 rows takes 4 % longer to decode."""
 
 
 def container_of(kind: Any) -> Any:
-    """Give `list` or `dict` for a type of that kind, None for any other."""
+    """Return `list` or `dict` for a type of that kind, None for any other."""
     origin: Any = get_origin(kind)
     return origin if origin in (list, dict) else None
 
 
-# ---- Where the times of a record are.
-
-
 def _optional(kind: Any) -> Any:
-    """Give what a union with None holds besides, None where it holds more than one; any other type as it is."""
+    """Return X for `X | None`, None for any other union, and any other type unchanged."""
     if not isinstance(kind, UnionType):
         return kind
     options = [option for option in get_args(kind) if option is not type(None)]
     return options[0] if len(options) == 1 else None
 
 
-@attrs.frozen
-class Place:
-    """Where times are: in a `field` of an `owner` of this `kind`; in source, with the clauses that name each owner."""
-
-    kind: Any
-    field: str
-    owner: str
-    clauses: str
-    many: bool
-
-    def each(self, expression: str) -> str:
-        """Write `expression`, which names the owner, for each owner."""
-        return f"*[{expression}{self.clauses}]" if self.clauses else expression
+def _column(name: str) -> Column:
+    get_time = attrgetter(name)
+    return _COLUMNS.get(name) or (lambda records: list(map(get_time, records)))
 
 
-def places(
-    kind: Any, value: str = "record", clauses: str = "", depth: int = 0, *, many: bool = False
-) -> Iterator[Place]:
-    """Find every place of a time below `value`, which holds a `kind`; `many` may be in a list of them."""
-    inner, origin = _optional(kind), container_of(_optional(kind))
-    row = f"row{depth}"
-    if origin is list or (origin is dict and get_args(inner)[0] is str):
-        each = f"({value} or {{}}).values()" if origin is dict else f"{value} or ()"
-        yield from places(
-            get_args(inner)[-1], row, f"{clauses} for {row} in {each}", depth + 1, many=many or origin is list
-        )
-    elif attrs.has(inner):
-        if inner is not kind and clauses:
-            clauses += f" if {value} is not None"
-        elif inner is not kind:
-            value, clauses, depth = row, f" for {row} in ({value},) if {row} is not None", depth + 1
-        for field, hint in get_type_hints(inner).items():
+def _values_getter(names: list[str]) -> Callable[[Any], Iterable[Any]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: [getattr(record, name) for name in names]
+
+
+class TimeFields:
+    """The time fields in values of one type: those of the records in it, and of the records in these.
+
+    Times are read and written by column: one field of all records, then the next field. `check` is the quick check of
+    `_whole_second_check`, or None if the records are in lists, of which many are better gathered.
+    """
+
+    __slots__ = ("_columns", "_containers", "_is_optional", "_nested", "_setters", "check")
+
+    def __init__(self, kind: Any) -> None:
+        containers: list[Any] = []
+        inner = _optional(kind)
+        while (origin := container_of(inner)) is list or (origin is dict and get_args(inner)[0] is str):
+            containers.append(origin)
+            kind = get_args(inner)[-1]
+            inner = _optional(kind)
+        is_record = attrs.has(inner)
+        if not is_record and inner not in (str, int, float, bool, Any):
+            raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
+        self._containers = containers
+        self._is_optional = inner is not kind
+        self._columns: list[Column] = []
+        self._setters: list[Callable[[Any, datetime | None], None]] = []
+        self._nested: list[tuple[Callable[[Any], Any], TimeFields]] = []
+        names: list[str] = []
+        for name, hint in get_type_hints(inner).items() if is_record else ():
             if _optional(hint) is datetime:
-                yield Place(inner, field, value, clauses, many)
-            else:
-                yield from places(hint, f"{value}.{field}", clauses, depth, many=many)
-    elif inner not in (str, int, float, bool, Any):
-        raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
+                names.append(name)
+                self._columns.append(_column(name))
+                self._setters.append(getattr(inner, name).__set__)
+            elif nested := TimeFields(hint):
+                self._nested.append((attrgetter(name), nested))
+        is_quick = not containers or (containers == [dict] and not self._is_optional)
+        self.check: Check | None = _whole_second_check(names, self._nested) if is_quick else None
+
+    def __bool__(self) -> bool:
+        return bool(self._columns or self._nested)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether a value is a mapping to records, not a record."""
+        return self._containers == [dict]
+
+    def _records(self, values: Iterable[Any]) -> list[Any]:
+        """Return the records in `values`, without those that are None."""
+        found: Any = values
+        for container in self._containers:
+            present: list[Any] = list(filter(None, found))
+            if container is dict:
+                found = chain.from_iterable(map(cast(Any, dict).values, present))
+            else:  # The rows of a page are a single list, which need not be copied.
+                found = present[0] if len(present) == 1 else chain.from_iterable(present)
+        if self._is_optional:
+            found = filter(None, found)
+        return cast(Any, found) if type(found) is list else list(found)
+
+    def gather(self, values: Iterable[Any]) -> Times:
+        """Return all times in `values`, which are of this type."""
+        times: Times = []
+        self._gather(values, times)
+        return times
+
+    def _gather(self, values: Iterable[Any], times: Times) -> None:
+        records = self._records(values)
+        if not records:
+            return
+        for column in self._columns:
+            times += column(records)
+        for get_nested, nested in self._nested:
+            nested._gather(map(get_nested, records), times)
+
+    def replace(self, values: Iterable[Any], times: Iterator[datetime | None]) -> None:
+        """Replace all times in `values` with `times`, which come in the order of `gather`."""
+        records = self._records(values)
+        if not records:
+            return
+        for set_time in self._setters:
+            for record, time in zip(records, times, strict=False):
+                set_time(record, time)
+        for get_nested, nested in self._nested:
+            nested.replace(map(get_nested, records), times)
 
 
-def written(name: str, arguments: str, lines: list[str], known: Mapping[str, Any]) -> Callable[..., Any]:
-    """Make a function out of its lines, as attrs and cattrs make their methods.
+def _whole_second_check(names: list[str], nested: list[tuple[Callable[[Any], Any], TimeFields]]) -> Check | None:
+    """Return a function that checks whether all times of some records are whole seconds in UTC, looking at each.
 
-    Closures would cost twice as much a row. Only our own field names are in it.
+    For the few times of one record this is faster than gathering them.
     """
-    room = dict(known)
-    source = "\n".join([f"def function({arguments}):", *lines])
-    exec(compile(source, f"<{name}>", "exec"), room)
-    return cast("Callable[..., Any]", room["function"])
+    checks = [(get_value, fields.is_mapping, fields.check) for get_value, fields in nested if fields.check is not None]
+    if len(checks) < len(nested):
+        return None
+    get_times = _values_getter(names)
+
+    def check(records: Iterable[Any]) -> bool:
+        for record in records:
+            for time in get_times(record):
+                if time is not None and (time.tzinfo is not UTC or time.microsecond or time.year == 1):
+                    return False
+            for get_value, is_mapping, check_value in checks:
+                value = get_value(record)
+                if value is not None and not check_value(value.values() if is_mapping else (value,)):
+                    return False
+        return True
+
+    return check
 
 
-def gatherer(kind: Any, found: list[Place]) -> Callable[[Any], Times]:
-    """Make the function that gives the times of a `kind` in a list: one field of all rows after the other."""
-    each = ", ".join(place.each(f"{place.owner}.{place.field}") for place in found)
-    return written(f"times of {kind}", "record", [f"    return [{each}]"], {})
+def are_whole_seconds(times: Times, encode: Encode) -> bool | None:
+    """Return True if all `times` are whole seconds in UTC, False if all are in UTC and some have a fraction, else None.
 
-
-def putter(kind: Any, found: list[Place]) -> Callable[[Any, Callable[[], datetime | None]], None]:
-    """Make the function that puts times, as it can `take` them, where they were gathered."""
-    setters = {f"put{n}": getattr(place.kind, place.field).__set__ for n, place in enumerate(found)}
-    each = ", ".join(place.each(f"put{n}({place.owner}, take())") for n, place in enumerate(found))
-    return written(f"settled times of {kind}", "record, take", [f"    [{each}]"], setters)
-
-
-def _look(kind: Any, name: str, pad: str = "    ") -> list[str]:
-    """Write the lines that look at every time below `name`, which holds a `kind`."""
-    inner, origin = _optional(kind), container_of(_optional(kind))
-    if inner is not kind:
-        below = _look(inner, name, pad + "    ")
-        return [f"{pad}if {name} is not None:", *below] if below else []
-    if inner is datetime:
-        return [f"{pad}if {name}.tzinfo is not UTC or {name}.microsecond or {name}.year == 1: return None"]
-    if origin is dict:
-        below = _look(get_args(inner)[-1], f"{name}_item", pad + "    ")
-        return [f"{pad}for {name}_item in {name}.values():", *below] if below else []
-    lines: list[str] = []
-    for field, hint in get_type_hints(inner).items() if attrs.has(inner) else ():
-        found = _look(hint, f"{name}_{field}", pad)
-        lines += [f"{pad}{name}_{field} = {name}.{field}", *found] if found else []
-    return lines
-
-
-def looker(kind: Any) -> Callable[[Any], bool | None]:
-    """Make the function that looks at the few times of a `kind` without a list in it, one by one.
-
-    It gives True where all are whole seconds in UTC, None where one is not.
+    None means that a time is unset or not in UTC. The function looks at the JSON that msgspec writes: if all times
+    have the same length, at every 23rd byte (every 30th with microseconds). Asking each time would take several times
+    as long.
     """
-    return written(f"plain times of {kind}", "record", [*_look(kind, "record"), "    return True"], {"UTC": UTC})
-
-
-# ---- What they are like.
-
-
-def written_alike(times: Times, write: Write) -> bool | None:
-    """Say, by how msgspec writes them, whether all `times` are in UTC and none stands for none.
-
-    True where all are whole seconds, too; False where some have a fraction; None in every other case. To ask each of
-    them would cost several times as much, and if they are of the same length, then even a look at every 23rd byte (or
-    30th, with microseconds) tells it.
-    """
-    text, count = write(times), len(times)
+    text, count = encode(times), len(times)
     if not count:
         return True
     width = len(text) // count
-    alike = width in (_WHOLE, _FRACTIONAL) and len(text) == width * count + 1
-    if alike and text[width - 2 :: width] == b"Z" * count and b"0" not in text[2::width]:
-        return width == _WHOLE
-    missing = text.count(b"u")
-    if text.count(b"Z") + missing != count or text.rfind(UNSET_WRITTEN) >= 0:
+    uniform = width in (_WHOLE_LENGTH, _FRACTION_LENGTH) and len(text) == width * count + 1
+    if uniform and text[width - 2 :: width] == b"Z" * count and b"0" not in text[2::width]:
+        return width == _WHOLE_LENGTH
+    nulls = text.count(b"u")
+    if text.count(b"Z") + nulls != count or text.rfind(UNSET_JSON) >= 0:
         return None
-    return len(text) == _WHOLE * (count - missing) + _NONE * missing + 1
+    return len(text) == _WHOLE_LENGTH * (count - nulls) + _NULL_LENGTH * nulls + 1
 
 
-def settled(times: Times, write: Write) -> Times:
-    """Give `times` in UTC, with None for those that are unset; one without a zone is in UTC (all those of runs are)."""
-    # Many times as fast as `replace`, which in CPython 3.11 calls the class.
-    times = [time if time is None or time.tzinfo else _DAY_IN_UTC + (time - _DAY) for time in times]
-    if written_alike(times, write) is None:
+def normalised(times: Times, encode: Encode) -> Times:
+    """Return `times` in UTC, with None for those that are unset. A time without a zone, as all runs have, is in UTC."""
+    # The sum is many times as fast as `replace`, which in CPython 3.11 calls the class.
+    times = [time if time is None or time.tzinfo else _UTC_DAY + (time - _NAIVE_DAY) for time in times]
+    if are_whole_seconds(times, encode) is None:
         times = [time if time is None or time.tzinfo is UTC else time.astimezone(UTC) for time in times]
         times = [None if time == UNSET else time for time in times]
     return times

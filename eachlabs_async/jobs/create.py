@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from ..codec.strict import encode_json
 from ..errors import OutcomeUnknownError, ResponseDecodeError
-from ..transport.requests import Prepared
+from ..transport.requests import PreparedRequest
 from ..transport.transport import Transport
 from .ledger import Ledger
 from .reconcile import Candidate, Lookup, TimeSpan, reconcile
@@ -19,7 +19,7 @@ T = TypeVar("T")
 async def create(
     transport: Transport,
     ledger: Ledger,
-    prepared: Prepared,
+    prepared: PreparedRequest,
     kind: type[T],
     *,
     ids_of: Callable[[T], list[str]],
@@ -36,12 +36,12 @@ async def create(
     """
     filters = {} if lookup is None else lookup.filters
     call = transport.call(prepared.endpoint, prepared.path, body=prepared.body)
-    call.asked = len(prepared.inputs)
+    call.execution_count = len(prepared.inputs)
     since = datetime.now(UTC)
     key = encode_json([filters, prepared.inputs])
     with ledger.claims.creating(key):
         try:
-            answer = await transport.read(call, await transport.send(call), kind)
+            answer = await transport.decoder.decode(call, await transport.send(call), kind)
             ledger.created(ids_of(answer))
             return answer
         except OutcomeUnknownError as exc:

@@ -14,8 +14,8 @@ from typing import Final
 from ..errors import EachLabsError, NotFoundError, PaginationError, ResponseDecodeError
 from ..pagination.pager import Pager
 from ..records import WorkflowExecution, WorkflowExecutionSummary
+from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
-from ..transport.gone import WAS_THERE, told
 from ..transport.transport import Transport
 from .failure import checked_success
 from .refusals import FATAL_FOR_MAP
@@ -69,7 +69,7 @@ class ListingWatcher:
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one finished execution with its steps. Raises `ExecutionFailedError` if it did not succeed."""
-        with told(WAS_THERE):
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return checked_success(await self._read(identity))
 
     def _pager(self, size: int, start: int) -> Pager[WorkflowExecutionSummary]:
@@ -97,7 +97,7 @@ class ListingWatcher:
             return False  # The other executions do not wait for this one.
 
     async def _read(self, identity: str) -> WorkflowExecution:
-        query = GET_WORKFLOW_EXECUTION.soon(self._transport.edition)
+        query = GET_WORKFLOW_EXECUTION.shortest_poll_query(self._transport.edition)
         return await self._transport.request(
             GET_WORKFLOW_EXECUTION, WorkflowExecution, query, background=True, execution_id=identity
         )

@@ -52,7 +52,7 @@ class Poll:
 def hold_s(pause_s: float, *, left_s: float, read_s: float, watched: bool) -> int:
     """Return for how many seconds, 1 to 30, the service may hold its answer back.
 
-    The hold is as long as possible within the time left and three quarters of the read time-out `read_s`. If the
+    The hold is as long as possible within the time left and three quarters of the read timeout `read_s`. If the
     caller is notified of each change (`watched`), it is no longer than the pause would be.
     """
     wanted = math.ceil(pause_s) if watched else MAX_HOLD_S

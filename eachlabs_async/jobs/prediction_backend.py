@@ -8,10 +8,10 @@ from typing import Any, Final
 from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, Prediction
-from ..transport import requests as _requests
+from ..transport import requests
+from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
-from ..transport.gone import WAS_THERE, told
-from ..transport.requests import Prepared, checked_object
+from ..transport.requests import PreparedRequest, checked_object
 from ..transport.tasks import gather_or_cancel
 from ..transport.transport import Transport
 from .backend import without_429_retries
@@ -60,8 +60,8 @@ class PredictionBackend:
         if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
             self.binding += f", fallback {fallback_selector}"
 
-    def _prepared(self, value: Any) -> Prepared:
-        return _requests.prediction(
+    def _prepared(self, value: Any) -> PreparedRequest:
+        return requests.prediction(
             self._transport.edition,
             self._model,
             value,
@@ -80,7 +80,7 @@ class PredictionBackend:
         (value,) = inputs
         prepared = self._prepared(value)
         call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
-        call.asked = 1
+        call.execution_count = 1
         created = await self._sender.get(call, CreatedPrediction)
         self._ledger.created([created.id])
         return [(created.id, "")]
@@ -114,7 +114,7 @@ class PredictionBackend:
         return checked_success(kept if kept is not None else await self._read(identity))
 
     async def _read(self, identity: str) -> Prediction:
-        with told(WAS_THERE):
+        with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return await self._transport.request(GET_PREDICTION, Prediction, background=True, prediction_id=identity)
 
     async def find(

@@ -147,7 +147,7 @@ class WorkflowLookup:
     async def candidates(self, span: TimeSpan, is_claimed: Callable[[str], bool]) -> list[Candidate]:
         """Return the executions of the workflow that were created in `span` and are not claimed."""
         path = LIST_WORKFLOW_EXECUTIONS.expand(self._transport.edition, workflow_id=self._workflow_id)
-        clock = self._transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen=False)
+        clock = self._transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen_by_caller=False)
         await self._transport.send(clock)
         since, until = span.in_service_time(http_date(clock.headers.get("Date")))
         pager: Pager[WorkflowExecutionSummary] = Pager(

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..records import BulkTriggered, WorkflowExecution
-from ..transport import requests as _requests
-from ..transport.requests import MAX_BULK_INPUTS, Prepared, checked_object
+from ..transport import requests
+from ..transport.requests import MAX_BULK_INPUTS, PreparedRequest, checked_object
 from ..transport.transport import Transport
 from .backend import without_429_retries
 from .ledger import Ledger
@@ -47,8 +47,8 @@ class WorkflowBackend:
         self._lookup = WorkflowLookup(transport, workflow_id, version_id)
         self.binding = f"workflow {workflow_id}, version {version_id}, {transport.edition}"
 
-    def _prepared(self, inputs: list[Any]) -> Prepared:
-        return _requests.bulk_trigger(
+    def _prepared(self, inputs: list[Any]) -> PreparedRequest:
+        return requests.bulk_trigger(
             self._transport.edition,
             self._workflow_id,
             self._version_id,
@@ -65,12 +65,12 @@ class WorkflowBackend:
         """Send inputs with one bulk trigger."""
         prepared = self._prepared(inputs)
         call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
-        call.asked = len(inputs)
+        call.execution_count = len(inputs)
         answer = await self._sender.get(call, BulkTriggered)
         self._ledger.created(entry.execution_id for entry in answer.executions if entry.execution_id)
         if (refusal := refusal_of_all(answer)) is not None:
             session = self._transport.session
-            session.hold(call, refusal, self._transport.retry)
+            session.share_pause(call, refusal, self._transport.retry)
             raise session.with_call_details(call, refusal)
         return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions[: len(inputs)]]
 

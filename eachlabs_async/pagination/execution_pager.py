@@ -378,7 +378,9 @@ class ExecutionPager(Pager[Execution]):
         endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
         # Warn that v1 is deprecated only if the caller selected it.
         chosen = self._transport.session.hosts.executions_by != "auto"
-        call = self._transport.call(endpoint, self._path, text, background=self._look_ahead > 0, chosen=chosen)
+        call = self._transport.call(
+            endpoint, self._path, text, background=self._look_ahead > 0, chosen_by_caller=chosen
+        )
         if not self._bottom_known:
             self._call_with_date = call
         return call
@@ -389,7 +391,7 @@ class ExecutionPager(Pager[Execution]):
         self.stats.requests += 1
         call = self._call(request)
         body = Body(await self._transport.send(call))
-        page = await self._transport.read(call, body, ExecutionCursorPage)
+        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
         rows = page.executions or []
         ids = [row.id for row in rows]
         return PageResponse(

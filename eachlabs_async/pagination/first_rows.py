@@ -54,7 +54,7 @@ async def first_rows(
 
 async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS.expand(transport.session.hosts.edition)
-    call = transport.call(LIST_EXECUTIONS, path, query({**params, "offset": 0}), chosen=False)
+    call = transport.call(LIST_EXECUTIONS, path, query({**params, "offset": 0}), chosen_by_caller=False)
     answer = await transport.get(call, ExecutionList)
     rows = answer.executions or []
     total = answer.total_count if answer.total_capped is False else None
@@ -64,6 +64,6 @@ async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstR
 
 async def _uncounted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS_BY_CURSOR.expand(transport.session.hosts.edition)
-    call = transport.call(LIST_EXECUTIONS_BY_CURSOR, path, query(params), chosen=False)
+    call = transport.call(LIST_EXECUTIONS_BY_CURSOR, path, query(params), chosen_by_caller=False)
     answer = await transport.get(call, ExecutionCursorPage)
     return FirstRows(answer.executions or [], bool(answer.has_more), None, False, http_date(call.headers.get("Date")))

@@ -349,7 +349,7 @@ class Pager(Stream, Generic[T]):
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
-        envelope = await self._transport.read(call, body, self._endpoint.answer)
+        envelope = await self._transport.decoder.decode(call, body, self._endpoint.response)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:

@@ -9,12 +9,11 @@ from typing import Final, Literal
 from attrs import evolve
 
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
-from ..transport import downloads as _downloads
-from ..transport import requests as _requests
-from ..transport import uploads as _uploads
+from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import DELETE_FILE, PRESIGN_UPLOAD
 from ..transport.keys import Key
+from ..transport.requests import encoded
 from ..transport.transport import Transport
 
 FileType = Literal["image", "video", "audio", "other"]
@@ -51,7 +50,7 @@ class Files:
         if expires_in_seconds is not None:
             checked_count("expires_in_seconds", expires_in_seconds, least=60, most=31_536_000)
         fields = {"content_type": content_type, "file_type": file_type, "expires_in_seconds": expires_in_seconds}
-        call = self._transport.call(PRESIGN_UPLOAD, path, body=_requests.encoded("content_type", fields))
+        call = self._transport.call(PRESIGN_UPLOAD, path, body=encoded("content_type", fields))
         presigned = await self._transport.get(call, PresignedUpload)
         return evolve(presigned, presigned_url=Key(presigned.presigned_url))
 
@@ -76,19 +75,19 @@ class Files:
         A path or bytes are sent again under the retry policy, and to a new URL if the old one has expired. An iterable
         can be read only once: after its first bytes nothing is sent again. The storage never sees a key, and a redirect
         by it is refused. The deadline of a call does not limit the transfer; an attempt ends when nothing moves for the
-        length of the read time-out.
+        length of the read timeout.
 
         Raises `ValueError` or `TypeError` before anything is sent for arguments that the service would refuse,
         `OSError` for a file that cannot be read, and the errors of a call.
         """
-        opened = await _uploads.opened(source, size)
+        opened = await uploads.opened(source, size)
         try:
             guessed = content_type if content_type is not None else opened.content_type
 
             async def presign() -> PresignedUpload:
                 return await self.presign(guessed, file_type, expires_in_seconds=expires_in_seconds)
 
-            return await _uploads.Upload(self._transport, opened, guessed, presign, on_progress).run()
+            return await uploads.Upload(self._transport, opened, guessed, presign, on_progress).run()
         finally:
             opened.close()
 
@@ -97,7 +96,7 @@ class Files:
         url: str,
         path: str | PathLike[str],
         *,
-        max_bytes: int = _downloads.MAX_BYTES,
+        max_bytes: int = downloads.MAX_BYTES,
         on_progress: Callable[[int, int | None], object] | None = None,
     ) -> DownloadedFile:
         """Download a result, or any file at an http(s) URL, to `path`; returns its path, size and type.
@@ -113,7 +112,7 @@ class Files:
         storage can tell that the file has not changed (a strong `ETag`, or a `Last-Modified`); otherwise it starts from
         the first byte. If no length is declared, the end of the answer is the end of the file. The time in which bytes
         arrive does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not limit the
-        download; an attempt ends when nothing arrives for the length of the read time-out.
+        download; an attempt ends when nothing arrives for the length of the read timeout.
 
         No key and no cookie is sent to any host. Up to 5 redirects are followed, none from https to http. The bytes are
         saved as they arrive: no content encoding is requested, and `content_encoding` names one that was used anyway.
@@ -126,7 +125,7 @@ class Files:
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, not {type(url).__name__}")
         url = masked = Key(url)  # It may be a secret, and a traceback shows the locals of this frame.
-        return await _downloads.Download(self._transport, masked, path, max_bytes, on_progress).run()
+        return await downloads.Download(self._transport, masked, path, max_bytes, on_progress).run()
 
     async def delete(self, file_id: str) -> None:
         """Delete an uploaded file (`DELETE /files/{id}`). It is no error if the file does not exist any more.

@@ -19,8 +19,8 @@ from ..codec.strict import decode_fast, encode_json
 from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
 from ..records import FlowExecution, FlowExecutionBatch
 from ..transport.call import Call
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, add_hint, hint_on_not_found
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
-from ..transport.gone import NOBODY_KNOWS, tell, told
 from ..transport.transport import Transport
 
 LARGE_ANSWER: Final = 32 * 1024
@@ -40,7 +40,7 @@ class FlowExecutions:
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._transport.request(
                 GET_FLOW_EXECUTION, FlowExecution, workflow_id=workflow_id, execution_id=execution_id
             )
@@ -92,8 +92,8 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
             elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
                 rows = [(row.execution_id, row) for row in answer.executions or ()]
             else:
-                async with transport.session.slowly:
-                    rows = await asyncio.to_thread(_decode_rows, transport, call, body, slow=True)
+                async with transport.session.strict_decode_lock:
+                    rows = await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -112,10 +112,16 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
 
 
 def _decode_rows(
-    transport: Transport, call: Call, body: bytes, *, slow: bool = False
+    transport: Transport, call: Call, body: bytes, *, strict: bool = False
 ) -> list[tuple[str | None, FlowExecution | ResponseDecodeError]]:
-    return transport.decoded_each(
-        call, body, FlowExecutionBatch, rows="executions", row_kind=FlowExecution, identity="execution_id", slow=slow
+    return transport.decoder.decode_rows(
+        call,
+        body,
+        FlowExecutionBatch,
+        rows="executions",
+        row_kind=FlowExecution,
+        identity="execution_id",
+        strict=strict,
     )
 
 
@@ -136,5 +142,5 @@ def _fill_in(
             outcome.value = row
         else:
             missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
-            tell(missing, NOBODY_KNOWS)
+            add_hint(missing, HINT_FOR_ANY_ID)
             outcome.error = row or transport.session.with_call_details(call, missing)

@@ -19,9 +19,9 @@ from ..jobs.reconcile import Candidate, ModelLookup
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
-from ..transport import requests as _requests
+from ..transport import requests
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
-from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
 from ..transport.transport import Transport
 
 
@@ -61,7 +61,7 @@ class Predictions:
         Raises `BadRequestError` for a fallback chain that the service does not know, `PermissionDeniedError` if
         fallbacks are not enabled, and the other errors of a call.
         """
-        prepared = _requests.prediction(
+        prepared = requests.prediction(
             self._transport.edition, model, input, version, webhook_url, webhook_secret, fallback_selector
         )
         del webhook_secret  # A traceback shows the locals of this frame.
@@ -84,7 +84,7 @@ class Predictions:
     ) -> FinishedPrediction:
         """Start one prediction, let the service wait for its end, and return it (`POST /prediction/run`).
 
-        Whether it succeeded is its `state`. The request is sent once, as by `create`. The read time-out must cover the
+        Whether it succeeded is its `state`. The request is sent once, as by `create`. The read timeout must cover the
         whole prediction, see `with_options`.
 
         Raises `BadRequestError` if the model cannot be run this way, `OutcomeUnknownError` if no clear answer came, and
@@ -93,7 +93,7 @@ class Predictions:
         finished = await create(
             self._transport,
             self._ledger,
-            _requests.run_prediction(self._transport.edition, model, input, version),
+            requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
             ids_of=lambda answer: [answer.id],
             lookup=ModelLookup(self._transport, self._refused, model),
@@ -106,7 +106,7 @@ class Predictions:
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._read(prediction_id)
 
     async def _read(self, prediction_id: str) -> Prediction:
@@ -138,7 +138,7 @@ class Predictions:
             window=window,
             known=known,
             on_progress=on_progress,
-            hint=NOBODY_KNOWS,
+            hint=HINT_FOR_ANY_ID,
         )
 
     async def cancel(self, prediction_id: str) -> CancelledPrediction:
@@ -174,7 +174,7 @@ class Predictions:
         identity = id_of("prediction", prediction, "id")
 
         async def fetch(pause_s: float, left_s: float) -> Prediction:
-            with told(WAS_THERE):
+            with hint_on_not_found(HINT_FOR_KNOWN_ID):
                 return await self._read(identity)
 
         return await poll_until_finished(

@@ -8,7 +8,7 @@ from typing import Any
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
 from ..records import PublicWorkflow, TriggeredExecution
-from ..transport import requests as _requests
+from ..transport import requests
 from ..transport.endpoints import GET_PUBLIC_WORKFLOW
 from ..transport.transport import Transport
 
@@ -51,7 +51,7 @@ class PublicWorkflows:
         been created, so it cannot be looked up. Raises the other errors of a call.
         """
         session = self._transport.session
-        prepared = _requests.public_trigger(
+        prepared = requests.public_trigger(
             self._transport.edition,
             nickname,
             slug,

@@ -15,7 +15,7 @@ from ..jobs.reconcile import TimeSpan
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.pager import Pager, WalkOptions
 from ..records import Run, RunDeletion, State
-from ..transport import requests as _requests
+from ..transport import requests
 from ..transport.arguments import checked_count
 from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
 from ..transport.transport import Transport
@@ -99,7 +99,7 @@ class Runs:
         to search in `list_for_workflow`. Raises `ValueError` or `TypeError` at once for an argument that cannot be
         right, and the other errors of a call.
         """
-        prepared = _requests.run(
+        prepared = requests.run(
             self._transport.edition,
             workflow_id,
             input,
@@ -178,7 +178,7 @@ class Runs:
         left. A dry run is retried under the retry policy. Raises `ConflictError` if the count is not the expected one,
         `ValueError` or `TypeError` at once if neither ids nor filters select runs, and the other errors of a call.
         """
-        prepared = _requests.deletion(self._transport.edition, run_ids, filters, expected_count, dry_run)
+        prepared = requests.deletion(self._transport.edition, run_ids, filters, expected_count, dry_run)
         call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
         return _deletion(await self._transport.get_json(call))
 

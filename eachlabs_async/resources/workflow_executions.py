@@ -18,8 +18,8 @@ from ..jobs.wait_backend import WaitBackend
 from ..pagination.pager import Pager, WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 from ..transport.arguments import checked_count
+from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
-from ..transport.gone import NOBODY_KNOWS, WAS_THERE, told
 from ..transport.transport import Transport
 
 
@@ -53,7 +53,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
             known=known,
             on_progress=on_progress,
             close=ids.aclose,
-            hint=WAS_THERE,
+            hint=HINT_FOR_KNOWN_ID,
         )
 
     async def _ids(self) -> AsyncGenerator[str, None]:
@@ -108,7 +108,7 @@ class WorkflowExecutions:
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with told(NOBODY_KNOWS):
+        with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._read(execution_id, wait_s)
 
     async def _read(self, execution_id: str, wait_s: int | None) -> WorkflowExecution:
@@ -149,7 +149,7 @@ class WorkflowExecutions:
 
         async def fetch(pause_s: float, left_s: float) -> WorkflowExecution:
             wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
-            with told(WAS_THERE):
+            with hint_on_not_found(HINT_FOR_KNOWN_ID):
                 return await self._read(identity, wait_s)
 
         return await poll_until_finished(
@@ -215,7 +215,7 @@ class WorkflowExecutions:
             window=window,
             known=known,
             on_progress=on_progress,
-            hint=NOBODY_KNOWS,
+            hint=HINT_FOR_ANY_ID,
         )
 
 

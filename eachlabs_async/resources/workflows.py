@@ -26,7 +26,7 @@ from ..records import (
     WorkflowSummary,
     WorkflowVersion,
 )
-from ..transport import requests as _requests
+from ..transport import requests
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
 from ..transport.transport import Transport
@@ -106,7 +106,7 @@ class Workflows:
 
         The request is sent once. Raises `OutcomeUnknownError` if no clear answer came, and the other errors of a call.
         """
-        prepared = _requests.new_workflow(self._transport.edition, name, definition, description)
+        prepared = requests.new_workflow(self._transport.edition, name, definition, description)
         return await create(self._transport, self._ledger, prepared, Workflow, ids_of=lambda answer: [])
 
     async def rename(self, workflow_id: str, name: str) -> Workflow:
@@ -118,7 +118,7 @@ class Workflows:
         path = RENAME_WORKFLOW.expand(self._transport.edition, workflow_id=workflow_id)
         if checked_text("name", name) is None:
             raise TypeError("name must be a str, not NoneType")
-        body = _requests.encoded("name", {"name": name})
+        body = requests.encoded("name", {"name": name})
         return await self._transport.get(self._transport.call(RENAME_WORKFLOW, path, body=body), Workflow)
 
     async def put_version(
@@ -147,9 +147,7 @@ class Workflows:
             "production": production,
             "allowed_to_share": allowed_to_share,
         }
-        prepared = _requests.version(
-            self._transport.edition, workflow_id, version_id, definition, output_mapping, flags
-        )
+        prepared = requests.version(self._transport.edition, workflow_id, version_id, definition, output_mapping, flags)
         call = self._transport.call(prepared.endpoint, prepared.path, body=prepared.body)
         return await self._transport.get(call, WorkflowVersion)
 
@@ -177,7 +175,7 @@ class Workflows:
         Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
         unified edition answers with a 400), and the other errors of a call.
         """
-        prepared = _requests.trigger(
+        prepared = requests.trigger(
             self._transport.edition, workflow_id, version_id, inputs, webhook_url, webhook_secret
         )
         del webhook_secret  # A traceback shows the locals of this frame.
@@ -209,7 +207,7 @@ class Workflows:
         arguments and the errors are those of `trigger`. With `reconcile`, exactly one bulk trigger must be found, with
         an execution for every input: one with refused inputs looks the same as one with rows that are still missing.
         """
-        prepared = _requests.bulk_trigger(
+        prepared = requests.bulk_trigger(
             self._transport.edition, workflow_id, version_id, inputs, webhook_url, webhook_secret
         )
         del webhook_secret
@@ -287,7 +285,7 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
         return [answer.execution_id]
     if answer.state is State.FAILED:
         return []
-    raise ResponseDecodeError("cannot read the answer at $.execution_id: is missing", path="$.execution_id")
+    raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
 
 
 def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution | None:

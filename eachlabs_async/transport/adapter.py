@@ -1,7 +1,7 @@
-"""Owns what is peculiar to aiohttp: its sessions and connectors, proxies, its silent second send, its exceptions.
+"""Adapt aiohttp: its sessions and connectors, proxies, its own retry of requests, and its exceptions.
 
-It refuses policy: a `Route` sends one request once, and `describe` makes one `APIConnectionError` of whatever aiohttp
-raised, which nothing of aiohttp hangs on to. Retries, pauses and deadlines are `transport`'s.
+A `Route` holds what is needed to send one request once, and `error_from` turns whatever aiohttp raised into an
+`APIConnectionError` that refers to nothing of aiohttp. `transport` decides about retries, pauses and deadlines.
 """
 
 from __future__ import annotations
@@ -23,84 +23,86 @@ from yarl import URL
 from .._version import __version__
 from ..errors import APIConnectionError, APITimeoutError, ConfigurationError
 from ..hosts import is_loopback
-from . import wire as _wire
 from .keys import Key
-from .wire import Body
+from .wire import REQUEST_ID, Body
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
-REQUEST_ID: Final = istr(_wire.REQUEST_ID)
+REQUEST_ID_HEADER: Final = istr(REQUEST_ID)
 _JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
 
 
 @define(repr=False, eq=False)
 class Route:
-    """How requests of one kind reach one service: a session and the arguments that stay the same."""
+    """How requests of one kind reach one service: an aiohttp session and the arguments common to all requests.
+
+    `arguments` are those without a body, `json_arguments` those with a JSON body. `default_headers` are the headers of
+    a session that the client opened; None if the headers go with each request. `request_id` is the `X-Request-Id` that
+    the owner of an external session set as its default.
+    """
 
     session: aiohttp.ClientSession
-    plain: dict[str, Any]
-    with_json: dict[str, Any]
-    defaults: CIMultiDict[str] | None
-    """The headers of a session of our own, which its next request is sent with; None where each request brings them."""
+    arguments: dict[str, Any]
+    json_arguments: dict[str, Any]
+    default_headers: CIMultiDict[str] | None
     request_id: str | None
-    """The `X-Request-Id` that a session which was passed in gives all its requests: it is its owner's to choose."""
 
-    def stamped(self, arguments: dict[str, Any], request_id: str) -> dict[str, Any]:
-        """Let the request that begins next carry an id; gives its arguments.
+    def with_request_id(self, arguments: dict[str, Any], request_id: str) -> dict[str, Any]:
+        """Return the arguments for the request that is sent next, with an id.
 
-        aiohttp copies its session's headers as soon as a request begins, before anything else can happen: to write the
-        id there costs a third of what a header that is given with the request does.
+        aiohttp copies the headers of its session as soon as a request begins, before anything else can run. Writing the
+        id there costs a third of what a header of the request does.
         """
-        if self.defaults is None:
-            return {**arguments, "headers": {**arguments["headers"], REQUEST_ID: request_id}}
-        self.defaults[REQUEST_ID] = request_id
+        if self.default_headers is None:
+            return {**arguments, "headers": {**arguments["headers"], REQUEST_ID_HEADER: request_id}}
+        self.default_headers[REQUEST_ID_HEADER] = request_id
         return arguments
 
 
 async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], None]) -> bytes:
-    """Read what is left of an answer as it comes; `on_wait` is called whenever more is awaited."""
+    """Read the rest of a response as it comes. `on_wait` is called before each wait for more."""
     content = response.content
     parts: list[Body] = []
     try:
         while not content.at_eof():
             on_wait()
             parts.append(Body(await content.readany()))
-        await response.read()  # Nothing is left of the answer, but the request may still be on its way.
+        await response.read()  # The response is complete, but the request may still be going out.
     except BaseException:
         response.close()
-        del response, content  # A repr of the answer shows its headers, and a traceback the locals of this frame.
+        del response, content  # The repr of a response shows its headers, and a traceback the locals of this frame.
         raise
     return b"".join(parts)
 
 
 class RequestBody(aiohttp.Payload):
-    """The body of a request; `left` tells whether it has begun to go out.
+    """The body of a request. `write_started` is True once it has begun to go out.
 
-    aiohttp's own payload for bytes warns of those over a MiB, which an input with a picture in it soon is.
+    aiohttp's own payload for bytes warns of bodies over 1 MiB, a size that an input with an image soon has.
     """
 
     _autoclose = True
-    left = False
+    write_started = False
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
         self._size = len(body)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Give the body as text."""
+        """Return the body as text."""
         return str(self._value, encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the body, and the headers that wait for it."""
-        self.left = True
+        """Write the body, and with it the headers, which aiohttp holds back until then."""
+        self.write_started = True
         await writer.write(self._value)
 
 
 class ConnectionLostError(aiohttp.ClientError):
-    """A connection that was lost; unlike aiohttp's own classes it does not make aiohttp send again."""
+    """A lost connection. Unlike aiohttp's own exceptions it does not make aiohttp send the request again."""
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending an idempotent request a second time by itself when a connection drops."""
+    """Send a request, as a middleware that keeps aiohttp from resending it when a connection drops."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -113,11 +115,14 @@ async def send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
 _numbers: Final = count()
 
 
-async def connect_anew(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send on a new connection: the pool of a session that was passed in has none under a key that is unique.
+async def use_new_connection(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request on a new connection, as a middleware for an external session.
 
-    What is meant for a proxy is part of that key, and used for nothing else where there is no proxy. Through a
-    proxy it is left alone, and `Connection: close`, which is sent along, has to do.
+    A pool looks connections up by a key. The proxy headers are part of it, and without a proxy they are used for
+    nothing else: a unique one makes a key for which the pool has no connection. With a proxy they stay as they are;
+    there the `Connection: close` that such a request carries has to suffice.
     """
     if request.proxy is None:
         request.proxy_headers = CIMultiDict({"X-Number": str(next(_numbers))})
@@ -134,114 +139,118 @@ _NOT_SENT: Final[tuple[type[Exception], ...]] = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
-"""Raised before a byte of the request left."""
+"""Raised before any byte of the request was sent."""
 
-_LASTING: Final[tuple[type[Exception], ...]] = (
+_PERMANENT: Final[tuple[type[Exception], ...]] = (
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
-"""Raised again by every further try."""
+"""Raised again by every further attempt."""
 
-_PASSING: Final[tuple[type[Exception], ...]] = (
+_TRANSIENT: Final[tuple[type[Exception], ...]] = (
     aiohttp.ClientError,
     http_exceptions.HttpProcessingError,
     OSError,
 )
-"""What a broken network or peer can cause; `TimeoutError` is an `OSError`."""
+"""Raised for a broken network or peer. `TimeoutError` is an `OSError`."""
 
 
-def describe(exc: Exception) -> APIConnectionError | ConfigurationError:
-    """Turn whatever aiohttp raised into an error of the tree; it keeps text only, nothing of `exc` itself."""
+def error_from(exc: Exception) -> APIConnectionError | ConfigurationError:
+    """Return the error for an exception that aiohttp raised. It takes over text only, no reference to `exc`."""
     if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
         return ConfigurationError("the client's session is closed")
-    what = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
+    description = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
     sent = not isinstance(exc, _NOT_SENT)
     if isinstance(exc, TimeoutError):
-        stage = "no answer within the read time-out" if sent else "no connection within the connect time-out"
-        return APITimeoutError(stage, sent=sent)
-    retryable = isinstance(exc, _PASSING) and not isinstance(exc, _LASTING)
-    return APIConnectionError(f"the connection failed: {what}", sent=sent, retryable=retryable)
+        message = "no response within the read timeout" if sent else "no connection within the connect timeout"
+        return APITimeoutError(message, sent=sent)
+    retryable = isinstance(exc, _TRANSIENT) and not isinstance(exc, _PERMANENT)
+    return APIConnectionError(f"the connection failed: {description}", sent=sent, retryable=retryable)
 
 
 # ---- sessions
 
 
-def _one_origin(given: int) -> type[aiohttp.ClientRequest]:
-    """Make the class of a session's requests that all go to one origin, most of them with `given` headers.
+def _caching_request_class(header_count: int) -> type[aiohttp.ClientRequest]:
+    """Return a request class for a session whose requests all go to one origin, most of them with the same headers.
 
-    All but the request's id are the same. aiohttp makes the headers and the pool's key anew for each request, a
-    twentieth of its cost; here those of the first one serve. A version of aiohttp that calls these by other names makes
-    them itself, as ever.
+    Only the request ids differ. aiohttp builds the headers and the pool's key for each request, which is a twentieth of
+    its cost. This class reuses those of the first request that has `header_count` headers. With a version of aiohttp
+    that has other names for these methods, nothing is reused.
     """
-    made: CIMultiDict[str] | None = None
-    key: Any = None
+    cached_headers: CIMultiDict[str] | None = None
+    cached_key: Any = None
 
     class Request(aiohttp.ClientRequest):
-        _alike = False
+        _has_usual_headers = False
 
         def update_headers(self, headers: Any) -> None:
-            self._alike = type(headers) is CIMultiDict and len(cast(Any, headers)) == given and REQUEST_ID in headers
-            if self._alike and made is not None:
-                self.headers = made.copy()
-                self.headers[REQUEST_ID] = headers[REQUEST_ID]
+            self._has_usual_headers = (
+                type(headers) is CIMultiDict
+                and len(cast(Any, headers)) == header_count
+                and REQUEST_ID_HEADER in headers
+            )
+            if self._has_usual_headers and cached_headers is not None:
+                self.headers = cached_headers.copy()
+                self.headers[REQUEST_ID_HEADER] = headers[REQUEST_ID_HEADER]
             else:
                 super().update_headers(cast(Any, headers))
 
         def update_auto_headers(self, skip_auto_headers: Any) -> None:
-            nonlocal made
-            if self._alike and made is not None:
+            nonlocal cached_headers
+            if self._has_usual_headers and cached_headers is not None:
                 return
             super().update_auto_headers(skip_auto_headers)
-            if self._alike:
-                made = self.headers.copy()
+            if self._has_usual_headers:
+                cached_headers = self.headers.copy()
 
         @property
         def connection_key(self) -> Any:
-            nonlocal key
-            if key is None:
-                key = super().connection_key
-            return key
+            nonlocal cached_key
+            if cached_key is None:
+                cached_key = super().connection_key
+            return cached_key
 
     return Request
 
 
 class AiohttpSessions:
-    """The aiohttp sessions of one client: one that was passed in, used and never closed, or its own.
+    """The aiohttp sessions of one client: an external one, which the client never closes, or its own.
 
-    A request that creates something takes a connection of its own: a pooled one may have been closed by the
-    server already, and then nobody can tell whether the request was carried out.
+    A request that creates something is sent on a new connection. The server may have closed a pooled one already, and
+    then it would be unknown whether the request was carried out.
     """
 
-    def __init__(self, given: aiohttp.ClientSession | None) -> None:
-        self._given = given
+    def __init__(self, external: aiohttp.ClientSession | None) -> None:
+        self._external = external
         self._own: list[aiohttp.ClientSession] = []
         self._pool: aiohttp.TCPConnector | None = None
         self._fresh: aiohttp.TCPConnector | None = None
 
     @property
-    def given(self) -> bool:
-        """Say whether the session was passed in."""
-        return self._given is not None
+    def is_external(self) -> bool:
+        """Whether requests go through a session that was passed in."""
+        return self._external is not None
 
     def timeouts(self, connect_s: float, read_s: float | None) -> aiohttp.ClientTimeout:
-        """Give aiohttp's own timers for one try; without `read_s` somebody else watches over the silence.
+        """Return aiohttp's timeouts for one attempt. With a `read_s` of None aiohttp has no read timeout.
 
-        The pool of a session that was passed in may be small, and `connect` would count the wait for it.
+        The pool of an external session may be small, and `connect` would include the wait for a connection.
         """
-        if self._given is not None:
+        if self._external is not None:
             return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
         return aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=read_s)
 
-    def places(self, wanted: int) -> int:
-        """Give how many requests may be in flight: no more than a session that was passed in has connections.
+    def limited_concurrency(self, max_concurrency: int) -> int:
+        """Return how many requests may be in flight: not more than an external session may have connections.
 
-        Who waited in its pool would have passed the semaphore, and could go out in a pause.
+        A request that waits for a connection has passed the semaphore already, and could go out during a pause.
         """
-        connector = self._given.connector if self._given is not None else None
+        connector = self._external.connector if self._external is not None else None
         limits = (connector.limit, connector.limit_per_host) if connector is not None else ()
-        return min([wanted, *(limit for limit in limits if limit)])
+        return min([max_concurrency, *(limit for limit in limits if limit)])
 
     def route(
         self,
@@ -249,96 +258,102 @@ class AiohttpSessions:
         headers: Mapping[str, str],
         *,
         creating: bool,
-        bare: bool = False,
-        foreign: Collection[str] = (),
+        isolated: bool = False,
+        other_keys: Collection[str] = (),
     ) -> Route:
-        """Make the route for requests to `origin` with these headers; needs a running loop.
+        """Return the route for requests to `origin` with these headers. Needs a running event loop.
 
-        A `bare` one carries no default header, no cookie and no middleware of a session that was passed in: they may
-        hold a key. No default header with one of the `foreign` keys goes along in any case.
+        An `isolated` route uses no default header, cookie or middleware of an external session, as these may contain a
+        key. A default header that contains one of `other_keys` is never sent.
         """
-        standing: dict[str, Any] = {"allow_redirects": False}
-        defaults: CIMultiDict[str] | None = None
-        if self._given is not None:
-            # Its defaults are the caller's: what a request must be sure of is said with each request.
-            standing |= {"raise_for_status": False, "auto_decompress": True}
-            session, each = self._given, dict(headers)
-            standing_headers = {
-                name: value for name, value in session.headers.items() if not any(key in value for key in foreign)
+        arguments: dict[str, Any] = {"allow_redirects": False}
+        default_headers: CIMultiDict[str] | None = None
+        if self._external is not None:
+            # The session may have other defaults, so each request names what it relies on.
+            arguments |= {"raise_for_status": False, "auto_decompress": True}
+            session, request_headers = self._external, dict(headers)
+            kept_headers = {
+                name: value for name, value in session.headers.items() if not any(key in value for key in other_keys)
             }
-            if bare or len(standing_headers) < len(session.headers):
-                session = self._beside(session, {} if bare else standing_headers)
-            # The caller's own middlewares stay; ours go around them.
-            standing["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
+            if isolated or len(kept_headers) < len(session.headers):
+                session = self._open_on_connector_of(session, {} if isolated else kept_headers)
+            # `send_once` goes around the session's own middlewares, `use_new_connection` inside them.
+            arguments["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
             if creating:
-                standing["middlewares"].append(connect_anew)
-                each[hdrs.CONNECTION] = "close"
+                arguments["middlewares"].append(use_new_connection)
+                request_headers[hdrs.CONNECTION] = "close"
         else:
-            through = _proxy_arguments(origin)
-            # aiohttp shows a session's own headers to the proxy too: then the key goes with each request.
-            each = dict(headers) if through else {}
-            session = self._open({} if through else headers, creating=creating, alike=not (through or creating or bare))
-            standing |= through
-            if not through and type(getattr(session, "_default_headers", None)) is CIMultiDict:
-                defaults = cast(Any, session)._default_headers  # there is no public name for it
+            proxy_arguments = _proxy_arguments(origin)
+            # aiohttp sends the headers of a session to a proxy too. With a proxy, the key goes with each request.
+            request_headers = dict(headers) if proxy_arguments else {}
+            session = self._open(
+                {} if proxy_arguments else headers,
+                creating=creating,
+                caches_headers=not (proxy_arguments or creating or isolated),
+            )
+            arguments |= proxy_arguments
+            if not proxy_arguments and type(getattr(session, "_default_headers", None)) is CIMultiDict:
+                default_headers = cast(Any, session)._default_headers  # there is no public name for it
         return Route(
             session,
-            {**standing, "headers": each},
-            {**standing, "headers": {**each, **_JSON}},
-            defaults,
-            session.headers.get(REQUEST_ID),
+            {**arguments, "headers": request_headers},
+            {**arguments, "headers": {**request_headers, **_JSON}},
+            default_headers,
+            session.headers.get(REQUEST_ID_HEADER),
         )
 
-    def _open(self, headers: Mapping[str, str], *, creating: bool, alike: bool) -> aiohttp.ClientSession:
-        """Open a session that sends one service's key, on the connectors that all of them share.
-
-        Where all requests are `alike`, it makes their headers once.
-        """
+    def _open(self, headers: Mapping[str, str], *, creating: bool, caches_headers: bool) -> aiohttp.ClientSession:
+        """Open a session that sends one service's key, on a connector that it shares with the others."""
         if creating:
             connector = self._fresh = self._fresh or aiohttp.TCPConnector(limit=0, force_close=True)
         else:
-            # The semaphore of the client bounds what is in flight; a bound here would only make a second queue.
+            # The semaphore of the client limits the requests in flight. A limit here would add a second queue.
             connector = self._pool = self._pool or aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(
             connector=connector,
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_one_origin(given=2 + len(headers)) if alike else aiohttp.ClientRequest,
+            request_class=_caching_request_class(2 + len(headers)) if caches_headers else aiohttp.ClientRequest,
         )
-        # The same as `send_once`, which a session of the caller's needs, at no cost a request. A test counts sends.
+        # This has the effect of `send_once`, at no cost per request. A test counts the requests that are sent.
         setattr(session, "_retry_connection", False)  # noqa: B010  # there is no public name for it
         self._own.append(session)
         return session
 
-    def _beside(self, given: aiohttp.ClientSession, headers: Mapping[str, str]) -> aiohttp.ClientSession:
-        """Open a session on the connector of one that was passed in, with its proxy and other headers."""
-        if given.closed:
+    def _open_on_connector_of(
+        self, external: aiohttp.ClientSession, headers: Mapping[str, str]
+    ) -> aiohttp.ClientSession:
+        """Open a session with other headers, on the connector of the external session and with its proxy."""
+        if external.closed:
             raise ConfigurationError("the client's session is closed")
         session = aiohttp.ClientSession(
-            connector=given.connector,
+            connector=external.connector,
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=given.trust_env,
-            proxy=getattr(given, "_default_proxy", None),
-            proxy_auth=getattr(given, "_default_proxy_auth", None),
+            trust_env=external.trust_env,
+            proxy=getattr(external, "_default_proxy", None),
+            proxy_auth=getattr(external, "_default_proxy_auth", None),
         )
         self._own.append(session)
         return session
 
     async def close(self) -> None:
-        """Close what is our own, whatever else fails or is cancelled meanwhile."""
+        """Close the sessions and connectors that the client opened."""
         own, self._own = self._own, []
         for session in own:
-            await session.close()  # Their connectors are shared, so nothing is waited for here.
+            await session.close()  # This waits for nothing, because the connectors are shared.
         for connector in (self._pool, self._fresh):
             if connector is not None:
                 await connector.close()
 
 
 def _proxy_arguments(origin: URL) -> dict[str, Any]:
-    """Find the environment's proxy for `origin`: once, where aiohttp's `trust_env` asks in a thread each time."""
+    """Return the arguments for the environment's proxy for `origin`, empty if there is none.
+
+    aiohttp's own `trust_env` would look it up for each request, in a thread.
+    """
     host = origin.raw_host or ""
     if is_loopback(host) or proxy_bypass(host):
         return {}
@@ -350,7 +365,7 @@ def _proxy_arguments(origin: URL) -> dict[str, Any]:
     except ValueError:
         proxy = URL()
     if proxy.scheme not in ("http", "https") or not proxy.raw_host:
-        found, proxy = None, URL()  # They may hold a password, and a traceback shows the locals of this frame.
+        found, proxy = None, URL()  # A password in them would show in a traceback, with the locals of this frame.
         raise ConfigurationError(f"the environment's proxy for {origin.scheme} is not an http(s) URL")
     arguments: dict[str, Any] = {"proxy": proxy.with_user(None)}
     if proxy.raw_user is not None:

@@ -1,6 +1,7 @@
-"""Owns the checks of what a caller gives; refuses to correct it: a bad value is an error that names the argument.
+"""Check the arguments of public methods.
 
-What the API would refuse is refused here, before anything is sent.
+A value that the API would reject raises `TypeError` or `ValueError` with the name of the argument, before anything is
+sent. No value is corrected.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 _SELECTOR: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_SELECTOR_MOST: Final = 50
+_SELECTOR_LENGTH: Final = 50
 
 
 def checked_count(name: str, value: object, *, least: int = 0, most: int | None = None) -> int:
-    """Check a whole number between `least` and `most`."""
+    """Return a whole number that is at least `least` and at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < least or (most is not None and value > most):
@@ -25,42 +26,42 @@ def checked_count(name: str, value: object, *, least: int = 0, most: int | None 
 
 
 def checked_text(name: str, value: object) -> str | None:
-    """Check an optional word for a filter: None, or text that is not empty."""
+    """Return an optional text, which must not be empty."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} must not be empty")
-    return _carried(name, value)
+    return _encodable(name, value)
 
 
-def _carried(name: str, text: str) -> str:
+def _encodable(name: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+        raise ValueError(f"{name} must be text that UTF-8 can encode (it contains a lone surrogate)") from None
     return text
 
 
 def checked_selector(name: str, value: object) -> str | None:
-    """Check the optional name of a fallback chain: 1 to 50 lower-case letters and digits, single hyphens between."""
+    """Return the optional name of a fallback chain: 1 to 50 lower-case letters and digits, with single hyphens."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    if len(value) > _SELECTOR_MOST or not _SELECTOR.fullmatch(value):
+    if len(value) > _SELECTOR_LENGTH or not _SELECTOR.fullmatch(value):
         raise ValueError(
-            f"{name} must be 1 to {_SELECTOR_MOST} lower-case letters (a-z) and digits, with single hyphens between "
-            f"them, not {value[: _SELECTOR_MOST + 1]!r}"
+            f"{name} must be 1 to {_SELECTOR_LENGTH} lower-case letters (a-z) and digits, with single hyphens between "
+            f"them, not {value[: _SELECTOR_LENGTH + 1]!r}"
         )
     return value
 
 
 def checked_words(name: str, value: object, allowed: Collection[str] | None = None) -> str | None:
-    """Check one word or several and join them with commas, as the wire takes them.
+    """Return one word or several as text joined with commas, as the API takes them.
 
-    `allowed` is the closed set of the words, None where any word goes.
+    `allowed` is the set of valid words; None allows any word.
     """
     if value is None:
         return None
@@ -71,7 +72,7 @@ def checked_words(name: str, value: object, allowed: Collection[str] | None = No
     for word in cast(Iterable[object], words):
         if not isinstance(word, str):
             raise TypeError(f"{name} must be a str or several, not one of {type(word).__name__}")
-        # A caller may have joined the words already: the wire's own form is no mistake.
+        # Words that the caller joined with commas, in the form of the API, are valid too.
         checked += [part.strip() for part in word.split(",")]
     if not checked or "" in checked:
         raise ValueError(f"{name} must not be empty")
@@ -79,11 +80,11 @@ def checked_words(name: str, value: object, allowed: Collection[str] | None = No
         unknown = next((word for word in checked if word not in allowed), None)
         if unknown is not None:
             raise ValueError(f"{name} must be one of {', '.join(sorted(allowed))}, not {unknown!r}")
-    return _carried(name, ",".join(checked))
+    return _encodable(name, ",".join(checked))
 
 
 def checked_moment(name: str, value: object) -> datetime:
-    """Check a moment: an aware datetime, or RFC 3339 text with a zone; gives it in UTC."""
+    """Return a moment in UTC. It must be an aware datetime or RFC 3339 text with a time zone."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
@@ -102,17 +103,17 @@ def checked_moment(name: str, value: object) -> datetime:
 
 
 def checked_time(name: str, value: object) -> str | None:
-    """Check an optional moment, as `checked_moment` does, and write it as the wire takes it."""
+    """Return an optional moment, checked by `checked_moment`, as RFC 3339 text."""
     return None if value is None else rfc3339(checked_moment(name, value))
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment in UTC as RFC 3339."""
+    """Return a moment in UTC as RFC 3339 text."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def checked_callback(name: str, value: object) -> Any:
-    """Take a callable or None; a `TypeError` that names the argument for anything else."""
+    """Return a callable or None. Raises `TypeError` for anything else."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
     return value

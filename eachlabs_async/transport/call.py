@@ -1,4 +1,4 @@
-"""One call: what is sent, and how far it has come."""
+"""Describe one call: what is sent, and its state while it is carried out."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from .service import BoundService
 
 
 class Call:
-    """One call: what is sent, and how far it has come.
+    """One call of an endpoint, or of a path that the caller wrote; `endpoint` is then None.
 
-    `creating` marks a call that must not be carried out twice, and `asked` is the number of executions that it asks
-    for. A `background` call, of a bulk job or a walk, queues behind single calls. `attempts` counts the tries.
-    `in_flight` is True while a try is out, and `tried` from then on: an earlier error, such as the cause of a pause, is
-    not this request's own. `outgoing` is the body of this try, where it matters whether it has begun to leave.
-    `headers` are those of the success. `request_id` is the id of the last try; each try has its own. `chosen` is False
-    where this package and not the caller chose the `endpoint`, so that nobody is warned of its deprecation; the
-    endpoint is None for a path that the caller wrote.
+    `creating` marks a call that must not be carried out twice, and `execution_count` is the number of executions that
+    it asks for. A `background` call, of a bulk job or a walk, queues behind single calls. `chosen_by_caller` is False
+    where this package chose the endpoint, so that no one is warned of its deprecation.
+
+    `attempts` counts the attempts. `in_flight` is True while an attempt is under way. `attempted` is True from then on
+    until the wait for the next attempt has ended: without it, an error is not this request's own but, for instance, the
+    cause of a pause. `request_body` is the body of the current attempt, where it matters whether it has begun to leave.
+    `headers` are those of the successful response. `request_id` is the id of the last attempt; each has its own.
     """
 
     __slots__ = (
-        "asked",
+        "attempted",
         "attempts",
         "background",
         "body",
-        "chosen",
+        "chosen_by_caller",
         "creating",
         "deadline",
         "endpoint",
+        "execution_count",
         "headers",
         "in_flight",
         "method",
-        "outgoing",
+        "request_body",
         "request_id",
         "service",
-        "tried",
         "url",
     )
 
@@ -56,24 +57,24 @@ class Call:
         creating: bool = False,
         background: bool = False,
         endpoint: Endpoint | None = None,
-        chosen: bool = True,
+        chosen_by_caller: bool = True,
     ) -> None:
         self.service = service
         self.method = method
         self.url = url
         self.body = body
         self.creating = creating
-        self.asked = 0
+        self.execution_count = 0
         self.background = background
         self.endpoint = endpoint
-        self.chosen = chosen
+        self.chosen_by_caller = chosen_by_caller
         self.attempts = 0
         self.request_id = ""
         self.in_flight = False
-        self.outgoing: RequestBody | None = None
-        self.tried = False
+        self.request_body: RequestBody | None = None
+        self.attempted = False
 
     @property
-    def is_out(self) -> bool:
-        """Say whether a try is under way and may have reached the server."""
-        return self.in_flight and (self.outgoing is None or self.outgoing.left)
+    def may_have_arrived(self) -> bool:
+        """Whether an attempt is under way and may have reached the server."""
+        return self.in_flight and (self.request_body is None or self.request_body.write_started)

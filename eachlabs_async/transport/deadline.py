@@ -1,8 +1,8 @@
-"""Owns the bounds in time of calls: as a whole, and while nothing comes; refuses to know what a call does.
+"""Bound calls in time: the deadline of a whole call and its read timeout.
 
-All calls of one view of a client have bounds of the same lengths, so one timer serves them: it rings when the first
-may be due, looks at those that are running and sets itself anew. A timer a call would cost more than the rest of the
-bookkeeping.
+All calls of one view of a client have the same two limits, so a single timer serves them. It fires when the first call
+may be due, checks all active calls and schedules itself again. A timer for each call would cost more than the rest of
+a call's bookkeeping.
 """
 
 from __future__ import annotations
@@ -16,125 +16,132 @@ from ..errors import ConfigurationError
 T = TypeVar("T")
 
 NEVER: Final = float("inf")
-LEAST_REST_S: Final = 0.005
-"""So long the timer rests at least, or a hundredth of the shorter bound: many late calls must not keep it busy."""
+MIN_INTERVAL_S: Final = 0.005
+"""Seconds between two checks, at least (or a hundredth of the shorter limit), however many calls are due."""
 
-Bound = Literal["end", "silence", "closed"]
+Bound = Literal["deadline", "read_timeout", "closed"]
 
 
 class Deadline:
-    """The bounds of one call, made by its watch.
+    """The limits of one call, created by `DeadlineTimer.start`.
 
-    `began` and `ends` are loop times; by `silent_until` something of the answer must come, and it is `NEVER` while
-    nobody waits for the peer. `passed` names the bound that led to an interruption which is not settled yet.
+    `started_at`, `expires_at` and `read_deadline` are loop times. By `read_deadline` the peer must have sent something;
+    it is `NEVER` while the call does not wait for the peer. `interrupted_by` is the bound that cancelled the task; it
+    is None again once that cancellation was absorbed.
     """
 
-    __slots__ = ("_cancelling", "_task", "began", "ends", "passed", "silent_until")
+    __slots__ = ("_cancelling", "_task", "expires_at", "interrupted_by", "read_deadline", "started_at")
 
-    def __init__(self, task: asyncio.Task[object], began: float, ends: float, silent_until: float) -> None:
+    def __init__(self, task: asyncio.Task[object], started_at: float, expires_at: float, read_deadline: float) -> None:
         self._task = task
         self._cancelling = task.cancelling()
-        self.began = began
-        self.ends = ends
-        self.silent_until = silent_until
-        self.passed: Bound | None = None
+        self.started_at = started_at
+        self.expires_at = expires_at
+        self.read_deadline = read_deadline
+        self.interrupted_by: Bound | None = None
 
     def interrupt(self, bound: Bound) -> None:
-        """Cancel what the call awaits, once: a closing in the same turn takes the place of the bound that did so."""
-        if self.passed is None:
+        """Cancel the task, unless another bound has done so. The last bound counts as the cause."""
+        if self.interrupted_by is None:
             self._task.cancel()
-        self.passed = bound
+        self.interrupted_by = bound
 
-    def took_effect(self, bound: Bound) -> bool:
-        """Say, once and after a `CancelledError`, whether that was this bound's doing and nobody else's."""
-        if self.passed != bound:
+    def absorb_cancellation(self, bound: Bound) -> bool:
+        """Whether a caught `CancelledError` is due to this bound and nothing else. Returns True only once."""
+        if self.interrupted_by != bound:
             return False
-        self.passed = None
+        self.interrupted_by = None
         return self._task.uncancel() <= self._cancelling
 
-    def nobody_asked(self) -> bool:
-        """Say, after a `CancelledError`, that neither this deadline nor anybody else cancelled the task."""
-        return self.passed is None and self._task.cancelling() <= self._cancelling
+    def is_stray_cancellation(self) -> bool:
+        """Whether a caught `CancelledError` is due neither to this deadline nor to a cancellation of the task."""
+        return self.interrupted_by is None and self._task.cancelling() <= self._cancelling
 
-    def rest(self) -> None:
-        """Wait for the peer no longer; an interruption that somebody swallowed must not mark the task."""
-        self.silent_until = NEVER
-        if self.passed is not None:
-            self.passed = None
+    def stop_read_timeout(self) -> None:
+        """Stop waiting for the peer, and undo an interruption whose `CancelledError` was swallowed."""
+        self.read_deadline = NEVER
+        if self.interrupted_by is not None:
+            self.interrupted_by = None
             self._task.uncancel()
 
 
 class DeadlineTimer:
-    """The running deadlines of one view, in seconds: `length_s` for a call as a whole, `silence_s` without a byte."""
+    """The deadlines of the active calls of one view.
 
-    __slots__ = ("__weakref__", "_rest_s", "_running", "_timer", "length_s", "silence_s")
+    `deadline_s` limits each call as a whole, `read_timeout_s` the time without a byte from the peer.
+    """
 
-    def __init__(self, length_s: float, silence_s: float) -> None:
-        self.length_s = length_s
-        self.silence_s = silence_s
-        self._rest_s = min(LEAST_REST_S, length_s / 100, silence_s / 100)
-        self._running: set[Deadline] = set()
+    __slots__ = ("__weakref__", "_active", "_min_interval_s", "_timer", "deadline_s", "read_timeout_s")
+
+    def __init__(self, deadline_s: float, read_timeout_s: float) -> None:
+        self.deadline_s = deadline_s
+        self.read_timeout_s = read_timeout_s
+        self._min_interval_s = min(MIN_INTERVAL_S, deadline_s / 100, read_timeout_s / 100)
+        self._active: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, loop: asyncio.AbstractEventLoop, *, listening: bool) -> Deadline:
-        """Start the deadline of a call of the current task; a `listening` one waits for its peer from now on."""
+    def start(self, loop: asyncio.AbstractEventLoop, *, reading: bool) -> Deadline:
+        """Start the deadline of a call of the current task. With `reading`, the read timeout starts too."""
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a call needs a running asyncio task")
-        began = loop.time()
-        deadline = Deadline(task, began, began + self.length_s, began + self.silence_s if listening else NEVER)
-        self._running.add(deadline)
+        now = loop.time()
+        deadline = Deadline(task, now, now + self.deadline_s, now + self.read_timeout_s if reading else NEVER)
+        self._active.add(deadline)
         if self._timer is None:
-            self._set(loop, began, deadline.ends)
+            self._schedule(loop, now, deadline.expires_at)
         return deadline
 
-    def listen(self, deadline: Deadline) -> None:
-        """Let the silence begin anew: a part of the answer came, or a request goes out."""
-        deadline.silent_until = asyncio.get_running_loop().time() + self.silence_s
+    def restart_read_timeout(self, deadline: Deadline) -> None:
+        """Start the read timeout again: a request goes out, or a part of the response came."""
+        deadline.read_deadline = asyncio.get_running_loop().time() + self.read_timeout_s
 
-    def leave(self, deadline: Deadline) -> None:
-        """End a deadline, passed or not."""
-        self._running.discard(deadline)
-        if deadline.passed is not None:
-            deadline.rest()
+    def stop(self, deadline: Deadline) -> None:
+        """Stop a deadline, whether it has passed or not."""
+        self._active.discard(deadline)
+        if deadline.interrupted_by is not None:
+            deadline.stop_read_timeout()
 
     def close(self) -> None:
-        """Interrupt all calls that run, and stop the timer."""
+        """Interrupt all active calls and stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for deadline in self._running:
+        for deadline in self._active:
             deadline.interrupt("closed")
 
-    def _set(self, loop: asyncio.AbstractEventLoop, now: float, due: float) -> None:
-        # Whoever enters, or begins to listen, later than now is not due before this either.
-        due = max(min(due, now + min(self.length_s, self.silence_s)), now + self._rest_s)
+    def _schedule(self, loop: asyncio.AbstractEventLoop, now: float, due: float) -> None:
+        # A limit that starts after now cannot pass before this.
+        due = max(min(due, now + min(self.deadline_s, self.read_timeout_s)), now + self._min_interval_s)
         if due < NEVER:
             self._timer = loop.call_at(due, self._check, loop)
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        now, due = loop.time(), NEVER
-        for deadline in self._running:
-            if deadline.passed is not None:
+        now, next_due = loop.time(), NEVER
+        for deadline in self._active:
+            if deadline.interrupted_by is not None:
                 continue
-            until = min(deadline.ends, deadline.silent_until)
-            if until > now:
-                due = min(due, until)
+            due = min(deadline.expires_at, deadline.read_deadline)
+            if due > now:
+                next_due = min(next_due, due)
             else:
-                deadline.interrupt("end" if deadline.ends <= now else "silence")
-        if self._running:
-            self._set(loop, now, due)
+                deadline.interrupt("deadline" if deadline.expires_at <= now else "read_timeout")
+        if self._active:
+            self._schedule(loop, now, next_due)
 
 
-async def ended_by_closing(watch: DeadlineTimer, work: Awaitable[T], what: str) -> T:
-    """Await what may take any time and ends when the client is closed, with an error that says `what` ended."""
-    deadline = watch.enter(asyncio.get_running_loop(), listening=False)
+async def until_closed(timer: DeadlineTimer, work: Awaitable[T], operation: str) -> T:
+    """Await work that has no deadline and ends at the latest when the client is closed.
+
+    Raises `ConfigurationError` in that case, with a message that names the `operation`.
+    """
+    deadline = timer.start(asyncio.get_running_loop(), reading=False)
     try:
         return await work
     except asyncio.CancelledError:
-        if not deadline.took_effect("closed"):
+        if not deadline.absorb_cancellation("closed"):
             raise
     finally:
-        watch.leave(deadline)
-    raise ConfigurationError(f"the client was closed while {what} was under way")
+        timer.stop(deadline)
+    raise ConfigurationError(f"the client was closed while {operation} was under way")

@@ -1,7 +1,7 @@
-"""Owns every endpoint as a row of data; refuses to act: nothing here sends, decodes or pages.
+"""Describe every endpoint of the API as data.
 
-A new endpoint starts here: a row, then its record, its method, its route in the emulator and its sample. A test
-fails while one of them is missing.
+A new endpoint starts here, followed by its record, its method, its handler in the emulator and its sample. A test fails
+while one of them is missing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from .page_shape import PageShape
 from .wire import segment
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-KeyPlace = Literal["header", "body", "none"]
+KeyLocation = Literal["header", "body", "none"]
 
 
 @frozen(kw_only=True)
 class Endpoint:
-    """One call of the API.
+    """One endpoint of the API.
 
-    `compat` and `unified` are the path template of each edition, None where it lacks the call. `answer` is the record
-    that a success decodes into, None where it has no body. `repeatable` is True where sending twice does no harm, so
-    that a failed try may be sent again. `key` says where the service's key travels: in its header, as `api_key` in
-    the JSON body and in no header, or not at all, so that a client without a key can make the call. `least_hold` is the
-    query that makes the compat edition hold its answer about what is unfinished for the shortest time it knows.
-    `version` is the version of the API that the path belongs to: a service's base URL ends in `/v1`, and 2 means the
-    `/v2` beside it. `serves` names the public method that makes the call, where that has another name.
+    `compat` and `unified` are the path templates of the two editions, None if the edition lacks the endpoint.
+    `response` is the record that a successful response decodes into, None if it has no body. `repeatable` is True if
+    sending a request twice does no harm, so that a failed attempt may be repeated. `key` is where the service's key is
+    sent: in its header, as `api_key` in the JSON body instead, or nowhere, so that a client without a key can call the
+    endpoint. `shortest_poll` is the query with which the compat edition holds back its response for an unfinished
+    execution for the shortest time. `version` is the version of the API that the path belongs to: a service's base URL
+    ends in `/v1`, and 2 stands for the `/v2` next to it. `serves` names the public method that calls the endpoint, if
+    it has another name.
     """
 
     name: str
@@ -38,31 +39,31 @@ class Endpoint:
     method: Method
     compat: str | None
     unified: str | None
-    answer: Any
+    response: Any
     repeatable: bool = True
     page: PageShape | None = field(default=None)
-    key: KeyPlace = "header"
-    least_hold: str = ""
+    key: KeyLocation = "header"
+    shortest_poll: str = ""
     version: int = 1
     serves: str = ""
 
     def path(self, edition: Edition) -> str | None:
-        """Give the path template of `edition`, None where that edition lacks the call."""
+        """Return the path template of `edition`, or None if that edition lacks the endpoint."""
         return self.compat if edition == "compat" else self.unified
 
-    def soon(self, edition: Edition) -> str:
-        """Give the query of a call that is not to be held back; empty where `edition` holds nothing."""
-        return self.least_hold if edition == "compat" else ""
+    def shortest_poll_query(self, edition: Edition) -> str:
+        """Return the query for a response that is held back as briefly as possible; empty if `edition` never does."""
+        return self.shortest_poll if edition == "compat" else ""
 
     def template(self, edition: Edition) -> str:
-        """Give the path template of `edition`; a `ConfigurationError` where that edition lacks the call."""
+        """Return the path template of `edition`. Raises `ConfigurationError` if that edition lacks the endpoint."""
         path = self.path(edition)
         if path is None:
             raise ConfigurationError(f"{self.name} is not part of the {edition} edition: choose other hosts")
         return path
 
     def expand(self, edition: Edition, **arguments: object) -> str:
-        """Give the path in `edition` with each argument as one encoded segment."""
+        """Return the path in `edition`, with each argument as one encoded segment."""
         return self.template(edition).format(**{name: segment(name, value) for name, value in arguments.items()})
 
 
@@ -72,7 +73,7 @@ LIST_EXECUTIONS: Final = Endpoint(
     method="GET",
     compat="/executions",
     unified="/executions",
-    answer=records.ExecutionList,
+    response=records.ExecutionList,
     page=PageShape(
         dialect="offset",
         rows="executions",
@@ -90,7 +91,7 @@ LIST_EXECUTIONS_BY_CURSOR: Final = Endpoint(
     compat="/executions",
     unified="/executions",
     version=2,
-    answer=records.ExecutionCursorPage,
+    response=records.ExecutionCursorPage,
 )
 LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     name="workflow_executions.list",
@@ -98,7 +99,7 @@ LIST_WORKFLOW_EXECUTIONS: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}/executions",
     unified="/workflows/{workflow_id}/executions",
-    answer=records.WorkflowExecutionList,
+    response=records.WorkflowExecutionList,
     page=PageShape(dialect="offset", rows="executions", identity="execution_id", total="total_count"),
 )
 GET_WORKFLOW_EXECUTION: Final = Endpoint(
@@ -107,8 +108,8 @@ GET_WORKFLOW_EXECUTION: Final = Endpoint(
     method="GET",
     compat="/executions/{execution_id}",
     unified="/workflows/executions/{execution_id}",
-    answer=records.WorkflowExecution,
-    least_hold="timeout=1",
+    response=records.WorkflowExecution,
+    shortest_poll="timeout=1",
 )
 GET_FLOW_EXECUTION: Final = Endpoint(
     name="flow_executions.get",
@@ -116,7 +117,7 @@ GET_FLOW_EXECUTION: Final = Endpoint(
     method="GET",
     compat="/{workflow_id}/executions/{execution_id}",
     unified="/{workflow_id}/executions/{execution_id}",
-    answer=records.FlowExecution,
+    response=records.FlowExecution,
 )
 GET_FLOW_EXECUTIONS: Final = Endpoint(
     name="flow_executions.get_many",
@@ -124,7 +125,7 @@ GET_FLOW_EXECUTIONS: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/executions/bulk",
     unified="/{workflow_id}/executions/bulk",
-    answer=records.FlowExecutionBatch,
+    response=records.FlowExecutionBatch,
     # A POST that only reads: the ids travel in the body because there are many of them.
     repeatable=True,
 )
@@ -134,7 +135,7 @@ LIST_RUNS: Final = Endpoint(
     method="GET",
     compat="/runs",
     unified="/runs",
-    answer=records.RunPage,
+    response=records.RunPage,
     page=PageShape(dialect="page", rows="items", identity="id", total="total", size="size"),
 )
 GET_RUN: Final = Endpoint(
@@ -143,7 +144,7 @@ GET_RUN: Final = Endpoint(
     method="GET",
     compat="/runs/{run_id}",
     unified="/runs/{run_id}",
-    answer=records.Run,
+    response=records.Run,
 )
 
 LIST_WORKFLOW_RUNS: Final = Endpoint(
@@ -152,7 +153,7 @@ LIST_WORKFLOW_RUNS: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}/runs",
     unified="/workflows/{workflow_id}/runs",
-    answer=records.RunPage,
+    response=records.RunPage,
     page=PageShape(dialect="page", rows="items", identity="id", total="total", size="size"),
 )
 STOP_RUN: Final = Endpoint(
@@ -161,7 +162,7 @@ STOP_RUN: Final = Endpoint(
     method="POST",
     compat="/runs/{run_id}/stop",
     unified="/runs/{run_id}/stop",
-    answer=records.Run,
+    response=records.Run,
 )
 START_RUN: Final = Endpoint(
     name="runs.start",
@@ -169,7 +170,7 @@ START_RUN: Final = Endpoint(
     method="POST",
     compat="/workflows/{workflow_id}/runs",
     unified="/workflows/{workflow_id}/runs",
-    answer=records.Run,
+    response=records.Run,
     repeatable=False,
 )
 DELETE_RUN: Final = Endpoint(
@@ -178,7 +179,7 @@ DELETE_RUN: Final = Endpoint(
     method="DELETE",
     compat="/runs/{run_id}",
     unified="/runs/{run_id}",
-    answer=records.RunDeletion,
+    response=records.RunDeletion,
 )
 DELETE_RUNS: Final = Endpoint(
     name="runs.delete_many",
@@ -186,8 +187,8 @@ DELETE_RUNS: Final = Endpoint(
     method="POST",
     compat="/runs/bulk/delete",
     unified="/runs/bulk/delete",
-    answer=records.RunDeletion,
-    # What filters find may be more the second time; what only counts (`dry_run`) is sent again all the same.
+    response=records.RunDeletion,
+    # Filters may match more runs the second time. With `dry_run`, which only counts, the request is repeatable.
     repeatable=False,
 )
 LIST_WORKFLOWS: Final = Endpoint(
@@ -196,7 +197,7 @@ LIST_WORKFLOWS: Final = Endpoint(
     method="GET",
     compat=None,
     unified="/workflows",
-    answer=records.WorkflowList,
+    response=records.WorkflowList,
     page=PageShape(dialect="offset", rows="workflows", identity="workflow_id", total="total_count"),
 )
 GET_WORKFLOW: Final = Endpoint(
@@ -205,7 +206,7 @@ GET_WORKFLOW: Final = Endpoint(
     method="GET",
     compat="/workflows/{workflow_id}",
     unified="/workflows/{workflow_id}",
-    answer=records.Workflow,
+    response=records.Workflow,
 )
 CREATE_WORKFLOW: Final = Endpoint(
     name="workflows.create",
@@ -213,7 +214,7 @@ CREATE_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/workflows",
     unified="/workflows",
-    answer=records.Workflow,
+    response=records.Workflow,
     repeatable=False,
 )
 RENAME_WORKFLOW: Final = Endpoint(
@@ -222,7 +223,7 @@ RENAME_WORKFLOW: Final = Endpoint(
     method="PUT",
     compat="/workflows/{workflow_id}",
     unified="/workflows/{workflow_id}",
-    answer=records.Workflow,
+    response=records.Workflow,
 )
 PUT_WORKFLOW_VERSION: Final = Endpoint(
     name="workflows.put_version",
@@ -230,7 +231,7 @@ PUT_WORKFLOW_VERSION: Final = Endpoint(
     method="PUT",
     compat="/workflows/{workflow_id}/versions/{version_id}",
     unified="/workflows/{workflow_id}/versions/{version_id}",
-    answer=records.WorkflowVersion,
+    response=records.WorkflowVersion,
 )
 TRIGGER_WORKFLOW: Final = Endpoint(
     name="workflows.trigger",
@@ -238,7 +239,7 @@ TRIGGER_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/trigger",
     unified="/workflows/trigger/{workflow_id}/{version_id}",
-    answer=records.TriggeredExecution,
+    response=records.TriggeredExecution,
     repeatable=False,
 )
 BULK_TRIGGER_WORKFLOW: Final = Endpoint(
@@ -247,7 +248,7 @@ BULK_TRIGGER_WORKFLOW: Final = Endpoint(
     method="POST",
     compat="/{workflow_id}/bulk-trigger",
     unified="/workflows/bulk-trigger/{workflow_id}/{version_id}",
-    answer=records.BulkTriggered,
+    response=records.BulkTriggered,
     repeatable=False,
 )
 GET_PUBLIC_WORKFLOW: Final = Endpoint(
@@ -256,7 +257,7 @@ GET_PUBLIC_WORKFLOW: Final = Endpoint(
     method="GET",
     compat=None,
     unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}",
-    answer=records.PublicWorkflow,
+    response=records.PublicWorkflow,
     key="none",
 )
 TRIGGER_PUBLIC_WORKFLOW: Final = Endpoint(
@@ -265,7 +266,7 @@ TRIGGER_PUBLIC_WORKFLOW: Final = Endpoint(
     method="POST",
     compat=None,
     unified="/public/@{nickname}/workflows/{slug}/versions/{version_id}/trigger",
-    answer=records.TriggeredExecution,
+    response=records.TriggeredExecution,
     repeatable=False,
     key="body",
 )
@@ -275,7 +276,7 @@ CREATE_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction",
     unified="/prediction",
-    answer=records.CreatedPrediction,
+    response=records.CreatedPrediction,
     repeatable=False,
 )
 GET_PREDICTION: Final = Endpoint(
@@ -284,7 +285,7 @@ GET_PREDICTION: Final = Endpoint(
     method="GET",
     compat="/prediction/{prediction_id}",
     unified="/prediction/{prediction_id}",
-    answer=records.Prediction,
+    response=records.Prediction,
 )
 CANCEL_PREDICTION: Final = Endpoint(
     name="predictions.cancel",
@@ -292,8 +293,8 @@ CANCEL_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction/{prediction_id}/cancel",
     unified="/prediction/{prediction_id}/cancel",
-    answer=records.CancelledPrediction,
-    # What is cancelled stays cancelled: asking twice changes nothing.
+    response=records.CancelledPrediction,
+    # Cancelling twice changes nothing.
     repeatable=True,
 )
 RUN_PREDICTION: Final = Endpoint(
@@ -302,7 +303,7 @@ RUN_PREDICTION: Final = Endpoint(
     method="POST",
     compat="/prediction/run",
     unified="/prediction/run",
-    answer=records.FinishedPrediction,
+    response=records.FinishedPrediction,
     repeatable=False,
 )
 LIST_MODELS: Final = Endpoint(
@@ -311,7 +312,7 @@ LIST_MODELS: Final = Endpoint(
     method="GET",
     compat="/models",
     unified="/models",
-    answer=list[records.Model],
+    response=list[records.Model],
     page=PageShape(dialect="offset", rows="", identity="slug", largest=500),
     key="none",
 )
@@ -321,7 +322,7 @@ GET_MODEL: Final = Endpoint(
     method="GET",
     compat="/models/{slug}",
     unified="/models/{slug}",
-    answer=records.Model,
+    response=records.Model,
     key="none",
 )
 GET_MODEL_BY_QUERY: Final = Endpoint(
@@ -331,7 +332,7 @@ GET_MODEL_BY_QUERY: Final = Endpoint(
     method="GET",
     compat="/model",
     unified="/model",
-    answer=records.Model,
+    response=records.Model,
     key="none",
 )
 GET_MODEL_SCHEMA: Final = Endpoint(
@@ -340,8 +341,8 @@ GET_MODEL_SCHEMA: Final = Endpoint(
     method="GET",
     compat="/models/{slug}/schemas/openapi",
     unified="/models/{slug}/schemas/openapi",
-    # The document itself: a record of it would have to drop what it does not know.
-    answer=dict[str, Any],
+    # The document itself: a record would have to drop the fields that it does not know.
+    response=dict[str, Any],
     key="none",
 )
 GET_BALANCE: Final = Endpoint(
@@ -350,7 +351,7 @@ GET_BALANCE: Final = Endpoint(
     method="GET",
     compat="/billing/balance",
     unified="/billing/balance",
-    answer=records.Balance,
+    response=records.Balance,
 )
 LIST_WEBHOOKS: Final = Endpoint(
     name="webhooks.list",
@@ -359,7 +360,7 @@ LIST_WEBHOOKS: Final = Endpoint(
     method="GET",
     compat="/webhooks",
     unified="/webhooks",
-    answer=records.WebhookList,
+    response=records.WebhookList,
     page=PageShape(dialect="offset", rows="webhooks", identity="key", total="total_count"),
 )
 GET_WEBHOOK: Final = Endpoint(
@@ -369,7 +370,7 @@ GET_WEBHOOK: Final = Endpoint(
     method="GET",
     compat="/webhooks/{execution_id}",
     unified="/webhooks/{execution_id}",
-    answer=records.Webhook,
+    response=records.Webhook,
 )
 PRESIGN_UPLOAD: Final = Endpoint(
     name="files.presign",
@@ -377,8 +378,8 @@ PRESIGN_UPLOAD: Final = Endpoint(
     method="POST",
     compat=None,
     unified="/upload/presign",
-    answer=records.PresignedUpload,
-    # It makes a place for a file, no file: one that is never used costs nothing and is nowhere listed.
+    response=records.PresignedUpload,
+    # It creates an upload URL, not a file. An unused one costs nothing and is not listed anywhere.
     repeatable=True,
 )
 DELETE_FILE: Final = Endpoint(
@@ -387,8 +388,8 @@ DELETE_FILE: Final = Endpoint(
     method="DELETE",
     compat=None,
     unified="/files/{file_id}",
-    answer=None,
+    response=None,
 )
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for row in tuple(globals().values()) if isinstance(row, Endpoint))
-"""Every row above, in this order: none can be forgotten here."""
+"""All endpoints, in the order above."""

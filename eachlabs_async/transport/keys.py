@@ -1,4 +1,4 @@
-"""Owns how a key is held: text that never shows itself; refuses to read the environment or to send anything."""
+"""Hold API keys as text whose `repr` does not show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..hosts import Auth
 
 
 class Key(str):
-    """A key, or a header value that holds one: a `str` to the wire, asterisks to `repr`."""
+    """A key, or a header value or URL that contains one: a `str` whose `repr` shows asterisks."""
 
     __slots__ = ()
 
@@ -19,7 +19,10 @@ class Key(str):
 
 
 def checked_key(name: Literal["api_key", "runs_api_key"], value: object) -> Key | None:
-    """Take a key as the caller or the environment gave it; None and blank text are no key."""
+    """Return a key from an argument or the environment, without surrounding white space; None for None or blank text.
+
+    Raises `TypeError` if it is not text, and `ConfigurationError` if a header cannot carry it.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
@@ -28,17 +31,17 @@ def checked_key(name: Literal["api_key", "runs_api_key"], value: object) -> Key 
     if not stripped:
         return None
     if not stripped.isascii() or not stripped.isprintable():
-        raise ConfigurationError(f"{name} holds a character that no HTTP header can carry")
+        raise ConfigurationError(f"{name} contains a character that no HTTP header can carry")
     return Key(stripped)
 
 
 def key_headers(auth: Auth, key: Key) -> dict[str, str]:
-    """Give the header that tells a service the key, in the service's style."""
+    """Return the header that carries the key, in the style of the service."""
     if auth == "bearer":
         return {"Authorization": Key(f"Bearer {key}")}
     return {"X-API-Key": key}
 
 
-def secrets(keys: Iterable[Key | None]) -> tuple[str, ...]:
-    """Give what is to be struck out of every text, the longest first."""
+def secrets_of(keys: Iterable[Key | None]) -> tuple[str, ...]:
+    """Return the texts to redact, the longest first."""
     return tuple(sorted({key for key in keys if key}, key=len, reverse=True))

@@ -1,4 +1,4 @@
-"""Owns how a listing pages, as data for the table of endpoints; refuses to page."""
+"""Describe how a listing is divided into pages, as data for the table of endpoints."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class PageShape:
-    """How one listing pages: the words of its query and of its answer.
+    """How one listing is divided into pages.
 
-    `dialect` is `"offset"` (`limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from 1).
-    `rows` and `total` name the envelope's fields; `rows` is empty where the body itself is the array. `capped` names
-    the field that must be false for the total to be exact; None where the total always is. `largest` is the most rows
-    that one request may ask for; `words` are the wire's words for arguments that have other names here.
+    `dialect` is `"offset"` (the query has `limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from
+    1). `rows` and `total` name fields of the response; `rows` is empty if the body itself is the array. `identity`
+    names the field of a row that identifies it. `capped` names the field that must be false for the total to be exact,
+    or is None if the total is always exact. `size` names the field with the size of a page. `largest` is the largest
+    number of rows that one request may ask for. `words` maps arguments to the API's names for them, where they differ.
     """
 
     dialect: Literal["offset", "page"]

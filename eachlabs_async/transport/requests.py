@@ -1,6 +1,7 @@
-"""Owns what the requests that create something say: path and body, per edition; refuses to send them.
+"""Prepare the requests that create, change or delete something: their path and body in each edition.
 
-What the service would refuse is refused here. A body is held as `Body`: it may carry a key or a webhook's secret.
+Arguments that the service would reject raise an error here. A body is a `Body`, because it may contain a key or the
+secret of a webhook.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from .wire import Body, segment
 
 MAX_BULK_INPUTS: Final = 10
 COMPAT_MODEL_VERSION: Final = "0.0.1"
-"""What the compat edition wants named and the service no longer looks at."""
+"""The model version that the compat edition requires and the service ignores."""
 
 
 @frozen
-class Prepared:
-    """A request that is ready to be sent; `inputs` are the executions it asks for, as the wire carries them."""
+class PreparedRequest:
+    """A request that is ready to be sent. `inputs` holds the inputs of each execution that it asks for, as sent."""
 
     endpoint: Endpoint
     path: str
@@ -53,7 +54,7 @@ def _is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
 
 
 def checked_object(name: str, value: object) -> dict[str, Any]:
-    """Check what goes out as a JSON object: a mapping with text for names."""
+    """Return a mapping with `str` keys as a dict, for a JSON object."""
     if not _is_mapping(value):
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     found = dict(value)
@@ -64,21 +65,21 @@ def checked_object(name: str, value: object) -> dict[str, Any]:
 
 
 def encoded_fields(name: str, fields: Mapping[str, Any]) -> Body:
-    """Write a body, leaving out what is None; an error that names the argument if JSON has no word for it."""
+    """Return the JSON body with those of `fields` that are not None. Errors are those of `encoded`."""
     return encoded(name, {key: value for key, value in fields.items() if value is not None})
 
 
 def encoded(name: str, value: Any) -> Body:
-    """Write a body; a `TypeError` or `ValueError` that names the argument if JSON has no word for it."""
+    """Return `value` as a JSON body. Raises `TypeError` or `ValueError` with `name` if JSON cannot represent it."""
     try:
         return Body(encode_json(value))
     except (TypeError, ValueError) as exc:
-        said, kind = str(exc), type(exc)
-    raise kind(f"{name} must be what JSON can carry: {said}")
+        reason, kind = str(exc), type(exc)
+    raise kind(f"{name} must be a value that JSON can represent: {reason}")
 
 
-def webhook(url: object, secret: object) -> dict[str, Any]:
-    """Check where the service shall report, and the secret that it shall send along."""
+def webhook_fields(url: object, secret: object) -> dict[str, Any]:
+    """Return the body's fields for the URL of a webhook and its secret."""
     checked = _checked_url("webhook_url", url)
     if secret is not None and not isinstance(secret, str):
         raise TypeError(f"webhook_secret must be a str, not {type(secret).__name__}")
@@ -92,10 +93,10 @@ def _checked_url(name: str, url: object) -> str | None:
     if checked is not None:
         try:
             parts = urlsplit(checked)
-            fine = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
         except ValueError:
-            fine = False
-        if not fine:
+            is_valid = False
+        if not is_valid:
             raise ValueError(f"{name} must be an absolute http(s) URL")
     return checked
 
@@ -106,12 +107,12 @@ def _trigger(
     workflow_id: str,
     version_id: str | None,
     inputs: tuple[Any, ...],
-    wanted: Any,
-    reports: dict[str, Any],
-) -> Prepared:
-    fields: dict[str, Any] = {"inputs": wanted}
+    checked: Any,
+    webhook: dict[str, Any],
+) -> PreparedRequest:
+    fields: dict[str, Any] = {"inputs": checked}
     if edition == "compat":
-        if reports["webhook_secret"] is not None:
+        if webhook["webhook_secret"] is not None:
             raise ValueError("webhook_secret is part of the unified edition only, for workflows")
         path = endpoint.expand(edition, workflow_id=workflow_id)
         fields = {"version_id": checked_text("version_id", version_id), **fields}
@@ -119,7 +120,7 @@ def _trigger(
         if version_id is None:
             raise ValueError("version_id must be given: the unified edition has no latest version")
         path = endpoint.expand(edition, workflow_id=workflow_id, version_id=version_id)
-    return Prepared(endpoint, path, encoded_fields("inputs", {**fields, **reports}), inputs)
+    return PreparedRequest(endpoint, path, encoded_fields("inputs", {**fields, **webhook}), inputs)
 
 
 def trigger(
@@ -129,11 +130,11 @@ def trigger(
     inputs: Mapping[str, Any] | None,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
-) -> Prepared:
-    """Prepare the trigger of one execution; without `inputs` the workflow takes none."""
-    wanted = checked_object("inputs", {} if inputs is None else inputs)
-    reports = webhook(webhook_url, webhook_secret)
-    return _trigger(TRIGGER_WORKFLOW, edition, workflow_id, version_id, (wanted,), wanted, reports)
+) -> PreparedRequest:
+    """Prepare the trigger of one execution. `inputs` of None are empty inputs."""
+    checked = checked_object("inputs", {} if inputs is None else inputs)
+    webhook = webhook_fields(webhook_url, webhook_secret)
+    return _trigger(TRIGGER_WORKFLOW, edition, workflow_id, version_id, (checked,), checked, webhook)
 
 
 def bulk_trigger(
@@ -143,15 +144,15 @@ def bulk_trigger(
     inputs: Sequence[Mapping[str, Any]],
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
-) -> Prepared:
+) -> PreparedRequest:
     """Prepare the trigger of 1 to 10 executions."""
     if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Sequence):
         raise TypeError(f"inputs must be a sequence of mappings, not {type(inputs).__name__}")
     if not 1 <= len(inputs) <= MAX_BULK_INPUTS:
-        raise ValueError(f"inputs must hold between 1 and {MAX_BULK_INPUTS} mappings, not {len(inputs)}")
-    wanted = [checked_object(f"inputs[{index}]", value) for index, value in enumerate(inputs)]
-    reports = webhook(webhook_url, webhook_secret)
-    return _trigger(BULK_TRIGGER_WORKFLOW, edition, workflow_id, version_id, tuple(wanted), wanted, reports)
+        raise ValueError(f"inputs must contain between 1 and {MAX_BULK_INPUTS} mappings, not {len(inputs)}")
+    checked = [checked_object(f"inputs[{index}]", value) for index, value in enumerate(inputs)]
+    webhook = webhook_fields(webhook_url, webhook_secret)
+    return _trigger(BULK_TRIGGER_WORKFLOW, edition, workflow_id, version_id, tuple(checked), checked, webhook)
 
 
 def public_trigger(
@@ -163,46 +164,56 @@ def public_trigger(
     api_key: Key,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
-) -> Prepared:
+) -> PreparedRequest:
     """Prepare the trigger of a public workflow, with the key in the body."""
     endpoint = TRIGGER_PUBLIC_WORKFLOW
     path = endpoint.expand(edition, nickname=nickname, slug=slug, version_id=version_id)
-    wanted = checked_object("inputs", {} if inputs is None else inputs)
-    fields = {"api_key": api_key, "inputs": wanted, **webhook(webhook_url, webhook_secret)}
-    return Prepared(endpoint, path, encoded_fields("inputs", fields), (wanted,))
+    checked = checked_object("inputs", {} if inputs is None else inputs)
+    fields = {"api_key": api_key, "inputs": checked, **webhook_fields(webhook_url, webhook_secret)}
+    return PreparedRequest(endpoint, path, encoded_fields("inputs", fields), (checked,))
 
 
 def prediction(
     edition: Edition,
     model: str,
-    input: Mapping[str, Any],  # noqa: A002  # the wire's name
+    input: Mapping[str, Any],  # noqa: A002  # the API's name
     version: str | None = None,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
     fallback_selector: str | None = None,
     *,
     endpoint: Endpoint = CREATE_PREDICTION,
-) -> Prepared:
+) -> PreparedRequest:
     """Prepare the creation of one prediction."""
     if checked_text("model", model) is None:
         raise TypeError("model must be a str, not NoneType")
-    wanted = checked_object("input", input)
+    checked = checked_object("input", input)
     if checked_text("version", version) is None and edition == "compat":
         version = COMPAT_MODEL_VERSION
-    fields = {"model": model, "version": version, "input": wanted, **webhook(webhook_url, webhook_secret)}
+    fields = {
+        "model": model,
+        "version": version,
+        "input": checked,
+        **webhook_fields(webhook_url, webhook_secret),
+    }
     fields["fallback_selector"] = checked_selector("fallback_selector", fallback_selector)
-    return Prepared(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (wanted,))
+    return PreparedRequest(endpoint, endpoint.expand(edition), encoded_fields("input", fields), (checked,))
 
 
-def run_prediction(edition: Edition, model: str, input: Mapping[str, Any], version: str | None = None) -> Prepared:  # noqa: A002  # the wire's name
-    """Prepare a prediction whose end the service waits for."""
+def run_prediction(
+    edition: Edition,
+    model: str,
+    input: Mapping[str, Any],  # noqa: A002  # the API's name
+    version: str | None = None,
+) -> PreparedRequest:
+    """Prepare a prediction for whose end the service waits before it responds."""
     return prediction(edition, model, input, version, endpoint=RUN_PREDICTION)
 
 
 def new_workflow(
     edition: Edition, name: str, definition: Mapping[str, Any] | None, description: str | None
-) -> Prepared:
-    """Prepare the creation of a workflow; the compat edition takes no workflow without a definition."""
+) -> PreparedRequest:
+    """Prepare the creation of a workflow. The compat edition requires a definition."""
     if checked_text("name", name) is None:
         raise TypeError("name must be a str, not NoneType")
     steps = None if definition is None else checked_object("definition", definition)
@@ -215,7 +226,7 @@ def new_workflow(
     elif description is not None:
         raise ValueError("description is part of the compat edition only")
     fields = {"name": name, "description": description, "definition": steps}
-    return Prepared(CREATE_WORKFLOW, CREATE_WORKFLOW.expand(edition), encoded_fields("definition", fields))
+    return PreparedRequest(CREATE_WORKFLOW, CREATE_WORKFLOW.expand(edition), encoded_fields("definition", fields))
 
 
 def version(
@@ -225,8 +236,8 @@ def version(
     definition: Mapping[str, Any] | None,
     output_mapping: Mapping[str, str] | None,
     flags: Mapping[str, bool | None],
-) -> Prepared:
-    """Prepare a new or changed version of a workflow; what is None stays as it is."""
+) -> PreparedRequest:
+    """Prepare the creation or change of a version of a workflow. Fields of None stay as they are."""
     path = PUT_WORKFLOW_VERSION.expand(edition, workflow_id=workflow_id, version_id=version_id)
     steps = None if definition is None else checked_object("definition", definition)
     mapping = None if output_mapping is None else checked_object("output_mapping", output_mapping)
@@ -241,44 +252,44 @@ def version(
         if newer:
             raise ValueError(f"{newer[0]} is part of the unified edition only")
         fields["version_id"] = version_id
-    return Prepared(PUT_WORKFLOW_VERSION, path, encoded_fields("definition", fields))
+    return PreparedRequest(PUT_WORKFLOW_VERSION, path, encoded_fields("definition", fields))
 
 
 def _checked_ids(name: str, ids: object) -> list[str]:
-    """Check several ids: at least one, each of them text that can stand in a path."""
+    """Return a list of at least one id, each of which can be part of a path."""
     if isinstance(ids, str | bytes) or _is_mapping(ids) or not _is_iterable(ids):
         raise TypeError(f"{name} must be several ids, not {type(ids).__name__}")
     found = list(ids)
     for index, one in enumerate(found):
         segment(f"{name}[{index}]", one)
     if not found:
-        raise ValueError(f"{name} must hold at least one id")
+        raise ValueError(f"{name} must contain at least one id")
     return found
 
 
 def run(
     edition: Edition,
     workflow_id: str,
-    input: Mapping[str, Any],  # noqa: A002  # the wire's name
+    input: Mapping[str, Any],  # noqa: A002  # the API's name
     node_ids: Iterable[str] | Mapping[str, Any] | None,
     single_node_id: str | None,
     workflow_version_id: str | None,
     callback_url: str | None,
-) -> Prepared:
+) -> PreparedRequest:
     """Prepare the start of one run."""
     path = START_RUN.expand(edition, workflow_id=workflow_id)
-    wanted = checked_object("input", input)
+    checked = checked_object("input", input)
     nodes: Any = node_ids
     if node_ids is not None:
         nodes = checked_object("node_ids", node_ids) if _is_mapping(node_ids) else _checked_ids("node_ids", node_ids)
     fields = {
-        "input": wanted,
+        "input": checked,
         "node_ids": nodes,
         "single_node_id": checked_text("single_node_id", single_node_id),
         "workflow_version_id": checked_text("workflow_version_id", workflow_version_id),
         "callback_url": _checked_url("callback_url", callback_url),
     }
-    return Prepared(START_RUN, path, encoded_fields("input", fields), (wanted,))
+    return PreparedRequest(START_RUN, path, encoded_fields("input", fields), (checked,))
 
 
 def deletion(
@@ -287,15 +298,15 @@ def deletion(
     filters: Mapping[str, Any] | None,
     expected_count: int | None,
     dry_run: bool,
-) -> Prepared:
-    """Prepare the deletion of many runs; one that only counts may be sent again."""
+) -> PreparedRequest:
+    """Prepare the deletion of many runs. With `dry_run`, which only counts them, the request may be repeated."""
     if run_ids is None and filters is None:
-        raise ValueError("run_ids or filters must be given: without them nothing says which runs are meant")
+        raise ValueError("run_ids or filters must be given, to say which runs to delete")
     if not isinstance(dry_run, bool):
         raise TypeError(f"dry_run must be a bool, not {type(dry_run).__name__}")
     chosen = None if filters is None else checked_object("filters", filters)
     if chosen is not None and not any(value is not None for value in chosen.values()):
-        raise ValueError("filters must say something: empty ones could mean every run")
+        raise ValueError("filters must not be empty: that could mean every run")
     fields = {
         "run_ids": None if run_ids is None else _checked_ids("run_ids", run_ids),
         "filters": chosen,
@@ -303,4 +314,4 @@ def deletion(
         "dry_run": dry_run,
     }
     endpoint = evolve(DELETE_RUNS, repeatable=dry_run)
-    return Prepared(endpoint, endpoint.expand(edition), encoded_fields("filters", fields))
+    return PreparedRequest(endpoint, endpoint.expand(edition), encoded_fields("filters", fields))

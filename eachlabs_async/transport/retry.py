@@ -1,6 +1,6 @@
-"""Owns how long and how often a call may try, as pure values and functions; refuses clocks, sleeping and chance.
+"""Decide whether and when a failed call is sent again, as pure functions.
 
-The caller brings the elapsed time and the jitter; what comes back is a delay or the decision to give up.
+The elapsed time and the jitter are arguments. `transport` measures them, sleeps and sends.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from ..errors import (
 )
 
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NAMES_THE_CAP: Final = re.compile("concurren", re.IGNORECASE)
-_NAMES_THE_BURST: Final = re.compile(r"started\s+at\s+once", re.IGNORECASE)
+_CONCURRENCY_LIMIT: Final = re.compile("concurren", re.IGNORECASE)
+_BURST_LIMIT: Final = re.compile(r"started\s+at\s+once", re.IGNORECASE)
+"""How a 429 on creating names the limit that it enforces."""
 
 
-def _number(*, least: float, exclusive: bool = False, endless: bool = False) -> Any:
+def _number(*, minimum: float, exclusive: bool = False, infinite: bool = False) -> Any:
     def check(instance: object, attribute: Any, value: object) -> None:
         name = f"{type(instance).__name__}.{attribute.name}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-        if math.isnan(value) or value < least or (exclusive and value == least):
-            raise ValueError(f"{name} must be {'more than' if exclusive else 'at least'} {least:g}, not {value}")
-        if math.isinf(value) and not endless:
+        if math.isnan(value) or value < minimum or (exclusive and value == minimum):
+            raise ValueError(f"{name} must be {'more than' if exclusive else 'at least'} {minimum:g}, not {value}")
+        if math.isinf(value) and not infinite:
             raise ValueError(f"{name} must be finite, not {value}")
 
     return check
@@ -42,7 +43,7 @@ def _number(*, least: float, exclusive: bool = False, endless: bool = False) -> 
 def _whole(instance: object, attribute: Any, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{type(instance).__name__}.{attribute.name} must be an int, not {type(value).__name__}")
-    _number(least=1)(instance, attribute, value)
+    _number(minimum=1)(instance, attribute, value)
 
 
 def _statuses(values: Iterable[int]) -> frozenset[int]:
@@ -57,55 +58,55 @@ def _statuses(values: Iterable[int]) -> frozenset[int]:
 class Timeouts:
     """How long one call may take, in seconds.
 
-    `connect_s`: opening one connection. `read_s`: the longest silence while an answer is awaited or read (the
-    service may hold the answer of an unfinished execution for 30 s). `deadline_s`: the call as a whole, waiting
-    for a free place, every try, every pause and the reading included.
+    `connect_s`: the time to open one connection. `read_s`: the longest time without a byte while a response is awaited
+    or read (the service may hold the response for an unfinished execution for 30 s). `deadline_s`: the call as a whole,
+    including the wait for a free slot, every attempt, every pause and the reading of the response.
     """
 
-    connect_s: float = field(default=10.0, validator=_number(least=0, exclusive=True))
-    read_s: float = field(default=40.0, validator=_number(least=0, exclusive=True))
-    deadline_s: float = field(default=120.0, validator=_number(least=0, exclusive=True))
+    connect_s: float = field(default=10.0, validator=_number(minimum=0, exclusive=True))
+    read_s: float = field(default=40.0, validator=_number(minimum=0, exclusive=True))
+    deadline_s: float = field(default=120.0, validator=_number(minimum=0, exclusive=True))
 
 
 @frozen
 class RetryPolicy:
     """When a failed request is sent again, and after how long.
 
-    `max_attempts`: requests a call, the first included. `max_elapsed_s`: no wait ends later than this after the
-    call began. Attempt n is followed by half to the whole of `base_s * 2 ** (n - 1)` seconds, `cap_s` at most.
-    A `Retry-After` is a floor: jitter is only ever added to it. `statuses`: the answers that are worth another
-    try; so are connections that fail, time out or break. What creates something is never sent twice for a
-    failure that leaves its outcome open, whatever the policy says.
+    `max_attempts`: requests per call, including the first. `max_elapsed_s`: no wait ends later than this after the
+    start of the call. Attempt n is followed by a wait of half to the whole of `base_s * 2 ** (n - 1)` seconds, at most
+    `cap_s`. A `Retry-After` is a floor: jitter is only added to it. `statuses`: the response statuses after which a
+    request is sent again; it is also sent again when a connection fails, times out or breaks. A request that creates
+    something is never sent again after a failure that leaves its outcome open, whatever the policy says.
 
-    `creating_pause_s`: seconds for which the client creates nothing after a 429 on creating that says no time and
-    comes while nothing of this client runs, from 0 (no such pause). The service counts tries during such a block and
-    keeps it up for them: only silence ends it. Each further one in a row is longer by a third of this, up to twice
-    as long, until something is created again. A call whose `max_elapsed_s` or deadline ends before the pause does is
-    a `RateLimitError` at once, with what is left of it as `retry_after_s`; a `map` waits.
+    `creating_pause_s`: seconds for which the client creates nothing after a 429 on creating that names no time and
+    comes while nothing of this client is running; 0 for no such pause. The service counts attempts during such a block
+    and extends it for them, so only a pause ends it. Each further pause in a row is longer by a third of this, up to
+    twice as long, until something is created again. A call whose `max_elapsed_s` or deadline ends before the pause
+    raises `RateLimitError` at once, with the rest of the pause as `retry_after_s`; a `map` waits.
     """
 
     max_attempts: int = field(default=5, validator=_whole)
-    max_elapsed_s: float = field(default=60.0, validator=_number(least=0, endless=True))
-    base_s: float = field(default=0.5, validator=_number(least=0))
-    cap_s: float = field(default=30.0, validator=_number(least=0, endless=True))
+    max_elapsed_s: float = field(default=60.0, validator=_number(minimum=0, infinite=True))
+    base_s: float = field(default=0.5, validator=_number(minimum=0))
+    cap_s: float = field(default=30.0, validator=_number(minimum=0, infinite=True))
     statuses: frozenset[int] = field(default=RETRIED_STATUSES, converter=_statuses)
-    creating_pause_s: float = field(default=90.0, validator=_number(least=0))
+    creating_pause_s: float = field(default=90.0, validator=_number(minimum=0))
 
     @classmethod
     def none(cls) -> RetryPolicy:
-        """Give the policy that sends every request once."""
+        """Return a policy that sends every request once."""
         return cls(max_attempts=1)
 
     def delay(self, attempt: int, failure: EachLabsError, *, elapsed_s: float, jitter: float) -> float | None:
-        """Give the seconds to wait after `failure` ended attempt number `attempt`, or None to give up.
+        """Return the seconds to wait after `failure` ended attempt number `attempt`, or None to give up.
 
-        `attempt` counts from 1, `elapsed_s` from the start of the call, `jitter` is between 0 and 1.
+        `attempt` counts from 1, `elapsed_s` from the start of the call; `jitter` is between 0 and 1.
         """
-        if attempt >= self.max_attempts or not self._is_passing(failure):
+        if attempt >= self.max_attempts or not self._is_transient(failure):
             return None
         step = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 63))
         left = self.max_elapsed_s - elapsed_s
-        floor = asked_pause_s(failure)
+        floor = requested_pause_s(failure)
         if floor is None:
             wait = step * (1 + jitter) / 2
             return wait if wait <= left else None
@@ -113,26 +114,29 @@ class RetryPolicy:
             return None
         return min(floor + step * jitter, max(left, floor))
 
-    def _is_passing(self, failure: EachLabsError) -> bool:
+    def _is_transient(self, failure: EachLabsError) -> bool:
         if isinstance(failure, APIStatusError):
             return failure.status in self.statuses
         return isinstance(failure, APIConnectionError) and failure.retryable
 
 
-def asked_pause_s(failure: EachLabsError) -> float | None:
-    """Give the pause that the service asked for with this failure, in seconds, None where it asked for none."""
+def requested_pause_s(failure: EachLabsError) -> float | None:
+    """Return the seconds for which the service asked to pause with this failure, or None if it did not."""
     return failure.retry_after_s if isinstance(failure, APIStatusError) else None
 
 
 def may_send_again(failure: EachLabsError, *, repeatable: bool) -> bool:
-    """Say whether sending again is safe: what creates something only after a failed connect or a 429."""
+    """Whether it is safe to send a request again.
+
+    One that creates something is not `repeatable`, and is sent again only after a 429 or if it was never sent.
+    """
     if repeatable or isinstance(failure, RateLimitError):
         return True
     return isinstance(failure, APIConnectionError) and not failure.sent
 
 
 def leaves_outcome_open(failure: EachLabsError) -> bool:
-    """Say whether a request that creates something may have been carried out although it failed like this."""
+    """Whether a request that creates something may have been carried out although it failed with `failure`."""
     if isinstance(failure, APIConnectionError):
         return failure.sent
     if isinstance(failure, APIStatusError):
@@ -140,16 +144,16 @@ def leaves_outcome_open(failure: EachLabsError) -> bool:
     return isinstance(failure, ResponseDecodeError)
 
 
-def calls_for_silence(failure: RateLimitError, *, running: int, asked: int) -> bool:
-    """Say whether a 429 on creating, of `asked` executions while `running` are ours, is one that only silence ends.
+def needs_creation_pause(failure: RateLimitError, *, running: int, requested: int) -> bool:
+    """Whether only a pause ends this 429 on creating `requested` executions, while `running` of ours are running.
 
-    While something of ours runs it is the cap on concurrent executions, which clears when one ends. So is one that
-    names that cap when several were asked for at once: fewer may fit. Where it says that too many were started at
-    once it is no cap, whatever runs.
+    A 429 that names a time ends by itself. While something of ours is running, the cause is the limit on concurrent
+    executions, which clears when one ends. The same holds for a 429 that names this limit when several executions were
+    requested at once, because fewer may fit. A 429 that says that too many were started at once is never that limit.
     """
     if failure.retry_after_s is not None:
         return False
-    words = f"{failure.message} {failure.body}"
-    if _NAMES_THE_BURST.search(words):
+    text = f"{failure.message} {failure.body}"
+    if _BURST_LIMIT.search(text):
         return True
-    return not running and not (asked > 1 and _NAMES_THE_CAP.search(words))
+    return not running and not (requested > 1 and _CONCURRENCY_LIMIT.search(text))

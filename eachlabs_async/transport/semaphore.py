@@ -1,10 +1,4 @@
-"""Owns the client-wide bound on requests in flight; refuses to know what a request is.
-
-A semaphore is a semaphore with two queues. Single calls and the crowd of a bulk job or a walk wait apart, and a place
-that falls free goes to a single call first, so that a job of a million ids never keeps one `get` waiting for
-longer than a place takes to fall free. After seven single calls in a row, as a stream of them makes, the crowd has its
-turn, so that neither starves.
-"""
+"""Bound the requests in flight of a client with a semaphore that serves single calls first."""
 
 from __future__ import annotations
 
@@ -14,10 +8,16 @@ from contextlib import suppress
 from typing import Final
 
 BACKGROUND_SHARE: Final = 8
+"""While both kinds of calls wait, one acquisition in this many goes to a background call."""
 
 
 class PrioritySemaphore:
-    """A bound of `size` places; `free` is how many are free now (it may be taken down directly, see `enter`)."""
+    """A semaphore with two queues: single calls, and background calls of bulk jobs and walks.
+
+    A slot that is released goes to a single call first, so that a job of a million ids never delays one `get` for
+    longer than it takes a slot to be released. After seven single calls in a row a background call is next, so that a
+    stream of single calls cannot starve the others. `available` is the number of free slots.
+    """
 
     __slots__ = ("_background", "_foreground", "_in_a_row", "available", "size")
 
@@ -26,37 +26,37 @@ class PrioritySemaphore:
         self.available = size
         self._foreground: deque[asyncio.Future[None]] = deque()
         self._background: deque[asyncio.Future[None]] = deque()
-        self._in_a_row = 0  # single calls that went before a crowd that waits
+        self._in_a_row = 0  # single calls served in a row while background calls waited
 
     async def acquire(self, *, background: bool) -> None:
-        """Take a place, waiting for one if need be.
+        """Acquire a slot, waiting for one if none is available.
 
-        Nobody waits while a place is free, so a caller in a hurry may do the same without a coroutine:
+        No call waits while a slot is available, so code that must be fast may do the same without a coroutine:
         `if semaphore.available: semaphore.available -= 1`.
         """
         if self.available:
             self.available -= 1
             return
-        place = asyncio.get_running_loop().create_future()
+        waiter = asyncio.get_running_loop().create_future()
         queue = self._background if background else self._foreground
-        queue.append(place)
+        queue.append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self.release()  # The place was granted in the same turn of the loop: hand it on.
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # The slot was granted in the same turn of the loop.
             else:
-                with suppress(ValueError):  # A grant may have passed over it already.
-                    queue.remove(place)
+                with suppress(ValueError):  # `release` may have removed it already.
+                    queue.remove(waiter)
             raise
 
     def release(self) -> None:
-        """Give a place back: straight to the next in line where somebody waits."""
+        """Release a slot, or hand it to the next waiter."""
         while self._foreground or self._background:
-            place = self._next()
-            # Who was cancelled in this turn of the loop still stands in line.
-            if not place.done():
-                place.set_result(None)
+            waiter = self._next()
+            # A waiter that was cancelled in this turn of the loop is still in its queue.
+            if not waiter.done():
+                waiter.set_result(None)
                 return
         self.available += 1
 

@@ -1,4 +1,4 @@
-"""Where a service is, how it is told the key, and the pause that it asked for."""
+"""Describe a service as a client sees it: its base URL, its key header, and the pause that it asked for."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..hosts import ServiceName
 from .adapter import Route
 
 KEEPS_QUERY: Final = "keep_query" in signature(URL.with_path).parameters
-"""Whether this yarl can change the path alone; those before 1.18.2 cannot."""
+"""Whether this version of yarl can replace the path and keep the query; versions before 1.18.2 cannot."""
 
 
 class Pause:
-    """Until when (loop time) nothing is sent to one base URL, and the answer that asked for it.
+    """Until when (in loop time) nothing is sent to one base URL, and the response that asked for it.
 
-    A 429 on a request that creates something is about creating alone, so it has a pause of its own. `waiting` counts
-    the calls that wait now, for the pause or for their next try.
+    A 429 on a request that creates something concerns creating alone, so it has a pause of its own. `waiting` counts
+    the calls that are waiting for the pause to end or for their next attempt.
     """
 
     __slots__ = ("cause", "creating_cause", "creating_until", "until", "waiting")
@@ -33,30 +33,30 @@ class Pause:
         self.creating_until = 0.0
         self.creating_cause: APIStatusError | None = None
 
-    def ask(self, until: float, cause: APIStatusError, *, creating: bool) -> None:
-        """Lengthen the pause; it is never shortened."""
+    def extend(self, until: float, cause: APIStatusError, *, creating: bool) -> None:
+        """Extend the pause to `until`. A later end stays as it is."""
         if creating:
             if until > self.creating_until:
                 self.creating_until, self.creating_cause = until, cause
         elif until > self.until:
             self.until, self.cause = until, cause
 
-    def end(self, now: float) -> None:
-        """Forget what is over, so that calls need not look at the clock."""
+    def clear_ended(self, now: float) -> None:
+        """Reset what has ended, so that calls need not look at the clock."""
         if self.until <= now:
             self.until = 0.0
         if self.creating_until <= now:
             self.creating_until = 0.0
 
     def for_call(self, *, creating: bool) -> tuple[float, APIStatusError | None]:
-        """Give until when a call is held, and why."""
+        """Return until when a call must wait, and the cause."""
         if creating and self.creating_until > self.until:
             return self.creating_until, self.creating_cause
         return self.until, self.cause
 
 
 class BoundService:
-    """One service as a client sees it: where it is, how it is told the key, whether it asked for a pause."""
+    """One service of a client: its URLs, its key header, its pause and its routes."""
 
     __slots__ = ("_authority", "_scheme", "base", "key_header", "name", "origin", "pause", "prefix", "routes")
 
@@ -71,17 +71,18 @@ class BoundService:
         self.routes: dict[bool, Route] = {}
 
     def url(self, path: str, query: str = "", version: int = 1) -> URL:
-        """Give the URL of an encoded path below the base, with an encoded query.
+        """Return the URL of an encoded path below the base URL, with an encoded query.
 
-        A `version` other than 1 goes below the base's sibling: `/v2` in the place of its last `/v1`, or behind it.
+        For a `version` other than 1, a `/v1` at the end of the base URL is replaced by that version; if there is none,
+        the version is appended.
         """
         prefix = self.prefix if version == 1 else f"{self.prefix.removesuffix('/v1')}/v{version}"
         return URL.build(
             scheme=self._scheme, authority=self._authority, path=prefix + path, query_string=query, encoded=True
         )
 
-    def urls(self, query: str) -> Callable[[str], URL]:
-        """Give the function that makes URLs as `url` does, always with the same query: that costs less."""
+    def url_maker(self, query: str) -> Callable[[str], URL]:
+        """Return a function that makes URLs as `url` does, always with this query and at less cost."""
         if not KEEPS_QUERY:
             return partial(self.url, query=query)
         template, prefix = self.url("/", query), self.prefix

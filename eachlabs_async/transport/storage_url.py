@@ -1,4 +1,4 @@
-"""Owns what may be said of a URL that is a secret, and where it may lead; refuses to send anything."""
+"""Hold the URL of a file in a storage, which may be a secret, and the parts of it that may be shown."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from .wire import redact
 
 
 class StorageUrl:
-    """What may be said of the URL of a storage, such as a presigned one, and what may not."""
+    """The URL of a file in a storage, such as a presigned URL, whose query is a secret.
 
-    def __init__(self, where: Key) -> None:
+    `is_plain` is True for an absolute http(s) URL without a user or a password. `without_query` may be shown.
+    """
+
+    def __init__(self, url: Key) -> None:
         try:
-            parts = urlsplit(str.__str__(where))
+            parts = urlsplit(str.__str__(url))
             _ = parts.port
         except ValueError:
             parts = urlsplit("")
-        self.where = where
+        self.url = url
         self.is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and not {"@", "%"} & {*parts.netloc}
         self.scheme, self._host = parts.scheme, parts.hostname or ""
         self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self.shown = f"{self.origin}{parts.path}"
+        self.without_query = f"{self.origin}{parts.path}"
         values = [value for _, value in parse_qsl(parts.query) if len(value) >= 16]
         self.secrets = tuple(Key(text) for text in sorted({parts.query, *values} - {""}, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """Strike the query, and what it says, out of a text."""
+        """Replace the query, and its long values, by asterisks."""
         return redact(text, self.secrets)
 
     @property
     def is_safe(self) -> bool:
-        """Say whether it is an https URL; plain http is for this machine alone."""
+        """Whether it is an https URL, or a plain http URL of this machine."""
         return bool(self._host) and (self.scheme == "https" or (self.scheme == "http" and is_loopback(self._host)))

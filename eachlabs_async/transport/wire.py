@@ -1,7 +1,7 @@
-"""Owns what a request and an answer are, as pure functions; refuses I/O, clocks and any knowledge of aiohttp.
+"""Build the URLs of requests and read the errors in responses, as pure functions.
 
-Building: path arguments become one percent-encoded segment each, queries are encoded, ids are checked. Reading:
-a status that is not a success becomes the error of the tree, with the keys struck out of every text.
+Each path argument becomes one percent-encoded segment. An unsuccessful response becomes an `APIStatusError` whose texts
+contain no key. `adapter` and `transport` send and receive.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from ..errors import APIStatusError, error_class_for
 MAX_BODY_TEXT: Final = 2000
 """Characters of a body that an error keeps."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
 REQUEST_ID: Final = "X-Request-Id"
 _REQUEST_ID_HEADERS: Final = ("X-Noxus-Request-Id", REQUEST_ID, "X-Execution-ID", "X-Generation-Id")
 
 
 _PARAMETER: Final = re.compile(r"""\s*;\s*([^\s=;,<>"]+)(?:\s*=\s*(?:"([^"]*)"|([^\s;,<>"]*)))?""")
 _LINK: Final = re.compile(r"""<([^<>]*)>((?:\s*;\s*[^\s=;,<>"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,<>"]*))?)*)""")
-"""One link of a `Link` header, its URL and all its parameters; and one of these, as name and value."""
+"""A link of a `Link` header, as URL and parameters, and one of these parameters, as name and value."""
 
 
 class Headers(Protocol):
-    """What is asked of an answer's headers: look-up by name, in whatever case."""
+    """The headers of a response. Names are looked up without regard to case."""
 
     def get(self, key: str, /) -> str | None:
-        """Give the first value of the header `key`, None where it is absent."""
+        """Return the first value of the header `key`, or None if it is absent."""
         ...
 
 
 class Body(bytes):
-    """The bytes of an answer; they may hold a key, so that no traceback's locals show them."""
+    """The body of a request or response. It may contain a key, so its `repr`, as in a traceback, does not show it."""
 
     __slots__ = ()
 
@@ -52,44 +52,47 @@ class Body(bytes):
 
 
 def segment(name: str, value: object) -> str:
-    """Encode one path argument whole; a `TypeError` or `ValueError` that names it where it cannot be an id."""
+    """Return a path argument as one encoded segment.
+
+    Raises `TypeError` or `ValueError` with its name if it cannot be an id.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    if _PLAIN(value):
-        return str.__str__(value)  # A template would ask an enum for the name of the member.
+    if _UNRESERVED(value):
+        return str.__str__(value)  # Formatting a member of an enum would give its name.
     if value in ("", ".", ".."):
         raise ValueError(f"{name} must not be {value!r}" if value else f"{name} must not be empty")
     try:
         return quote(value, safe="")
     except UnicodeEncodeError:
-        raise ValueError(f"{name} must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+        raise ValueError(f"{name} must be text that UTF-8 can encode (it contains a lone surrogate)") from None
 
 
 def query(params: Mapping[str, object]) -> str:
-    """Encode a query, without the question mark; a None is left out, a list is repeated."""
+    """Return the encoded query, without the question mark. None is left out, and a list becomes repeated parameters."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params must be a mapping, not {type(params).__name__}")
     for name in params:
         if not isinstance(name, str):
             raise TypeError(f"params must have names that are str, not {type(name).__name__}")
-    pairs = {name: _parameter(name, value) for name, value in params.items() if value is not None}
+    pairs = {name: _parameter_text(name, value) for name, value in params.items() if value is not None}
     try:
         return urlencode(pairs, doseq=True, quote_via=quote)
     except UnicodeEncodeError:
-        raise ValueError("params must be text that UTF-8 can carry (a value holds a lone surrogate)") from None
+        raise ValueError("params must be text that UTF-8 can encode (a value contains a lone surrogate)") from None
 
 
-def _parameter(name: str, value: object) -> str | list[str]:
+def _parameter_text(name: str, value: object) -> str | list[str]:
     if isinstance(value, list | tuple):
-        return [_word(name, item) for item in cast(Sequence[object], value)]
-    return _word(name, value)
+        return [_text(name, item) for item in cast(Sequence[object], value)]
+    return _text(name, value)
 
 
-def _word(name: str, value: object) -> str:
+def _text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return str.__str__(value)  # An enum's own `str` would give the name of the member.
+        return str.__str__(value)  # `str` of a member of an enum would give its name.
     if isinstance(value, int | float):
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(f"params[{name!r}] must be finite, not {value}")
@@ -98,26 +101,26 @@ def _word(name: str, value: object) -> str:
 
 
 def checked_path(path: object) -> str:
-    """Check and encode a whole path that a caller wrote (for `client.request`); escapes in it stay as they are."""
+    """Check and encode a path of `client.request`. Escapes in it stay as they are."""
     if not isinstance(path, str):
         raise TypeError(f"path must be a str, not {type(path).__name__}")
     if not path.startswith("/"):
-        raise ValueError("path must begin with '/' (it goes below the service's base URL)")
+        raise ValueError("path must begin with '/' (it is relative to the service's base URL)")
     if "?" in path or "#" in path:
-        raise ValueError("path must not hold '?' or '#': give the query as params, and encode ids")
+        raise ValueError("path must not contain '?' or '#': pass the query as params, and encode ids")
     if any(unquote(part) in (".", "..") for part in path.split("/")):
-        raise ValueError("path must not hold a '.' or '..' segment")
+        raise ValueError("path must not contain a '.' or '..' segment")
     try:
         return quote(path, safe="/%:@!$&'()*+,;=~")
     except UnicodeEncodeError:
-        raise ValueError("path must be text that UTF-8 can carry (it holds a lone surrogate)") from None
+        raise ValueError("path must be text that UTF-8 can encode (it contains a lone surrogate)") from None
 
 
 # ---- reading
 
 
 def redact(text: str, secrets: Collection[str]) -> str:
-    """Strike every secret out of `text`, also where a URL, JSON or `repr` escapes some of its characters."""
+    """Replace every secret in `text` by asterisks, even if a URL, JSON or `repr` escapes some of its characters."""
     for secret in secrets:
         text = re.sub("".join(map(_spellings, str.__str__(secret))), "***", text)
     return text
@@ -131,9 +134,9 @@ def _spellings(char: str) -> str:
 
 
 def retry_after_s(headers: Headers, now: datetime) -> float | None:
-    """Read `Retry-After` (seconds, or a date) as seconds from now, never negative; None where it says nothing.
+    """Return `Retry-After` (seconds or a date) as seconds from now, at least 0, or None if it is absent or invalid.
 
-    A date is held against the answer's own `Date`, so that a clock that differs from the server's does no harm.
+    A date is compared with the `Date` of the response, so that it does not matter if the clocks differ.
     """
     value = headers.get("Retry-After")
     if value is None:
@@ -148,7 +151,7 @@ def retry_after_s(headers: Headers, now: datetime) -> float | None:
 
 
 def http_date(value: str | None) -> datetime | None:
-    """Read an HTTP date as UTC, None where it is absent or garbage."""
+    """Return an HTTP date in UTC, or None if it is absent or invalid."""
     if value is None:
         return None
     try:
@@ -159,24 +162,24 @@ def http_date(value: str | None) -> datetime | None:
 
 
 def request_id_of(headers: Headers, secrets: Collection[str]) -> str | None:
-    """Give the id by which the service knows a request, None where its answer tells none."""
-    told = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), "")
-    return shown_line(told, secrets)[:200] or None
+    """Return the service's id of a request, redacted, or None if the response does not name it."""
+    received = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), "")
+    return redacted_line(received, secrets)[:200] or None
 
 
-def shown_line(text: str, secrets: Collection[str]) -> str:
-    """Give a text of the peer's as it may stand in a line: printable characters alone, without the `secrets`."""
+def redacted_line(text: str, secrets: Collection[str]) -> str:
+    """Return text from a peer as it may appear in one line: printable characters only, without the `secrets`."""
     return "".join(filter(str.isprintable, redact(text, secrets)))
 
 
 def deprecation_link(links: Iterable[str]) -> str | None:
-    """Find the URL of the first link with `rel="deprecation"` among `Link` headers, None where there is none."""
+    """Return the URL of the first link with `rel="deprecation"` in `Link` headers, or None if there is none."""
     for target, parameters in _LINK.findall(",".join(links)):
         for name, quoted, plain in _PARAMETER.findall(parameters):
             if name.lower() == "rel":
                 if "deprecation" in (quoted or plain).lower().split():
                     return cast(str, target)
-                break  # A second `rel` of one link does not count.
+                break  # Only the first `rel` of a link counts.
     return None
 
 
@@ -191,7 +194,7 @@ def status_error(
     url: str,
     attempts: int,
 ) -> APIStatusError:
-    """Turn an answer that is not a success into its error; no text in it holds one of the `secrets`."""
+    """Return the error of an unsuccessful response. Its texts contain none of the `secrets`."""
     text = redact(body.decode("utf-8", "replace"), secrets)
     message, code, details = _explanation(text)
     return error_class_for(status)(
@@ -212,28 +215,28 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "an answer without an explanation"
+        return "a response without an explanation"
 
 
 def _explanation(text: str) -> tuple[str, str | None, Any]:
-    """Find message, code and details in an error body of either vendor; a page of HTML has none."""
+    """Return message, code and details of an error body of either vendor. An HTML page has none of them."""
     try:
-        read = json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return "", None, None
-    if not isinstance(read, dict):
+    if not isinstance(parsed, dict):
         return "", None, None
-    body = cast(dict[str, Any], read)
+    body = cast(dict[str, Any], parsed)
     inner = body.get("error")
     source = cast(dict[str, Any], inner) if isinstance(inner, dict) else body
     detail = body.get("detail")
-    told: tuple[object, ...] = (
+    candidates: tuple[object, ...] = (
         cast(object, inner),
         source.get("message"),
         body.get("error_message"),
-        _validation(detail),
+        _validation_message(detail),
     )
-    message = next((found for found in told if isinstance(found, str) and found), "")
+    message = next((found for found in candidates if isinstance(found, str) and found), "")
     code = source.get("code")
     details = source.get("details")
     return (
@@ -243,8 +246,8 @@ def _explanation(text: str) -> tuple[str, str | None, Any]:
     )
 
 
-def _validation(detail: object) -> str | None:
-    """Say in a line what a `{"detail": ...}` body complains of."""
+def _validation_message(detail: object) -> str | None:
+    """Return the `detail` of an error body as one line, or None if it is neither text nor a list of errors."""
     if isinstance(detail, str):
         return detail
     if not isinstance(detail, list):
@@ -253,7 +256,7 @@ def _validation(detail: object) -> str | None:
     for item in cast(list[object], detail):
         if isinstance(item, dict):
             part = cast(dict[str, Any], item)
-            where = part.get("loc")
-            at = ".".join(str(step) for step in cast(list[object], where)) if isinstance(where, list) else ""
-            lines.append(f"{at}: {part.get('msg')}" if at else str(part.get("msg")))
+            location = part.get("loc")
+            path = ".".join(str(step) for step in cast(list[object], location)) if isinstance(location, list) else ""
+            lines.append(f"{path}: {part.get('msg')}" if path else str(part.get("msg")))
     return "; ".join(lines) or None

@@ -1,4 +1,4 @@
-"""Owns what the tests of bulk fetches share: jobs that need no network, sources that count, looks for leaks."""
+"""Helpers of the tests of bulk fetches: jobs without a network, sources that count, and the tasks of a fetch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def echo(batch: Batch) -> None:
 
 
 class Desk:
-    """A job that answers when told to: `open` holds the batches that wait, by their ids."""
+    """A job that answers on demand: `open` has the waiting batches, by their ids."""
 
     def __init__(self) -> None:
         self.open: dict[str, asyncio.Future[None]] = {}
@@ -48,12 +48,12 @@ class Desk:
 
 
 def fetch(job: Any, ids: Any, *, concurrency: int = 4, ordered: bool = False, **options: Any) -> BulkFetch[Any]:
-    """Make a fetch of ids by a job."""
+    """Return a fetch of ids by a job."""
     return BulkFetch(in_batches(job), ids, concurrency=concurrency, ordered=ordered, **options)
 
 
 class Reader:
-    """A source of ids, sync or async, that counts how many were taken from it."""
+    """A source of ids, sync or async, that counts how many were read from it."""
 
     def __init__(self, ids: Iterable[Any]) -> None:
         self.ids = ids
@@ -80,33 +80,33 @@ class Reader:
 
 
 async def pour(many: Any, into: list[Any]) -> None:
-    """Run a fetch, putting each outcome into a list as it comes."""
+    """Run a fetch and append each outcome to a list as it comes."""
     async for outcome in many:
         into.append(outcome)
 
 
 def labs(emulator: Emulator, **options: Any) -> EachLabs:
-    """Make a client of an emulator that tries again without pauses."""
+    """Return a client of an emulator that retries without pauses."""
     options = {"hosts": emulator.hosts, "runs_api_key": emulator.runs_api_key, "retry": QUICK} | options
     return EachLabs(emulator.api_key, **options)
 
 
 def own_id(seen: Any) -> str:
-    """Give the id that a request for one execution or run asks for."""
+    """Return the id that a request for one execution or run contains."""
     found: str = seen.target.partition("?")[0].rsplit("/", 1)[1]
     return found
 
 
 def execution(seen: Any, **options: Any) -> Any:
-    """Answer a get with an execution of the id that was asked for."""
+    """Answer a get with an execution of the requested id."""
     return answer(json={"execution_id": own_id(seen), "status": "completed", "workflow_id": "w"}, **options)
 
 
 def numbers() -> Any:
-    """Give ids without end."""
+    """Return ids without end."""
     return map(str, itertools.count())
 
 
 def workers() -> list[Any]:
-    """Give the tasks of bulk fetches that run."""
+    """Return the tasks of running bulk fetches."""
     return [task for task in asyncio.all_tasks() if ".work" in repr(task.get_coro())]

@@ -1,4 +1,4 @@
-"""Holds what a bulk fetch gives: an outcome per id, the errors that end it, what it tells and counts."""
+"""Tests for what a bulk fetch yields: an outcome per id, the errors that end it, its progress and its statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from internals import assert_idle
 from raw_server import ONCE
 
 from eachlabs_async import EachLabs
-from eachlabs_async.bulk import fetch as bulk
 from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.bulk.outcomes import BulkResult, BulkStats, Outcome
 from eachlabs_async.emulator import Emulator, Fault
@@ -40,7 +39,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 def of(*ids: str) -> Any:
-    """Let a fault strike requests for these ids."""
+    """Return a condition for a fault: the request is for one of these ids."""
     return lambda seen: own_id(seen) in ids
 
 
@@ -49,7 +48,7 @@ class TestOutcomes:
     @pytest.mark.parametrize("ordered", [False, True])
     @pytest.mark.parametrize("kind", KINDS)
     async def test_every_id_gets_its_own(self, emulator: Emulator, kind: str, ordered: bool, unified: bool) -> None:
-        """Each execution comes once, under its id and its place in the input."""
+        """Each execution comes once, with its id and its index in the input."""
         ids = emulator.workflow_executions.ids()
         hosts = emulator.unified_hosts if unified else emulator.hosts
         async with labs(emulator, hosts=hosts) as client:
@@ -72,7 +71,7 @@ class TestOutcomes:
         assert {seen.query.get("timeout") for seen in emulator.log} == {None if unified else "1"}
 
     async def test_runs_come_in_bulk_too(self, emulator: Emulator) -> None:
-        """With the key of their own vendor."""
+        """They are requested with the key of their own vendor."""
         async with labs(emulator) as client:
             result = await client.runs.get_many([*emulator.runs.ids(), "none"]).collect()
         assert list(result.errors) == ["none"]
@@ -80,7 +79,7 @@ class TestOutcomes:
         assert not emulator.wrong_keys
 
     async def test_they_come_as_they_finish_or_in_order(self) -> None:
-        """A slow first id holds up the ordered fetch alone."""
+        """A slow first id delays the ordered fetch only."""
         for ordered, wanted in ((False, ["b", "c", "a"]), (True, ["a", "b", "c"])):
             desk = Desk()
             outcomes = aiter(fetch(desk, iter("abc"), ordered=ordered))
@@ -93,7 +92,7 @@ class TestOutcomes:
             assert [(await first).id, *[outcome.id async for outcome in outcomes]] == wanted
 
     async def test_one_failure_is_one_outcome(self, emulator: Emulator) -> None:
-        """Unknown, refused and broken ids stop nothing, and `unwrap` raises what happened."""
+        """Unknown, refused and broken ids do not end the fetch, and `unwrap` raises their errors."""
         ids = emulator.workflow_executions.ids()[:9]
         emulator.faults.add(Fault.status(403), when=of(ids[1]))
         emulator.faults.add(Fault.status(503), when=of(ids[2]))
@@ -108,7 +107,7 @@ class TestOutcomes:
         assert (caught.value.status, caught.value.attempts) == (404, 1)
 
     async def test_raising_an_error_again_does_not_lengthen_its_traceback(self) -> None:
-        """Twins share one error, and a caller may ask as often as he likes."""
+        """Duplicate ids share one error, which may be raised any number of times."""
         outcome: Outcome[str] = Outcome("a", 0, error=NotFoundError("none", status=404))
         lengths = set()
         for _ in range(3):
@@ -121,7 +120,7 @@ class TestOutcomes:
     @pytest.mark.parametrize("chunk_size", [1, 3])
     @pytest.mark.parametrize("kind", KINDS)
     async def test_a_bad_id_is_its_own_outcome(self, kind: str, chunk_size: int, ordered: bool) -> None:
-        """What cannot be an id fails alone and is never sent."""
+        """A value that cannot be an id fails alone and is never sent."""
         desk: list[str] = []
 
         async def job(batch: Any) -> None:
@@ -164,7 +163,7 @@ class TestArguments:
     async def test_a_senseless_one_is_refused_at_once(
         self, changed: dict[str, Any], error: type[Exception], says: str
     ) -> None:
-        """By name, before anything runs, for all three resources."""
+        """The error names the argument before anything is sent, for all three resources."""
         arguments = {"ids": ["a"], "concurrency": 4} | changed
         ids = arguments.pop("ids")
         async with EachLabs("k", runs_api_key="k") as client:
@@ -178,7 +177,7 @@ class TestArguments:
                 client.flow_executions.get_many("w", [], chunk_size=0)
 
     async def test_it_runs_once(self) -> None:
-        """A second run, or one after the end, is an error and not an empty result."""
+        """A second iteration, or one after the end, is an error rather than an empty result."""
         many = fetch(echo, ["a"])
         assert [outcome.id async for outcome in many] == ["a"]
         assert repr(many) == "<BulkFetch: 1 outcomes so far>"
@@ -195,7 +194,7 @@ class TestArguments:
 @pytest.mark.parametrize("ordered", [False, True])
 class TestWhatEndsItAll:
     async def test_a_bad_key_is_raised_once_after_what_is_finished(self, emulator: Emulator, ordered: bool) -> None:
-        """No outcome is lost that was there, none comes after, and nothing more is sent."""
+        """Finished outcomes are still delivered, no others follow, and nothing more is sent."""
         ids = emulator.workflow_executions.ids()
         emulator.faults.add(Fault.status(401), after=20)
         emulator.faults.add(Fault.latency(0.002, jitter=0.01))
@@ -211,7 +210,7 @@ class TestWhatEndsItAll:
         await until(lambda: emulator.in_flight == 0)
 
     async def test_collect_brings_what_came_along(self, emulator: Emulator, ordered: bool) -> None:
-        """As `error.partial`, a result like any other."""
+        """`error.partial` is a result like any other."""
         ids = emulator.workflow_executions.ids()
         emulator.faults.add(Fault.status(401), after=3)
         async with labs(emulator) as client:
@@ -222,7 +221,7 @@ class TestWhatEndsItAll:
         assert list(caught.value.partial.errors) == ["none"]
 
     async def test_a_missing_key_and_a_closed_client_are_raised(self, emulator: Emulator, ordered: bool) -> None:
-        """Before anything is sent; without ids there is nothing to miss."""
+        """They are raised before anything is sent, and not at all without ids."""
         async with labs(emulator, runs_api_key=None) as client:
             with pytest.raises(ConfigurationError, match="this call needs a key"):
                 await client.runs.get_many(iter("abc"), ordered=ordered).collect()
@@ -232,7 +231,7 @@ class TestWhatEndsItAll:
         assert not emulator.requests
 
     async def test_a_client_closed_on_the_way_ends_it(self, emulator: Emulator, ordered: bool) -> None:
-        """With the error of a closed client, whatever the requests in flight made of it."""
+        """The error is that of a closed client, however the requests in flight ended."""
         emulator.faults.add(Fault.latency(0.005))
         client = labs(emulator)
         ids = emulator.workflow_executions.ids()
@@ -255,7 +254,7 @@ class TestWhatEndsItAll:
     async def test_a_source_that_breaks_is_raised_after_what_was_read(
         self, ordered: bool, kind: str, chunk_size: int
     ) -> None:
-        """Every id that it gave has its outcome first."""
+        """Every id that it yielded has its outcome first."""
 
         def ids() -> Iterator[str]:
             yield from map(str, range(10))
@@ -267,7 +266,7 @@ class TestWhatEndsItAll:
         assert sorted(int(outcome.id) for outcome in got) == list(range(10))
 
     async def test_what_known_raises_is_raised(self, ordered: bool) -> None:
-        """After the finished outcomes, as any error that is not an id's own."""
+        """It is raised after the finished outcomes, like any error that is not an id's own."""
 
         def known(identity: str) -> None:
             if identity == "f":
@@ -293,7 +292,7 @@ class TestWhatEndsItAll:
 
 class TestStats:
     async def test_they_say_what_happened(self, emulator: Emulator) -> None:
-        """Outcomes, failures by type, retries and known ones add up; nothing is in flight at the end."""
+        """Outcomes, failures by type, retries and known ids add up, and nothing is in flight at the end."""
         ids = emulator.workflow_executions.ids()[:20]
         emulator.faults.add(Fault.status(503), times=2, when=of(ids[3]))
         emulator.faults.add(Fault.status(500), when=of(ids[4]))
@@ -325,7 +324,7 @@ class TestStats:
         assert "), 6 retries, 0 in flight, 0 paused, p50 0.0" in str(stats)
 
     async def test_who_waits_is_counted_while_he_waits(self, emulator: Emulator) -> None:
-        """A service that asks for a pause shows as paused ids, without any `on_progress`."""
+        """While a service asks for a pause, `paused` counts the waiting calls, even without `on_progress`."""
         ids = emulator.workflow_executions.ids()[:4]
         emulator.faults.add(Fault.status(429, retry_after=0.2), times=1)
         async with labs(emulator) as client:
@@ -339,7 +338,7 @@ class TestStats:
 
     @given(st.lists(st.floats(1e-5, 200.0), min_size=1, max_size=200), st.floats(0.01, 1.0))
     def test_latencies_are_right_within_five_percent(self, latencies: list[float], share: float) -> None:
-        """Whatever their spread, at any share."""
+        """This holds whatever their spread, at any percentile."""
         stats = BulkStats()
         for one in latencies:
             stats.record_latency(one)
@@ -347,7 +346,7 @@ class TestStats:
         assert true / 1.05 <= stats.latency_s(share) <= true * 1.05
 
     def test_without_latencies_they_are_nought(self) -> None:
-        """An empty fetch says so rather than break; a latency of nought counts as a microsecond."""
+        """An empty fetch has percentiles of 0, and a latency of 0 counts as a microsecond."""
         stats = BulkStats()
         assert (stats.p50_s, stats.p90_s, stats.p99_s) == (0, 0, 0)
         stats.record_latency(0.0)
@@ -355,11 +354,11 @@ class TestStats:
         assert "0 failed, 0 retries" in str(stats)
 
     async def test_one_line_a_period(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-        """A long fetch tells how it goes at INFO; a short one says nothing."""
+        """A long fetch logs its progress at INFO; a short one logs nothing."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         await fetch(echo, iter("abcdef")).collect()
         assert not caplog.records
-        monkeypatch.setattr(bulk, "LOG_EVERY_S", 0.0)
+        monkeypatch.setattr("eachlabs_async.bulk.fetch.LOG_EVERY_S", 0.0)
         await fetch(echo, iter("abcdef"), concurrency=1, paused=lambda: 3).collect()
         assert len(caplog.records) == 5
         assert caplog.records[-1].getMessage().startswith("bulk fetch: ")
@@ -367,7 +366,7 @@ class TestStats:
 
 
 async def test_a_server_error_keeps_its_attempts(emulator: Emulator) -> None:
-    """An outcome says how many requests were made for it, failed or not."""
+    """An outcome has the number of requests sent for it, whether it failed or not."""
     (one,) = emulator.workflow_executions.ids()[:1]
     emulator.faults.add(Fault.status(502), times=2)
     async with labs(emulator) as client:

@@ -1,4 +1,4 @@
-"""Holds that bulk jobs are good neighbours: single calls, other jobs and the event loop itself go on beside them."""
+"""Tests that single calls, other jobs and the event loop itself go on beside a bulk fetch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eachlabs_async import WorkflowExecution
 from eachlabs_async.codec.strict import decode
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.records import FlowExecutionBatch
-from eachlabs_async.transport import transport as _session
+from eachlabs_async.transport.decoder import LARGE_BODY
 
 LATENCY_S = 0.02
 GET = "workflow_executions.get"
@@ -38,7 +38,7 @@ async def drain(many: Any) -> None:
 
 class TestFairness:
     async def test_a_single_get_waits_for_one_place(self) -> None:
-        """Behind a bulk of eight times the places, it goes out as one of the next two requests."""
+        """Behind a bulk fetch of eight times the slots, it is one of the next two requests."""
         async with Emulator(executions=20) as emulator, labs(emulator, max_concurrency=4) as client:
             emulator.faults.add(Fault.latency(LATENCY_S))
             many = client.workflow_executions.get_many(numbers("bulk"), concurrency=32)
@@ -60,7 +60,7 @@ class TestFairness:
             assert_idle(client)
 
     async def test_many_single_gets_do_not_stop_the_bulk(self) -> None:
-        """The crowd keeps its share of the places, one in eight."""
+        """Background calls keep their share of the slots, one in eight."""
         async with RawServer(then=lambda seen: execution(seen, delay_s=0.001)) as server:
             async with client_of(server, max_concurrency=2) as client:
 
@@ -81,7 +81,7 @@ class TestFairness:
                 assert_idle(client)
 
     async def test_two_bulks_share(self) -> None:
-        """Of places that both want, each gets about half."""
+        """Each gets about half of the slots."""
         async with RawServer(then=lambda seen: execution(seen, delay_s=0.001)) as server:
             async with client_of(server, max_concurrency=4) as client:
                 one, two = (
@@ -94,7 +94,7 @@ class TestFairness:
             assert 8 <= names[start : start + 32].count("one") <= 24
 
     async def test_the_places_bound_all_jobs_together(self) -> None:
-        """`max_concurrency` holds over jobs and single calls."""
+        """`max_concurrency` bounds all jobs and single calls together."""
         async with Emulator(executions=60) as emulator, labs(emulator, max_concurrency=5) as client:
             emulator.faults.add(Fault.latency(0.002))
             ids = emulator.workflow_executions.ids()
@@ -110,7 +110,7 @@ class TestFairness:
 
 class TestCancellation:
     async def test_of_one_task_leaves_the_others_alone(self) -> None:
-        """A job that is given up takes nothing with it: the others get everything at the first attempt."""
+        """Cancelling one job does not affect the others: they get everything at the first attempt."""
         async with Emulator(executions=80) as emulator, labs(emulator, max_concurrency=6) as client:
             emulator.faults.add(Fault.latency(0.001, jitter=0.004))
             ids = emulator.workflow_executions.ids()
@@ -135,7 +135,7 @@ class TestCancellation:
 
 
 def slow_body(size: int) -> bytes:
-    """Make an execution that only the slow reading takes: its times are partly written as escapes."""
+    """Return an execution that the fast reader refuses, because some times contain escapes."""
     step = {"step_id": "s", "status": "completed", "started_at": "2025-12-04T11:48:10.5Z"}
     count = size // len(json.dumps({"step-00000": step}))
     steps = dict.fromkeys((f"step-{n}" for n in range(count)), step)
@@ -144,14 +144,14 @@ def slow_body(size: int) -> bytes:
 
 
 def slow_chunk(size: int) -> bytes:
-    """Make a bulk answer that only the slow reading takes: its empty times have a space before them."""
+    """Return a bulk answer that the fast reader refuses, because its empty times have a space before them."""
     row = {"execution_id": "x", "status": "succeeded", "output": "o" * 100, "deleted_at": "", "started_at": ""}
     count = size // len(json.dumps(row))
     return json.dumps({"executions": [row | {"execution_id": f"id-{n}"} for n in range(count)]}).encode()
 
 
 async def longest_pause_s(busy: Callable[[], Any]) -> float:
-    """Do something, and give the longest time for which the loop did not turn meanwhile."""
+    """Run `work` and return the longest time during which the loop did not turn."""
     loop = asyncio.get_running_loop()
     longest = 0.0
 
@@ -173,9 +173,9 @@ async def longest_pause_s(busy: Callable[[], Any]) -> float:
 
 
 class TestTheLoop:
-    """The promise is 20 ms on a machine that does nothing else: here the best of several tries has to show it.
+    """The promise is 20 ms on an idle machine; here the best of several tries has to keep it.
 
-    Where even that is too much to ask, the loop turned at least while the reading went on.
+    On a machine that is too busy even for that, the loop at least turns during the reading.
     """
 
     async def hold_up(self, body: bytes, call: Callable[[Any], Any], read: Callable[[], Any]) -> bool:
@@ -187,9 +187,9 @@ class TestTheLoop:
                     return False
         return True
 
-    @pytest.mark.parametrize("size", [_session.LARGE_BODY + 100_000, _session.LARGE_BODY - 10_000])
+    @pytest.mark.parametrize("size", [LARGE_BODY + 100_000, LARGE_BODY - 10_000])
     async def test_a_large_execution_does_not_hold_it_up(self, size: int) -> None:
-        """Reading it the slow way takes ten times as long as the loop may wait."""
+        """Reading it the slow way takes ten times as long as the loop may be blocked."""
 
         async def call(client: Any) -> None:
             assert len((await client.workflow_executions.get("x")).step_outputs) > size // 150
@@ -199,7 +199,7 @@ class TestTheLoop:
 
     @pytest.mark.parametrize("size", [30_000, 600_000])
     async def test_a_large_chunk_does_not_hold_it_up(self, size: int) -> None:
-        """Flows of thousands of ids a request are read beside the loop."""
+        """Answers with thousands of flow executions are decoded in a thread."""
         ids = [f"id-{n}" for n in range(size // 300)]
 
         async def call(client: Any) -> None:
@@ -211,7 +211,7 @@ class TestTheLoop:
 
 
 def loops() -> list[Any]:
-    """Give the makers of event loops that can be had here."""
+    """Return the factories of the event loops that are installed."""
     found = [pytest.param(asyncio.new_event_loop, id="asyncio")]
     if importlib.util.find_spec("uvloop") is not None:
         found.append(pytest.param(importlib.import_module("uvloop").new_event_loop, id="uvloop"))
@@ -220,7 +220,7 @@ def loops() -> list[Any]:
 
 @pytest.mark.parametrize("factory", loops())
 def test_on_every_loop_it_works_alike(factory: Any) -> None:
-    """With uvloop too, where it is there: faults, order, leaving early and all."""
+    """With uvloop too, if it is installed: faults, order, and leaving early."""
 
     async def main() -> None:
         async with Emulator(executions=50, seed=2) as emulator, labs(emulator) as client:

@@ -1,4 +1,4 @@
-"""Holds that a bulk fetch ends when it is left, however that happens, and leaves nothing running behind."""
+"""Tests that a bulk fetch ends when it is left, in whatever way, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TestLeaving:
     @pytest.mark.parametrize("how", ["break", "raise", "cancel", "progress"])
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_at_any_point_leaves_nothing(self, emulator: Emulator, how: str, ordered: bool) -> None:
-        """No task, no place in the semaphore, no request that the server still answers; other calls go on as before."""
+        """There is no task, no used slot and no request that the server still answers; other calls go on as before."""
         chance = random.Random(f"{how}{ordered}")
         ids = emulator.workflow_executions.ids()
         async with labs(emulator, max_concurrency=5) as client:
@@ -81,7 +81,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("kind", KINDS)
     async def test_a_plain_loop_left_by_break_ends_too(self, emulator: Emulator, kind: str) -> None:
-        """Python lets the generator go, and the loop cleans up in its next turns."""
+        """Python drops the iterator, and the loop ends the fetch in its next iterations."""
         ids = emulator.workflow_executions.ids()
         async with labs(emulator) as client:
             async for outcome in client.workflow_executions.get_many(Reader(ids).given(kind), concurrency=8):
@@ -92,7 +92,7 @@ class TestLeaving:
             await until(lambda: emulator.in_flight == 0)
 
     async def test_an_iterator_that_is_dropped_ends(self) -> None:
-        """Also where the fetch itself is kept."""
+        """This holds even if the fetch itself is kept."""
         many = fetch(echo, numbers())
         outcomes = aiter(many)
         await anext(outcomes)
@@ -104,7 +104,7 @@ class TestLeaving:
     @pytest.mark.parametrize("factory", FACTORIES)
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_with_eager_tasks_nothing_changes(self, factory: Any, ordered: bool) -> None:
-        """A loop that runs tasks at once when they are made gives the same outcomes, and the same end."""
+        """A loop that starts tasks eagerly yields the same outcomes and the same end."""
 
         async def at_once(batch: Any) -> None:
             for slot in batch:
@@ -126,7 +126,7 @@ class TestLeaving:
 class TestItsSource:
     @pytest.mark.parametrize("chunk_size", [1, 3])
     async def test_one_that_nobody_else_holds_is_ended(self, chunk_size: int) -> None:
-        """An async generator over a walk, say, leaves its look-ahead behind only while somebody has it."""
+        """An async generator, over a walk for example, is closed unless the caller holds a reference to it."""
         reader = Reader(numbers())
         async with fetch(echo, reader.given("async"), chunk_size=chunk_size) as outcomes:
             async for _ in outcomes:
@@ -135,7 +135,7 @@ class TestItsSource:
         assert reader.closed
 
     async def test_one_of_the_callers_is_left_to_him(self) -> None:
-        """He may read on where the fetch stopped reading."""
+        """The caller may read on from where the fetch stopped."""
         reader = Reader(numbers())
         source = reader.given("async")
         async with fetch(echo, source) as outcomes:
@@ -149,7 +149,7 @@ class TestItsSource:
     @pytest.mark.parametrize("ordered", [False, True])
     @pytest.mark.parametrize("kind", KINDS)
     async def test_a_cancellation_out_of_it_is_not_the_end_of_the_ids(self, kind: str, ordered: bool) -> None:
-        """What was awaited in there was cancelled: that must not look like a short list."""
+        """Something that the source awaited was cancelled; that must not pass for a short list."""
 
         def ids() -> Any:
             yield from "abcdef"
@@ -160,7 +160,7 @@ class TestItsSource:
         assert not workers()
 
     async def test_one_that_holds_on_to_its_clean_up_is_waited_for(self) -> None:
-        """When the block is left, what it had to do when cancelled is done."""
+        """When the block is left, the clean-up of the cancelled source is done."""
         done = []
 
         async def ids() -> AsyncIterator[str]:
@@ -178,7 +178,7 @@ class TestItsSource:
 
 
 class TestClose:
-    """`close=`, which ends what the ids come from, is called once and only when no worker reads any more."""
+    """`close=`, which ends the origin of the ids, is called once, and only when no worker reads any more."""
 
     async def run(self, leave: Any) -> None:
         closed = []
@@ -207,7 +207,7 @@ class TestClose:
         assert not other_tasks()
 
     async def test_after_a_break_and_a_pause_in_the_block(self) -> None:
-        """The loop's own clean-up and that of the block come together."""
+        """The clean-up by the loop and the one by the block overlap."""
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             async with many as outcomes:
@@ -220,7 +220,7 @@ class TestClose:
 
     @pytest.mark.parametrize("pause", range(6))
     async def test_after_a_break_and_an_aclose(self, pause: int) -> None:
-        """Outside of a block the generator's end and `aclose` run at once: the second waits for the first."""
+        """Outside a block, the iterator's end and `aclose` run at the same time: the second waits for the first."""
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             async for _ in many:
@@ -235,7 +235,7 @@ class TestClose:
 
     @pytest.mark.parametrize("pause", range(1, 8))
     async def test_when_cancelled_twice(self, pause: int) -> None:
-        """A second cancellation, in the middle of the clean-up, cuts nothing short."""
+        """A second cancellation during the clean-up does not cut it short."""
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             async def consume() -> None:
@@ -254,7 +254,7 @@ class TestClose:
         await self.run(leave)
 
     async def test_by_another_task(self) -> None:
-        """Who awaits an outcome is told, so that he does not take it for the end of the ids."""
+        """A task that awaits an outcome gets an error rather than the end of the ids."""
 
         async def leave(many: BulkFetch[Any], reading: asyncio.Event) -> None:
             task = asyncio.ensure_future(many.collect())
@@ -268,7 +268,7 @@ class TestClose:
         await self.run(leave)
 
     async def test_when_all_is_done(self) -> None:
-        """A fetch that came to its end closes what the ids came from."""
+        """A fetch that came to its end closes the origin of its ids."""
         closed = []
 
         async def close() -> None:

@@ -1,4 +1,4 @@
-"""Holds what a bulk fetch does when its workers fail, and that it stays out of its caller's scopes."""
+"""Tests for a bulk fetch whose workers fail, and of its effect on the caller's scopes: none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from bulk_jobs import Desk, echo, fetch, numbers, pour, workers
 from event_loop import turns
 
-from eachlabs_async.bulk import fetch as bulk
+from eachlabs_async.bulk import fetch as fetch_module
 from eachlabs_async.errors import AuthenticationError
 
 
@@ -24,7 +24,7 @@ class LeftError(Exception):
 class TestFailures:
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_a_worker_that_somebody_cancels_ends_the_fetch(self, ordered: bool) -> None:
-        """Its id has no outcome, so the loop must not end as though it had."""
+        """Its id has no outcome, so the loop must not end as if it had one."""
         desk = Desk()
         many = fetch(desk, iter("abcdef"), ordered=ordered)
         task = asyncio.ensure_future(many.collect())
@@ -35,7 +35,7 @@ class TestFailures:
         assert not workers()
 
     async def test_one_that_waits_for_room_can_be_cancelled_too(self) -> None:
-        """The room that falls free in that very moment goes to another, and the fetch ends all the same."""
+        """Space that becomes free at that moment goes to another worker, and the fetch still ends."""
         outcomes = aiter(fetch(echo, numbers(), concurrency=2, window=2))
         got = [await anext(outcomes)]
         await turns()
@@ -48,7 +48,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_the_first_failure_is_the_one_that_is_raised(self, ordered: bool) -> None:
-        """All that were under way are given up, and what they say then does not matter."""
+        """All other workers are cancelled, and their own errors do not matter."""
         given_up = []
 
         async def job(batch: Any) -> None:
@@ -71,7 +71,7 @@ class TestFailures:
         assert given_up == ["d", "e"]
 
     async def test_those_who_wait_for_room_end_with_the_rest(self) -> None:
-        """A failure, or the end of the ids, reaches workers that a full window holds up."""
+        """A failure, or the end of the ids, reaches workers that wait for space in the window."""
         for ids, error in ((iter("abcd"), None), (iter("abcdx"), LookupError)):
 
             async def job(batch: Any) -> None:
@@ -90,7 +90,7 @@ class TestFailures:
             assert not workers()
 
     async def test_nothing_of_a_fetch_stays_in_memory(self) -> None:
-        """Neither a finished nor a broken one leaves a circle that only the collector could undo."""
+        """Neither a finished nor a broken fetch leaves a reference cycle."""
 
         async def broken(batch: Any) -> None:
             await asyncio.sleep(0)
@@ -116,17 +116,17 @@ class TestFailures:
 
 
 class TestScopes:
-    """PEP 789: no cancel scope of the fetch's own stays open over a `yield`, so the caller's work as they should."""
+    """PEP 789: no cancel scope of the fetch is open at a `yield`, so the caller's scopes work as they should."""
 
     def test_no_yield_stands_inside_a_block(self) -> None:
-        """Neither a time-out nor a task group nor a lock is held while the consumer has the floor."""
-        tree = ast.parse(inspect.getsource(bulk))
+        """Neither a timeout nor a task group nor a lock is held while the consumer has the floor."""
+        tree = ast.parse(inspect.getsource(fetch_module))
         blocks = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncWith | ast.With)]
         assert blocks
         assert not [node for block in blocks for node in ast.walk(block) if isinstance(node, ast.Yield)]
 
     async def test_a_time_out_of_the_callers_is_his(self) -> None:
-        """Around the loop or in its body, it ends what it stands around and nothing else."""
+        """Around the loop or in its body, it ends its own block and nothing else."""
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(pour(fetch(Desk(), numbers()), []), 0.01)
 
@@ -146,7 +146,7 @@ class TestScopes:
         assert not workers()
 
     async def test_a_task_group_of_the_callers_is_his(self) -> None:
-        """A sibling that fails ends the loop, and the group raises the sibling's error alone."""
+        """A sibling that fails ends the loop, and the group raises only the sibling's error."""
 
         async def sibling() -> None:
             await turns(30)
@@ -165,7 +165,7 @@ class TestScopes:
         assert not workers()
 
     async def test_each_outcome_may_be_taken_by_another_task(self) -> None:
-        """Nothing of the fetch belongs to the task that began it."""
+        """Nothing of the fetch belongs to the task that started it."""
         async with fetch(echo, map(str, range(20)), ordered=True) as many:
             outcomes = aiter(many)
             got = [(await asyncio.create_task(anext(outcomes))).id for _ in range(20)]

@@ -1,7 +1,7 @@
-"""Holds bulk fetches against bad networks and dying servers, over real sockets.
+"""Tests for bulk fetches over bad networks and dying servers, with real sockets.
 
-In each: an outcome per id, none lost and none twice; no exception but ours; every attempt counted; all within the
-deadline; and no task, no socket, no place in the semaphore and no object left over.
+Each asserts that every id has one outcome, that no foreign exception is raised, that every attempt is counted, that the
+deadline holds, and that no task, socket, slot or object is left over.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import aiohttp
 import pytest
 import raw_server as raw
 from aiohttp.abc import AbstractResolver, ResolveResult
-from bulk_jobs import execution, own_id
-from event_loop import other_tasks, until
+from bulk_jobs import execution, own_id, workers
+from event_loop import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from internals import assert_idle
@@ -49,12 +49,12 @@ BREAKS: dict[str, Act] = {
 
 
 def ids_of(seen: Any) -> list[str]:
-    """Give the ids that a request asks for."""
+    """Return the ids that a request contains."""
     return json.loads(seen.body)["execution_ids"] if seen.body else [own_id(seen)]
 
 
 def good(seen: Any, **options: Any) -> Act:
-    """Answer as the service should."""
+    """Answer correctly."""
     if seen.body:
         rows = [{"execution_id": one, "status": "succeeded"} for one in ids_of(seen)]
         return answer(json={"executions": rows}, **options)
@@ -72,7 +72,7 @@ def bulk_of(client: EachLabs, kind: str, ids: Any, *, ordered: bool = False, con
 
 
 def assert_whole(got: list[Any], ids: list[str], *, ordered: bool = False, within_s: float = TIMES.deadline_s) -> None:
-    """Every id has one outcome, which is its own, an error of ours at worst, and came in time."""
+    """Every id has one outcome of its own, within the deadline, with an error of the library at worst."""
     indexes = [outcome.index for outcome in got]
     assert sorted(indexes) == list(range(len(ids)))
     assert not ordered or indexes == sorted(indexes)
@@ -93,8 +93,8 @@ async def assert_counted(got: list[Any], server: RawServer) -> None:
 
 
 async def assert_gone(client: EachLabs, server: RawServer) -> None:
-    """Nothing runs, and once the client is closed no connection is open."""
-    assert not [task for task in other_tasks() if "BulkFetch" in repr(task.get_coro())]
+    """No task is left, and once the client is closed no connection is open."""
+    assert not workers()
     assert_idle(client)
     await client.close()
     await until(lambda: server.open_connections == 0)
@@ -102,7 +102,7 @@ async def assert_gone(client: EachLabs, server: RawServer) -> None:
 
 @pytest.fixture(autouse=True)
 async def _no_word_from_the_loop() -> AsyncIterator[None]:
-    """Fail where the loop is told of an exception that nobody took."""
+    """Fail a test if the loop's exception handler is called."""
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
     yield
@@ -113,7 +113,7 @@ async def _no_word_from_the_loop() -> AsyncIterator[None]:
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("name", BREAKS)
 async def test_what_breaks_once_is_made_good(name: str, kind: str, ordered: bool) -> None:
-    """Each request's first try meets the fault, the second one brings the rows."""
+    """The first attempt of each request meets the fault, the second one succeeds."""
     met: Counter[bytes] = Counter()
 
     def act(seen: Any) -> Act:
@@ -129,7 +129,7 @@ async def test_what_breaks_once_is_made_good(name: str, kind: str, ordered: bool
         await assert_gone(client, server)
     assert_whole(got, ids, ordered=ordered)
     assert all(outcome.ok for outcome in got)
-    # A machine that is busy may add a time-out of its own to those of the stalls.
+    # A machine that is busy may add a timeout of its own to those of the stalls.
     assert all(outcome.attempts == 2 or (name.startswith("stall") and outcome.attempts > 2) for outcome in got)
 
 
@@ -146,7 +146,7 @@ async def test_what_breaks_once_is_made_good(name: str, kind: str, ordered: bool
 def test_mixtures(
     seed: int, rate: float, kind: str, ordered: bool, concurrency: int, places: int, passed: bool
 ) -> None:
-    """Whatever breaks however often: what is not made good is an error of its id, after as many tries as were sent."""
+    """Whatever breaks and however often, an id that fails has an error and as many attempts as requests were sent."""
     chance = random.Random(seed)
     ids = [f"id-{n}" for n in range(12)]
 
@@ -175,7 +175,7 @@ def test_mixtures(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_never_answers_costs_the_deadline_and_no_more(kind: str) -> None:
-    """Each id is a time-out when its call's time is over, tries or no tries."""
+    """Each id times out when the deadline of its call passes, whatever attempts are left."""
     ids = [f"id-{n}" for n in range(12)]
     async with RawServer(then=raw.stall()) as server:
         client = client_of(server, timeouts=Timeouts(read_s=0.06, deadline_s=0.2), retry=RetryPolicy(base_s=0.01))
@@ -191,7 +191,7 @@ async def test_a_server_that_never_answers_costs_the_deadline_and_no_more(kind: 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_request_arrives_in_a_pause(kind: str) -> None:
-    """In a storm of 429s the whole service is left alone until each `Retry-After` is over."""
+    """During many 429s, no request reaches the service until each `Retry-After` has passed."""
     chance = random.Random(kind)
     pause_s, wire_s = 0.15, 0.06
     storms: list[float] = []
@@ -217,7 +217,7 @@ async def test_no_request_arrives_in_a_pause(kind: str) -> None:
 
 
 class Mortal(RawServer):
-    """A server that can die, dropping all that it has open, and rise again at the same address."""
+    """A server that can stop, dropping all connections, and start again at the same address."""
 
     async def die(self) -> None:
         self._server.close()
@@ -231,7 +231,7 @@ class Mortal(RawServer):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_dies_for_a_while(kind: str) -> None:
-    """Refused and dropped connections are tried again until it is back, and every id is there."""
+    """Refused and dropped connections are retried until the server is back, and every id succeeds."""
     ids = [f"id-{n}" for n in range(150)]
     patient = RetryPolicy(base_s=0.02, cap_s=0.1, max_attempts=50)
     got = []
@@ -255,7 +255,7 @@ async def test_a_server_that_dies_for_a_while(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_kept_connections_that_are_closed_between_requests(kind: str) -> None:
-    """A server that hangs up after each answer without a word costs tries, and never an id."""
+    """A server that closes the connection after each answer costs attempts and never an id."""
     ids = [f"id-{n}" for n in range(60)]
     async with RawServer(then=lambda seen: good(seen, end="close")) as server:
         client = client_of(server)
@@ -272,7 +272,7 @@ async def test_kept_connections_that_are_closed_between_requests(kind: str) -> N
 
 
 class Flaky(AbstractResolver):
-    """A resolver that fails until it is told better."""
+    """A resolver that fails while `broken` is true."""
 
     def __init__(self) -> None:
         self.broken = True
@@ -295,7 +295,7 @@ class Flaky(AbstractResolver):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("for_ever", [False, True])
 async def test_names_that_cannot_be_resolved_for_a_while(kind: str, for_ever: bool) -> None:
-    """They are tried again; where it lasts, each id says that nothing was sent."""
+    """They are retried; if it lasts, each id's error says that nothing was sent."""
     ids = [f"id-{n}" for n in range(20)]
     resolver = Flaky()
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
@@ -322,7 +322,7 @@ async def test_names_that_cannot_be_resolved_for_a_while(kind: str, for_ever: bo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("raises", [False, True])
 async def test_leaving_in_the_middle_of_it_all(kind: str, raises: bool) -> None:
-    """Cancelled at any moment, or with a consumer that raises, nothing stays and nothing foreign comes out."""
+    """Whether the fetch is cancelled or its consumer raises, nothing is left over and no foreign error is raised."""
     chance = random.Random(f"{kind}{raises}")
 
     def act(seen: Any) -> Act:
@@ -348,6 +348,6 @@ async def test_leaving_in_the_middle_of_it_all(kind: str, raises: bool) -> None:
                 task.cancel()
             with pytest.raises(LookupError if raises else asyncio.CancelledError):
                 await task
-            assert not [task for task in other_tasks() if "BulkFetch" in repr(task.get_coro())]
+            assert not workers()
             assert_idle(client)
         await assert_gone(client, server)

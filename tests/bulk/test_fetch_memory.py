@@ -1,4 +1,4 @@
-"""Holds that a bulk fetch needs its window and nothing more, however many ids go through it."""
+"""Tests that a bulk fetch needs memory for its window only, however many ids it reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 async def quick(batch: Any) -> None:
-    """Answer at once, one in eight after a turn of the loop, and one in a thousand after a hundred turns' time."""
+    """Answer at once; one in eight after an iteration of the loop, and one in a thousand after a hundred."""
     for slot in batch:
         outcome = slot.outcome
         if outcome.index % 8 == 0:
@@ -24,7 +24,7 @@ async def quick(batch: Any) -> None:
 
 
 async def stream(count: int, *, ordered: bool, window: int | None) -> int:
-    """Fetch so many ids, and give by how many blocks of memory the process grew at most."""
+    """Fetch `count` ids and return by how many memory blocks the process grew at most."""
     many = fetch(quick, (f"id-{n}" for n in range(count)), concurrency=32, ordered=ordered, window=window)
     came = most = 0
     gc.collect()
@@ -46,16 +46,16 @@ FORMS = [(False, None), (True, None), (True, 400)]
 # Without asyncio's debug mode, which the suite runs in: it remembers a stack for every callback.
 @pytest.mark.parametrize(("ordered", "window"), FORMS)
 def test_two_hundred_thousand_ids_take_no_more_than_a_window(ordered: bool, window: int | None) -> None:
-    """In order too, where a straggler holds up what came after it, and with a wide window for that.
+    """This holds for an ordered fetch too, whose slow ids hold back later ones, and for a wide window.
 
-    A block is half a KiB at most; tracing every one of them would take minutes.
+    A block has at most half a KiB; tracing every one of them would take minutes.
     """
     assert asyncio.run(stream(200_000, ordered=ordered, window=window), debug=False) < 5 * MIB // 512
 
 
 @pytest.mark.parametrize(("ordered", "window"), FORMS)
 def test_every_byte_of_some_thousands_counted(ordered: bool, window: int | None) -> None:
-    """The traced peak of a shorter fetch is a fraction of a MiB: some 0.1 KB an id held."""
+    """The traced peak of a shorter fetch is a fraction of a MiB: about 0.1 KB per id in the window."""
     tracemalloc.start()
     try:
         asyncio.run(stream(8_000, ordered=ordered, window=window), debug=False)

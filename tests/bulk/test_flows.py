@@ -1,4 +1,4 @@
-"""Holds the bulk endpoint of the legacy flows: chunks, halves of chunks, and what becomes of each id in an answer."""
+"""Tests for the bulk endpoint of legacy flows: chunks, halved chunks, and the outcome of each id in an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eachlabs_async.errors import (
     ServerError,
 )
 from eachlabs_async.resources import flow_executions
-from eachlabs_async.transport.transport import Transport
+from eachlabs_async.transport.decoder import ResponseDecoder
 
 BULK = "flow_executions.get_many"
 HALVED = (400, 404, 413, 422)
@@ -38,7 +38,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 def asked(emulator: Emulator) -> list[int]:
-    """Give how many ids each request brought."""
+    """Return how many ids each request contained."""
     return [len(seen.json()["execution_ids"]) for seen in emulator.log]
 
 
@@ -47,7 +47,7 @@ def row(identity: str, **changed: Any) -> dict[str, Any]:
 
 
 def answering(rows: Callable[[list[str]], Any]) -> Callable[[Any], Act]:
-    """Answer a bulk request with what `rows` gives for its ids."""
+    """Answer a bulk request with the rows that `rows` returns for its ids."""
 
     def act(seen: Any) -> Act:
         return answer(
@@ -61,7 +61,7 @@ def answering(rows: Callable[[list[str]], Any]) -> Callable[[Any], Act]:
 @pytest.mark.parametrize("ordered", [False, True])
 class TestChunks:
     async def test_ids_travel_in_chunks_at_once(self, emulator: Emulator, kind: str, ordered: bool) -> None:
-        """Full ones but the last, no more at once than asked for; shuffled answers find their ids."""
+        """All chunks but the last are full, the concurrency holds, and shuffled answers find their ids."""
         emulator.faults.add(Fault.latency(0.01))
         ids = emulator.flow_executions.ids()
         async with labs(emulator) as client:
@@ -104,7 +104,7 @@ class TestChunks:
 class TestRefusals:
     @pytest.mark.parametrize("status", HALVED)
     async def test_a_chunk_is_halved_until_the_bad_id_stands_alone(self, emulator: Emulator, status: int) -> None:
-        """The others of its chunk get their rows, and each says how many requests it was part of."""
+        """The other ids get their rows, and each outcome counts the requests that contained it."""
         ids = emulator.flow_executions.ids()[:16]
         emulator.poisoned_ids[ids[5]] = status
         async with labs(emulator) as client:
@@ -119,7 +119,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("status", [400, 413])
     async def test_too_many_at_once_are_halved(self, emulator: Emulator, status: int) -> None:
-        """A limit that nobody documented costs requests and no rows."""
+        """An undocumented limit costs requests and no rows."""
         emulator.max_bulk_ids, emulator.bulk_refusal = 30, status
         ids = emulator.flow_executions.ids()
         async with labs(emulator) as client:
@@ -128,7 +128,7 @@ class TestRefusals:
         assert not result.errors
 
     async def test_an_unknown_flow_is_not_found_for_every_id(self, emulator: Emulator) -> None:
-        """As an outcome per id, with the service's own words."""
+        """Each id has an outcome with the service's own message."""
         async with labs(emulator) as client:
             result = await client.flow_executions.get_many("none", ["abc", "b", "c", "d"]).collect()
         assert set(result.errors) == {"abc", "b", "c", "d"}
@@ -138,7 +138,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("status", "kind"), [(403, PermissionDeniedError), (500, ServerError)])
     async def test_other_refusals_are_not_halved(self, emulator: Emulator, status: int, kind: type[Exception]) -> None:
-        """They would be the same for a part: one request, the error for each."""
+        """They would be the same for a part: there is one request, and each id has the error."""
         emulator.faults.add(Fault.status(status))
         async with labs(emulator, retry=ONCE) as client:
             result = await client.flow_executions.get_many("workflow-1", iter("abc")).collect()
@@ -146,7 +146,7 @@ class TestRefusals:
         assert asked(emulator) == [3]
 
     async def test_a_bad_key_is_raised(self, emulator: Emulator) -> None:
-        """Once, after the chunks that had come; also where it is found out in half a chunk."""
+        """It is raised once, after the finished chunks, even if it shows in half a chunk."""
         ids = emulator.flow_executions.ids()[:40]
         emulator.faults.add(Fault.status(401), after=3)
         emulator.poisoned_ids[ids[35]] = 400
@@ -158,7 +158,7 @@ class TestRefusals:
         assert asked(emulator)[:4] == [20, 20, 10, 10]
 
     async def test_a_chunk_that_fails_is_tried_again_whole(self, emulator: Emulator) -> None:
-        """It only reads, so a 5xx or a reset sends it again; every id counts the requests it was in."""
+        """It only reads, so a 5xx or a reset is retried; every id counts the requests that contained it."""
         emulator.faults.add(Fault.reset(), times=1)
         emulator.faults.add(Fault.html(502), times=1)
         ids = emulator.flow_executions.ids()[:4]
@@ -175,7 +175,7 @@ class TestAnswers:
             return [outcome async for outcome in many]
 
     async def test_an_id_that_is_left_out_is_not_found(self) -> None:
-        """The error names the id, the URL and the attempts; rows that nobody asked for are nobody's."""
+        """The error has the id, the URL and the attempts; rows that were not requested are ignored."""
         a, b, c = await self.many(lambda ids: [row("c"), row("x"), row("a")])
         assert (a.value.execution_id, c.value.execution_id) == ("a", "c")
         assert isinstance(b.error, NotFoundError)
@@ -185,12 +185,12 @@ class TestAnswers:
 
     @pytest.mark.parametrize("rows", [None, []])
     async def test_no_rows_mean_that_none_is_there(self, rows: Any) -> None:
-        """Go writes an empty list as null."""
+        """Go encodes an empty list as null."""
         assert {type(one.error) for one in await self.many(lambda ids: rows)} == {NotFoundError}
 
     @pytest.mark.parametrize("bad", [{"status": 7}, {"started_at": "yesterday"}, {"step_results": {}}])
     async def test_a_row_that_cannot_be_read_is_its_ids_alone(self, bad: dict[str, Any]) -> None:
-        """The error says where it hurts; all other rows are fine."""
+        """The error has the path of the wrong value; all other rows succeed."""
         a, b, c = await self.many(lambda ids: [row("c"), row("b", **bad), row("a")])
         assert a.ok
         assert c.ok
@@ -200,7 +200,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("unnamed", [7, None, "x", {"status": "ok"}, {"execution_id": 7, "status": "ok"}])
     async def test_a_row_without_an_id_could_be_any_that_is_missing(self, unnamed: Any) -> None:
-        """Then none of those is called not found, since it may well be there."""
+        """None of the missing ids is then called not found, since the row may be its own."""
         a, b, c = await self.many(lambda ids: [unnamed, row("a")])
         assert a.ok
         for one in (b, c):
@@ -208,13 +208,13 @@ class TestAnswers:
             assert one.error.path.startswith("$.executions[0]")
 
     async def test_of_two_rows_for_one_id_the_first_counts(self) -> None:
-        """Whatever the second says."""
+        """The second one is ignored."""
         (a,) = await self.many(lambda ids: [row("a", output="1"), row("a", output="2")], "a")
         assert a.value.output == "1"
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"executions": {}}', b'{"executions": 7}', b"null"])
     async def test_an_answer_that_cannot_be_read_at_all_is_every_ids(self, body: bytes) -> None:
-        """It is not halved, and not taken for an empty one."""
+        """The chunk is not halved, and the answer does not pass for an empty one."""
         async with RawServer(then=answer(body=body)) as server, client_of(server) as client:
             result = await client.flow_executions.get_many("w", iter("abc")).collect()
         assert {type(error) for error in result.errors.values()} == {ResponseDecodeError}
@@ -222,13 +222,13 @@ class TestAnswers:
         assert len(server.requests) == 1
 
     async def test_a_page_of_html_with_status_200_is_every_ids(self) -> None:
-        """A proxy's page is no answer."""
+        """A proxy's page is not an answer."""
         async with RawServer(then=html(200)) as server, client_of(server) as client:
             result = await client.flow_executions.get_many("w", iter("abc")).collect()
         assert {type(error) for error in result.errors.values()} == {ResponseDecodeError}
 
     async def test_a_large_one_is_read_in_a_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """With the same rows and the same errors as a small one."""
+        """Its rows and errors are the same as those of a small one."""
         results = []
         for limit in (0, 2**30):
             monkeypatch.setattr(flow_executions, "LARGE_ANSWER", limit)
@@ -239,9 +239,9 @@ class TestAnswers:
         assert {type(one.error) for one in await self.many(lambda ids: 7)} == {ResponseDecodeError}
 
     async def test_threads_read_one_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """However many large answers come at once: the loop would wait for its turn behind each of them."""
+        """Of several large answers, only one is read at a time: threads compete with the loop."""
         reading = most = 0
-        decoded_each = Transport.decoded_each
+        decode_rows = ResponseDecoder.decode_rows
 
         def slowly(*arguments: Any, **named: Any) -> Any:
             nonlocal reading, most
@@ -249,10 +249,10 @@ class TestAnswers:
             most = max(most, reading)
             time.sleep(0.01)
             reading -= 1
-            return decoded_each(*arguments, **named)
+            return decode_rows(*arguments, **named)
 
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
-        monkeypatch.setattr(Transport, "decoded_each", slowly)
+        monkeypatch.setattr(ResponseDecoder, "decode_rows", slowly)
         server = RawServer(then=answering(lambda ids: [row(one, deleted_at="") for one in ids]))
         async with server, client_of(server) as client:
             fetch = client.flow_executions.get_many("w", iter("abcdefgh"), chunk_size=1, concurrency=8)
@@ -261,10 +261,10 @@ class TestAnswers:
         assert most == 1
 
     async def test_a_large_one_is_decoded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its decoding holds up the loop: it is not done again to find the rows."""
+        """Decoding blocks the loop, so it is not repeated to find the rows."""
         again: list[object] = []
         monkeypatch.setattr(flow_executions, "LARGE_ANSWER", 0)
-        monkeypatch.setattr(Transport, "decoded_each", lambda *arguments, **named: again.append(arguments))
+        monkeypatch.setattr(ResponseDecoder, "decode_rows", lambda *arguments, **named: again.append(arguments))
         got = await self.many(lambda ids: [row("c"), row("b"), row("a")])
         assert all(one.value.execution_id == one.id for one in got)
         assert not again
@@ -282,7 +282,7 @@ class TestAnswers:
 def test_whatever_is_refused_every_id_has_its_outcome(
     bad: set[int], missing: set[int], chunk_size: int, concurrency: int, ordered: bool, limit: int
 ) -> None:
-    """A refused id has its refusal, a missing one is not found, all others their row: once each."""
+    """A refused id has its refusal, a missing one is not found, and every other has its row, once."""
     ids = [f"id-{n}" for n in range(24)]
     ends = {f"id-{n}" for n in bad}
 

@@ -1,4 +1,4 @@
-"""Holds how a listing becomes full executions: in its order, streaming, an outcome per row, ending as one."""
+"""Tests for hydrating a listing: full executions in its order, streamed, an outcome per row, ending together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listed(emulator: Emulator) -> list[str]:
 @pytest.mark.parametrize("unified", [False, True])
 @pytest.mark.parametrize("look_ahead", [0, 3])
 async def test_rows_become_executions_in_the_listings_order(emulator: Emulator, look_ahead: int, unified: bool) -> None:
-    """Each row once, in full, with its place; the last page's end is the end."""
+    """Each row comes once, in full, with its index, up to the end of the last page."""
     hosts = emulator.unified_hosts if unified else emulator.hosts
     emulator.faults.add(Fault.latency(0, jitter=0.005), endpoint=GET)
     async with labs(emulator, hosts=hosts) as client:
@@ -46,7 +46,7 @@ async def test_rows_become_executions_in_the_listings_order(emulator: Emulator, 
 
 
 async def test_it_streams(emulator: Emulator) -> None:
-    """Executions come before the listing is read to its end, which is read no further than the window needs."""
+    """Executions come before the listing is read to its end, and it is read no further than the window requires."""
     async with labs(emulator) as client:
         pager = client.workflow_executions.list("workflow-1", limit=10)
         async with pager.hydrate(concurrency=3, window=12) as outcomes:
@@ -61,7 +61,7 @@ async def test_it_streams(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("form", [dict, lambda have: have.get])
 async def test_what_is_known_and_finished_is_not_fetched(emulator: Emulator, form: Any) -> None:
-    """A restarted job walks again, and fetches what it lacks and what could have changed."""
+    """A restarted job walks again and fetches only missing executions and those that may have changed."""
     async with labs(emulator) as client:
         have = (await client.workflow_executions.list("workflow-1", max_rows=50).hydrate().collect()).values
         finished = [key for key, one in have.items() if one.is_finished]
@@ -77,7 +77,7 @@ async def test_what_is_known_and_finished_is_not_fetched(emulator: Emulator, for
 
 
 async def test_one_row_that_fails_is_one_outcome(emulator: Emulator) -> None:
-    """What vanished since it was listed is not found, and the rest goes on."""
+    """A row that was deleted after it was listed is not found, and the others go on."""
     ids = listed(emulator)[:100]
     got = []
     async with labs(emulator) as client:
@@ -91,7 +91,7 @@ async def test_one_row_that_fails_is_one_outcome(emulator: Emulator) -> None:
 
 
 async def test_an_error_of_the_walk_comes_after_what_was_read(emulator: Emulator) -> None:
-    """With its checkpoint; every row of the pages before has its outcome."""
+    """It has its checkpoint, and every row of the pages before has its outcome."""
     emulator.faults.add(Fault.status(403), endpoint=LIST, after=2)
     got: list[Any] = []
     async with labs(emulator) as client:
@@ -108,7 +108,7 @@ async def test_an_error_of_the_walk_comes_after_what_was_read(emulator: Emulator
 
 
 async def test_a_bad_key_ends_the_walk_too(emulator: Emulator) -> None:
-    """What ends the fetch leaves no page on its way."""
+    """An error that ends the fetch leaves no page in flight."""
     emulator.faults.add(Fault.status(401), endpoint=GET, after=5)
     emulator.faults.add(Fault.latency(0.01), endpoint=LIST, after=1)
     async with labs(emulator) as client:
@@ -125,7 +125,7 @@ async def test_a_bad_key_ends_the_walk_too(emulator: Emulator) -> None:
 async def test_leaving_ends_the_walk_with_the_fetch(
     emulator: Emulator, look_ahead: int, taken: int, pause: int
 ) -> None:
-    """Neither pages asked for ahead nor executions in flight outlive the block."""
+    """Neither pages read ahead nor executions in flight outlive the block."""
     emulator.faults.add(Fault.latency(0.001, jitter=0.004))
     async with labs(emulator) as client:
         pager = client.workflow_executions.list("workflow-1", limit=10, look_ahead=look_ahead)
@@ -146,7 +146,7 @@ async def test_leaving_ends_the_walk_with_the_fetch(
 
 
 async def test_a_plain_loop_left_by_break_ends_the_walk(emulator: Emulator) -> None:
-    """Without a block it ends in the loop's next turns."""
+    """Without a block, it ends in the next iterations of the loop."""
     emulator.faults.add(Fault.latency(0.001, jitter=0.004))
     async with labs(emulator) as client:
         async for _ in client.workflow_executions.list("workflow-1", limit=10, look_ahead=4).hydrate():
@@ -156,7 +156,7 @@ async def test_a_plain_loop_left_by_break_ends_the_walk(emulator: Emulator) -> N
 
 
 async def test_cancelled_at_any_moment_it_is_gone(emulator: Emulator) -> None:
-    """While a page is on its way, or an execution, or both."""
+    """This holds while a page is in flight, or an execution, or both."""
     emulator.faults.add(Fault.latency(0.001, jitter=0.003))
     async with labs(emulator) as client:
         for step in range(20):
@@ -172,7 +172,7 @@ async def test_cancelled_at_any_moment_it_is_gone(emulator: Emulator) -> None:
 
 
 async def test_a_pager_is_hydrated_once(emulator: Emulator) -> None:
-    """As it is walked once: the second is an error and not an empty result."""
+    """A second hydration is an error rather than an empty result, as a second walk is."""
     async with labs(emulator) as client:
         pager = client.workflow_executions.list("workflow-1", max_rows=3)
         assert len((await pager.hydrate().collect()).values) == 3

@@ -1,4 +1,4 @@
-"""Holds how a bulk fetch reads its ids: lazily, no more than the window, each once, and no faster than it is read."""
+"""Tests for how a bulk fetch reads its ids: lazily, within the window, each once, and at the consumer's pace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("sync", "async", "slow")
 
 
 async def take(many: BulkFetch[Any], count: int, reader: Reader, most: int) -> list[Any]:
-    """Take outcomes, seeing at each that no more ids are held than may be."""
+    """Take outcomes, and assert at each that the window holds no more ids than it may."""
     got = []
     async with many as outcomes:
         async for outcome in outcomes:
@@ -42,7 +42,7 @@ class TestEndless:
     async def test_ids_are_read_as_there_is_room(
         self, kind: str, ordered: bool, chunk_size: int, window: int | None
     ) -> None:
-        """Of ids without end no more are ever held than the window."""
+        """Of an endless source, the window never holds more ids than its size."""
         reader = Reader(map(str, itertools.count()))
         many = fetch(echo, reader.given(kind), concurrency=3, ordered=ordered, chunk_size=chunk_size, window=window)
         got = await take(many, 500, reader, window or 12 * chunk_size)
@@ -52,7 +52,7 @@ class TestEndless:
     async def test_ids_that_need_no_fetching_fill_the_window_too(
         self, kind: str, ordered: bool, chunk_size: int
     ) -> None:
-        """Twins, known ids and bad ones are read no further ahead than others."""
+        """Duplicates, known ids and wrong ones are read no further ahead than others."""
         sources: list[Any] = [
             itertools.repeat("a"),
             itertools.chain(["fresh"], (f"known-{n}" for n in itertools.count())),
@@ -73,7 +73,7 @@ class TestEndless:
 class TestOneIsFetchedOnce:
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_who_comes_again_while_it_is_held_is_answered_with_it(self, ordered: bool) -> None:
-        """In flight, finished and waiting, or known: one fetch, an outcome each."""
+        """Whether the id is in flight, finished or known, it is fetched once and each occurrence has an outcome."""
         desk = Desk()
         many = fetch(desk, ["a", "b", "a", "b", "a", "k", "k"], concurrency=2, ordered=ordered, known={"k": "K"})
         got: list[Any] = []
@@ -95,7 +95,7 @@ class TestOneIsFetchedOnce:
             assert [one.index for one in got] == list(range(7))
 
     async def test_an_error_is_shared_as_well(self) -> None:
-        """One request, one failure, both outcomes."""
+        """One request fails, and both outcomes have the error."""
         async with Emulator(executions=1) as emulator, labs(emulator) as client:
             many = client.workflow_executions.get_many(["none"] * 3)
             got = [outcome async for outcome in many]
@@ -104,7 +104,7 @@ class TestOneIsFetchedOnce:
         assert many.stats.failed == 3
 
     async def test_a_finished_one_answers_until_it_is_handed_out(self) -> None:
-        """From then on the id is fetched anew: nobody remembers ten million ids."""
+        """After that the id is fetched anew: the fetch does not remember ten million ids."""
         source: asyncio.Queue[str] = asyncio.Queue()
 
         async def ids() -> Any:
@@ -132,7 +132,7 @@ class TestOneIsFetchedOnce:
 class TestKnown:
     @pytest.mark.parametrize("form", [dict, lambda have: have.get])
     async def test_what_is_finished_is_not_fetched_again(self, form: Any) -> None:
-        """A mapping or a callable may say what is there; what can still change is asked for."""
+        """A mapping or a callable may provide known values; one that can still change is fetched."""
         async with Emulator(executions=40, unfinished=0.5) as emulator, labs(emulator) as client:
             ids = emulator.workflow_executions.ids()
             have = (await client.workflow_executions.get_many(ids[:30]).collect()).values
@@ -149,7 +149,7 @@ class TestKnown:
             assert one.id not in finished or one.value is have[one.id]
 
     async def test_a_value_that_cannot_say_whether_it_is_finished_is(self) -> None:
-        """What a caller keeps may be of any type but None, also one that is false."""
+        """A known value may be of any type and may be falsy, but not None."""
         result = await fetch(echo, iter("abc"), known={"a": 0, "b": None}).collect()
         assert result.values == {"a": 0, "b": "b", "c": "c"}
 
@@ -157,7 +157,7 @@ class TestKnown:
 class TestWindow:
     @pytest.mark.parametrize("window", [2, 9])
     async def test_a_wider_one_lets_more_pass_a_slow_id(self, window: int) -> None:
-        """In order nothing is handed out before the first id, yet the others go on up to the window."""
+        """An ordered fetch delivers nothing before the first id, but the others go on up to the window."""
         desk = Desk()
         many = fetch(desk, (str(n) for n in itertools.count()), concurrency=2, ordered=True, window=window)
         async with many as outcomes:
@@ -173,7 +173,7 @@ class TestWindow:
 
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_a_slow_consumer_stops_the_fetching(self, ordered: bool) -> None:
-        """The server sees what was handed out, and one window more."""
+        """The server sees the delivered ids and one window more."""
         async with Emulator(executions=100) as emulator, labs(emulator) as client:
             ids = emulator.workflow_executions.ids()
             many = client.workflow_executions.get_many(ids, concurrency=2, ordered=ordered)
@@ -215,7 +215,7 @@ def test_whatever_the_ids_every_one_has_its_outcome(
     spare: int,
     known: set[str],
 ) -> None:
-    """None is lost or doubled, none deadlocks, the window and the concurrency hold, and twins share a fetch."""
+    """None is lost or repeated, nothing deadlocks, window and concurrency hold, and duplicates share a fetch."""
     running = most = 0
     asked: Counter[str] = Counter()
     given_ids: list[Any] = [None if one == "\x00" else one for one in ids]

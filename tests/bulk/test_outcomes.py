@@ -1,4 +1,4 @@
-"""Holds what is counted of bulk fetches: latencies, within one part in a hundred and in next to no memory."""
+"""Tests for the statistics of bulk fetches: latencies are accurate to one percent and take next to no memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def stats_of(latencies: list[float]) -> BulkStats:
 
 
 def exact(latencies: list[float], share: float) -> float:
-    """Give the smallest latency that at least `share` of all did not exceed."""
+    """Return the smallest latency that at least `share` of all did not exceed."""
     ordered = sorted(latencies)
     return next(one for count, one in enumerate(ordered, 1) if count >= share * len(ordered))
 
 
 @pytest.mark.parametrize("count", [1, 2, _BUFFER_SIZE - 1, _BUFFER_SIZE, _BUFFER_SIZE + 1, 5 * _BUFFER_SIZE + 7])
 def test_latencies_are_told_within_one_percent(count: int) -> None:
-    """However many there are, folded or not yet, in whatever order they came."""
+    """This holds however many there are, in whatever order they came, buffered or counted."""
     dice = random.Random(count)
     latencies = [dice.lognormvariate(-3, 2) for _ in range(count)]
     for order in (latencies, sorted(latencies), sorted(latencies, reverse=True)):
@@ -40,7 +40,7 @@ def test_latencies_are_told_within_one_percent(count: int) -> None:
 
 
 def test_looking_changes_nothing() -> None:
-    """Whoever asks after every latency, or never before the end, is told the same."""
+    """Percentiles are the same whether they are read after every latency or only at the end."""
     dice = random.Random(5)
     watched, unwatched = BulkStats(), BulkStats()
     for _ in range(2 * _BUFFER_SIZE + 100):
@@ -54,7 +54,7 @@ def test_looking_changes_nothing() -> None:
 
 
 def test_before_the_first_there_is_none() -> None:
-    """It is 0, and the whole can be shown."""
+    """The percentiles are 0, and the statistics can be printed."""
     stats = BulkStats()
     assert [stats.latency_s(share) for share in SHARES] == [0.0] * len(SHARES)
     assert str(stats).endswith("p50 0.000 s, p90 0.000 s, p99 0.000 s")
@@ -62,13 +62,13 @@ def test_before_the_first_there_is_none() -> None:
 
 @pytest.mark.parametrize("latency", [0.0, 1e-9, 1e-6, 1.0, 86_400.0, 1e7])
 def test_the_least_and_the_largest_are_told(latency: float) -> None:
-    """What a clock cannot tell from nothing is a millionth of a second."""
+    """A latency below the clock's resolution counts as a millionth of a second."""
     stats = stats_of([latency] * 3)
     assert stats.p99_s == pytest.approx(max(latency, 1e-6), rel=0.01)
 
 
 def test_the_list_of_recent_ones_stays_short() -> None:
-    """A million latencies take no more memory than a few thousand: they are folded into counts, 512 at once."""
+    """A million latencies take no more memory than a few thousand: 512 at once are counted together."""
     stats, dice = BulkStats(), random.Random(1)
     longest = 0
     for _ in range(4 * _BUFFER_SIZE):
@@ -90,6 +90,6 @@ def test_the_list_of_recent_ones_stays_short() -> None:
 
 @given(st.lists(st.floats(min_value=1e-6, max_value=1e6), min_size=1, max_size=40), st.floats(0, 1))
 def test_any_latencies_are_told_within_one_percent(latencies: list[float], share: float) -> None:
-    """The one that is told is one of those that came."""
+    """The percentile is close to one of the recorded latencies."""
     told = stats_of(latencies).latency_s(share)
     assert any(told == pytest.approx(one, rel=0.01) for one in latencies)

@@ -1,4 +1,4 @@
-"""Holds how the answers of a bulk fetch are read: together, and so that none is lost."""
+"""Tests for how the answers of a bulk fetch are decoded: together, and without losing one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 async def test_answers_of_any_size_come_out_alike() -> None:
-    """Small ones, which are read together, and large ones, which are not, each as the outcome of its own id."""
+    """Small answers are decoded together and large ones alone; each is the outcome of its own id."""
 
     def sized(seen: Any) -> Any:
         identity = seen.target.partition("?")[0].rsplit("/", 1)[1]
@@ -41,7 +41,7 @@ async def test_answers_of_any_size_come_out_alike() -> None:
 
 
 async def test_one_that_cannot_be_read_is_its_ids_alone() -> None:
-    """The others that came in the same turn of the loop are read all the same."""
+    """Answers that arrived in the same iteration of the loop are decoded all the same."""
 
     def some(seen: Any) -> Any:
         return answer(json={"status": 5}) if "/3?" in seen.target else execution(seen)
@@ -57,7 +57,7 @@ async def test_one_that_cannot_be_read_is_its_ids_alone() -> None:
 async def test_a_reader_that_breaks_is_an_error_and_no_early_end(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, ordered: bool
 ) -> None:
-    """What nobody could foresee is raised out of the fetch; it must not look as if all ids had come."""
+    """An unexpected exception is raised from the fetch and must not pass for the end of the ids."""
 
     def broken(body: bytes) -> Any:
         raise LookupError(len(body))
@@ -70,7 +70,7 @@ async def test_a_reader_that_breaks_is_an_error_and_no_early_end(
 
 
 async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator) -> None:
-    """Closing between an answer and its reading leaves nothing behind that would be read for nobody."""
+    """An answer that is not yet decoded when the fetch is closed is dropped."""
     ids = emulator.workflow_executions.ids()[:10]
     async with labs(emulator) as client:
         many = client.workflow_executions.get_many(ids, concurrency=10)
@@ -80,7 +80,7 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
             break
         assert window.closed
         reader = workers.DeferredReader(transport_of(client), WorkflowExecution)
-        call: Any = SimpleNamespace(deadline=SimpleNamespace(began=0.0))
+        call: Any = SimpleNamespace(deadline=SimpleNamespace(started_at=0.0))
         reader.add(window, [], call, b"", asyncio.get_running_loop())
         # What `add` schedules would raise for an empty batch if it did not see that the window is closed.
         await turns()

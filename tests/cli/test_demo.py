@@ -1,4 +1,4 @@
-"""The demo is right, says so, and says so only then."""
+"""Tests for the demo: it succeeds if every row is right, and reports and fails otherwise."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_faults_strike_the_listing_by_cursor_whatever_the_dice_say(capsys: pytes
 
 
 def test_executions_are_walked_through_both_depths(capsys: pytest.CaptureFixture[str]) -> None:
-    """More rows than an offset reaches: compat seeks below them, unified never asks by offset."""
+    """There are more rows than an offset reaches: compat seeks below them, unified never uses an offset."""
     rows = ["--executions", "1300", "--look-ahead", "0", "--faults", "0"]
     assert main(["demo", "--quick", "--latency-ms", "0", *rows, "--json"]) == 0
     seeking, by_cursor = report_of(capsys)["lines"][:2]
@@ -78,7 +78,7 @@ def test_executions_are_walked_through_both_depths(capsys: pytest.CaptureFixture
 def test_the_demo_exits_with_1_where_executions_are_not_listed_as_the_line_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The rows by seeking are the same as those by cursor: only the requests show which it was."""
+    """Both walks return the same rows, so only the requests show which of them it was."""
     hosts = demo_server._hosts
     monkeypatch.setattr(demo_server, "_hosts", lambda fields: evolve(hosts(fields), executions_by="seek"))
     assert main(["demo", *SMALL, "--faults", "0", "--json"]) == 1
@@ -90,7 +90,7 @@ def test_the_demo_exits_with_1_where_executions_are_not_listed_as_the_line_says(
 @pytest.mark.parametrize("executions_by", ["auto", "cursor", "seek"])
 @pytest.mark.parametrize("hosts", [COMPAT, UNIFIED], ids=["compat", "unified"])
 def test_hosts_reach_the_demo_whole(hosts: Hosts, executions_by: Literal["auto", "cursor", "seek"]) -> None:
-    """They come from another process, as JSON."""
+    """They are sent from another process as JSON."""
     hosts = evolve(hosts, executions_by=executions_by)
     assert demo_server._hosts(json.loads(json.dumps(asdict(hosts)))) == hosts
 
@@ -161,7 +161,7 @@ def test_the_demo_exits_with_1_where_ids_are_not_found(
 def test_the_demo_exits_with_1_where_a_key_went_to_the_other_vendor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The rows alone do not make a run right: what the emulator saw of keys counts too."""
+    """Besides the rows, the demo checks which keys the emulator saw."""
     original = demo_server.DemoServer.command
 
     async def command(self: demo_server.DemoServer, command: str) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_the_demo_exits_with_1_where_a_key_went_to_the_other_vendor(
 
 
 def test_the_module_that_python_m_runs_does_nothing_when_imported() -> None:
-    """Tools that import every module start no command."""
+    """A tool that imports every module starts no command."""
     assert importlib.import_module("eachlabs_async.__main__").main is main
 
 
@@ -192,7 +192,7 @@ def test_the_demo_exits_with_1_where_its_emulator_does_not_start(
     ids=["start", "walk"],
 )
 def test_ctrl_c_ends_the_demo_with_130_and_leaves_no_process(during: str, more: list[str]) -> None:
-    """Also while the emulator still starts, and cannot hear that it is to end."""
+    """This holds even while the emulator starts and does not react yet."""
     with subprocess.Popen(
         [sys.executable, "-m", "eachlabs_async", "demo", "--latency-ms", "200", *more],
         cwd=ROOT,
@@ -328,7 +328,7 @@ def test_a_terminal_sees_one_line_rewritten_and_a_file_sees_plain_ones() -> None
 
 
 def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the first and the last row, once some time has passed, and not after the last."""
+    """It is shown between the first and the last row, once some time has passed, and not after the last."""
     monkeypatch.setattr(report, "_PLAIN_EVERY_S", 0)
     monkeypatch.setattr(report, "_TERMINAL_EVERY_S", 0)
     for stream in (Terminal(), io.StringIO()):
@@ -341,7 +341,7 @@ def test_progress_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_table_without_samples_says_nothing_of_them() -> None:
-    """What was measured in full needs no footnote."""
+    """There is no footnote if everything was measured in full."""
     line = ReportLine(title="walk", rows=10, requests=1, retries=0, seconds=1.0, calm_s=1.0, plain_rows=10, plain_s=2.0)
     text = Report(settings={}, lines=[line], faults={}).as_text()
     assert "extrapolated" not in text
@@ -354,7 +354,7 @@ def server_settings(fault_rate: float = 0) -> demo_server.DemoServerSettings:
 
 
 async def test_a_demo_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that hears nothing is killed after a moment of grace; one that was never started needs no end."""
+    """A child that does not react is killed after a grace period; one that was never started needs no end."""
     settings = server_settings()
     await demo_server.DemoServer(settings).__aexit__(None, None, None)
     monkeypatch.setattr(demo_server, "_GRACE_S", 0.05)
@@ -368,7 +368,7 @@ async def test_a_demo_server_that_does_not_end_is_killed(monkeypatch: pytest.Mon
 
 
 async def test_an_interrupted_demo_server_is_killed_at_once() -> None:
-    """A child that hears nothing, as one that still starts, changes neither how the demo ends nor when."""
+    """A child that does not react, or that still starts, does not delay or change the end of the demo."""
     settings = server_settings()
     opened, started = demo_server.DemoServer(settings), asyncio.Event()
     children: list[asyncio.subprocess.Process] = []

@@ -1,4 +1,4 @@
-"""Holds the two readers of the codec against each other, down to types, signs of zero and zones."""
+"""Compare the two readers of the codec, down to types, signs of zero and zones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from internals import HAS_MSGSPEC
 
-from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec import fast
 from eachlabs_async.codec.strict import decode, decode_strict
 from eachlabs_async.errors import ResponseDecodeError
 
@@ -25,12 +25,12 @@ def refusal(body: bytes, kind: Any) -> ResponseDecodeError:
 
 
 def execution(**fields: str) -> bytes:
-    """Write an execution whose further fields are given as JSON text."""
+    """Return an execution as JSON; further fields are given as JSON text."""
     return ("{" + ",".join(['"id":"a","status":"b"', *(f'"{k}":{v}' for k, v in fields.items())]) + "}").encode()
 
 
 def spell(value: Any) -> Any:
-    """Give what tells `value` from all that is not just like it: types, signs of zero, zones, key order."""
+    """Return what distinguishes `value` from similar values: types, signs of zero, zones, key order."""
     if attrs.has(type(value)):
         return type(value), [spell(getattr(value, field.name)) for field in attrs.fields(type(value))]
     if isinstance(value, dict):
@@ -52,6 +52,6 @@ def read(reader: Any, body: bytes, kind: Any) -> Any:
 
 
 def assert_alike(body: bytes, kind: Any) -> bool:
-    """Hold the readers against each other; say whether the fast one ventured an answer."""
+    """Assert that both readers agree; return whether the fast one gave an answer."""
     assert read(decode, body, kind) == read(decode_strict, body, kind)
-    return _fast_reader.fast_reader(kind)(body) is not None
+    return fast.fast_reader(kind)(body) is not None

@@ -1,4 +1,4 @@
-"""The fast reader and the authority, over anything: a Hypothesis test holds that they never differ."""
+"""The fast reader and the strict one, over anything: a Hypothesis test holds that they never differ."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async import records
-from eachlabs_async.codec.times import UNSET, settled, written_alike
+from eachlabs_async.codec.times import UNSET, are_whole_seconds, normalised
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
-ANSWERS = {endpoint.answer for endpoint in ENDPOINTS if endpoint.answer is not None}
+ANSWERS = {endpoint.response for endpoint in ENDPOINTS if endpoint.response is not None}
 KINDS: list[Any] = sorted({*ANSWERS, records.Execution, records.WorkflowExecutionSummary}, key=repr)
 EXAMPLES = int(os.environ.get("CODEC_EXAMPLES", "100"))
 
@@ -140,7 +140,7 @@ TIMES = st.one_of(st.sampled_from(TELLING).map(lambda text: f'"{text}"'.encode()
 
 @functools.cache  # Strategies are dear to make, and drawn from thousands of times.
 def documents(kind: Any) -> st.SearchStrategy[bytes]:
-    """Write JSON that is mostly a `kind`, with anything at all wherever something can be."""
+    """Return JSON that mostly matches `kind`, with arbitrary values in places."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is UnionType:
         return st.one_of(documents(args[0]), documents(args[0]), st.just(b"null"))
@@ -183,7 +183,7 @@ def objects(kind: Any) -> st.SearchStrategy[bytes]:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_both_readers_read_alike(kind: Any, data: st.DataObject) -> None:
-    """Whatever the bytes, the fast reader and the authority give equal records or the same error."""
+    """Whatever the bytes, the fast reader and the strict one give equal records or the same error."""
     body = data.draw(documents(kind))
     if data.draw(TENTHS) == 0:
         place, other = data.draw(st.integers(0, len(body))), data.draw(st.binary(max_size=2))
@@ -196,7 +196,7 @@ def test_both_readers_read_alike(kind: Any, data: st.DataObject) -> None:
 @given(st.lists(TIMES, min_size=3, max_size=3), ANYTHING)
 @example([b'"2026-01-01T00:00:00.9999999Z"', b"null", b"null"], b"1")
 def test_both_readers_read_times_alike(some: list[bytes], output: bytes) -> None:
-    """However a time is written, rounded by msgspec or not, both readers give the same instant or none."""
+    """However a time is written, rounded by msgspec or not, both readers return the same instant or None."""
     fields = zip((b"created_at", b"started_at", b"finished_at"), some, strict=True)
     written = b",".join(b'"' + name + b'":' + value for name, value in fields)
     body = b'{"id":"a","status":"b","meta":' + output + b"," + written + b"}"
@@ -207,7 +207,7 @@ def test_both_readers_read_times_alike(some: list[bytes], output: bytes) -> None
 @settings(max_examples=4 * EXAMPLES, deadline=None)
 @given(st.lists(st.lists(TIMES, min_size=2, max_size=2), min_size=1, max_size=5), st.sampled_from(["rows", "steps"]))
 def test_both_readers_read_the_times_of_rows_and_steps_alike(some: list[list[bytes]], where: str) -> None:
-    """One look at the times of all rows of a list, and one at each in a mapping: neither lets an odd one through."""
+    """Times of all rows of a list are checked together, those of a mapping one by one; both find an odd one."""
     if where == "rows":
         rows = [b'{"id":"a","status":"b","created_at":%b,"finished_at":%b}' % (one, two) for one, two in some]
         assert_alike(b'{"items":[%b],"total":1,"page":1,"size":1,"pages":1}' % b",".join(rows), records.RunPage)
@@ -243,11 +243,11 @@ MOMENTS = [
     ]
 )
 def test_the_look_at_written_times_sees_what_a_look_at_each_would(some: list[datetime | None]) -> None:
-    """None where a time is not in UTC or unset; else whether all are whole seconds, whatever their number and order."""
+    """None if a time is not in UTC or unset; otherwise whether all are whole seconds, in any number and order."""
     there = [time for time in some if time is not None]
     plain = all(time.tzinfo is UTC and time != UNSET for time in there)
     whole = not any(time.microsecond for time in there)
     encode = importlib.import_module("msgspec").json.encode
-    assert written_alike(some, encode) is (whole if plain else None)
+    assert are_whole_seconds(some, encode) is (whole if plain else None)
     wanted = [time and (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC) for time in some]
-    assert settled(some, encode) == [None if time == UNSET else time for time in wanted]
+    assert normalised(some, encode) == [None if time == UNSET else time for time in wanted]

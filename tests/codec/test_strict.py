@@ -1,4 +1,4 @@
-"""Bytes to records: what is read, what is refused and where, and that the fast reader never differs."""
+"""Tests for decoding: what is read, what is refused and with which path, and that the fast reader never differs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from codec_alike import assert_alike, execution, needs_msgspec, refusal
 from internals import HAS_MSGSPEC
 
 from eachlabs_async import records
-from eachlabs_async.codec import fast as _fast_reader
-from eachlabs_async.codec import strict as _codec
-from eachlabs_async.codec.strict import decode, decode_each, decode_json, decode_strict, encode_json, to_dict
-from eachlabs_async.codec.times import places
+from eachlabs_async.codec import fast, strict
+from eachlabs_async.codec.strict import decode, decode_json, decode_rows, decode_strict, encode_json, to_dict
+from eachlabs_async.codec.times import TimeFields
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.transport.endpoints import ENDPOINTS
 
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
-ANSWERS = {endpoint.name: endpoint.answer for endpoint in ENDPOINTS}
+ANSWERS = {endpoint.name: endpoint.response for endpoint in ENDPOINTS}
 
 
 # ---- Samples.
@@ -32,7 +31,7 @@ ANSWERS = {endpoint.name: endpoint.answer for endpoint in ENDPOINTS}
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_is_read_whole(path: Path) -> None:
-    """Every documented answer decodes, and given back as JSON it says what the wire said, in UTC."""
+    """Every documented answer is decoded, and encoded again it has the same values, in UTC."""
     sample = json.loads(path.read_text())
     body = json.dumps(sample["response"]["body"]).encode()
     kind = ANSWERS[sample["endpoint"]]
@@ -67,7 +66,7 @@ def assert_said(said: Any, wire: Any) -> None:
 
 
 def test_every_endpoint_has_a_sample() -> None:
-    """Each endpoint that can be called has at least one sample, and the sample is named after it."""
+    """Each endpoint has at least one sample, which is named after it."""
     held = {path: json.loads(path.read_text()) for path in SAMPLES}
     assert {sample["endpoint"] for sample in held.values()} == set(ANSWERS)
     for path, sample in held.items():
@@ -77,7 +76,7 @@ def test_every_endpoint_has_a_sample() -> None:
 
 @needs_msgspec
 def test_ordinary_answers_take_the_fast_way() -> None:
-    """The fast reader is in use: it answers for plain times, with and without fractions, and in steps."""
+    """The fast reader answers for plain times, with and without fractions, and in steps."""
     assert assert_alike(execution(created_at='"2026-01-01T00:00:00Z"'), records.Execution)
     assert assert_alike(execution(created_at='"2026-01-01T00:00:00.123456Z"'), records.Execution)
     assert assert_alike(execution(created_at='"1969-12-31T23:59:59Z"', run_time="0.9999999"), records.Execution)
@@ -87,7 +86,7 @@ def test_ordinary_answers_take_the_fast_way() -> None:
 
 
 def minimal(kind: Any, *, nulls: bool) -> bytes:
-    """Write a record with what it requires; the rest is left out or null."""
+    """Return a record with its required fields; all others are omitted or null."""
     fields: dict[str, Any] = {}
     for field in attrs.fields(kind):
         if field.default is not attrs.NOTHING:
@@ -105,7 +104,7 @@ RECORDS = sorted({one for one in vars(records).values() if attrs.has(one)}, key=
 @needs_msgspec
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_what_is_left_out_is_as_what_is_null(kind: Any) -> None:
-    """To both readers, for every record, alone and in a list: no field that was left out stays empty."""
+    """This holds for both readers and every record, alone and in a list: an omitted field is None."""
     absent, null = minimal(kind, nulls=False), minimal(kind, nulls=True)
     optional = [field.name for field in attrs.fields(kind) if field.default is None]
     for body in (absent, null, absent):
@@ -189,7 +188,7 @@ def test_what_is_left_out_is_as_what_is_null(kind: Any) -> None:
     ],
 )
 def test_a_wrong_type_is_refused_with_its_place(kind: Any, body: str, path: str, text: str) -> None:
-    """Nothing is coerced: a wrong type or a missing field is an error that names the place and the need."""
+    """Nothing is converted: a wrong type or a missing field is an error with its path and the expected type."""
     assert not assert_alike(body.encode(), kind)
     error = refusal(body.encode(), kind)
     assert error.path == path
@@ -222,7 +221,7 @@ def test_a_wrong_type_is_refused_with_its_place(kind: Any, body: str, path: str,
     ids=lambda body: repr(body[:40]),
 )
 def test_what_is_not_json_is_refused(body: bytes) -> None:
-    """Broken text, NaN, bad UTF-8 even where nobody reads it, and endless nesting are refused."""
+    """Broken text, NaN, bad UTF-8 even in ignored fields, and endless nesting are errors."""
     assert not assert_alike(body, records.Execution)
     assert refusal(body, records.Execution).path == "$"
     if body:
@@ -231,7 +230,7 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 
 
 def test_an_error_shows_only_the_start_and_no_key() -> None:
-    """The body in an error is its start as text, the key and the address that a row may carry struck out."""
+    """The body in an error is its start as text, with the key and the address redacted."""
     row = '{"execution_id":1,"api_key":"s3cret-key","source_ip_address" : "203.0.113.7","output":"' + "x" * 999 + '"}'
     error = refusal(row.encode(), records.FlowExecution)
     assert len(error.body) <= 300
@@ -240,7 +239,7 @@ def test_an_error_shows_only_the_start_and_no_key() -> None:
 
 
 def test_what_is_odd_but_readable_is_read() -> None:
-    """A byte order mark, a lone surrogate, a duplicate key, an unread giant and deep nesting cost no row."""
+    """A byte order mark, a lone surrogate, a duplicate key, a huge ignored number and deep nesting lose no row."""
     deep = "[" * 300 + "]" * 300
     new = f'"new":{"9" * 5000},"newer":1e999,"newest":{deep}'
     body = f'\ufeff{{"id":"x","id":"a","status":"b","output":"\\ud83d",{new}}}'.encode()
@@ -253,7 +252,7 @@ def test_what_is_odd_but_readable_is_read() -> None:
 
 
 def each(body: str) -> list[tuple[str | None, Any]]:
-    return decode_each(
+    return decode_rows(
         body.encode(),
         records.FlowExecutionBatch,
         rows="executions",
@@ -263,7 +262,7 @@ def each(body: str) -> list[tuple[str | None, Any]]:
 
 
 def test_a_row_that_cannot_be_read_stands_alone() -> None:
-    """In a batch, a bad row is an error under its own id and path, and its neighbours are read."""
+    """In a batch, a bad row is an error with its own id and path, and the other rows are read."""
     good = records.FlowExecution(execution_id="a", status="b")
     row = '{"execution_id":"a","status":"b"}'
     assert each(f'{{"executions":[{row}]}}') == [("a", good)]
@@ -277,13 +276,13 @@ def test_a_row_that_cannot_be_read_stands_alone() -> None:
 
 @pytest.mark.parametrize("body", ["", "no", "[]", "{}", '{"executions":{}}', "[" * 200_000])
 def test_an_envelope_without_rows_is_an_error(body: str) -> None:
-    """Where there are no rows to tell apart, the whole answer is the error."""
+    """If there are no rows, the whole answer is the error."""
     with pytest.raises(ResponseDecodeError):
         each(body)
 
 
 def test_plain_json_is_read_as_it_is() -> None:
-    """`decode_json` gives the values of any JSON, None for no body, and refuses what is out of range."""
+    """`decode_json` returns the values of any JSON, None for an empty body, and refuses numbers out of range."""
     assert decode_json(b"") is None
     assert decode_json(b'\xef\xbb\xbf{"a":[1,2.5,"x",null,true]}') == {"a": [1, 2.5, "x", None, True]}
     with pytest.raises(ResponseDecodeError):
@@ -308,7 +307,7 @@ def test_a_record_goes_back_to_plain_json() -> None:
 
 
 def test_to_dict_goes_as_deep_as_reading_does() -> None:
-    """A value of hundreds of levels comes out whole, and none of them is shared; a time in it is written, too."""
+    """A value of hundreds of levels is copied whole, and times in it are written too."""
     depth = 900
     nested = b"[" * depth + b"]" * depth
     record = decode(b'{"id":"a","status":"b","output":%b,"input":{"x":%b}}' % (nested, nested), records.Run)
@@ -323,7 +322,7 @@ def test_to_dict_goes_as_deep_as_reading_does() -> None:
 
 
 def test_only_json_goes_into_a_body() -> None:
-    """`encode_json` writes compact ASCII, and refuses NaN, times, bytes, loops and bottomless nesting."""
+    """`encode_json` writes compact ASCII, and refuses NaN, times, bytes, cycles and endless nesting."""
     assert encode_json({"a": [1, 2.5, None, True, "\u00e9\ud800"]}) == b'{"a":[1,2.5,null,true,"\\u00e9\\ud800"]}'
     loop: list[Any] = []
     loop.append(loop)
@@ -339,14 +338,14 @@ def test_only_json_goes_into_a_body() -> None:
 
 
 def test_a_type_without_a_rule_is_refused_at_once() -> None:
-    """A record with a type that nobody showed to be read alike fails at its first use."""
+    """A record with a type that is not known to be read alike fails at its first use."""
     for kind in (bytes, int | str, set[str], dict[int, str]):
         with pytest.raises(TypeError, match="no rule"):
-            list(places(kind))
+            TimeFields(kind)
 
 
 def test_a_kind_without_times_is_read_too() -> None:
-    """A record that holds no time needs no second look, and is read by the fast reader where there is one."""
+    """A record without times needs no second check, and is read by the fast reader if there is one."""
     kind: Any = list[records.FlowParameter]
     body = b'[{"name":"a","value":"2026-01-01T00:00:00.1234567Z"}]'
     assert assert_alike(body, kind) is HAS_MSGSPEC
@@ -355,23 +354,23 @@ def test_a_kind_without_times_is_read_too() -> None:
         decode(b'[{"name":"a","new":"\xff"}]', kind)
 
 
-def test_the_fast_reader_leaves_all_to_the_authority_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_reader_leaves_all_to_the_strict_one_without_msgspec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where msgspec cannot be imported it gives None, and the record comes from cattrs all the same."""
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    spec = importlib.util.spec_from_file_location("eachlabs_async.codec._fast_reader_alone", _fast_reader.__file__)
+    spec = importlib.util.spec_from_file_location("eachlabs_async.codec.fast_without_msgspec", fast.__file__)
     assert spec is not None
     assert spec.loader is not None
     alone = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(alone)
     body = execution(created_at='"2026-01-01T00:00:00Z"', run_time="1")
     assert alone.fast_reader(records.Execution)(body) is None
-    monkeypatch.setattr(_codec, "fast_reader", alone.fast_reader)
+    monkeypatch.setattr(strict, "FAST_READERS", alone.FAST_READERS)
     assert decode(body, records.Execution) == decode_strict(body, records.Execution)
 
 
 @needs_msgspec
 def test_readers_can_be_made_in_many_threads_at_once() -> None:
-    """msgspec keeps what it learns of a class on it before that is complete: a second thread that used it crashed."""
+    """msgspec stores what it learns about a class before that is complete: a second thread that used it crashed."""
     run = """
 import sys, threading
 from eachlabs_async import records
@@ -392,7 +391,7 @@ for thread in threads: thread.join()
 
 
 def test_all_this_holds_without_msgspec() -> None:
-    """Where msgspec cannot be imported, everything above that does not compare the two passes as well."""
+    """Without msgspec, every test above passes that does not compare the two readers."""
     if not HAS_MSGSPEC:
         pytest.skip("this is the run without it")
     run = "import sys; sys.modules['msgspec'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"

@@ -1,4 +1,4 @@
-"""Times as the wire writes them: what they are read as, and what is no time."""
+"""Tests for times as the services write them: their values, and which texts are not times."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UTC_TIMES = {
 
 @pytest.mark.parametrize("text", UTC_TIMES)
 def test_a_time_is_read_in_utc(text: str) -> None:
-    """A time comes out aware, in UTC and cut to microseconds; Go's two ways of "unset" are None."""
+    """It is aware, in UTC and truncated to microseconds; Go's two ways of "unset" are None."""
     body = execution(created_at=json.dumps(text))
     assert_alike(body, records.Execution)
     time = decode(body, records.Execution).created_at
@@ -48,7 +48,7 @@ def test_a_time_is_read_in_utc(text: str) -> None:
 
 
 def holding(text: str, where: str, others: str = "2026-01-02T03:04:05Z") -> tuple[bytes, Any]:
-    """Write an answer with a time in it, among others: alone, in a step of a mapping, in a row, in a row's step."""
+    """Return an answer with a time in it, among others: alone, in a mapping of steps, in a row, in a row's step."""
     names = ("created_at", "completed_at", "ended_at")
     around = "".join(f',"{name}":"{others}"' for name in names)
 
@@ -68,7 +68,7 @@ def holding(text: str, where: str, others: str = "2026-01-02T03:04:05Z") -> tupl
 
 
 def time_in(record: Any, where: str) -> datetime | None:
-    """Give the time that `holding` put in."""
+    """Return the time that `holding` put in."""
     found = {
         "alone": lambda: record.started_at,
         "step": lambda: record.step_outputs["s"].started_at,
@@ -86,7 +86,7 @@ WHERE = ("alone", "step", "row", "row's step")
 @pytest.mark.parametrize("others", ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.25Z", "0001-01-01T00:00:00Z"])
 @pytest.mark.parametrize("text", UTC_TIMES)
 def test_a_time_is_read_alike_wherever_it_stands(text: str, others: str, where: str) -> None:
-    """Alone, in a mapping of steps or in a list of rows, and whatever the times around it are like."""
+    """This holds alone, in a mapping of steps and in a list of rows, whatever the other times are."""
     body, kind = holding(text, where, others)
     assert_alike(body, kind)
     assert time_in(decode(body, kind), where) == UTC_TIMES[text]
@@ -113,7 +113,7 @@ def test_a_time_is_read_alike_wherever_it_stands(text: str, others: str, where: 
     ],
 )
 def test_usual_times_are_read_fast(text: str, where: str) -> None:
-    """Among them those that stand for none: no answer with an unset time is left to the slow way."""
+    """Those that stand for an unset time included: such an answer is not left to the strict reader."""
     body, kind = holding(text, where)
     assert assert_alike(body, kind)
     time = time_in(fast_reader(kind)(body), where)
@@ -127,7 +127,7 @@ def test_usual_times_are_read_fast(text: str, where: str) -> None:
     "fraction", ["9999995", "9999999", "99999999999", "9999994", "1234567", "0000001", "000000000"]
 )
 def test_what_was_rounded_is_never_let_through(fraction: str, where: str) -> None:
-    """A fraction too long for msgspec is cut, also where rounding leaves a whole second that shows nothing of it."""
+    """A fraction too long for msgspec is truncated, even if rounding gives a whole second."""
     body, kind = holding(f"2026-01-02T03:04:05.{fraction}Z", where)
     assert_alike(body, kind)
     wanted = datetime(2026, 1, 2, 3, 4, 5, int(fraction[:6]), tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_what_was_rounded_is_never_let_through(fraction: str, where: str) -> Non
 
 @needs_msgspec
 def test_only_times_are_cut() -> None:
-    """What looks like a nanosecond time is left whole in text, in a key and in what may hold anything."""
+    """A text like a nanosecond time is unchanged in text fields, in keys and in untyped values."""
     body = execution(
         output='"2026-01-02T03:04:05.123456789Z"',
         model='"at 12:00:00.123456789Z"',
@@ -170,7 +170,7 @@ def test_only_times_are_cut() -> None:
     ],
 )
 def test_only_times_are_unset(fast: bool, output: dict[str, str]) -> None:
-    """Beside an empty time, what looks like one among free-form values stays, at the cost of a slow reading."""
+    """Beside an empty time, similar text in untyped values is unchanged, at the cost of the strict reader."""
     text = json.dumps(output, separators=(",", ":"))
     body = b'{"id":"a","status":"b","created_at":"","finished_at":"2026-01-02T03:04:05.5","output":%b}' % text.encode()
     assert assert_alike(body, records.Run) is fast
@@ -181,7 +181,7 @@ def test_only_times_are_unset(fast: bool, output: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("cut", ["\\u002e", "\\u002E"])
 def test_an_escaped_time_is_cut_and_not_rounded(cut: str) -> None:
-    """A nanosecond time stays cut to microseconds where its point, digits or zone are written as escapes."""
+    """A nanosecond time is truncated even if its point, digits or zone are written as escapes."""
     for text in (f"2026-01-02T03:04:05{cut}1234567Z", "2026-01-02T03:04:05.1234567\\u007a"):
         time = decode(execution(created_at=f'"{text}"'), records.Execution).created_at
         assert time == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
@@ -212,7 +212,7 @@ def test_an_escaped_time_is_cut_and_not_rounded(cut: str) -> None:
     ],
 )
 def test_what_is_not_a_time_is_refused(text: str) -> None:
-    """A date alone, garbage, no such day, or an instant that leaves the calendar in UTC is an error."""
+    """A date alone, other text, an impossible day, or an instant outside the calendar in UTC is an error."""
     body = execution(started_at=json.dumps(text))
     assert_alike(body, records.Execution)
     error = refusal(body, records.Execution)

@@ -1,4 +1,4 @@
-"""Holds the emulator's time: what is due happens in order, by itself or when it is told to."""
+"""Tests for the emulator's clock: due callbacks run in order, in real time or when the clock is advanced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ START = datetime(2026, 8, 1, tzinfo=UTC)
 
 
 def test_a_virtual_clock_stands_still_until_it_is_advanced() -> None:
-    """Its time is its start and what it was advanced by, and it goes in one direction."""
+    """Its time is its start plus what it was advanced by, and it never goes back."""
     clock = Clock(START, virtual=True)
     assert clock.now() == START
     clock.advance(90)
@@ -24,7 +24,7 @@ def test_a_virtual_clock_stands_still_until_it_is_advanced() -> None:
 
 
 def test_what_is_due_happens_in_order_and_at_its_time() -> None:
-    """Also what is asked for on the way, and nothing that was cancelled or lies beyond."""
+    """This includes callbacks scheduled meanwhile, and excludes those cancelled or due later."""
     clock = Clock(START, virtual=True)
     happened: list[tuple[str, float]] = []
 
@@ -44,7 +44,7 @@ def test_what_is_due_happens_in_order_and_at_its_time() -> None:
 
 
 async def test_a_running_clock_does_it_by_itself_and_can_be_hurried() -> None:
-    """Real time passes; `advance` brings what is far away; nothing happens once it is stopped."""
+    """Real time passes, `advance` brings later callbacks forward, and nothing runs after `stop`."""
     clock = Clock()
     assert abs(clock.now() - datetime.now(UTC)).total_seconds() < 1
     clock.start()
@@ -66,7 +66,7 @@ async def test_a_running_clock_does_it_by_itself_and_can_be_hurried() -> None:
 
 
 async def test_who_gave_up_sleeping_leaves_no_timer_that_matters() -> None:
-    """A cancelled sleep ends as such, and the time at which it would have ended passes."""
+    """A cancelled sleep raises `CancelledError`, and its timer has no effect when it is due."""
     clock = Clock(virtual=True)
     clock.start()
     asleep = asyncio.create_task(clock.sleep(5))

@@ -1,4 +1,4 @@
-"""Holds how the emulator tells the end of an execution: to whom, how often, and what it writes down."""
+"""Tests for how the emulator reports the end of an execution: to which URL, how often, and what it records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eachlabs_async.emulator import Emulator
 
 
 class Receiver:
-    """A server of the caller's own: it keeps what came, and answers the statuses it is given, 200 after them."""
+    """A server of the caller: it keeps what arrives and answers with the given statuses, and with 200 after them."""
 
     def __init__(self) -> None:
         self.came: list[tuple[dict[str, str], Any]] = []
@@ -66,7 +66,7 @@ async def trigger(caller: Caller, url: str, inputs: Any = None, *, bulk: bool = 
 
 
 async def attempts(caller: Caller, execution_id: str, count: int) -> list[Any]:
-    """Give the attempts of a webhook once there are so many and the last has ended."""
+    """Return the attempts of a webhook once there are `count` and the last one has ended."""
 
     async def read() -> list[Any]:
         status, row = await caller.ask("api", f"/webhooks/{execution_id}")
@@ -83,7 +83,7 @@ class TestADelivery:
     async def test_of_a_workflow_is_what_its_get_says(
         self, caller: Caller, receiver: Receiver, inputs: Any, status: str
     ) -> None:
-        """The secret comes verbatim in its header, and the webhook is listed with its one attempt."""
+        """The secret is sent verbatim in its header, and the webhook is listed with its one attempt."""
         queued = await trigger(caller, receiver.url, inputs, webhook_secret="s e c r e t")
         (attempt,) = await attempts(caller, queued["execution_id"], 1)
         (headers, payload) = receiver.came[0]
@@ -107,7 +107,7 @@ class TestADelivery:
         assert all("X-Webhook-Secret" not in headers for headers, _ in receiver.came)
 
     async def test_of_a_prediction_has_its_own_words(self, caller: Caller, receiver: Receiver) -> None:
-        """The output, or why there is none in a list; a cancelled one is told to nobody."""
+        """It has the output, or the reasons for having none in a list; a cancelled one is not reported."""
         ids: list[str] = []
         for inputs in ({}, {"fail": "provider_error"}, {"seconds": 5}):
             body = {"model": "flux-1-1-pro", "input": inputs, "webhook_url": receiver.url}
@@ -122,7 +122,7 @@ class TestADelivery:
         assert bad["output"][0]["error"] == "The model failed: provider error"
 
     async def test_may_be_asked_for_in_the_query(self, caller: Caller, receiver: Receiver) -> None:
-        """The older way still works; the body's goes first."""
+        """The older way still works; the URL in the body takes precedence."""
         path = "/workflows/trigger/workflow-1/v1"
         await caller.good("workflows", path, edition="unified", method="POST", json={}, webhook_url=receiver.url)
         await until(lambda: receiver.came)
@@ -130,7 +130,7 @@ class TestADelivery:
 
 class TestTryingAgain:
     async def test_goes_on_until_it_arrives(self, caller: Caller, receiver: Receiver) -> None:
-        """A refused delivery and a redirect are failed attempts, and each says what was answered."""
+        """A refused delivery and a redirect are failed attempts, which record the answer."""
         receiver.statuses = [500, 302]
         queued = await trigger(caller, receiver.url)
         found = await attempts(caller, queued["execution_id"], 3)
@@ -142,7 +142,7 @@ class TestTryingAgain:
         ("url", "word"), [("http://127.0.0.1:1/", "127.0.0.1:1"), ("https://example.com/hook", "loopback")]
     )
     async def test_ends_after_three(self, emulator: Emulator, caller: Caller, url: str, word: str) -> None:
-        """Where nobody listens, and at any host but loopback, which is never called."""
+        """This holds if nobody listens, and for any host but loopback, which is never called."""
         queued = await trigger(caller, url)
         found = await attempts(caller, queued["execution_id"], 3)
         await asyncio.sleep(0.03)
@@ -151,7 +151,7 @@ class TestTryingAgain:
         assert all(word in one["error_message"] for one in found)
 
     async def test_waits_for_the_clock(self, receiver: Receiver) -> None:
-        """In virtual time the second attempt comes when it is advanced."""
+        """In virtual time, the second attempt comes when the clock is advanced."""
         receiver.statuses = [503]
         async with aiohttp.ClientSession() as session, Emulator(1, virtual_time=True, retry_seconds=10) as emulator:
             caller = Caller(emulator, session)
@@ -162,7 +162,7 @@ class TestTryingAgain:
             assert len(await attempts(caller, queued["execution_id"], 2)) == 2
 
     async def test_can_be_once_more_than_needed(self, emulator: Emulator, caller: Caller, receiver: Receiver) -> None:
-        """The same delivery arrives twice where a test asks for it."""
+        """The same delivery arrives twice if a test asks for it."""
         emulator.deliveries.duplicates = True
         queued = await trigger(caller, receiver.url)
         await attempts(caller, queued["execution_id"], 2)
@@ -171,7 +171,7 @@ class TestTryingAgain:
 
 class TestWebhooks:
     async def test_are_paged(self, caller: Caller, receiver: Receiver) -> None:
-        """Newest first; an unknown one is a 404."""
+        """The newest come first, and an unknown one is a 404."""
         ids = [(await trigger(caller, receiver.url))["execution_id"] for _ in range(3)]
         await until(lambda: len(receiver.came) == 3)
         page = await caller.good("api", "/webhooks", limit=2, offset=1)
@@ -180,7 +180,7 @@ class TestWebhooks:
         assert (await caller.ask("api", "/webhooks/none"))[0] == 404
 
     async def test_can_be_taken_away_and_not_put(self, emulator: Emulator, caller: Caller, receiver: Receiver) -> None:
-        """A test may remove one while it is under way; they come from executions alone."""
+        """A test may remove a webhook during its delivery, but not insert one: they come from executions only."""
         receiver.stalls = True
         queued = await trigger(caller, receiver.url)
         await until(lambda: receiver.came)
@@ -192,7 +192,7 @@ class TestWebhooks:
     async def test_that_lost_their_row_are_delivered(
         self, emulator: Emulator, caller: Caller, receiver: Receiver
     ) -> None:
-        """What nobody remembers is tried like any other."""
+        """A webhook whose row was removed is delivered like any other."""
         receiver.statuses = [500]
         emulator.deliveries.retry_seconds = 0.05
         queued = await trigger(caller, receiver.url)
@@ -202,7 +202,7 @@ class TestWebhooks:
 
 
 def test_the_end_of_the_block_ends_the_deliveries() -> None:
-    """One that hangs is cut off, and one that waits for its next attempt is left to the clock."""
+    """A hanging delivery is cut off, and one that waits for its next attempt is left to the clock."""
 
     async def scenario() -> None:
         found = Receiver()

@@ -1,4 +1,4 @@
-"""Holds how the emulator lives: rows that move, a seed's bytes, counts, a clean end, the command line."""
+"""Tests for the emulator as a whole: moving rows, its seed, its counts, a clean end, and the command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def caller(emulator: Emulator, session: aiohttp.ClientSession) -> Caller:
 
 class TestCollections:
     async def test_rows_move_under_a_walk(self, emulator: Emulator, caller: Caller) -> None:
-        """Inserted rows come first, removed ones vanish from list and get, changed ones show at once."""
+        """Inserted rows come first, removed ones are in neither list nor get, and changes show at once."""
         before = emulator.runs.ids()
         new = emulator.runs.insert(2)
         middle = emulator.runs.insert(1, 5, status="queued")
@@ -65,7 +65,7 @@ class TestCollections:
             emulator.runs.insert(1, 1000)
 
     async def test_an_id_can_change(self, emulator: Emulator, caller: Caller) -> None:
-        """The row is found under its new id alone."""
+        """The row is found by its new id only."""
         emulator.executions.change(emulator.executions.ids()[3], id="odd", created_at="soon")
         assert "odd" in emulator.executions
         assert emulator.executions.get("odd")["created_at"] == "soon"
@@ -75,7 +75,7 @@ class TestCollections:
         assert emulator.executions.insert(1, 3) == [emulator.executions.ids()[3]]
 
     async def test_an_empty_listing_can_grow(self, session: aiohttp.ClientSession) -> None:
-        """No rows at first is an empty page; what is inserted is served."""
+        """Without rows the page is empty; inserted rows are served."""
         async with Emulator(0, workflow_executions=0) as emulator:
             caller = Caller(emulator, session)
             assert (await caller.good("api", "/executions"))["executions"] == []
@@ -85,7 +85,7 @@ class TestCollections:
             assert [row["id"] for row in page["executions"]] == ids
 
     async def test_the_rows_of_workflows_are_reached_together(self, emulator: Emulator) -> None:
-        """All workflows' executions count, iterate, change and go as one; an unknown id is a `KeyError`."""
+        """Executions of all workflows are counted, iterated, changed and removed together; an unknown id is a KeyError."""
         grouped = emulator.workflow_executions
         ids = grouped.ids()
         assert len(grouped) == len(ids) == len(list(grouped)) == ROWS
@@ -97,7 +97,7 @@ class TestCollections:
             grouped.change("none", status="completed")
 
     async def test_who_gave_up_waiting_is_not_woken(self, emulator: Emulator) -> None:
-        """A waiter that is cancelled in the same turn as a change ends cancelled; another one wakes."""
+        """A waiter that is cancelled in the same iteration as a change ends cancelled; another one wakes."""
         waiting = [asyncio.create_task(emulator.runs.changed()) for _ in range(2)]
         await asyncio.sleep(0)
         waiting[0].cancel()
@@ -106,7 +106,7 @@ class TestCollections:
         assert [task.cancelled() for task in waiting] == [True, False]
 
     async def test_remembered_selections_are_bounded(self, caller: Caller) -> None:
-        """Many different filters do not grow the memory without end, and stay right."""
+        """Many different filters do not grow the memory without end, and the results stay right."""
         for number in range(70):
             page = await caller.good("api", "/executions", model=f"model-{number}")
             assert page["total_count"] == 0
@@ -114,7 +114,7 @@ class TestCollections:
 
 class TestDeterminism:
     async def test_the_same_seed_gives_the_same_bytes(self, session: aiohttp.ClientSession) -> None:
-        """Two emulators with one seed answer alike, and another seed answers otherwise."""
+        """Two emulators with one seed answer alike, and one with another seed answers differently."""
         bodies: list[list[Any]] = []
         for seed in (7, 7, 8):
             async with Emulator(30, seed, now=NOW) as emulator:
@@ -133,7 +133,7 @@ class TestDeterminism:
         assert all(one != other for one, other in zip(bodies[0], bodies[2], strict=True))
 
     def test_one_kind_of_rows_can_be_counted_alone(self) -> None:
-        """Each kind has its own number, by default that of the executions."""
+        """Each kind has its own number of rows, by default that of the executions."""
         emulator = Emulator(5, workflow_executions=4, flow_executions=3, workflows=2)
         assert len(emulator.executions) == len(emulator.runs) == 5
         assert (len(emulator.workflow_executions), len(emulator.flow_executions)) == (4, 3)
@@ -144,14 +144,14 @@ class TestDeterminism:
         [{"runs": -1}, {"workflows": 0}, {"now": datetime(2026, 1, 1)}, {"failed": 1.5}, {"port": 70000}],
     )
     def test_wrong_arguments_are_refused(self, wrong: dict[str, Any]) -> None:
-        """Counts, shares, the port and a naive `now` are checked when the emulator is made."""
+        """Counts, shares, the port and a naive `now` are checked when the emulator is created."""
         with pytest.raises(ValueError):
             Emulator(**wrong)
 
 
 class TestLife:
     async def test_requests_are_counted_and_logged(self, emulator: Emulator, caller: Caller) -> None:
-        """Counts by endpoint and by status, the log with the raw target, and a reset that empties them."""
+        """There are counts by endpoint and status, a log with the raw target, and a reset that empties them."""
         emulator.faults.clear()
         await caller.good("api", "/executions", limit=1, **{"from": "2026-07-01T00:00:00+02:00"})
         await caller.ask("flows", "/w/executions/bulk", method="POST", json={"execution_ids": ["a"]})
@@ -172,7 +172,7 @@ class TestLife:
         assert emulator.max_in_flight == emulator.connections == 0
 
     async def test_connections_are_told_apart(self, emulator: Emulator, caller: Caller) -> None:
-        """Requests at once take a connection each; one after another, a kept one."""
+        """Concurrent requests use a connection each, consecutive ones a kept connection."""
         await asyncio.gather(*[caller.good("api", "/executions") for _ in range(3)])
         assert emulator.connections == len({seen.connection for seen in emulator.log}) == 3
         await caller.good("api", "/executions")
@@ -184,7 +184,7 @@ class TestLife:
     async def test_answers_carry_a_request_id_and_a_date(
         self, emulator: Emulator, session: aiohttp.ClientSession
     ) -> None:
-        """Also the refused ones do, and JSON is compact."""
+        """Refusals have them too, and JSON is compact."""
         async with session.get(f"{emulator.hosts.api.base_url}/executions") as answer:
             assert answer.headers["X-Request-Id"] == "emulator-1"
             assert answer.headers["Date"]
@@ -192,9 +192,7 @@ class TestLife:
             assert await answer.read() == b'{"error":"Invalid or missing API key"}'
 
     async def test_it_listens_only_within_its_block(self) -> None:
-        """Outside there is no URL; it can be entered again but not twice at once; a taken port is an
-        error.
-        """
+        """Outside it has no URL; it can be entered again, but not twice at once, and a taken port is an error."""
         emulator = Emulator(1)
         await emulator.__aexit__(None, None, None)
         for _ in range(2):
@@ -218,7 +216,7 @@ class TestLife:
             pytest.skip("no IPv6 here")
 
     def test_nothing_is_left_behind(self) -> None:
-        """After the block the loop has no task but the caller's, held answers and idle connections or not."""
+        """After the block only the caller's task is left, even if answers were held or connections idle."""
 
         async def scenario() -> None:
             async with (
@@ -246,7 +244,7 @@ class TestCommandLine:
     @pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     async def test_it_runs_until_a_signal(self, number: signal.Signals) -> None:
-        """It prints where it listens and its keys, answers, and ends with 0 on SIGINT and SIGTERM."""
+        """It prints its URL and its keys, answers, and exits with 0 on SIGINT and SIGTERM."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-X", "dev", "-W", "error", "-m", "eachlabs_async.emulator"),
             *("--port", "0", "--executions", "10", "--latency-ms", "1", "--faults", "0.01"),
@@ -274,9 +272,7 @@ class TestCommandLine:
         assert "1 requests answered" in out.decode()
 
     def test_the_command_says_what_is_wrong(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A wrong argument ends with 2, an address that cannot be listened on with 1, each with a
-        sentence.
-        """
+        """A wrong argument exits with 2, an address that cannot be bound with 1, each with a message."""
         for arguments, said in [
             (["--faults", "7"], "rate must be 0..1"),
             (["--latency-ms", "-5"], "'seconds' must be >= 0"),

@@ -1,6 +1,6 @@
-"""Holds the two listings of executions at the emulator, asked over plain HTTP: v1 with its depth, v2 with its cursors.
+"""Tests for the emulator's two listings of executions over plain HTTP: v1 with its depth, v2 with its cursors.
 
-What is expected is computed here, from the rows alone.
+Expected results are computed here, from the rows alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Asked:
 
 @define
 class Asker:
-    """Asks for executions, by a path and a header that are written out here."""
+    """Requests executions, with a path and a header that are written out here."""
 
     emulator: Emulator
     session: aiohttp.ClientSession
@@ -109,7 +109,7 @@ class TestTheDepth:
             assert (await asker.good(1, edition=edition, limit=100, offset=101, to=end)).json()["total_count"] == 201
 
     async def test_can_be_another_or_none(self, asker: Asker, edition: str) -> None:
-        """At any time, and the text says which it is."""
+        """It can be changed at any time, and the message states it."""
         asker.emulator.v1_depth = 30
         assert (await asker.ask(1, edition=edition, offset=11)).body.decode() == TOLD % 30
         assert len((await asker.good(1, edition=edition, offset=10)).ids) == 20
@@ -117,14 +117,14 @@ class TestTheDepth:
         assert (await asker.good(1, edition=edition, offset=ROWS - 3)).ids == asker.emulator.executions.ids()[-3:]
 
     async def test_counts_with_the_limit_that_is_applied(self, asker: Asker, edition: str) -> None:
-        """A server that gives fewer rows than asked for reaches as far."""
+        """A server that returns fewer rows than requested reaches as far."""
         asker.emulator.v1_depth = 100
         asker.emulator.faults.add(Fault.clamped_limit(10))
         assert len((await asker.good(1, edition=edition, limit=50, offset=90)).ids) == 10
         assert (await asker.ask(1, edition=edition, limit=50, offset=91)).status == 400
 
     async def test_marks_each_answer_as_deprecated(self, asker: Asker, edition: str) -> None:
-        """Good ones and refused ones, those of v1 alone, and none where there is no depth."""
+        """Every answer of v1 is marked, refusals included, unless there is no depth; no answer of v2 is."""
         options: list[dict[str, Any]] = [{}, {"offset": 5000}, {"limit": 0}, {"headers": {}}]
         for more in options:
             headers = (await asker.ask(1, edition=edition, **more)).headers
@@ -139,7 +139,7 @@ class TestTheDepth:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    """A depth of no rows, a lifetime of no seconds and an unknown way to tell the key are errors at once."""
+    """A depth of 0 rows, a lifetime of 0 seconds and an unknown way to authenticate are errors at once."""
     for name, value in (("v1_depth", 0), ("cursor_lifetime", 0), ("v2_auth", "x-api-key")):
         options: dict[str, Any] = {name: value}
         with pytest.raises(ValueError, match=name):
@@ -150,13 +150,13 @@ def test_options_out_of_range_are_refused() -> None:
 class TestPagesByCursor:
     @pytest.mark.parametrize("limit", [1, 7, 100])
     async def test_join_to_the_whole_listing(self, asker: Asker, edition: str, limit: int) -> None:
-        """Newest first, without gap or double, in v1's order; full as long as there are more."""
+        """They come newest first, in v1's order, without gap or repetition, and are full while there are more rows."""
         assert await asker.walk(edition=edition, limit=limit) == asker.emulator.executions.ids()
         times = [datetime.fromisoformat(row["created_at"]) for row in asker.emulator.executions]
         assert times == sorted(times, reverse=True)
 
     async def test_have_v1_s_rows_and_no_total(self, asker: Asker, edition: str) -> None:
-        """The envelope says the limit applied, twenty by default, whether there are more, and from where."""
+        """The envelope has the limit applied (20 by default), whether there are more rows, and the cursor."""
         page = (await asker.good(2, edition=edition)).json()
         assert page.keys() == {"executions", "limit", "has_more", "next_cursor"}
         assert (page["limit"], page["has_more"]) == (20, True)
@@ -165,14 +165,14 @@ class TestPagesByCursor:
         assert page == {"executions": [], "limit": 3, "has_more": False, "next_cursor": None}
 
     async def test_end_where_the_last_page_is_full(self, asker: Asker, edition: str) -> None:
-        """A last page of exactly the limit has nothing behind it."""
+        """A last page with exactly `limit` rows has no page after it."""
         assert ROWS % 23 == 0
         before = asker.emulator.requests["executions.list_by_cursor"]
         await asker.walk(edition=edition, limit=23)
         assert asker.emulator.requests["executions.list_by_cursor"] - before == ROWS // 23
 
     async def test_keep_to_the_filters(self, asker: Asker, edition: str) -> None:
-        """Each filter of v1, and the window, choose rows on every page."""
+        """Each filter of v1, and the time window, select rows on every page."""
         rows = list(asker.emulator.executions)
         some = next(row for row in rows if row["workflow_id"])
         since, until = rows[150]["created_at"], rows[40]["created_at"]
@@ -195,7 +195,7 @@ class TestPagesByCursor:
         assert all(asker.emulator.executions.get(one)["status"] == "error" for one in found)
 
     async def test_refuse_what_is_out_of_range(self, asker: Asker, edition: str) -> None:
-        """Limits, times and words of closed sets, the statuses in both editions."""
+        """Limits, times and words of closed sets are checked, the statuses in both editions."""
         wrong = {
             "limit": ["0", "101", "x"],
             "status": ["running", "success,cancelled"],
@@ -212,7 +212,7 @@ class TestPagesByCursor:
 
 class TestACursor:
     async def test_says_nothing(self, asker: Asker) -> None:
-        """Neither as it is nor decoded does it show the row, its time or the query; no two places have the same."""
+        """Neither it nor its decoded form contains the row, its time or the query, and no two are equal."""
         cursors: set[str] = set()
         for query in ({"limit": 10}, {"limit": 11}, {"limit": 10, "status": "success"}):
             page = (await asker.good(2, **query)).json()
@@ -224,14 +224,14 @@ class TestACursor:
         assert len(cursors) == 3
 
     async def test_gives_the_same_page_each_time(self, asker: Asker) -> None:
-        """As long as no row moves, an answer that is asked for again is the same, byte for byte."""
+        """While no row moves, repeating a request returns the same bytes."""
         cursor = (await asker.good(2)).json()["next_cursor"]
         first, second = [(await asker.good(2, cursor=cursor)).body for _ in range(2)]
         assert first == second
         assert (await asker.good(2, edition="compat", cursor=cursor)).body == first
 
     async def test_is_bound_to_all_that_it_was_made_with(self, asker: Asker, session: aiohttp.ClientSession) -> None:
-        """To the filters, to the window as it was given, to the limit applied and to the organisation."""
+        """It is bound to the filters, to the window as given, to the limit applied and to the organization."""
         row = next(row for row in asker.emulator.executions if row["workflow_id"])
         query = {
             "limit": 2,
@@ -266,7 +266,7 @@ class TestACursor:
 
     @pytest.mark.parametrize("query", [{}, {"status": "success,error"}])
     async def test_names_a_row_not_a_count(self, asker: Asker, query: dict[str, str]) -> None:
-        """Rows above come and go, and so does the very row that it names: what is below comes all the same."""
+        """Whatever rows are inserted or removed above, even the row that it names, the rows below come."""
         rows = asker.emulator.executions
         there = await asker.walk(limit=100, **query)
         page = await asker.good(2, limit=10, **query)
@@ -280,7 +280,7 @@ class TestACursor:
         assert (await asker.good(2, **following)).ids == [there[11], *there[13:22]]
 
     async def test_can_expire(self, session: aiohttp.ClientSession) -> None:
-        """By its age, which is the clock's, or all at once; a new one is as good as ever, the old one stays bad."""
+        """Cursors expire by age, on the emulator's clock, or all at once; new ones work, expired ones never do."""
         async with Emulator(60, virtual_time=True, cursor_lifetime=30.0) as emulator:
             asker = Asker(emulator, session)
             cursor = (await asker.good(2)).json()["next_cursor"]
@@ -297,7 +297,7 @@ class TestACursor:
             assert await asker.refused(2, cursor=cursor) == INVALID
 
     async def test_is_forgotten_when_there_are_too_many(self, asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The memory is bounded: the one that was given longest ago goes first."""
+        """The number of cursors is bounded: the oldest is dropped first."""
         monkeypatch.setattr("eachlabs_async.emulator.cursors._REMEMBERED", 2)
         first, second = [(await asker.good(2, limit=limit)).json()["next_cursor"] for limit in (1, 2)]
         assert (await asker.good(2, limit=1)).json()["next_cursor"] == first
@@ -308,7 +308,7 @@ class TestACursor:
 
 class TestRowsOfOneMoment:
     async def test_page_rightly(self, session: aiohttp.ClientSession) -> None:
-        """3,000 rows of one second in the middle: all once, in v1's order, while some of them come and go."""
+        """3,000 rows of one second come once, in v1's order, while some of them are inserted and removed."""
         async with Emulator(400, workflow_executions=0, unfinished=0.0, v1_depth=None) as emulator:
             asker, rows = Asker(emulator, session), emulator.executions
             before = rows.ids()
@@ -341,7 +341,7 @@ class TestRowsOfOneMoment:
             assert requests > 34
 
     async def test_are_not_all_the_names_of_one_place(self, asker: Asker) -> None:
-        """Where several are inserted at a place that their time allows, they stand there, and so says every cursor."""
+        """Rows inserted at a position that their time allows stay there, and every cursor agrees."""
         rows = asker.emulator.executions
         moment = rows.get(rows.ids()[50])["created_at"]
         first = rows.insert(3, 51, created_at=moment)
@@ -358,7 +358,7 @@ class TestRowsOfOneMoment:
 
 class TestTheWork:
     async def test_of_a_request_is_a_search_not_a_scan(self, session: aiohttp.ClientSession) -> None:
-        """Of 20,000 rows each window reads the times of a few, and leaves nothing behind to be remembered."""
+        """Of 20,000 rows each window reads the times of a few, and leaves no selection in memory."""
         async with Emulator(20_000, workflow_executions=0) as emulator:
             asker, rows = Asker(emulator, session), emulator.executions
             times = [row["created_at"] for row in rows.select()[::500]]
@@ -376,7 +376,7 @@ class TestTheWork:
 
 @pytest.mark.parametrize("mode", ["any", "bearer"])
 async def test_v2_is_told_the_key(asker: Asker, mode: Any) -> None:
-    """As a bearer in both editions; in the compat edition also in its own header, unless that is not to be."""
+    """It is a bearer token; in the compat edition the edition's own header works too, unless switched off."""
     asker.emulator.v2_auth = mode
     key = asker.emulator.api_key
     bearer, plain = {"Authorization": f"Bearer {key}"}, {"X-API-Key": key}
@@ -396,7 +396,7 @@ async def test_v2_is_told_the_key(asker: Asker, mode: Any) -> None:
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_either_listing_can_be_switched_off(asker: Asker, edition: str) -> None:
-    """At any time; then there is no such route, whatever the key."""
+    """At any time; the route then does not exist, whatever the key."""
     for version, name in ((1, "v1_executions"), (2, "v2_executions")):
         setattr(asker.emulator, name, False)
         for headers in (None, {}):
@@ -410,7 +410,7 @@ async def test_either_listing_can_be_switched_off(asker: Asker, edition: str) ->
 
 class TestTheClock:
     async def test_dates_the_answers(self, session: aiohttp.ClientSession) -> None:
-        """Every answer's `Date` is the emulator's time, whatever happened; its own `Date` stands where it has one."""
+        """Every answer's `Date` is the emulator's time, unless it sets a `Date` of its own."""
         zone = datetime.fromisoformat("2026-09-10T12:00:00+03:00")
         async with Emulator(5, now=zone, virtual_time=True) as emulator:
             asker = Asker(emulator, session)
@@ -430,7 +430,7 @@ class TestTheClock:
                 assert answer.headers["Date"] == "Fri, 11 Sep 2026 09:00:00 GMT"
 
     async def test_begins_the_window_ninety_days_ago(self, session: aiohttp.ClientSession) -> None:
-        """Where no `from` is given: before `to`, or before the emulator's own time."""
+        """Without `from`, it begins 90 days before `to`, or before the emulator's time."""
         async with Emulator(100, now=NOW, span_days=60, virtual_time=True) as emulator:
             asker = Asker(emulator, session)
             emulator.clock.advance(50 * 86_400)
@@ -447,7 +447,7 @@ class TestTheClock:
 
 class TestFaults:
     async def test_strike_by_the_endpoint_s_name(self, asker: Asker) -> None:
-        """What goes wrong with one listing leaves the other alone."""
+        """A fault of one listing does not affect the other."""
         faults, name = asker.emulator.faults, "executions.list_by_cursor"
         faults.add(Fault.status(503, retry_after=2), endpoint=name, times=1)
         asked = await asker.ask(2)
@@ -468,14 +468,14 @@ class TestFaults:
 
     @pytest.mark.parametrize("stated", [True, False])
     async def test_clamp_the_limit(self, asker: Asker, stated: bool) -> None:
-        """Pages have fewer rows than asked for and go on; the answer says so or not."""
+        """Pages have fewer rows than requested and go on, whether the answer states the limit or not."""
         asker.emulator.faults.add(Fault.clamped_limit(9, stated=stated))
         page = await asker.good(2, limit=50)
         assert (len(page.ids), page.json()["limit"], page.json()["has_more"]) == (9, 9 if stated else 50, True)
         assert await asker.walk(limit=50) == asker.emulator.executions.ids()
 
     async def test_shorten_pages_that_go_on(self, asker: Asker) -> None:
-        """A short page and an empty one say `has_more`, and following their cursors loses and doubles nothing."""
+        """A short page and an empty one have `has_more`, and following their cursors misses and repeats nothing."""
         name = "executions.list_by_cursor"
         asker.emulator.faults.add(Fault.short_page(3), endpoint=name, after=1, times=2)
         asker.emulator.faults.add(Fault.short_page(), endpoint=name, after=4, times=2)
@@ -496,7 +496,7 @@ class TestFaults:
         assert ids == asker.emulator.executions.ids()
 
     async def test_say_more_at_the_end(self, asker: Asker) -> None:
-        """The last rows come with `has_more`, and so does an empty page; the next one ends it. Also where none are."""
+        """The last rows, or an empty page, come with `has_more`; the next page ends the listing, even an empty one."""
         asker.emulator.faults.add(Fault.short_page(100), after=2, times=2)
         sizes: list[int] = []
         query: dict[str, Any] = {"limit": 100}
@@ -511,7 +511,7 @@ class TestFaults:
         assert await asker.walk(cursor=page.json()["next_cursor"]) == asker.emulator.executions.ids()
 
     async def test_lose_the_cursor(self, asker: Asker) -> None:
-        """There are more rows, and nothing says where."""
+        """There are more rows, but no cursor."""
         asker.emulator.faults.add(Fault.lost_cursor(), times=2)
         page = (await asker.good(2)).json()
         assert (page["has_more"], page["next_cursor"], len(page["executions"])) == (True, None, 20)
@@ -519,13 +519,13 @@ class TestFaults:
         assert (await asker.good(2)).json()["next_cursor"]
 
     def test_cannot_give_less_than_no_rows(self) -> None:
-        """A page of fewer than none is an error at once."""
+        """A negative number of rows is an error at once."""
         with pytest.raises(ValueError):
             Fault.short_page(-1)
 
 
 async def test_rows_move_by_the_endpoint_s_name(asker: Asker) -> None:
-    """Moves for the listing by cursor are made by its requests alone, and change the rows of both."""
+    """Moves for the listing by cursor are triggered by its requests only, and change the rows of both."""
     rule = asker.emulator.moves.add(Move.insert(2), endpoint="executions.list_by_cursor", after=1)
     assert (await asker.good(1)).json()["total_count"] == ROWS
     await asker.good(2)

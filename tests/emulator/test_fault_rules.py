@@ -1,4 +1,4 @@
-"""Holds what can go wrong at the emulator, that it goes wrong as ordered, and no more often than promised."""
+"""Tests for the emulator's faults: they occur as configured, and no more often than promised."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def caller(emulator: Emulator, session: aiohttp.ClientSession) -> Caller:
 
 
 async def raw(emulator: Emulator, path: str = "/executions?limit=5") -> bytes:
-    """Ask with a bare socket and give every byte until the end; a reset raises."""
+    """Send a request over a plain socket and return every byte until the end; a reset raises."""
     parts = urlsplit(emulator.hosts.api.base_url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
@@ -53,7 +53,7 @@ async def raw(emulator: Emulator, path: str = "/executions?limit=5") -> bytes:
 
 class TestStatuses:
     async def test_a_status_has_body_and_headers(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
-        """Body and headers arrive as scripted, with a request id, and count as an answer."""
+        """Body and headers arrive as configured, with a request id, and count as an answer."""
         date = datetime(2026, 8, 1, 12, tzinfo=UTC)
         scripted: list[tuple[Fault, int, bytes, str | None]] = [
             (Fault.status(503), 503, b'{"error":"service unavailable"}', None),
@@ -87,7 +87,7 @@ class TestStatuses:
             assert b"<html>" in await answer.read()
 
     async def test_a_redirect_leads_to_another_origin(self, emulator: Emulator, session: aiohttp.ClientSession) -> None:
-        """The other emulator sees what came along, and which key."""
+        """The other emulator sees what was sent along, and which key."""
         async with Emulator(1, api_key="another") as elsewhere:
             emulator.faults.add(Fault.redirect(elsewhere.url + "/trap", 307))
             url = emulator.hosts.api.base_url + "/executions"
@@ -101,21 +101,21 @@ class TestStatuses:
 
 class TestBrokenConnections:
     async def test_a_reset_comes_before_any_byte(self, emulator: Emulator) -> None:
-        """The client's socket sees RST, not an end."""
+        """The client's socket sees RST rather than an end."""
         emulator.faults.add(Fault.reset())
         with pytest.raises(ConnectionResetError):
             await raw(emulator)
         assert not emulator.answers
 
     async def test_a_cut_in_the_headers_ends_before_their_end(self, emulator: Emulator) -> None:
-        """Some of the head arrives, never all of it."""
+        """Some of the head arrives, but never all of it."""
         emulator.faults.add(Fault.cut_headers())
         got = await raw(emulator)
         assert got.startswith(b"HTTP/1.1 200")
         assert b"\r\n\r\n" not in got
 
     async def test_a_cut_body_promises_the_whole(self, emulator: Emulator, caller: Caller) -> None:
-        """Content-Length is that of the true answer, and the share asked for arrives."""
+        """Content-Length is that of the whole answer, and the configured share arrives."""
         emulator.faults.add(Fault.cut_body(keep=0.25))
         head, _, body = (await raw(emulator)).partition(b"\r\n\r\n")
         promised = int(next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length"))[15:])
@@ -127,7 +127,7 @@ class TestBrokenConnections:
 
     @pytest.mark.parametrize(("fault", "some"), [(Fault.stalled_body(), True), (Fault.stalled_answer(), False)])
     async def test_a_stall_lasts_until_the_client_leaves(self, emulator: Emulator, fault: Fault, some: bool) -> None:
-        """Nothing more comes, the request stays in flight, and ends when the client goes."""
+        """Nothing more comes; the request stays in flight and ends when the client disconnects."""
         emulator.faults.add(fault)
         parts = urlsplit(emulator.hosts.api.base_url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -144,7 +144,7 @@ class TestBrokenConnections:
         await until(lambda: emulator.in_flight == 0)
 
     async def test_a_client_that_left_is_not_reset(self, emulator: Emulator) -> None:
-        """A client that goes away during the latency takes its fault with it."""
+        """If the client disconnects during the latency, the fault does not occur."""
         emulator.faults.add(Fault.latency(0.05))
         emulator.faults.add(Fault.reset())
         parts = urlsplit(emulator.url)
@@ -176,7 +176,7 @@ class TestBrokenConnections:
 
 class TestShaping:
     async def test_latency_is_waited_for(self, emulator: Emulator, caller: Caller) -> None:
-        """Fixed latency is a floor, several add up, jitter only adds."""
+        """Fixed latency is a minimum, several latencies add up, and jitter only adds."""
         emulator.faults.add(Fault.latency(0.03))
         emulator.faults.add(Fault.latency(0.03, jitter=0.01))
         start = time.monotonic()
@@ -185,9 +185,7 @@ class TestShaping:
 
     @pytest.mark.parametrize("exact", [True, False])
     async def test_a_capped_total_is_a_lower_bound(self, emulator: Emulator, caller: Caller, exact: bool) -> None:
-        """The cap shows until the last page that has rows, which is exact where the documentation is
-        followed.
-        """
+        """The cap shows until the last page with rows, whose total is exact if so configured."""
         emulator.faults.add(Fault.capped_total(40, exact_on_last_page=exact), endpoint="executions.list")
         said: list[tuple[int, bool]] = []
         for offset in (0, 25, 50, 75):
@@ -200,7 +198,7 @@ class TestShaping:
 
     @pytest.mark.parametrize("stated", [True, False])
     async def test_a_clamped_limit_is_stated_or_not(self, emulator: Emulator, caller: Caller, stated: bool) -> None:
-        """Pages have no more rows than the clamp; the answer says so or echoes what was asked."""
+        """Pages have at most the clamped number of rows; the answer states it or echoes the requested limit."""
         emulator.faults.add(Fault.clamped_limit(10, stated=stated))
         said = 10 if stated else 30
         page = await caller.good("api", "/executions", limit=30)
@@ -215,20 +213,20 @@ class TestShaping:
         assert (page["size"], page["pages"]) == (said, ROWS // said)
 
     async def test_rows_can_be_null(self, emulator: Emulator, caller: Caller) -> None:
-        """Every listing writes null for its rows, and says the rest as ever."""
+        """Every listing can have null for its rows, with all other fields unchanged."""
         emulator.faults.add(Fault.null_rows())
         page = await caller.good("api", "/executions")
         assert (page["executions"], page["total_count"]) == (None, ROWS)
         assert (await caller.good("runs", "/runs"))["items"] is None
 
     async def test_answers_can_be_edited(self, emulator: Emulator, caller: Caller) -> None:
-        """The JSON of a success is what the function gives; errors are left alone."""
+        """The JSON of a success is what the function returns; errors are not edited."""
         emulator.faults.add(Fault.edit(lambda answer, request: {"path": request.path, "had": len(answer)}))
         assert await caller.good("runs", "/runs") == {"path": "/noxus/v1/runs", "had": 5}
         assert (await caller.ask("runs", "/runs/none"))[1] == {"detail": "Run not found"}
 
     async def test_a_concurrency_cap_refuses_what_is_too_much(self, emulator: Emulator, caller: Caller) -> None:
-        """Of ten at once two run and eight are refused; afterwards there is room again."""
+        """Of ten concurrent requests two run and eight are refused; later ones are accepted again."""
         emulator.faults.add(Fault.latency(0.1))
         rule = emulator.faults.add(Fault.concurrency_cap(2, retry_after=1))
         answers = await asyncio.gather(*[caller.ask("runs", "/runs") for _ in range(10)])
@@ -244,14 +242,14 @@ class TestRules:
         return [(await caller.ask("runs", "/runs", page=number + 1))[0] for number in range(count)]
 
     async def test_times_and_after_count_matching_requests(self, emulator: Emulator, caller: Caller) -> None:
-        """A rule lets `after` go, strikes `times`, and is spent; other endpoints do not count."""
+        """A rule skips `after` requests, applies to `times`, and is then used up; other endpoints do not count."""
         rule = emulator.faults.add(Fault.status(503), endpoint="runs.list", after=1, times=2)
         await caller.good("api", "/executions")
         assert await self.statuses(caller, 5) == [200, 503, 503, 200, 200]
         assert rule.fired == 2
 
     async def test_when_decides_on_the_request(self, emulator: Emulator, caller: Caller) -> None:
-        """The rule sees the query."""
+        """The condition sees the query."""
 
         def third(request: RecordedRequest) -> bool:
             return request.query.get("page") == "3"
@@ -260,7 +258,7 @@ class TestRules:
         assert await self.statuses(caller, 4) == [200, 200, 500, 200]
 
     async def test_the_first_breaking_rule_wins(self, emulator: Emulator, caller: Caller) -> None:
-        """Later ones wait for their turn, and can be taken away, once or twice."""
+        """Later rules wait for their turn, and can be removed, even twice."""
         first = emulator.faults.add(Fault.status(500), times=1)
         second = emulator.faults.add(Fault.status(503))
         assert await self.statuses(caller, 2) == [500, 503]
@@ -270,14 +268,14 @@ class TestRules:
         assert (first.fired, second.fired) == (1, 1)
 
     def test_a_misspelt_endpoint_is_refused(self) -> None:
-        """The error lists the names there are."""
+        """The error lists the names."""
         with pytest.raises(ValueError, match=r"no such endpoint: runs\.lst .*runs\.list"):
             Emulator(1).faults.add(Fault.reset(), endpoint="runs.lst")
 
 
 class TestRandom:
     async def test_a_line_never_fails_too_often_in_a_row(self, emulator: Emulator, caller: Caller) -> None:
-        """Even at rate 1 the third try of a line gets through, also where the body makes the line."""
+        """Even at rate 1 the third attempt of a request succeeds, also if its body is part of its identity."""
         emulator.faults.random(1.0, (Fault.status(503),))
         for _ in range(2):
             assert [(await caller.ask("runs", "/runs"))[0] for _ in range(3)] == [503, 503, 200]
@@ -290,9 +288,7 @@ class TestRandom:
         assert (await caller.ask("runs", "/runs"))[0] == 200
 
     async def test_what_strikes_depends_on_seed_and_line(self, session: aiohttp.ClientSession) -> None:
-        """The same seed strikes the same requests in whatever order they come; another seed strikes
-        others.
-        """
+        """The same seed affects the same requests in any order; another seed affects others."""
         struck: list[list[int]] = []
         for seed, order in ((1, range(60)), (1, range(59, -1, -1)), (2, range(60))):
             async with Emulator(1) as emulator:
@@ -307,7 +303,7 @@ class TestRandom:
     async def test_every_default_kind_strikes_and_five_tries_get_through(
         self, emulator: Emulator, caller: Caller
     ) -> None:
-        """Whatever is drawn, a client that tries up to five times has its answer."""
+        """Whatever is drawn, a client with up to five attempts gets its answer."""
         emulator.faults.random(0.6, endpoint="executions.list")
         assert (await caller.ask("runs", "/runs"))[0] == 200
 
@@ -326,21 +322,21 @@ class TestRandom:
         assert set(emulator.faults.injected) == {fault.kind for fault in DEFAULT_KINDS}
 
     async def test_random_latency_breaks_nothing(self, emulator: Emulator, caller: Caller) -> None:
-        """A shaping kind may strike every time, since the answer comes all the same."""
+        """A fault that only shapes the answer may occur every time, since the answer still comes."""
         emulator.faults.random(1.0, (Fault.latency(0.001),))
         assert [(await caller.ask("runs", "/runs"))[0] for _ in range(4)] == [200] * 4
         assert emulator.faults.injected["latency"] == 4
 
     @pytest.mark.parametrize(("rate", "kinds"), [(1.5, DEFAULT_KINDS), (0.5, ()), (0.5, (Fault.concurrency_cap(1),))])
     def test_wrong_dice_are_refused(self, rate: float, kinds: Any) -> None:
-        """A rate outside 0..1, no kinds, and a cap (which is no matter of chance) are errors."""
+        """A rate outside 0..1, no kinds, and a concurrency cap, which cannot be random, are errors."""
         with pytest.raises(ValueError):
             Emulator(1).faults.random(rate, kinds)
 
     async def test_remembered_lines_are_bounded(
         self, emulator: Emulator, caller: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Many different lines do not grow the memory without end."""
+        """Many different requests do not grow the memory without end."""
         monkeypatch.setattr("eachlabs_async.emulator.fault_rules._REMEMBERED_LINES", 2)
         emulator.faults.random(1.0, (Fault.status(503),), max_in_a_row=1)
         pages = [1, 2, 3, 1]
@@ -359,6 +355,6 @@ class TestRandom:
     ],
 )
 def test_times_and_shares_out_of_range_are_refused(make: Callable[[], Fault]) -> None:
-    """A fault that could not strike as it is told is no fault."""
+    """A fault with arguments out of range is an error at once."""
     with pytest.raises(ValueError, match="must be"):
         make()

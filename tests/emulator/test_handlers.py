@@ -1,4 +1,4 @@
-"""Holds what the emulator answers in both editions, and to which key."""
+"""Tests for what the emulator answers in both editions, and for which key."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def caller(emulator: Emulator, session: aiohttp.ClientSession) -> Caller:
 
 
 def test_every_endpoint_has_a_handler() -> None:
-    """The table of handlers names exactly the endpoints of the table of endpoints."""
+    """The table of handlers has exactly the endpoints of the table of endpoints."""
     assert set(HANDLERS) == {endpoint.name for endpoint in ENDPOINTS}
 
 
 async def test_every_endpoint_is_routed_in_each_edition_that_has_it(emulator: Emulator, caller: Caller) -> None:
-    """Each path of `endpoints.py` reaches the handler of its name."""
+    """Each path of `endpoints.py` leads to the handler of its name."""
     for edition in ("compat", "unified"):
         for endpoint in ENDPOINTS:
             template = endpoint.path(edition)
@@ -59,7 +59,7 @@ async def test_every_endpoint_is_routed_in_each_edition_that_has_it(emulator: Em
 
 class TestExecutions:
     async def test_pages_join_to_the_whole_listing(self, emulator: Emulator, caller: Caller) -> None:
-        """Offset and limit cut the newest-first list without gap, and the answer echoes both."""
+        """Offset and limit divide the list, newest first, without a gap, and the answer echoes both."""
         got: list[str] = []
         while True:
             page = await caller.good("api", "/executions", limit=25, offset=len(got))
@@ -97,7 +97,7 @@ class TestExecutions:
         assert name in body["error"]
 
     async def test_filters_choose_rows(self, emulator: Emulator, caller: Caller) -> None:
-        """Each filter keeps the rows that have the value, several words are alternatives."""
+        """Each filter keeps the rows with its value; several words are alternatives."""
         rows = list(emulator.executions)
         page = await caller.good("api", "/executions", status="error, created", limit=100)
         wanted = [row["id"] for row in rows if row["status"] in ("error", "created")]
@@ -113,13 +113,13 @@ class TestExecutions:
         assert {row["status"] for row in page["executions"]} <= {"error"}
 
     async def test_the_unified_edition_knows_four_statuses(self, caller: Caller) -> None:
-        """Another word is a 400 there, and matches rows or nothing in the compat edition."""
+        """Another word is a 400 there; in the compat edition it selects the rows that have it, if any."""
         assert (await caller.ask("api", "/executions", status="cancelled", edition="unified"))[0] == 400
         assert (await caller.ask("api", "/executions", status="cancelled"))[0] == 200
         assert (await caller.ask("api", "/executions", status="", edition="unified"))[0] == 200
 
     async def test_the_window_is_ninety_days_before_its_end(self, emulator: Emulator, caller: Caller) -> None:
-        """Rows before the default window show only when `from` says so; `to` bounds the other end."""
+        """Older rows appear only if `from` includes them; `to` bounds the other end."""
         oldest = emulator.executions.ids()[-1]
         emulator.executions.change(oldest, created_at="2025-01-01T00:00:00Z")
         assert (await caller.good("api", "/executions"))["total_count"] == ROWS - 1
@@ -129,7 +129,7 @@ class TestExecutions:
         assert [row["id"] for row in page["executions"]] == [oldest]
 
     async def test_executions_name_executions_of_workflows(self, emulator: Emulator, caller: Caller) -> None:
-        """A row's workflow execution can be got, and belongs to the row's workflow."""
+        """A row's workflow execution can be read, and belongs to the row's workflow."""
         for row in emulator.executions:
             if row["workflow_execution_id"]:
                 full = await caller.good("workflows", f"/executions/{row['workflow_execution_id']}")
@@ -138,7 +138,7 @@ class TestExecutions:
 
 class TestWorkflowExecutions:
     async def test_compat_offset_is_the_next_start(self, emulator: Emulator, caller: Caller) -> None:
-        """Following `offset` until it is null or absent gives every row once."""
+        """Following `offset` until it is null or absent returns every row once."""
         workflow_id = emulator.workflow_ids[0]
         got: list[str] = []
         offset: int | None = 0
@@ -151,7 +151,7 @@ class TestWorkflowExecutions:
         assert "limit" not in page
 
     async def test_the_last_page_has_a_null_offset_or_none(self, emulator: Emulator, caller: Caller) -> None:
-        """Both documented ways to say "no more" occur."""
+        """Both documented ways to end occur."""
         path = f"/workflows/{emulator.workflow_ids[0]}/executions"
         first = await caller.good("workflows", path, limit=100)
         emulator.workflow_executions[emulator.workflow_ids[0]].remove(0)
@@ -160,7 +160,7 @@ class TestWorkflowExecutions:
         assert first.get("offset") is second.get("offset") is None
 
     async def test_unified_states_the_limit_alone(self, emulator: Emulator, caller: Caller) -> None:
-        """The unified edition has no `offset`, and takes a slug as well."""
+        """The unified edition has no `offset`, and accepts a slug as well."""
         path = f"/workflows/{emulator.workflow_slugs[1]}/executions"
         page = await caller.good("workflows", path, edition="unified")
         assert set(page) == {"executions", "limit", "total_count"}
@@ -168,7 +168,7 @@ class TestWorkflowExecutions:
         assert {row["flow_id"] for row in page["executions"]} == {emulator.workflow_ids[1]}
 
     async def test_bulk_id_filters_and_is_checked(self, emulator: Emulator, caller: Caller) -> None:
-        """A UUID chooses one bulk trigger's rows; anything else is the documented 400."""
+        """A UUID selects the rows of one bulk trigger; anything else is the documented 400."""
         workflow_id = emulator.workflow_ids[0]
         path = f"/workflows/{workflow_id}/executions"
         bulk_id, ids = next(iter(emulator.bulk_ids(workflow_id).items()))
@@ -183,7 +183,7 @@ class TestWorkflowExecutions:
 
     @pytest.mark.parametrize(("edition", "base"), [("compat", ""), ("unified", "/workflows")])
     async def test_a_listed_row_can_be_got(self, emulator: Emulator, caller: Caller, edition: str, base: str) -> None:
-        """The get serves the full record under the same id, and a 404 for any other."""
+        """The get returns the full record of the id, and a 404 for any other."""
         for row in emulator.workflow_executions:
             full = await caller.good("workflows", f"{base}/executions/{row['execution_id']}", edition=edition)
             assert full == emulator.workflow_executions.get(row["execution_id"])
@@ -196,9 +196,7 @@ class TestWorkflowExecutions:
         assert answer == (404, {"error": "execution not found"})
 
     async def test_an_unfinished_answer_is_held(self, emulator: Emulator, caller: Caller) -> None:
-        """The compat get waits for the end of a running execution, up to the scaled time-out and no
-        longer.
-        """
+        """The compat get waits for the end of a running execution, up to the scaled timeout."""
         emulator.hold_unfinished = 0.05
         running = next(row for row in emulator.workflow_executions if row["status"] == "running")
         path = f"/executions/{running['execution_id']}"
@@ -228,7 +226,7 @@ class TestWorkflowExecutions:
         ("output", "line"), [("text", "text"), (None, None), ({"a": 1}, '{"a": 1}'), ([], "[]"), ([1], "[1]")]
     )
     async def test_the_listing_shows_the_output_as_a_string(self, emulator: Emulator, output: Any, line: Any) -> None:
-        """Whatever the output is, its line in the listing has one string or null."""
+        """Whatever the output is, its row in the listing has one string or null."""
         collection = emulator.workflow_executions[emulator.workflow_ids[0]]
         collection.change(collection.ids()[0], output=output)
         assert next(iter(collection))["output"] == line
@@ -240,9 +238,7 @@ class TestFlowExecutions:
         return await caller.ask("flows", path, method="POST", json={"execution_ids": ids})
 
     async def test_bulk_gives_the_known_rows_shuffled(self, emulator: Emulator, caller: Caller) -> None:
-        """Unknown and foreign ids are missing, doubles come once, the order is another but always the
-        same.
-        """
+        """Unknown and foreign ids are left out, duplicates come once, and the order differs but is always the same."""
         own = emulator.flow_executions[emulator.workflow_ids[0]].ids()
         foreign = emulator.flow_executions[emulator.workflow_ids[1]].ids()[0]
         status, body = await self.ask(caller, [*own, own[0], "none", foreign])
@@ -253,11 +249,11 @@ class TestFlowExecutions:
         assert (await self.ask(caller, [*own, own[0], "none", foreign]))[1] == body
 
     async def test_unset_times_are_written_in_both_of_go_s_ways(self, emulator: Emulator) -> None:
-        """Empty text and the year 1 both stand for "none"."""
+        """Empty text and the year 1 both stand for an unset time."""
         assert {row["deleted_at"] for row in emulator.flow_executions} == {"", "0001-01-01T00:00:00Z"}
 
     async def test_one_row_can_be_got(self, emulator: Emulator, caller: Caller) -> None:
-        """The single get serves the row of the bulk, and says 404 for an unknown id or workflow."""
+        """The get returns the row of the bulk answer, and a 404 for an unknown id or workflow."""
         workflow_id = emulator.workflow_ids[0]
         row = next(iter(emulator.flow_executions[workflow_id]))
         path = f"/executions/{row['execution_id']}"
@@ -267,7 +263,7 @@ class TestFlowExecutions:
 
     @pytest.mark.parametrize("ids", [None, "abc", [], [1], {"a": 1}])
     async def test_a_bad_list_of_ids_is_a_400(self, caller: Caller, ids: Any) -> None:
-        """Only a list of one id or more is read."""
+        """Only a list with at least one id is accepted."""
         assert (await self.ask(caller, ids))[0] == 400
 
     async def test_a_bad_body_is_a_400_and_an_unknown_workflow_a_404(self, emulator: Emulator, caller: Caller) -> None:
@@ -278,7 +274,7 @@ class TestFlowExecutions:
         assert (await caller.ask("flows", "/none/executions/bulk", method="POST", json={}))[0] == 404
 
     async def test_limits_and_poison_refuse_a_chunk(self, emulator: Emulator, caller: Caller) -> None:
-        """Too many ids are refused with the chosen status, and so is any chunk with a poisoned id."""
+        """Too many ids are refused with the configured status, and so is a chunk with a poisoned id."""
         ids = emulator.flow_executions[emulator.workflow_ids[0]].ids()[:4]
         emulator.poisoned_ids[ids[2]] = 422
         assert (await self.ask(caller, ids))[0] == 422
@@ -310,7 +306,7 @@ class TestRuns:
         ],
     )
     async def test_what_is_out_of_range_is_a_422(self, caller: Caller, query: dict[str, str], kinds: list[str]) -> None:
-        """Each fault says where it is, in FastAPI's shape."""
+        """Each error has its location, in FastAPI's format."""
         status, body = await caller.ask("runs", "/runs", **query)
         assert status == 422
         assert [fault["type"] for fault in body["detail"]] == kinds
@@ -318,7 +314,7 @@ class TestRuns:
         assert all(fault["msg"] for fault in body["detail"])
 
     async def test_one_run_can_be_got(self, emulator: Emulator, caller: Caller) -> None:
-        """The get serves the listed row, whose times carry no zone; an unknown id is a 404 with `detail`."""
+        """The get returns the listed row, whose times have no zone; an unknown id is a 404 with `detail`."""
         row = next(iter(emulator.runs))
         assert await caller.good("runs", f"/runs/{row['id']}") == row == emulator.runs.get(row["id"])
         assert datetime.fromisoformat(row["created_at"]).tzinfo is None
@@ -330,7 +326,7 @@ class TestKeys:
     async def test_only_the_right_key_in_the_right_header_opens(
         self, emulator: Emulator, session: aiohttp.ClientSession, edition: str, service: Any
     ) -> None:
-        """Anything else is a 401 in the service's words, and the log says what came but never the key."""
+        """Anything else is a 401 in the service's words; the log records what kind of key came, but never the key."""
         hosts = emulator.hosts if edition == "compat" else emulator.unified_hosts
         host = hosts.service(service)
         path = {

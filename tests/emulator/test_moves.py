@@ -1,4 +1,4 @@
-"""Holds how a listing moves at the emulator: which rows, at which moment of which request, and how often."""
+"""Tests for moving listings at the emulator: which rows, at which moment of which request, and how often."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def ids(caller: Caller) -> list[str]:
 
 class TestAMove:
     async def test_inserts_where_it_is_told(self, emulator: Emulator, caller: Caller) -> None:
-        """On top, at a place counted from either end, at the end where the place is beyond it, or anywhere."""
+        """At the top, at a position counted from either end, at the end if the position is beyond it, or anywhere."""
         before = await ids(caller)
         for move in (Move.insert(2), Move.insert(1, -1), Move.insert(1, 1000), Move.insert(1, -1000)):
             emulator.moves.add(move, endpoint="runs.list", times=1)
@@ -47,7 +47,7 @@ class TestAMove:
         assert emulator.moves.made == {"insert": 5}
 
     async def test_removes_what_it_is_told(self, emulator: Emulator, caller: Caller) -> None:
-        """The places given, counted among the rows that are meant, or as many as are drawn; others are passed over."""
+        """It removes the given positions among the selected rows, or as many as are drawn, and skips other rows."""
         before = await ids(caller)
         emulator.moves.add(Move.remove(0, -1, 500), times=1)
         assert await ids(caller) == before[1:-1]
@@ -59,7 +59,7 @@ class TestAMove:
         assert left == emulator.runs.ids()
 
     async def test_changes_what_it_is_told(self, emulator: Emulator, caller: Caller) -> None:
-        """So that a row leaves a filter."""
+        """A change can take a row out of a filter."""
         query: dict[str, Any] = {"status": "success", "limit": 100}
         first = (await caller.good("api", "/executions", **query))["executions"]
         emulator.moves.add(Move.change(0, where={"status": "success"}, status="error"), endpoint="executions.list")
@@ -67,7 +67,7 @@ class TestAMove:
         assert second == first[1:]
 
     async def test_can_be_anything(self, emulator: Emulator, caller: Caller) -> None:
-        """What a function does to the listing that is read; of a workflow that is unknown there is none."""
+        """A function may do anything to the listing that is read; for an unknown workflow there is no listing."""
         sizes: list[int] = []
         emulator.moves.add(Move.by(lambda rows, dice: sizes.append(len(rows))))
         await caller.good("workflows", "/workflows/workflow-2/executions")
@@ -75,7 +75,7 @@ class TestAMove:
         assert sizes == [len(emulator.workflow_executions[emulator.workflow_ids[1]])]
 
     def test_is_checked_when_it_is_made(self, emulator: Emulator) -> None:
-        """Counts of at least one, fields to change, a listing that there is and a moment that there is."""
+        """Counts must be at least 1, fields must be given, and the listing and the moment must exist."""
         for make in (lambda: Move.insert(0), lambda: Move.remove(count=0), lambda: Move.change(0)):
             with pytest.raises(ValueError):
                 make()
@@ -87,7 +87,7 @@ class TestAMove:
 
 class TestARule:
     async def test_counts_requests_and_moves(self, emulator: Emulator, caller: Caller) -> None:
-        """So many come first without a move, so many times it is made; then it can be taken away."""
+        """A rule skips the first requests, moves a number of times, and can then be removed."""
         rule = emulator.moves.add(Move.insert(), endpoint="runs.list", after=1, times=2)
         sizes = [len(await ids(caller)) for _ in range(5)]
         assert sizes == [ROWS, ROWS + 1, ROWS + 2, ROWS + 2, ROWS + 2]
@@ -103,7 +103,7 @@ class TestARule:
         assert len(await ids(caller)) == ROWS + 3
 
     async def test_chooses_its_moment(self, emulator: Emulator, caller: Caller) -> None:
-        """Before and during it the answer shows the move, after it not; an answer that is taken away has no after."""
+        """Moves before and during a request show in its answer, moves after it do not; a broken answer has no after."""
         for when, more in (("before", 1), ("during", 2), ("after", 2)):
             emulator.moves.add(Move.insert(), when=when, times=1)
             assert len(await ids(caller)) == ROWS + more
@@ -124,7 +124,7 @@ class TestARule:
     ],
 )
 async def test_a_deep_page_costs_time(emulator: Emulator, caller: Caller, service: str, path: str, rows: int) -> None:
-    """So much for every thousand rows before it, in either dialect; what cannot be read costs nothing."""
+    """The time grows with every thousand rows before the page, in either dialect; a wrong query costs nothing."""
     emulator.faults.add(Fault.deep_offset(0.01))
     start = time.monotonic()
     await caller.ask(service, path)

@@ -1,4 +1,4 @@
-"""Holds what the emulator answers for workflows, models and predictions, and what it refuses."""
+"""Tests for what the emulator answers for workflows, models and predictions, and what it refuses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def create(caller: Caller, name: str, definition: Any = None) -> Any:
 
 class TestWorkflows:
     async def test_are_listed_with_the_start_of_the_next_page(self, caller: Caller) -> None:
-        """It is there for as long as pages come back full, also where the next one is empty."""
+        """It is present as long as pages are full, even if the next one is empty."""
         for number in range(3):
             await create(caller, f"Made {number}")
         seen: list[str] = []
@@ -72,20 +72,20 @@ class TestWorkflows:
         ],
     )
     async def test_are_filtered_and_sorted(self, caller: Caller, query: dict[str, Any], names: list[str]) -> None:
-        """A sort key without a direction is ignored, a limit beyond the most is the most."""
+        """A sort key without a direction is ignored, and a limit above the maximum is the maximum."""
         _, page = await unified(caller, "GET", "/workflows", **query)
         assert [row["name"] for row in page["workflows"]] == names
 
     @pytest.mark.parametrize("query", [{"sort_key": "x"}, {"node_based": "x"}, {"offset": -1}])
     async def test_a_filter_of_no_sense_is_refused(self, caller: Caller, query: dict[str, Any]) -> None:
-        """With 400, and a message that names it."""
+        """It is a 400 with a message that names it."""
         status, body = await unified(caller, "GET", "/workflows", **query)
         assert status == 400
         assert next(iter(query)) in body["error"]
 
     @pytest.mark.parametrize("edition", ["compat", "unified"])
     async def test_can_be_created_and_used(self, emulator: Emulator, caller: Caller, edition: str) -> None:
-        """A new one is found by id and slug, runs the steps of its definition and checks its inputs."""
+        """A new workflow is found by id and slug, runs the steps of its definition and checks its inputs."""
         steps = [{"step_id": "draw", "model": "flux-1-1-pro", "params": {"size": 1}}, {"step_id": "zoom"}, {}]
         definition = {"steps": steps, "input_schema": {"required": ["prompt"]}}
         body = {"name": "Rat in court!", "description": "Law", "definition": definition}
@@ -113,18 +113,18 @@ class TestWorkflows:
 
     @pytest.mark.parametrize("body", [None, [], {"name": ""}, {"name": 1}, {"name": "x", "definition": 1}])
     async def test_need_a_name(self, caller: Caller, body: Any) -> None:
-        """Anything else than an object with a name and perhaps a definition is a 400."""
+        """Anything but an object with a name, and perhaps a definition, is a 400."""
         assert (await unified(caller, "POST", "/workflows", body))[0] == 400
 
     async def test_a_slug_is_taken_once(self, caller: Caller) -> None:
-        """Creating and renaming into a taken one is a 409; keeping the own is not."""
+        """Creating or renaming to a taken slug is a 409; keeping one's own is not."""
         await create(caller, "!")
         assert (await unified(caller, "POST", "/workflows", {"name": "?"}))[0] == 409
         assert (await unified(caller, "PUT", "/workflows/workflow", {"name": "workflow 1"}))[0] == 409
         assert (await unified(caller, "PUT", "/workflows/workflow", {"name": "Workflow!"}))[0] == 200
 
     async def test_can_be_renamed(self, emulator: Emulator, caller: Caller) -> None:
-        """The old slug stops resolving; a locked one is a 403, an unknown one a 404."""
+        """The old slug is no longer found; a locked workflow is a 403, an unknown one a 404."""
         status, row = await unified(caller, "PUT", "/workflows/workflow-2", {"name": "Better"})
         assert (status, row["name"], row["slug"], row["versions"][0]["slug"]) == (200, "Better", "better", "better")
         assert (await unified(caller, "GET", "/workflows/workflow-2"))[0] == 404
@@ -135,7 +135,7 @@ class TestWorkflows:
         assert (await unified(caller, "PUT", "/workflows/none", {"name": "Best"}))[0] == 404
 
     async def test_versions_are_put_with_what_changes(self, emulator: Emulator, caller: Caller) -> None:
-        """What is left out stays, the one put last is the latest, and a locked one is a 403."""
+        """Omitted fields stay, the version put last is the latest, and a locked one is a 403."""
         path = "/workflows/workflow-1/versions/v2"
         assert (await unified(caller, "PUT", path, {}))[0] == 400
         assert (await unified(caller, "PUT", path, {"version_id": 2}))[0] == 400
@@ -197,7 +197,7 @@ class TestPublicWorkflows:
             assert (await unified(caller, "GET", other, keyless=True))[0] == 404
 
     async def test_leave_out_what_is_empty(self, emulator: Emulator, caller: Caller) -> None:
-        """No categories and no definition are no fields."""
+        """Without categories or a definition, those fields are absent."""
         workflow_id = emulator.workflow_ids[0]
         version = {**emulator.workflows.get(workflow_id)["versions"][0], "definition": {}}
         emulator.workflows.change(workflow_id, categories=[], versions=[version])
@@ -205,7 +205,7 @@ class TestPublicWorkflows:
         assert not {"categories", "definition"} & set(row)
 
     async def test_are_triggered_with_the_key_in_the_body(self, emulator: Emulator, caller: Caller) -> None:
-        """It runs; the log shows what key came and never the key."""
+        """The execution runs; the log records what kind of key came and never the key."""
         body = {"api_key": emulator.api_key, "inputs": {"n": 1}}
         status, queued = await unified(caller, "POST", f"{self.PATH}/trigger", body, keyless=True)
         assert (status, queued["status"]) == (202, "queued")
@@ -226,7 +226,7 @@ class TestPublicWorkflows:
         ],
     )
     async def test_need_the_key(self, emulator: Emulator, caller: Caller, body: bytes, key: str) -> None:
-        """A wrong or missing one is a 401; the other vendor's has leaked."""
+        """A wrong or missing key is a 401; the other vendor's key counts as leaked."""
         url = f"{emulator.unified_hosts.workflows.base_url}{self.PATH}/trigger"
         async with caller.session.post(url, data=body) as answer:
             assert answer.status == 401
@@ -243,7 +243,7 @@ class TestPublicWorkflows:
 class TestModels:
     @pytest.mark.parametrize("edition", ["compat", "unified"])
     async def test_are_a_bare_array_without_a_key(self, caller: Caller, edition: str) -> None:
-        """Pages join to the whole listing, fifty at a time unless asked otherwise."""
+        """Pages join to the whole listing, with fifty models each by default."""
         options: dict[str, Any] = {"edition": edition, "keyless": True}
         first = await caller.good("api", "/models", **options)
         rest = await caller.good("api", "/models", offset=50, limit=500, **options)
@@ -253,7 +253,7 @@ class TestModels:
         assert await caller.good("api", "/models", offset=100, **options) == []
 
     async def test_are_found_by_name_and_by_slug(self, caller: Caller) -> None:
-        """The name is looked for in slug and title, in whatever case; the slug must be whole."""
+        """The name is searched in slug and title, in any case; the slug must match as a whole."""
         found = await caller.good("api", "/models", name="BANANA", keyless=True)
         assert [model["slug"] for model in found] == ["nano-banana-pro"]
         assert await caller.good("api", "/model", slug="nano-banana-pro", keyless=True) == found[0]
@@ -262,7 +262,7 @@ class TestModels:
 
     @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 501}, {"limit": "x"}, {"offset": -1}])
     async def test_refuse_a_page_out_of_range(self, caller: Caller, query: dict[str, Any]) -> None:
-        """With 400."""
+        """It is a 400."""
         assert (await caller.ask("api", "/models", **query))[0] == 400
 
 
@@ -274,7 +274,7 @@ async def predict(caller: Caller, inputs: Any = None, model: str = "flux-1-1-pro
 class TestPredictions:
     @pytest.mark.parametrize("edition", ["compat", "unified"])
     async def test_run_from_start_to_success(self, emulator: Emulator, caller: Caller, edition: str) -> None:
-        """Their own get and the list of executions show each state in its own words."""
+        """Their get and the list of executions show each state in their own words."""
         body = {"model": "flux-1-1-pro", "version": "0.0.1", "input": {"prompt": "a"}}
         created = await caller.good("api", "/prediction", edition=edition, method="POST", json=body)
         assert created["status"] == "success"
@@ -294,7 +294,7 @@ class TestPredictions:
             assert answer.status == (200 if edition == "compat" else 401)
 
     async def test_fail_with_an_envelope(self, emulator: Emulator, caller: Caller) -> None:
-        """The output says why, in the class that the input asked for; the list can be filtered by it."""
+        """The output has the reason, in the class that the input selected; the list can be filtered by it."""
         created = await predict(caller, {"fail": "content_moderation"})
         emulator.clock.advance(9)
         row = await caller.good("api", f"/prediction/{created['predictionID']}")
@@ -305,7 +305,7 @@ class TestPredictions:
         assert (page["executions"][0]["id"], page["executions"][0]["status"]) == (row["id"], "error")
 
     async def test_can_be_cancelled_where_that_is_possible(self, emulator: Emulator, caller: Caller) -> None:
-        """It frees the slot; one that cannot stop, or has ended, stays as it is; an unknown one is a 404."""
+        """Cancelling frees the slot; one that cannot stop, or has ended, is unchanged, and an unknown one is a 404."""
         ids = [(await predict(caller, {"uncancellable": n}))["predictionID"] for n in (0, 1)]
         emulator.clock.advance(1)
         for _ in range(2):
@@ -328,7 +328,7 @@ class TestPredictions:
     async def test_can_be_waited_for(
         self, emulator: Emulator, caller: Caller, inputs: Any, status: str, error: str
     ) -> None:
-        """A run answers with the end, for a model that allows it."""
+        """A run answers when the prediction ends, if the model allows it."""
         run = asyncio.create_task(predict(caller, inputs, "openai-chatgpt-5", "/prediction/run"))
         while not emulator.running:
             await asyncio.sleep(0.001)
@@ -338,7 +338,7 @@ class TestPredictions:
         assert said["predictionID"] == emulator.submitted[0].id
 
     async def test_a_run_ends_with_its_cancellation(self, emulator: Emulator, caller: Caller) -> None:
-        """A cancelled one says so; one that a test takes away is a 404."""
+        """A run of a cancelled prediction reports that; of one that a test removes, it is a 404."""
         runs = [asyncio.create_task(predict(caller, {}, "openai-chatgpt-5", "/prediction/run")) for _ in range(2)]
         while emulator.running < 2:
             await asyncio.sleep(0.001)
@@ -363,14 +363,14 @@ class TestPredictions:
         ],
     )
     async def test_a_wrong_one_is_refused(self, emulator: Emulator, caller: Caller, path: str, body: Any) -> None:
-        """With 400, and nothing is created."""
+        """It is a 400, and nothing is created."""
         assert (await caller.ask("api", path, method="POST", json=body))[0] == 400
         assert emulator.submitted == []
 
 
 class TestRuns:
     async def test_are_listed_for_a_workflow(self, emulator: Emulator, caller: Caller) -> None:
-        """Only its own, paged like all of them; an unknown workflow is a 404."""
+        """Only its own runs are listed, in pages; an unknown workflow is a 404."""
         workflow_id = emulator.workflow_ids[1]
         page = await caller.good("runs", f"/workflows/{workflow_id}/runs", size=3)
         assert (len(page["items"]), page["total"], page["pages"]) == (3, 4, 2)
@@ -379,7 +379,7 @@ class TestRuns:
         assert (status, body) == (404, {"detail": "Workflow not found"})
 
     async def test_can_be_stopped(self, emulator: Emulator, caller: Caller) -> None:
-        """One that runs is stopped and finished; one that has ended stays as it is."""
+        """A running one is stopped and finished; one that has ended is unchanged."""
         rows = list(emulator.runs)
         running = next(row for row in rows if row["status"] in ("queued", "running"))
         ended = next(row for row in rows if row["status"] == "completed")

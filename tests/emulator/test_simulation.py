@@ -1,4 +1,4 @@
-"""Holds what the emulator does with submitted work: it runs, ends as its inputs say, and is counted."""
+"""Tests for submitted work at the emulator: it runs, ends as its inputs say, and is counted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def caller(emulator: Emulator, session: aiohttp.ClientSession) -> Caller:
 async def trigger(
     caller: Caller, inputs: Any = None, *, edition: str = "unified", bulk: bool = False, workflow: str = "workflow-1"
 ) -> tuple[int, Any]:
-    """Trigger version `v1` of a workflow in the way of an edition."""
+    """Trigger version `v1` of a workflow, in the way of an edition."""
     word = "bulk-trigger" if bulk else "trigger"
     path = f"/{workflow}/{word}" if edition == "compat" else f"/workflows/{word}/{workflow}/v1"
     body = {} if inputs is None else {"inputs": inputs}
@@ -51,7 +51,7 @@ async def execution(caller: Caller, execution_id: str, *, edition: str = "unifie
 class TestATriggeredExecution:
     @pytest.mark.parametrize("edition", EDITIONS)
     async def test_runs_step_by_step_to_its_end(self, emulator: Emulator, caller: Caller, edition: str) -> None:
-        """It is on top of the listing at once, its steps follow one another, and its end has output and cost."""
+        """It is at the top of the listing at once, its steps run in order, and at its end it has output and cost."""
         status, queued = await trigger(caller, {"prompt": "a"}, edition=edition)
         assert (status, queued["status"]) == (202, "queued")
         assert ("started_at" in queued) == (edition == "compat")
@@ -79,7 +79,7 @@ class TestATriggeredExecution:
         assert workflow["trigger_count"] == workflow["versions"][0]["trigger_count"] == 1
 
     async def test_shows_its_steps_among_the_models_executions(self, emulator: Emulator, caller: Caller) -> None:
-        """Each step is a row of the list of executions that names workflow and execution."""
+        """Each step is a row in the list of executions, with its workflow and execution."""
         _, queued = await trigger(caller, {"fail": 2})
         emulator.clock.advance(15)
         filters = {"workflow_execution_id": queued["execution_id"]}
@@ -105,7 +105,7 @@ class TestATriggeredExecution:
     async def test_fails_where_its_input_says(
         self, emulator: Emulator, caller: Caller, fail: Any, steps: list[str]
     ) -> None:
-        """With error and cause, no output, and the steps after it cancelled."""
+        """It then has error and cause, no output, and the later steps are cancelled."""
         _, queued = await trigger(caller, {"fail": fail})
         emulator.clock.advance(20)
         row = await execution(caller, queued["execution_id"])
@@ -118,7 +118,7 @@ class TestATriggeredExecution:
         assert ("content moderation" in row["error_cause"]) == (fail == "content_moderation")
 
     async def test_takes_as_long_as_its_input_says(self, emulator: Emulator, caller: Caller) -> None:
-        """`seconds` is for the whole, and what is no number is an input like any other."""
+        """`seconds` is for all steps together; a value that is not a number is an input like any other."""
         quick = (await trigger(caller, {"seconds": 1}))[1]["execution_id"]
         slow = (await trigger(caller, {"seconds": 100}))[1]["execution_id"]
         usual = (await trigger(caller, {"seconds": "x"}))[1]["execution_id"]
@@ -131,7 +131,7 @@ class TestATriggeredExecution:
         assert ended == {quick: 1, usual: 20, slow: 100}
 
     async def test_ends_without_a_clock_to_turn(self, session: aiohttp.ClientSession) -> None:
-        """In real time it is over after its steps; a share of them fails, drawn by the seed alike each time."""
+        """In real time it ends after its steps; a share of executions fails, the same ones for a seed."""
         fates: list[list[str]] = []
         for _ in range(2):
             async with Emulator(ROWS, step_seconds=0.01, fail_rate=0.5) as emulator:
@@ -145,7 +145,7 @@ class TestATriggeredExecution:
         assert set(fates[0]) == {"completed", "failed"}
 
     async def test_stays_where_a_test_leaves_it(self, emulator: Emulator, caller: Caller) -> None:
-        """One that is removed or cancelled by hand does not run on."""
+        """An execution that a test removes or cancels does not run on."""
         ids = [(await trigger(caller, {"n": n}))[1]["execution_id"] for n in range(3)]
         emulator.executions.remove(0, 1, 2)
         emulator.workflow_executions.remove(ids[0])
@@ -157,7 +157,7 @@ class TestATriggeredExecution:
         assert (await execution(caller, ids[2]))["status"] == "completed"
 
     async def test_is_held_until_it_ends(self, emulator: Emulator, caller: Caller) -> None:
-        """The compat edition's long poll answers when the clock brings the end."""
+        """The compat edition's long poll answers when the clock reaches the end."""
         emulator.hold_unfinished = 1
         _, queued = await trigger(caller)
         held = asyncio.create_task(execution(caller, queued["execution_id"], edition="compat"))
@@ -170,7 +170,7 @@ class TestATriggeredExecution:
 class TestABulkTrigger:
     @pytest.mark.parametrize("edition", EDITIONS)
     async def test_makes_one_execution_for_each_input(self, emulator: Emulator, caller: Caller, edition: str) -> None:
-        """They share a bulk id, which the listing filters by; the order is that of the inputs."""
+        """They have a common bulk id, which filters the listing, and are in the order of the inputs."""
         inputs = [{"n": n} for n in range(10)]
         status, answer = await trigger(caller, inputs, edition=edition, bulk=True)
         assert status == 202
@@ -189,7 +189,7 @@ class TestABulkTrigger:
         assert emulator.submitted == []
 
     async def test_names_the_inputs_that_it_refuses(self, emulator: Emulator, caller: Caller) -> None:
-        """The others are queued all the same, in their places."""
+        """The other inputs are queued, each at its index."""
         status, answer = await trigger(caller, [{"n": 1}, {"invalid": "too rude"}, {"n": 2}], bulk=True)
         assert status == 202
         assert [one["status"] for one in answer["executions"]] == ["queued", "failed", "queued"]
@@ -237,7 +237,7 @@ class TestTheAccount:
         assert emulator.max_running == 2
 
     async def test_refuses_a_bulk_that_does_not_fit_as_a_whole(self, emulator: Emulator, caller: Caller) -> None:
-        """Unless it is told to take the part that fits and fail the others by name."""
+        """With `partial_bulks`, it accepts the part that fits and fails the other entries."""
         emulator.account_cap = 3
         await trigger(caller)
         inputs = [{"n": 1}, {"invalid": "no"}, {"n": 2}, {"n": 3}]
@@ -253,7 +253,7 @@ class TestTheAccount:
         assert (await trigger(caller, inputs, bulk=True))[0] == 202
 
     async def test_can_be_out_of_money(self, emulator: Emulator, caller: Caller) -> None:
-        """Every submission is a 402 then, and reading is not."""
+        """Every submission is then a 402, and reading still works."""
         emulator.balance_low = True
         assert (await trigger(caller))[0] == 402
         assert (await trigger(caller, [{}], bulk=True))[0] == 402
@@ -263,7 +263,7 @@ class TestTheAccount:
         assert emulator.submitted == []
 
     async def test_reserves_an_estimate_for_what_runs(self, emulator: Emulator, caller: Caller) -> None:
-        """What the rest of the balance does not cover is a 402 that says so, until something has ended and is paid."""
+        """What the remaining balance does not cover is a 402 with the amounts, until something has ended."""
         emulator.balance, emulator.estimate = 1.0, 0.4
         await trigger(caller, {"seconds": 5})
         status, answer = await trigger(caller, [{}, {}], bulk=True)
@@ -284,7 +284,7 @@ class TestTheAccount:
         assert len(emulator.submitted) == 3
 
     async def test_blocks_a_burst_until_nobody_tries_for_a_while(self, emulator: Emulator, caller: Caller) -> None:
-        """More starts in a second than it takes are a 429 without a time; each try during the block keeps it alive."""
+        """Too many starts in a second are a 429 without a time; each try during the block prolongs it."""
         emulator.burst, emulator.burst_silence = 3, 90
         assert (await trigger(caller, [{}, {}, {}], bulk=True))[0] == 202
         assert not emulator.blocked
@@ -310,7 +310,7 @@ class TestTheAccount:
 
 
 async def lost(fault: Fault) -> Emulator:
-    """Trigger once under a fault that loses the answer, and give the emulator as it then is."""
+    """Trigger once with a fault that loses the answer, and return the emulator."""
     async with aiohttp.ClientSession() as session, Emulator(ROWS, virtual_time=True) as emulator:
         emulator.faults.add(fault, endpoint="workflows.trigger", times=1)
         asking = asyncio.create_task(trigger(Caller(emulator, session), {"n": 1}))
@@ -335,7 +335,7 @@ class TestAFaultStrikes:
         ],
     )
     async def test_before_or_after_the_state_has_changed(self, make: Callable[..., Fault]) -> None:
-        """By default nothing was carried out; with `late=True` it was, and only the answer is lost."""
+        """By default nothing is carried out; with `late=True` it is, and only the answer is lost."""
         assert (await lost(make())).submitted == []
         emulator = await lost(make(late=True))
         assert [one.inputs for one in emulator.submitted] == [{"n": 1}]
@@ -343,19 +343,19 @@ class TestAFaultStrikes:
 
     @pytest.mark.parametrize("fault", [Fault.cut_headers(), Fault.cut_body(), Fault.stalled_body()], ids=repr)
     async def test_after_it_where_the_answer_breaks_half_way(self, fault: Fault) -> None:
-        """A cut or stalled answer comes from a request that was carried out."""
+        """A cut or stalled answer belongs to a request that was carried out."""
         assert fault.late
         assert len((await lost(fault)).submitted) == 1
 
     async def test_at_random_after_it_too(self, emulator: Emulator, caller: Caller) -> None:
-        """The dice may throw late faults: what was answered with 503 was executed all the same."""
+        """Random faults may be late: a request answered with 503 was carried out."""
         emulator.faults.random(0.5, [Fault.status(503, late=True)], endpoint="workflows.trigger")
         answers = [(await trigger(caller, {"n": n}))[0] for n in range(20)]
         assert set(answers) == {202, 503}
         assert [one.inputs["n"] for one in emulator.submitted] == list(range(20))
 
     async def test_an_answer_of_any_success(self, emulator: Emulator, caller: Caller) -> None:
-        """An edit reaches a 202, and rows that are a bare array can be null."""
+        """An edit also applies to a 202, and rows in a bare array can be null."""
 
         def reworded(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "status": "waiting", "asked": seen.json()["inputs"]}
@@ -368,7 +368,7 @@ class TestAFaultStrikes:
 
 
 def test_the_end_of_the_block_ends_all_that_runs() -> None:
-    """No task is left, and what had not ended goes on when the emulator is entered again."""
+    """No task is left, and unfinished work goes on when the emulator is entered again."""
 
     async def scenario() -> None:
         async with aiohttp.ClientSession() as session:

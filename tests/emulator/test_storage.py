@@ -1,4 +1,4 @@
-"""Holds the emulator's uploads: what a presigned URL allows, what it refuses, and that no key comes along."""
+"""Tests for the emulator's uploads: what a presigned URL allows, what it refuses, and that no key is sent along."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def upload(caller: Caller, place: Any, data: Any, **more: str) -> tuple[in
 
 
 async def test_an_upload_is_public_until_it_is_deleted(emulator: Emulator, caller: Caller) -> None:
-    """The bytes come back as they went; deleting twice is as good as once; the file is counted and hashed."""
+    """The bytes are returned as uploaded; deleting twice does no harm; the file is counted and hashed."""
     place = await presign(caller)
     async with caller.session.get(place["public_url"]) as answer:
         assert answer.status == 404
@@ -66,7 +66,7 @@ async def test_an_upload_is_public_until_it_is_deleted(emulator: Emulator, calle
 
 @pytest.mark.parametrize("header", ["X-API-Key", "Authorization", "X-Else", "url"])
 async def test_a_key_that_comes_along_is_written_down(emulator: Emulator, caller: Caller, header: str) -> None:
-    """In whatever header or in the URL, of either vendor: it is in `wrong_keys`, and the log does not repeat it."""
+    """Whichever header or part of the URL it is in, it is in `wrong_keys`, and the log does not repeat it."""
     place = await presign(caller)
     url, headers = place["presigned_url"], {"Content-Type": "image/png", **place["required_headers"]}
     if header == "url":
@@ -104,7 +104,7 @@ async def test_another_request_than_the_signed_is_refused(
 
 
 async def test_a_url_lapses(emulator: Emulator, caller: Caller) -> None:
-    """After its fifteen minutes it is a 403; the file's own retention is another matter."""
+    """After fifteen minutes it is a 403; the file's own retention is independent of that."""
     place = await presign(caller, expires_in_seconds=60)
     emulator.clock.advance(60 - 1)
     assert (await upload(caller, place, b"x"))[0] == 200
@@ -123,7 +123,7 @@ async def test_a_url_lapses(emulator: Emulator, caller: Caller) -> None:
 async def test_an_upload_that_is_too_large_is_refused(
     emulator: Emulator, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether its length is declared or not; one that fits is taken in both ways."""
+    """This holds whether its length is declared or not; one within the limit is accepted either way."""
     monkeypatch.setattr(storage_module, "LARGEST", 10)
 
     async def chunks(count: int) -> AsyncIterator[bytes]:
@@ -143,7 +143,7 @@ async def test_an_upload_that_is_too_large_is_refused(
 
 
 async def test_bytes_need_not_be_kept(emulator: Emulator, caller: Caller) -> None:
-    """Size and hash are known all the same, and a download finds nothing."""
+    """Size and hash are still recorded, and a download finds nothing."""
     emulator.storage.keep = False
     place = await presign(caller)
     assert (await upload(caller, place, b"x" * 1000))[0] == 200
@@ -154,7 +154,7 @@ async def test_bytes_need_not_be_kept(emulator: Emulator, caller: Caller) -> Non
 
 
 async def test_a_file_deleted_meanwhile_is_not_stored(emulator: Emulator, caller: Caller) -> None:
-    """What was allowed to begin ends with 404 where its place has gone."""
+    """An upload whose file is deleted meanwhile ends with a 404."""
     place = await presign(caller)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -168,7 +168,7 @@ async def test_a_file_deleted_meanwhile_is_not_stored(emulator: Emulator, caller
 
 
 async def test_faults_strike_the_storage_too(emulator: Emulator, caller: Caller) -> None:
-    """Before the bytes are taken, or after."""
+    """They occur before the bytes are stored, or after."""
     emulator.faults.add(Fault.status(503), endpoint="storage.put", times=1)
     emulator.faults.add(Fault.status(500, late=True), endpoint="storage.put", times=1)
     place = await presign(caller)
@@ -188,13 +188,13 @@ async def test_faults_strike_the_storage_too(emulator: Emulator, caller: Caller)
     ],
 )
 async def test_a_wrong_presign_is_refused(caller: Caller, body: Any) -> None:
-    """With 400, as is deleting what is no id."""
+    """It is a 400, and so is deleting a value that is not an id."""
     assert (await caller.ask("api", "/upload/presign", edition="unified", method="POST", json=body))[0] == 400
     assert (await caller.ask("api", "/files/none", edition="unified", method="DELETE"))[0] == 400
 
 
 async def test_the_retention_has_its_bounds(caller: Caller) -> None:
-    """A minute at least and a year at most; half a year unless asked otherwise."""
+    """It is from a minute to a year, and half a year by default."""
     times = [(await presign(caller, "x/y", expires_in_seconds=seconds))["expires_at"] for seconds in (1, None, 10**9)]
     now = caller.emulator.clock.now()
     days = [(datetime.fromisoformat(time) - now).total_seconds() / 86400 for time in times]
@@ -226,7 +226,7 @@ async def stored(caller: Caller, data: bytes) -> str:
 async def test_a_part_of_a_file_can_be_asked_for(
     caller: Caller, wanted: str, status: int, body: bytes | None, told: str | None
 ) -> None:
-    """One range of bytes comes alone; one that lies outside is a 416, and what is none gets the whole file."""
+    """One range is returned alone; one outside the file is a 416, and a malformed one returns the whole file."""
     url = await stored(caller, b"0123456789")
     async with caller.session.get(url, headers={"Range": wanted}) as answer:
         assert (answer.status, answer.headers.get("Content-Range")) == (status, told)
@@ -235,7 +235,7 @@ async def test_a_part_of_a_file_can_be_asked_for(
 
 
 async def test_a_part_is_of_the_file_that_is_meant(caller: Caller) -> None:
-    """With another tag or time in `If-Range` than the file's the whole of it comes; the tag is that of its bytes."""
+    """If `If-Range` has another tag or time than the file, the whole file is returned; the tag is that of its bytes."""
     url, other = await stored(caller, b"0123456789"), await stored(caller, b"x")
     async with caller.session.get(other) as answer:
         foreign = answer.headers["ETag"]

@@ -1,4 +1,4 @@
-"""Holds the order of a listing by time, and the places that its keys name, against a plain list that is sorted anew."""
+"""Tests for the order of a listing by time and the positions of its keys, compared with a plain list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def at(second: int) -> str:
 
 
 def listing(seconds: list[int]) -> Timeline:
-    """Rows of these seconds, newest first; few seconds and many rows, so that most share theirs."""
+    """Return rows at these seconds, newest first; many rows at few times, so that most share theirs."""
     numbers = count()
     ordered = sorted(seconds, reverse=True)
     made = [{"id": f"old-{next(numbers)}", "created_at": at(second)} for second in ordered]
@@ -59,7 +59,7 @@ def step(rows: Timeline, what: tuple[Any, ...], added: Any) -> None:
 
 @given(st.lists(SECONDS, max_size=12), STEPS)
 def test_rows_stay_in_order_whatever_happens(seconds: list[int], steps: list[tuple[Any, ...]]) -> None:
-    """Newest first after each step, and found under their ids; those not touched keep their order."""
+    """They are newest first after each step, and found by their ids; unchanged rows keep their order."""
     rows, added = listing(seconds), count()
     for what in steps:
         before = rows.ids()
@@ -74,7 +74,7 @@ def test_rows_stay_in_order_whatever_happens(seconds: list[int], steps: list[tup
 
 @given(st.lists(SECONDS, max_size=12), STEPS, SECONDS, SECONDS)
 def test_a_window_is_what_a_scan_finds(seconds: list[int], steps: list[Any], since: int, until: int) -> None:
-    """Both ends included, or without an end; empty where it ends before it begins."""
+    """It includes both ends, or has no end; it is empty if it ends before it begins."""
     rows, added = listing(seconds), count()
     for what in steps:
         step(rows, what, added)
@@ -87,9 +87,9 @@ def test_a_window_is_what_a_scan_finds(seconds: list[int], steps: list[Any], sin
 
 @given(st.lists(SECONDS, min_size=1, max_size=12), STEPS, st.integers(1, 3))
 def test_a_walk_by_keys_meets_once_what_was_there_throughout(seconds: list[int], steps: list[Any], size: int) -> None:
-    """A step is made between the pages: rows that stay where they are come once and in order, and none comes twice.
+    """There is a step between pages: rows that stay come once and in order, and none comes twice.
 
-    A row whose time is changed may come again below, as it does where its place is its time.
+    A row whose time changes may come again further down.
     """
     rows, added = listing(seconds), count()
     there, changed, walked = rows.ids(), set[str](), list[str]()
@@ -112,7 +112,7 @@ def test_a_walk_by_keys_meets_once_what_was_there_throughout(seconds: list[int],
 
 @given(st.integers(0, 6), st.integers(1, 5))
 def test_rows_stand_where_they_are_put_if_their_time_allows_it(place: int, amount: int) -> None:
-    """Among rows of one moment every place is allowed, and stays what it was when others are put there later."""
+    """Among rows with one time every position is allowed, and keeps its row when others are inserted there later."""
     rows = listing([5] * 6)
     for _ in range(20):
         before = rows.ids()
@@ -122,7 +122,7 @@ def test_rows_stand_where_they_are_put_if_their_time_allows_it(place: int, amoun
 
 
 def test_a_row_without_a_time_counts_as_created_with_the_one_above_it() -> None:
-    """Wherever it is put, and also when its time was taken from it."""
+    """This holds wherever it is inserted, and also if its time was removed."""
     rows = listing([9, 7, 7, 3])
     (odd,) = rows.insert(1, 3, created_at=None)
     rows.change(rows.ids()[0], created_at="soon")
@@ -137,7 +137,7 @@ def test_a_row_without_a_time_counts_as_created_with_the_one_above_it() -> None:
 
 
 def test_two_rows_of_one_id_are_one_after_the_other_is_gone() -> None:
-    """The id finds a row as long as there is one that has it."""
+    """The id finds a row as long as one has it."""
     rows = listing([5, 4])
     rows.insert(1, 0, id="old-1")
     assert rows.find("old-1") is rows.select()[2]

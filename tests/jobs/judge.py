@@ -1,8 +1,9 @@
-"""Owns an account of its own, as a process of its own, that judges maps; it shares no code with the package.
+"""An account in a process of its own that judges maps; it shares no code with the package.
 
-It keeps a bill per input, reserves an estimate for what runs (402), blocks a burst of starts (429) until it was left
-alone for a while, and notes every creating request that came during a block. Its first line on stdout is its port;
-`GET /verdict` gives what it saw. Only the standard library, and the unified edition's calls that a map makes.
+It counts a bill per input, reserves an estimate for each running execution (402), blocks a burst of starts (429) until
+no creating request has come for a while, and records every creating request that comes during a block. The first line
+on stdout is its port; `GET /verdict` returns what it saw. It uses the standard library only and serves the calls of the
+unified edition that a map makes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Account:
         self.most_running = 0
 
     def settle(self, now: float) -> list[dict[str, Any]]:
-        """End what is due; gives what runs."""
+        """End the executions that are due, and return those that still run."""
         running: list[dict[str, Any]] = []
         for one in self.executions.values():
             if one["status"] == "running" and one["ends"] <= now:

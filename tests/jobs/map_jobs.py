@@ -1,4 +1,4 @@
-"""Owns how the tests of maps set their stage: an emulator, a client of either edition, and a map of either kind."""
+"""The setup of the tests of maps: an emulator, a client of either edition, and a map of either kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = RetryPolicy(base_s=0.005, creating_pause_s=0.1)
 
 @asynccontextmanager
 async def stage(edition: str = "unified", **options: Any) -> AsyncIterator[tuple[Emulator, EachLabs]]:
-    """An emulator with little in it, and a client of it."""
+    """Run an emulator with few rows, and a client of it."""
     options = {"executions": 5, "seed": 1, "step_seconds": 0.005, **options}
     async with Emulator(**options) as emulator:
         hosts = emulator.hosts if edition == "compat" else emulator.unified_hosts
@@ -28,7 +28,7 @@ async def stage(edition: str = "unified", **options: Any) -> AsyncIterator[tuple
 
 
 def mapped(emulator: Emulator, client: EachLabs, kind: str, inputs: Any, **options: Any) -> MapRun[Any]:
-    """A map of the kind over the first workflow or model."""
+    """Return a map over the first workflow or the first model, by `kind`."""
     if kind == "workflow":
         return client.workflows.map(emulator.workflow_ids[0], "v1", inputs, **options)
     return client.predictions.map(slug(emulator), inputs, **options)
@@ -40,12 +40,12 @@ def slug(emulator: Emulator) -> str:
 
 
 def given(value: Any) -> Any:
-    """The inputs that a finished record says it was given."""
+    """Return the inputs that a finished record contains."""
     return value.input if hasattr(value, "input") else value.inputs
 
 
 def times(emulator: Emulator) -> Counter[str]:
-    """How often each input was executed."""
+    """Return how often each input was executed."""
     return Counter(str(one.inputs) for one in emulator.submitted)
 
 

@@ -1,4 +1,4 @@
-"""The guess at an account's cap: found from refusals, remembered, probed ever more rarely."""
+"""Tests for the estimate of an account's concurrency limit: found from refusals, remembered, probed less and less."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eachlabs_async.jobs.reconcile import assign_if_certain, contains
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
 def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> None:
-    """Whatever the cap and the chunk, the level comes to the cap and is never more than one above it for long."""
+    """Whatever the limit and the chunk size, the level reaches the limit and rarely exceeds it, and then by one."""
     chance = random.Random(seed)
     limit = AccountLimit(64, 64)
     running = 0
@@ -39,7 +39,7 @@ def test_the_level_settles_at_the_cap(allowed: int, chunk: int, seed: int) -> No
 
 
 def test_one_more_is_tried_now_and_then() -> None:
-    """After a refusal the level stays, and rises by one when enough have settled without another."""
+    """After a refusal the level stays, and rises by one once enough executions have ended without another."""
     limit = AccountLimit(10, 10)
     limit.start(4)
     limit.accept()
@@ -56,7 +56,7 @@ def test_one_more_is_tried_now_and_then() -> None:
 
 
 def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
-    """What was refused since the last acceptance may have had the same reason; then it goes step by step."""
+    """Refusals since the last acceptance may have another cause; after that the level falls step by step."""
     limit = AccountLimit(40, 40)
     limit.start(10)
     limit.accept()
@@ -82,7 +82,7 @@ def test_refusals_that_were_no_caps_leave_the_level_as_it_was() -> None:
 
 
 def test_what_was_refused_for_the_balance_is_halved() -> None:
-    """Whatever was accepted once: the balance may cover less now."""
+    """The level is halved whatever was accepted before: the balance may cover less now."""
     limit, tried = AccountLimit(40, 40), []
     limit.start(20)
     limit.accept()
@@ -97,7 +97,7 @@ def test_what_was_refused_for_the_balance_is_halved() -> None:
 
 @pytest.mark.parametrize("allowed", [1, 2, 3, 4, 9, 10, 11, 32, 63])
 def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
-    """From nothing known, the level is at the cap after a handful of refusals, without anything having settled."""
+    """From an unknown limit, the level reaches it after a few refusals, before any execution has ended."""
     limit = AccountLimit(64, 64)
     while limit.available:
         count = min(limit.available, 10)
@@ -126,12 +126,12 @@ def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
 def test_inputs_are_matched_to_executions(
     inputs: list[object], candidates: list[tuple[str, object]], wanted: list[str | None]
 ) -> None:
-    """Equal inputs first, then those that hold what was given; where there are too many, none is taken for ours."""
+    """Equal inputs match first, then inputs that contain the given ones; if too many match, none is chosen."""
     assert assign_if_certain(inputs, candidates) == wanted
 
 
 def test_inputs_hold_what_was_given_however_deep() -> None:
-    """What the service added at any depth does no harm; what it changed does."""
+    """Values that the service added match at any depth; values that it changed do not."""
     assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
     assert not contains({"a": {"b": 2}}, {"a": {"b": 1}})
     assert not contains({"a": [1]}, {"a": [1, 2]})

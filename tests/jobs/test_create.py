@@ -1,4 +1,4 @@
-"""What creates is sent once; where the outcome is unknown, looking for it finds the one that is ours, or says so."""
+"""Tests for creating calls: each is sent once, and after a lost answer a look-up finds its execution or reports it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model_of(emulator: Emulator) -> str:
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: str(fault.kind))
 async def test_a_lost_answer_is_found_again(fault: Fault, edition: str) -> None:
-    """A trigger that was carried out and whose answer is lost gives its execution; it was sent once."""
+    """A trigger that was carried out and whose answer is lost returns its execution; it was sent once."""
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         workflow, version = workflow_of(emulator)
         await client.workflows.trigger(workflow, version, {"prompt": "other"})
@@ -60,7 +60,7 @@ async def test_a_lost_answer_is_found_again(fault: Fault, edition: str) -> None:
 
 
 async def test_a_lost_bulk_is_found_again_whole(edition: str) -> None:
-    """A bulk trigger whose answer is lost gives its bulk, in the order of the inputs, equal inputs included."""
+    """A bulk trigger whose answer is lost returns its bulk in the order of the inputs, equal inputs included."""
     inputs = [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"}]
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         workflow, version = workflow_of(emulator)
@@ -73,7 +73,7 @@ async def test_a_lost_bulk_is_found_again_whole(edition: str) -> None:
 
 
 async def test_a_lost_prediction_is_found_again(edition: str) -> None:
-    """A prediction that was created and whose answer is lost gives its id; others of the model are not taken."""
+    """A prediction that was created and whose answer is lost returns its id; others of the same model are not taken."""
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         model = model_of(emulator)
         await client.predictions.create(model, {"prompt": "other"})
@@ -85,7 +85,7 @@ async def test_a_lost_prediction_is_found_again(edition: str) -> None:
 
 
 async def test_what_was_not_carried_out_is_not_found(edition: str) -> None:
-    """Where nothing was created the error has no candidates and says where to look."""
+    """If nothing was created, the error has no candidates and says where to look."""
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         workflow, version = workflow_of(emulator)
         emulator.faults.add(Fault.reset(), endpoint=["workflows.trigger", "predictions.create"], times=2)
@@ -103,7 +103,7 @@ async def test_what_was_not_carried_out_is_not_found(edition: str) -> None:
 
 
 async def test_of_two_alike_none_is_taken(edition: str) -> None:
-    """Executions of another client with the same inputs at the same moment are candidates, and not chosen from."""
+    """Executions of another client with the same inputs at the same moment are candidates; none of them is chosen."""
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         async with client_for(emulator, edition) as other:
             workflow, version = workflow_of(emulator)
@@ -115,7 +115,7 @@ async def test_of_two_alike_none_is_taken(edition: str) -> None:
 
 
 async def test_what_this_client_knows_is_not_taken_for_the_lost_one(edition: str) -> None:
-    """Equal inputs sent side by side by one client: the lost ones get executions that no other call has."""
+    """Of equal inputs that one client sends at once, each lost one gets an execution that no other call has."""
     async with Emulator(executions=20) as emulator, client_for(emulator, edition) as client:
         workflow, version = workflow_of(emulator)
         emulator.faults.add(Fault.reset(late=True), endpoint="workflows.trigger", times=1, after=1)
@@ -131,7 +131,7 @@ async def test_what_this_client_knows_is_not_taken_for_the_lost_one(edition: str
 
 
 async def test_without_reconcile_nothing_is_looked_for() -> None:
-    """The error alone is raised, with the reason and the place to look."""
+    """The error is raised without a look-up, with its reason and where to look."""
     async with Emulator(executions=20) as emulator, client_for(emulator) as client:
         emulator.faults.add(Fault.status(503, late=True), endpoint=["predictions.create", "workflows.create"])
         with pytest.raises(OutcomeUnknownError) as unknown:
@@ -145,7 +145,7 @@ async def test_without_reconcile_nothing_is_looked_for() -> None:
 
 
 async def test_a_cap_is_no_unknown_outcome() -> None:
-    """A 429 created nothing: it is tried again until a slot is free, or is the error."""
+    """A 429 created nothing: the call is retried until a slot is free, or raises the error."""
     async with Emulator(executions=5, account_cap=1, step_seconds=0.05) as emulator, client_for(emulator) as client:
         model = model_of(emulator)
         await client.predictions.create(model, {"prompt": "a"})
@@ -166,7 +166,7 @@ def server_date(shift: timedelta = timedelta()) -> dict[str, str]:
 
 
 class Service:
-    """A workflows and an api service whose clock is shifted, and which show what was lost after a while."""
+    """A workflows and an api service whose clock is shifted and whose listings show lost executions late."""
 
     def __init__(self, *, shift_s: float = 0.0, late: int = 0, rows: Callable[[], list[dict[str, Any]]]) -> None:
         self.shift = timedelta(seconds=shift_s)
@@ -196,7 +196,7 @@ def row(number: int, created: datetime, **more: Any) -> dict[str, Any]:
 
 
 async def test_the_service_s_clock_bounds_the_look() -> None:
-    """Of executions with the same inputs only that of the call's own time counts, by the service's clock."""
+    """Of executions with the same inputs, only the one from the time of the call counts, by the service's clock."""
     shift = timedelta(hours=3)
     now = datetime.now(UTC)
     rows = [row(1, now + shift + timedelta(seconds=1)), row(2, now, inputs={"a": 1}), row(3, now - timedelta(days=1))]
@@ -225,7 +225,7 @@ async def test_a_row_may_be_late() -> None:
 
 
 async def test_only_new_executions_of_the_version_are_read() -> None:
-    """The look ends at the first page from before the call, and goes to the end of a listing that is turned round."""
+    """The look-up stops at the first page from before the call; a listing in ascending order is read to its end."""
     old = datetime.now(UTC) - timedelta(hours=1)
     many = [row(number, old - timedelta(seconds=number)) for number in range(2, 300)]
     ours = row(1, datetime.now(UTC), version_id="v1")
@@ -243,7 +243,7 @@ async def test_only_new_executions_of_the_version_are_read() -> None:
 
 
 async def test_inputs_that_the_listing_leaves_out_are_read_once() -> None:
-    """Where a row says nothing of its inputs the execution is read, and not again by a later look."""
+    """If a row has no inputs, the execution is read, and a later look-up does not read it again."""
     bare = row(1, datetime.now(UTC))
     shown = [{name: value for name, value in bare.items() if name != "inputs"}]
     service = Service(rows=lambda: shown)
@@ -261,7 +261,7 @@ async def test_inputs_that_the_listing_leaves_out_are_read_once() -> None:
 
 
 async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
-    """An execution that the listing shows before its prediction can be read is read at the next look."""
+    """A prediction that is listed before it can be read is read by the next look-up."""
     made = row(1, datetime.now(UTC), input={"a": 1}, status="starting")
     listed = [made, row(2, datetime.now(UTC), input={"a": 1}, workflow_id="w")]
     service = Service(rows=lambda: listed)
@@ -275,7 +275,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
 
 
 async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
-    """The error of the trigger stays the error, and says that the look-up failed too."""
+    """The trigger's error is raised, and says that the look-up failed too."""
 
     def script(seen: RecordedRequest) -> Act:
         return reset() if seen.method == "POST" else answer(403, json={"error": "not yours"})
@@ -296,7 +296,7 @@ async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
 
 
 async def test_a_bulk_that_is_not_whole_is_not_taken() -> None:
-    """A bulk of which a row is missing, or two bulks with the same inputs, are candidates."""
+    """A bulk with a missing row is only a candidate, and so is each of two bulks with the same inputs."""
     now = datetime.now(UTC)
     rows = [row(1, now, bulk_id="b")]
     async with RawServer(then=Service(rows=lambda: rows)) as server, client_of(server, retry=QUICK) as client:
@@ -313,7 +313,7 @@ async def test_a_bulk_that_is_not_whole_is_not_taken() -> None:
 
 
 async def test_a_webhook_s_secret_is_in_no_traceback() -> None:
-    """The frames of a failed trigger show neither the key nor the secret that the webhook shall carry."""
+    """The frames of a failed trigger show neither the key nor the webhook's secret."""
     async with RawServer(then=reset()) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
             for call in (
@@ -337,7 +337,7 @@ async def test_a_webhook_s_secret_is_in_no_traceback() -> None:
 
 
 def test_inputs_that_hold_what_was_given_come_after_equal_ones() -> None:
-    """The service may add to inputs what was left out: that is taken where nothing is equal."""
+    """The service may add defaults to the inputs: such an execution is taken if none has equal inputs."""
     equal, more = (
         Candidate(id="1", status="x", inputs={"a": {"b": 1}}),
         Candidate(id="2", status="x", inputs={"a": {"b": 1, "c": 2}}),
@@ -351,7 +351,7 @@ def test_inputs_that_hold_what_was_given_come_after_equal_ones() -> None:
 
 
 def test_the_latest_claims_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Claims are bounded, and a call that creates alone is told from one that does not."""
+    """The number of claims is bounded, and a call that creates alone is distinguished from one that does not."""
     monkeypatch.setattr(claims_module, "MAX_CLAIMS", 2)
     claims = Claims()
     claims.add("abc")

@@ -1,4 +1,4 @@
-"""The journal of a job: what is on disk when, and what a damaged or foreign file does."""
+"""Tests for a job's journal: what is on disk at which moment, and how damaged and foreign files are handled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def opened(path: Path, binding: str = "job") -> Journal:
 
 
 async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
-    """Intents, executions, doubts and deliveries survive the process that wrote them."""
+    """Intents, executions, unknown outcomes and deliveries survive the process that wrote them."""
     path = tmp_path / "job.sqlite"
     first = await opened(path)
     await first.intend([(0, "a"), (1, "b"), (2, "c")], 5.0)
@@ -46,7 +46,7 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
 
 
 async def test_a_torn_last_record_is_rolled_back(tmp_path: Path) -> None:
-    """A write that a crash cut in the middle is as if it had not begun, and the journal goes on."""
+    """A write that a crash interrupts has no effect, and the journal can be used again."""
     path = tmp_path / "job.sqlite"
     first = await opened(path)
     await first.intend([(0, "a")], 1.0)
@@ -69,7 +69,7 @@ async def test_a_torn_last_record_is_rolled_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\x00" + b"\xff" * 4000])
 async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A foreign or ruined file is a clear error, and it is left as it was."""
+    """A foreign or damaged file is a clear error, and the file is not changed."""
     path = tmp_path / "job.sqlite"
     path.write_bytes(content)
     journal = Journal(path, "job")
@@ -95,7 +95,7 @@ async def test_a_journal_belongs_to_one_job(tmp_path: Path) -> None:
 
 
 async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path: Path) -> None:
-    """Not even one that stands behind another write is dropped, and closing waits for both."""
+    """A write that is queued behind another one is not dropped either, and closing waits for both."""
     path = tmp_path / "job.sqlite"
     journal = await opened(path)
     writes = [asyncio.create_task(journal.intend([(number, "a")], 1.0)) for number in range(5)]
@@ -115,7 +115,7 @@ async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path
 
 
 async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    """A folder that is not there is a clear error too."""
+    """A missing folder is a clear error too."""
     journal = Journal(tmp_path / "nowhere" / "job.sqlite", "job")
     with pytest.raises(ValueError, match="cannot be opened"):
         await journal.open()
@@ -131,7 +131,7 @@ async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_path_is_refused(path: Any, error: type[Exception], says: str) -> None:
-    """An empty path, too: SQLite would take it for a file that goes when it is closed."""
+    """An empty path is refused too: SQLite would use a temporary file that is deleted on closing."""
     with pytest.raises(error, match=says):
         Journal(path, "job")
 
@@ -139,7 +139,7 @@ def test_what_is_no_path_is_refused(path: Any, error: type[Exception], says: str
 async def test_a_name_that_sqlite_keeps_for_itself_is_a_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was intended outlasts the job whatever the file is called, so that nothing is sent twice."""
+    """Intents survive the job whatever the file is called, so nothing is sent twice."""
     monkeypatch.chdir(tmp_path)
     first = await opened(Path(":memory:"))
     await first.intend([(0, "a")], 1.0)
@@ -150,7 +150,7 @@ async def test_a_name_that_sqlite_keeps_for_itself_is_a_file_too(
 
 
 async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
-    """What a later version wrote is not guessed at."""
+    """A journal of a later version is not interpreted."""
     path = tmp_path / "job.sqlite"
     await (await opened(path)).close()
     db = sqlite3.connect(path)
@@ -164,7 +164,7 @@ async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_is_of_the_json() -> None:
-    """Equal JSON has one fingerprint whatever the order of its names; what is no JSON has none."""
+    """Equal JSON has one fingerprint whatever the order of its keys; a value that is not JSON has none."""
     assert digest({"a": 1, "b": [1.5]}) == digest({"b": [1.5], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     with pytest.raises(ValueError, match="JSON"):

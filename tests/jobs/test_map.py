@@ -1,4 +1,4 @@
-"""Any number of inputs run through a workflow or a model: outcomes, order, the window, refusals and the cap."""
+"""Tests for maps of many inputs over a workflow or a model: outcomes, order, window, refusals, the account's limit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestOutcomes:
     async def test_every_input_is_executed_once_and_gives_one_outcome(
         self, kind: str, edition: str, source: str
     ) -> None:
-        """Whatever the source, each place has its own execution, with its own inputs and a result."""
+        """Whatever the source, each input has an execution of its own, with its own inputs and a result."""
         inputs = numbered(23)
         async with stage(edition) as (emulator, client):
             run = mapped(emulator, client, kind, SOURCES[source](inputs), concurrency=8)
@@ -64,7 +64,7 @@ class TestOutcomes:
 
     @both_kinds
     async def test_ordered_outcomes_come_in_input_order(self, kind: str) -> None:
-        """Also where the first takes longest, and the window is no wider than a chunk."""
+        """The order holds even if the first input takes longest and the window is no larger than a chunk."""
         inputs = [{"n": number, "seconds": 0.1 if number % 7 == 0 else 0.005} for number in range(30)]
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(429), endpoint=CREATES, after=1, times=2)
@@ -75,14 +75,14 @@ class TestOutcomes:
 
     @both_kinds
     async def test_what_finishes_first_comes_first_without_order(self, kind: str) -> None:
-        """A slow input holds up no other."""
+        """A slow input does not delay the others."""
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, [{"seconds": 0.2}, *numbered(5)])
             assert [outcome.index async for outcome in run][-1] == 0
 
     @both_kinds
     async def test_an_input_that_fails_is_an_outcome_of_its_own(self, kind: str) -> None:
-        """The execution's error, its step's name and its record are in it, and the others go on."""
+        """Its error has the execution's message, the step's name and the record, and the other inputs go on."""
         inputs = [{"n": number, "fail": number % 3 == 1} for number in range(9)]
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, inputs)
@@ -98,7 +98,7 @@ class TestOutcomes:
     @both_kinds
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_what_is_no_json_object_is_an_outcome_of_its_own(self, kind: str, ordered: bool) -> None:
-        """It is never sent, and the others go on."""
+        """It is never sent, and the other inputs go on."""
         inputs: list[Any] = [{"n": 0}, 5, {"n": object()}, {"n": 3}, {"n": float("nan")}, "text", None, {"n": 7}]
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, inputs, ordered=ordered)
@@ -129,7 +129,7 @@ class TestOutcomes:
     )
     @both_kinds
     async def test_a_bad_argument_is_told_at_once(self, kind: str, options: dict[str, Any], error: Any) -> None:
-        """Making a map does no I/O, and says what is wrong with its arguments."""
+        """Creating a map does no I/O and raises the error for a wrong argument."""
         async with stage() as (emulator, client):
             with pytest.raises(error, match=next(iter(options))):
                 mapped(emulator, client, kind, **{"inputs": [], **options})
@@ -139,7 +139,7 @@ class TestOutcomes:
 class TestInputs:
     @both_kinds
     async def test_an_endless_source_is_read_a_window_ahead_at_most(self, kind: str) -> None:
-        """What is read and not handed out never exceeds the window, however slow the consumer."""
+        """The number of inputs read and not delivered never exceeds the window, however slow the consumer."""
         read, handed, ahead = 0, 0, 0
 
         def endless() -> Iterator[dict[str, int]]:
@@ -164,7 +164,7 @@ class TestInputs:
 
     @both_kinds
     async def test_a_source_may_wait_for_the_outcomes_of_what_it_gave(self, kind: str) -> None:
-        """A chunk is not waited for: what is there is sent."""
+        """An incomplete chunk is sent: the map does not wait for the source to fill it."""
         done = asyncio.Semaphore(1)
 
         async def chain() -> AsyncIterator[dict[str, int]]:
@@ -180,7 +180,7 @@ class TestInputs:
 
     @both_kinds
     async def test_a_source_that_stands_still_holds_up_nothing_that_was_read(self, kind: str) -> None:
-        """A refused input is sent again, and a refusal of all ends the run, while the source gives nothing."""
+        """While the source yields nothing, a refused input is sent again, and a fatal refusal ends the map."""
 
         async def stands_still() -> AsyncIterator[dict[str, int]]:
             yield {"n": 0}
@@ -202,7 +202,7 @@ class TestInputs:
     @both_kinds
     @pytest.mark.parametrize("failure", [RuntimeError("the source broke"), asyncio.CancelledError()])
     async def test_what_a_source_raises_comes_after_the_outcomes(self, kind: str, failure: BaseException) -> None:
-        """What was read before is executed and handed out; a cancelled source does not pass for an ended one."""
+        """Inputs read before are executed and delivered; a cancelled source is not mistaken for an exhausted one."""
 
         async def breaks() -> AsyncIterator[dict[str, int]]:
             for number in range(3):
@@ -217,7 +217,7 @@ class TestInputs:
             assert sorted(seen) == [0, 1, 2]
 
     async def test_inputs_are_numbered_and_read_one_by_one(self) -> None:
-        """Nothing is read before it is asked for, and nothing after the end."""
+        """Nothing is read before it is requested, and nothing after the end."""
         source = iter([{"a": 1}, {"b": 2}, {"c": 3}])
         inputs = InputReader("inputs", source)
         assert await inputs.next() == (0, {"a": 1})
@@ -229,7 +229,7 @@ class TestInputs:
         assert inputs.failure is None
 
     async def test_reading_can_be_cancelled(self) -> None:
-        """Our own cancellation is no failure of the source."""
+        """A cancellation by the map is not a failure of the source."""
 
         async def never() -> AsyncIterator[int]:
             await asyncio.sleep(3600)
@@ -251,7 +251,7 @@ class TestRefusals:
     async def test_a_refused_chunk_is_halved_until_the_input_at_fault_stands_alone(
         self, status: int, error: type[Exception]
     ) -> None:
-        """One bad input among ten costs a few requests, and no other input."""
+        """One bad input among ten costs a few requests, and no other input fails."""
 
         def poisoned(seen: RecordedRequest) -> bool:
             return any(one["n"] == 6 for one in seen.json()["inputs"])
@@ -268,7 +268,7 @@ class TestRefusals:
 
     @both_kinds
     async def test_an_input_that_is_refused_by_name_is_an_outcome(self, kind: str) -> None:
-        """The service's words are in it."""
+        """The error contains the service's message."""
         inputs = [{"n": 0}, {"n": 1, "invalid": "too large"}, {"n": 2}]
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, inputs)
@@ -280,7 +280,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("mangle", ["short", "silent"])
     async def test_an_answer_that_does_not_tell_of_an_input_has_it_looked_for(self, mangle: str) -> None:
-        """Fewer entries than inputs, or one with neither an id nor a failure: the listing tells."""
+        """If entries are missing, or one has neither an id nor a failure, the input is looked up in the listing."""
 
         def mangled(answer: Any, seen: RecordedRequest) -> Any:
             entries = answer["executions"]
@@ -308,7 +308,7 @@ class TestRefusals:
     async def test_what_every_input_would_meet_ends_the_sending(
         self, kind: str, status: int, error: type[Exception], ordered: bool
     ) -> None:
-        """What runs is handed out first; then the error is raised, with all that came as `partial`."""
+        """Running executions are delivered first; then the error is raised, with all outcomes as `partial`."""
         async with stage(step_seconds=0.02) as (emulator, client):
             emulator.faults.add(Fault.status(status), endpoint=CREATES, after=2)
             run = mapped(emulator, client, kind, numbered(40), concurrency=40, ordered=ordered)
@@ -320,7 +320,7 @@ class TestRefusals:
 
 
 async def in_rounds(emulator: Emulator, run: MapRun[Any], limit: int) -> Any:
-    """Collect a map, letting its executions end whenever as many run as may, or no more have come for a while."""
+    """Collect a map; its executions end whenever `limit` of them run, or when no more have started for a while."""
     job = asyncio.create_task(run.collect())
     while not job.done():
         running = emulator.running
@@ -334,7 +334,7 @@ class TestTheCap:
     @both_kinds
     @pytest.mark.parametrize("limit", [2, 4, 10, 32])
     async def test_it_is_found_filled_and_remembered(self, kind: str, limit: int) -> None:
-        """All of the cap is used; a second map of the same client starts from what the first one found."""
+        """The limit is used fully, and a second map of the same client starts from the level that the first found."""
         inputs = numbered(3 * limit, seconds=1)
         async with stage(account_cap=limit, virtual_time=True) as (emulator, client):
             run = mapped(emulator, client, kind, inputs)
@@ -351,7 +351,7 @@ class TestTheCap:
 
     @pytest.mark.parametrize("limit", [1, 3, 10])
     async def test_a_bulk_that_fits_in_part_is_completed(self, limit: int) -> None:
-        """Entries that failed for the cap alone are sent again; nothing is wrong with their inputs."""
+        """Entries that failed only because of the limit are sent again; nothing is wrong with their inputs."""
         async with stage(account_cap=limit, partial_bulks=True) as (emulator, client):
             run = mapped(emulator, client, "workflow", numbered(25, seconds=0.01 * limit))
             assert len((await run.collect()).values) == 25
@@ -361,7 +361,7 @@ class TestTheCap:
 
     @both_kinds
     async def test_a_retry_after_is_waited_out(self, kind: str) -> None:
-        """Nothing is sent before the time that a 429 names."""
+        """Nothing is sent before the time that a 429 states."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(429, retry_after=0.15), endpoint=CREATES, times=1)
             run = mapped(emulator, client, kind, [{"n": 0}])
@@ -372,7 +372,7 @@ class TestTheCap:
 
     @both_kinds
     async def test_an_account_that_others_fill_is_tried_ever_more_rarely(self, kind: str) -> None:
-        """None of ours runs, so nothing of ours can settle: the pauses grow until there is a place."""
+        """None of this client's executions runs, so none can end: the pauses grow until a slot is free."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(429), endpoint=CREATES, times=2)
             run = mapped(emulator, client, kind, [{"n": 0}])
@@ -383,7 +383,7 @@ class TestTheCap:
 
     @both_kinds
     async def test_our_own_concurrency_is_kept_without_a_single_refusal(self, kind: str) -> None:
-        """An account that would take more is not asked for more."""
+        """The map stays within its own concurrency even if the account allows more."""
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, numbered(30), concurrency=3)
             assert len((await run.collect()).values) == 30
@@ -393,7 +393,7 @@ class TestTheCap:
 
 @both_kinds
 async def test_the_stats_tell_how_it_goes(kind: str) -> None:
-    """They are told after each outcome, and the same object stays up to date."""
+    """`on_progress` is called after each outcome, with the one object that stays up to date."""
     told: list[int] = []
     async with stage(account_cap=5) as (emulator, client):
         run = mapped(

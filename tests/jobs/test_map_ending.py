@@ -1,4 +1,4 @@
-"""How a map ends: by a break, an exception, a cancellation, a close, or a failure of its own."""
+"""Tests for how a map ends: by a break, an exception, a cancellation, a close, or a failure of its own."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def statuses(emulator: Emulator) -> set[str]:
 
 
 def started(emulator: Emulator, client: EachLabs, kind: str, **options: Any) -> MapRun[Any]:
-    """A map of which two inputs end soon and five run long."""
+    """Return a map of which two inputs end soon and five run long."""
     return mapped(emulator, client, kind, [*numbered(2), *numbered(5, seconds=LONG)], **options)
 
 
 def tasks() -> set[asyncio.Task[Any]]:
-    """The tasks of maps that run."""
+    """Return the tasks of running maps."""
     names = ("MapSender.", "MapWatcher.")
     return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "").startswith(names)}
 
@@ -46,7 +46,7 @@ class TestLeaving:
     @pytest.mark.parametrize("how", ["block", "loop", "exception", "aclose"])
     @both_kinds
     async def test_early_leaves_no_task_and_cancels_predictions(self, kind: str, how: str) -> None:
-        """However the loop is left, nothing more is sent, and what runs is cancelled where the API can."""
+        """However the loop is left, nothing more is sent, and running predictions are cancelled."""
         async with stage() as (emulator, client):
             run = started(emulator, client, kind)
             if how == "block":
@@ -85,7 +85,7 @@ class TestLeaving:
 
     @both_kinds
     async def test_by_cancellation_leaves_no_task_and_cancels_predictions(self, kind: str) -> None:
-        """The cancellation comes through when all that was going on has ended."""
+        """The cancellation is raised after all tasks of the map have ended."""
         async with stage() as (emulator, client):
             task = asyncio.create_task(started(emulator, client, kind).collect())
             await seven_run(emulator)
@@ -97,7 +97,7 @@ class TestLeaving:
                 assert statuses(emulator) == {"success", "cancelled"}
 
     async def test_what_cannot_be_cancelled_does_no_harm(self) -> None:
-        """A provider that cannot stop, and a service that is away, are left alone."""
+        """A failed request to cancel is ignored, whether the provider cannot stop or the service is away."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(404), endpoint="predictions.cancel", times=2)
             async with mapped(emulator, client, "prediction", numbered(4, seconds=LONG, uncancellable=True)) as run:
@@ -110,7 +110,7 @@ class TestLeaving:
             assert emulator.requests["predictions.cancel"] == 4
 
     async def test_with_a_journal_what_runs_runs_on(self, tmp_path: Path) -> None:
-        """It will be taken up by the next run."""
+        """The next run takes up the running executions."""
         async with stage() as (emulator, client):
             async with started(emulator, client, "prediction", journal=tmp_path / "journal") as run:
                 async for _ in run:
@@ -121,7 +121,7 @@ class TestLeaving:
 
     @both_kinds
     async def test_an_abandoned_map_ends_with_the_collector(self, kind: str) -> None:
-        """Nobody keeps what nobody can reach."""
+        """A map that nothing refers to ends with its garbage collection."""
         async with stage() as (emulator, client):
             outcomes: Any = aiter(started(emulator, client, kind))
             await anext(outcomes)
@@ -133,7 +133,7 @@ class TestLeaving:
 
     @both_kinds
     async def test_closing_while_an_outcome_is_awaited_is_told_to_who_waits(self, kind: str) -> None:
-        """It must not be taken for the end of the inputs; two who close wait for each other."""
+        """The waiting task gets an error rather than the end of the outcomes; two concurrent closes both return."""
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, numbered(3, seconds=LONG))
             waiting = asyncio.create_task(run.collect())
@@ -143,7 +143,7 @@ class TestLeaving:
                 await waiting
 
     async def test_a_closed_map_is_not_run(self) -> None:
-        """Nor is one run twice."""
+        """A map cannot be run twice either."""
         async with stage() as (emulator, client):
             run = mapped(emulator, client, "workflow", numbered(2))
             await run.collect()
@@ -160,7 +160,7 @@ class TestFailing:
     @both_kinds
     @pytest.mark.parametrize("journaled", [False, True])
     async def test_an_error_of_on_progress_ends_the_map(self, kind: str, journaled: bool, tmp_path: Path) -> None:
-        """It comes through as it is; with a journal the outcome is not lost: the next run hands it out."""
+        """The error is raised as it is; with a journal the outcome is not lost, since the next run delivers it."""
 
         def fails(stats: Any) -> None:
             if stats.done == 3:
@@ -181,7 +181,7 @@ class TestFailing:
 
     @pytest.mark.parametrize("kind", KINDS)
     async def test_a_key_that_is_revoked_ends_the_watching(self, kind: str) -> None:
-        """Nothing can be watched any more: the error is raised."""
+        """Nothing can be watched any more, so the error is raised."""
         watched = ("workflow_executions.list", "predictions.get")
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(401), endpoint=watched)
@@ -191,7 +191,7 @@ class TestFailing:
 
     @pytest.mark.parametrize("where", ["submit", "fetch", "finished"])
     async def test_an_error_of_our_own_does_not_pass_for_the_end(self, where: str) -> None:
-        """What no room expects ends the map with itself."""
+        """An unexpected exception in a backend ends the map and is raised as it is."""
 
         async def breaks(*arguments: Any) -> Any:
             raise ZeroDivisionError
@@ -205,7 +205,7 @@ class TestFailing:
             assert not tasks()
 
     async def test_a_task_that_is_cancelled_from_outside_does_not_pass_for_the_end(self) -> None:
-        """Its inputs have no outcome."""
+        """Its inputs have no outcome, so the map is cancelled rather than ended."""
         async with stage() as (emulator, client):
             waiting = asyncio.create_task(mapped(emulator, client, "workflow", numbered(3, seconds=LONG)).collect())
             await until(lambda: len(emulator.submitted) == 3)
@@ -215,7 +215,7 @@ class TestFailing:
             assert not tasks()
 
     async def test_the_first_failure_is_the_one_that_is_raised(self) -> None:
-        """A second one while what runs is waited for does not hide it."""
+        """A second failure, raised while running executions are awaited, does not replace it."""
 
         async def source() -> AsyncIterator[dict[str, Any]]:
             yield {"n": 0, "seconds": 0.2}

@@ -1,4 +1,4 @@
-"""Nothing is billed twice: maps through requests that are lost before or after they were carried out."""
+"""Tests that no input is billed twice: maps through requests that are lost before or after they were carried out."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.li
 
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator's listings show what was created at once."""
+    """Shorten the pauses between look-ups: the emulator's listings show new executions at once."""
     monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
 
 
 async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Counter[str]:
-    """Run to the end and hold what is promised; gives how the inputs ended."""
+    """Run a map to the end, assert its guarantees, and return how the inputs ended."""
     seen: Counter[int] = Counter()
     ended: Counter[str] = Counter()
     ids: list[str] = []
@@ -60,7 +60,7 @@ async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Co
 
 class TestNothingIsBilledTwice:
     async def test_a_thousand_inputs_through_random_faults(self) -> None:
-        """Each is executed once or reported, each outcome comes once, and what can be found again is found."""
+        """Each input is executed once or reported, has one outcome, and is found again where that is possible."""
         inputs = [{"n": number // 2, "seconds": 0.01} for number in range(1000)]
         async with stage(account_cap=20) as (emulator, client):
             emulator.faults.random(0.04, (*BEFORE, *AFTER))
@@ -79,7 +79,7 @@ class TestNothingIsBilledTwice:
     async def test_inputs_of_either_kind_and_edition_through_random_faults(
         self, kind: str, edition: str, seed: int
     ) -> None:
-        """Equal inputs among them: an execution belongs to one of them alone."""
+        """Even among equal inputs, an execution belongs to one input only."""
         inputs = [{"n": number // 3} for number in range(60)]
         async with stage(edition, account_cap=6, seed=seed) as (emulator, client):
             emulator.faults.random(0.15, (*BEFORE, *AFTER))
@@ -88,7 +88,7 @@ class TestNothingIsBilledTwice:
     @both_kinds
     @pytest.mark.parametrize("fault", AFTER, ids=lambda fault: fault.kind)
     async def test_what_was_carried_out_and_not_answered_is_found_again(self, kind: str, fault: Fault) -> None:
-        """Not one of its inputs is sent again, and each has its own execution as its outcome."""
+        """None of its inputs is sent again, and each gets its own execution as its outcome."""
         inputs = [{"n": number // 2} for number in range(20)]
         async with stage() as (emulator, client):
             emulator.faults.add(fault, endpoint=CREATES, times=2)
@@ -99,7 +99,7 @@ class TestNothingIsBilledTwice:
     @both_kinds
     @pytest.mark.parametrize("fault", BEFORE[:4], ids=lambda fault: fault.kind)
     async def test_what_was_lost_on_its_way_is_reported_and_not_sent_again(self, kind: str, fault: Fault) -> None:
-        """Nobody can know that it was not carried out; the error tells where to look."""
+        """The map cannot know that it was not carried out; the error says where to look."""
         inputs = numbered(12)
         async with stage() as (emulator, client):
             emulator.faults.add(fault, endpoint=CREATES, times=1)
@@ -116,7 +116,7 @@ class TestNothingIsBilledTwice:
 
     @both_kinds
     async def test_a_listing_that_shows_it_late_is_read_again(self, kind: str) -> None:
-        """The first looks see nothing; a later one does."""
+        """The first look-ups find nothing; a later one does."""
         inputs = numbered(5, seconds=0.2)
         looks = 0
 
@@ -134,7 +134,7 @@ class TestNothingIsBilledTwice:
 
     @both_kinds
     async def test_a_look_that_fails_is_tried_again(self, kind: str) -> None:
-        """What cannot be looked for at all is reported."""
+        """An input whose look-ups all fail is reported."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.reset(late=True), endpoint=CREATES, times=1)
             emulator.faults.add(Fault.status(400), endpoint=LISTINGS[kind], times=2)
@@ -148,7 +148,7 @@ class TestNothingIsBilledTwice:
 
     @both_kinds
     async def test_what_others_submit_is_not_taken_for_ours(self, kind: str) -> None:
-        """Neither other calls of this client with the same inputs, nor what is equal but for one more input."""
+        """Executions of other calls of this client are not taken, even if their inputs are the same."""
         async with stage() as (emulator, client):
             if kind == "workflow":
                 await client.workflows.trigger(emulator.workflow_ids[0], "v1", {"n": 0})
@@ -159,7 +159,7 @@ class TestNothingIsBilledTwice:
             assert isinstance(result.errors["0"], OutcomeUnknownError)
 
     async def test_a_lost_input_is_not_given_the_execution_of_a_larger_one(self) -> None:
-        """Two are lost at once; only the larger one was executed, and it holds all that the smaller one gave."""
+        """Of two lost inputs only the larger was executed; its inputs contain all of the smaller one's."""
         inputs = [{"n": 0}, {"n": 0, "m": 1}]
 
         def one(seen: RecordedRequest) -> bool:
@@ -173,7 +173,7 @@ class TestNothingIsBilledTwice:
             assert given(result.values["1"]) == inputs[1]
 
     def test_what_equals_another_lost_input_belongs_to_no_other(self) -> None:
-        """And as many candidates as inputs are lost are all ours, also where they are asked for one by one."""
+        """If there are as many candidates as lost inputs, all are ours, even if the inputs are looked up one by one."""
         from eachlabs_async.jobs.journal import digest
 
         small, large = {"a": 1}, {"a": 1, "b": 2}
@@ -187,7 +187,7 @@ class TestNothingIsBilledTwice:
 class TestWatching:
     @both_kinds
     async def test_a_service_that_is_away_for_a_while_is_asked_again(self, kind: str) -> None:
-        """Looks that fail end nothing, and follow each other more slowly."""
+        """Failed checks do not end the map; they follow each other more and more slowly."""
         watched = ("workflow_executions.list", "predictions.get")
         async with stage() as (emulator, client):
             rule = emulator.faults.add(Fault.status(503), endpoint=watched, times=17)
@@ -197,7 +197,7 @@ class TestWatching:
 
     @both_kinds
     async def test_what_was_created_just_now_may_not_be_found_yet(self, kind: str) -> None:
-        """A 404 within the first seconds says nothing."""
+        """A 404 within the first seconds is ignored."""
 
         def hidden(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "executions": [], "total_count": 0} if rule.fired < 3 else answer
@@ -211,7 +211,7 @@ class TestWatching:
 
     @both_kinds
     async def test_what_is_not_found_for_long_is_an_outcome(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An execution that somebody deleted ends as not found, and its place falls free."""
+        """A deleted execution is an outcome with a `NotFoundError`, and its slot becomes free."""
         monkeypatch.setattr("eachlabs_async.jobs.map_watcher.GRACE_S", 0.0)
         async with stage() as (emulator, client):
             run = mapped(emulator, client, kind, numbered(2, seconds=30))
@@ -228,7 +228,7 @@ class TestWatching:
 
     @both_kinds
     async def test_one_that_cannot_be_asked_for_holds_up_no_other(self, kind: str) -> None:
-        """The others end while it is in trouble."""
+        """The other executions end while requests for one of them fail."""
         gets = ("predictions.get", "workflow_executions.get")
 
         def bad(seen: RecordedRequest) -> bool:
@@ -253,7 +253,7 @@ class TestWatching:
     @both_kinds
     @pytest.mark.parametrize("listed", ["listed", "hidden"])
     async def test_one_that_cannot_be_read_is_an_outcome(self, kind: str, listed: str) -> None:
-        """A record that makes no sense, and a service that fails, are that input's alone."""
+        """A record that cannot be decoded is the outcome of its input only."""
 
         def broken(answer: Any, seen: RecordedRequest) -> Any:
             ours = emulator.submitted and answer.get("id", answer.get("execution_id")) == emulator.submitted[0].id
@@ -274,7 +274,7 @@ class TestWatching:
 
     @pytest.mark.parametrize("rows", [[{"execution_id": 5}], []])
     async def test_a_listing_that_makes_no_sense_does_not_hide_what_runs(self, rows: list[Any]) -> None:
-        """Then each is asked for by its id."""
+        """Each execution is then requested by its id."""
 
         def broken(answer: Any, seen: RecordedRequest) -> Any:
             return {**answer, "executions": rows, "total_count": 20}
@@ -285,7 +285,7 @@ class TestWatching:
             assert len(result.values) == 20
 
     async def test_an_execution_that_cannot_be_read_whole_ends_as_the_services_error(self) -> None:
-        """It was executed, once; its place falls free."""
+        """It was executed once, and its slot becomes free."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(500), endpoint="workflow_executions.get")
             run = mapped(emulator, client, "workflow", numbered(2))
@@ -295,7 +295,7 @@ class TestWatching:
 
     @both_kinds
     async def test_an_input_that_never_left_is_told_so(self, kind: str) -> None:
-        """A status that is certain to be no execution is each input's outcome, and is not looked for."""
+        """A status after which there is certainly no execution is each input's outcome; nothing is looked up."""
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(409), endpoint=CREATES)
             run = mapped(emulator, client, kind, numbered(3))

@@ -1,8 +1,8 @@
-"""A job with a journal, ended at any point and started again: nothing is executed twice, nothing handed out twice.
+"""Tests for jobs with a journal that end at any point and start again: nothing is executed or delivered twice.
 
-What is promised, and held here. Ended by a cancellation, an error or a break: over all runs each input has exactly one
-outcome. Killed: no outcome comes twice, and one may be missing for each kill, the one that was on its way to the
-caller. However it ends: no input is executed twice, and what may have been executed and is not found is reported.
+After a cancellation, an error or a break, each input has exactly one outcome over all runs. After a kill, no outcome
+comes twice, and one may be missing for each kill: the one that was on its way to the caller. However a job ends, no
+input is executed twice, and an input that may have been executed and is not found is reported.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ LOST = (
 
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator's listings show what was created at once."""
+    """Shorten the pauses between look-ups: the emulator's listings show new executions at once."""
     monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
 
 
 def states(path: Path) -> Counter[tuple[str, int]]:
-    """What the journal says of its inputs: their states, and whether they were handed out."""
+    """Return how many inputs the journal has in each state, delivered or not."""
     with contextlib.closing(sqlite3.connect(path)) as db:
         return Counter((state, done) for state, done in db.execute("SELECT state, delivered FROM inputs"))
 
@@ -56,7 +56,7 @@ async def outcomes_of(run: Any) -> list[Outcome[Any]]:
 
 
 async def a_while(job: asyncio.Task[None], emulator: Emulator, chance: random.Random) -> None:
-    """Wait until any point of a job: after some time, or after some of its requests and turns of the loop."""
+    """Wait until a random point of a job: for some time, or for some of its requests and iterations of the loop."""
     if chance.random() < 0.5:
         await asyncio.wait([job], timeout=chance.uniform(0.0, 0.05))
         return
@@ -75,7 +75,7 @@ class TestCancelledAtAnyPoint:
     async def test_a_job_goes_on_where_it_was(
         self, kind: str, edition: str, faulty: bool, ordered: bool, tmp_path: Path
     ) -> None:
-        """Every input has one outcome over all runs and was executed at most once, equal inputs among them."""
+        """Over all runs every input has one outcome and is executed at most once, even among equal inputs."""
         chance = random.Random(f"{kind}{edition}{faulty}{ordered}")
         inputs: list[Any] = [{"n": number // 2, "fail": number % 11 == 5} for number in range(60)]
         inputs[20:20] = ["no object", {"n": object()}]
@@ -116,7 +116,7 @@ class TestCancelledAtAnyPoint:
 
     @both_kinds
     async def test_what_runs_is_taken_up_and_not_sent_again(self, kind: str, tmp_path: Path) -> None:
-        """A second run sends only what the first did not."""
+        """A second run sends only the inputs that the first did not."""
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             inputs = [*numbered(3), *numbered(4, seconds=0.25)]
@@ -134,7 +134,7 @@ class TestCancelledAtAnyPoint:
 
     @both_kinds
     async def test_what_was_being_sent_is_looked_for(self, kind: str, tmp_path: Path) -> None:
-        """Equal inputs among it: each is given one of the executions, also where they are read one by one."""
+        """Each input gets one of the executions, even equal inputs that are looked up one by one."""
         journal = tmp_path / "journal"
         inputs = [{"n": 0}, {"n": 0}, {"n": 0}, {"n": 1}]
         async with stage() as (emulator, client):
@@ -153,7 +153,7 @@ class TestCancelledAtAnyPoint:
 
     @both_kinds
     async def test_what_may_have_been_sent_and_is_not_found_is_reported(self, kind: str, tmp_path: Path) -> None:
-        """It is not sent again by this run, nor by any later one, and the error says where to look."""
+        """Neither this run nor a later one sends it again, and the error says where to look."""
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.stalled_answer(), endpoint=CREATES, times=1)
@@ -179,7 +179,7 @@ class TestCancelledAtAnyPoint:
     async def test_a_cancellation_while_an_outcome_is_written_down_hands_it_out_next_time(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It was not handed out, so it is not said to have been."""
+        """The outcome was not delivered, so the journal does not record it as delivered."""
         journal = tmp_path / "journal"
         written = asyncio.Event()
         plain = Journal.delivered
@@ -206,7 +206,7 @@ class TestCancelledAtAnyPoint:
 class TestRefused:
     @both_kinds
     async def test_what_was_refused_and_not_handed_out_is_sent_again(self, kind: str, tmp_path: Path) -> None:
-        """Nothing was executed for it; handed out, it is done."""
+        """Nothing was executed for a refused input; once its outcome is delivered, the input is done."""
         journal = tmp_path / "journal"
         inputs = [{"n": 0, "invalid": "x"}, {"n": 1}]
         async with stage() as (emulator, client):
@@ -217,7 +217,7 @@ class TestRefused:
 
     @both_kinds
     async def test_an_empty_balance_leaves_the_rest_for_the_next_run(self, kind: str, tmp_path: Path) -> None:
-        """What was not sent is not in the journal; with money again all of it is executed once."""
+        """Inputs that were not sent are not in the journal; once there is balance again, each is executed once."""
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.status(402), endpoint=CREATES, after=1, times=8)
@@ -237,7 +237,7 @@ class TestRefused:
 class TestTheWrongJob:
     @both_kinds
     async def test_other_inputs_are_refused(self, kind: str, tmp_path: Path) -> None:
-        """A journal is of these inputs in this order."""
+        """A journal belongs to its inputs in their order."""
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             await outcomes_of(mapped(emulator, client, kind, [{"n": 0}, "bad"], journal=journal))
@@ -247,7 +247,7 @@ class TestTheWrongJob:
             assert len(emulator.submitted) == 1
 
     async def test_another_workflow_model_or_version_is_refused(self, tmp_path: Path) -> None:
-        """Before anything is sent."""
+        """The error is raised before anything is sent."""
         journal = tmp_path / "journal"
         async with stage(workflows=2) as (emulator, client):
             await outcomes_of(mapped(emulator, client, "workflow", [{"n": 0}], journal=journal))
@@ -262,7 +262,7 @@ class TestTheWrongJob:
             assert len(emulator.submitted) == 1
 
     async def test_another_fallback_chain_is_refused(self, tmp_path: Path) -> None:
-        """It gives other results; and a journal without one reads as it did before there were any."""
+        """Another chain gives other results; a journal without a chain is read as before there were any."""
         async with stage() as (emulator, client):
             for number, chain in enumerate((None, "any-image")):
                 journal = tmp_path / str(number)
@@ -275,7 +275,7 @@ class TestTheWrongJob:
             assert len(emulator.submitted) == 2
 
     async def test_a_journal_in_use_is_refused(self, tmp_path: Path) -> None:
-        """Two runs of one job would each send what the other did."""
+        """Two runs of one job would send each other's inputs again."""
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             async with mapped(emulator, client, "workflow", numbered(3), journal=journal) as run:
@@ -289,10 +289,10 @@ class TestTheWrongJob:
 JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
-from eachlabs_async.jobs import map_sender as _map_sender
+from eachlabs_async.jobs import map_sender
 from eachlabs_async.emulator.url_prefixes import hosts_at
 
-_map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
+map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
 
 async def main(url, key, kind, target, journal, count):
     inputs = [{"n": number // 2} for number in range(count)]

@@ -1,4 +1,4 @@
-"""Maps before a judge of another process, which shares no code with them and keeps a bill for every input."""
+"""Tests for maps against a judge in another process, which shares no code with them and counts a bill per input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SENDERS = {"workflow": 1, "prediction": 4}
 
 @asynccontextmanager
 async def judged(**rules: Any) -> AsyncIterator[tuple[EachLabs, str]]:
-    """A judge with these rules, a client before it, and where its verdict is."""
+    """Run a judge with these rules; yield a client of it and the URL of its verdict."""
     judge = str(Path(__file__).with_name("judge.py"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, judge, json.dumps({**RULES, **rules}), stdout=asyncio.subprocess.PIPE
@@ -67,7 +67,7 @@ def mapped(client: EachLabs, kind: str, inputs: list[dict[str, Any]], **options:
 
 
 def once(count: int) -> dict[str, int]:
-    """The bills of so many inputs, each executed once."""
+    """Return the bills of `count` inputs that were executed once each."""
     return {json.dumps({"n": number}): 1 for number in range(count)}
 
 
@@ -78,7 +78,7 @@ def numbered(count: int) -> list[dict[str, Any]]:
 @both_kinds
 @pytest.mark.parametrize("covers", [1, 7, 12])
 async def test_a_reserved_balance_costs_time_and_no_input(kind: str, covers: int) -> None:
-    """Every input is billed once, and what is asked in vain stays less than what is executed."""
+    """Every input is billed once, and fewer requests are refused than inputs are executed."""
     count = 20 if covers == 1 else 60
     balance = covers * 0.05 + count * 0.02
     async with judged(balance=balance) as (client, url):
@@ -93,7 +93,7 @@ async def test_a_reserved_balance_costs_time_and_no_input(kind: str, covers: int
 
 @both_kinds
 async def test_a_block_is_left_alone(kind: str) -> None:
-    """Once refused, nothing that creates is sent before the silence is over, except what was under way already."""
+    """After a refusal nothing that creates is sent until the pause is over, except requests already under way."""
     async with judged(burst=15) as (client, url):
         result = await mapped(client, kind, numbered(50), concurrency=50).collect()
         said = await verdict(url)
@@ -109,7 +109,7 @@ async def test_a_block_is_left_alone(kind: str) -> None:
 
 @both_kinds
 async def test_a_block_that_says_nothing_is_left_alone_when_nothing_runs(kind: str) -> None:
-    """Until then it may be the cap; each try waits for an execution that ended."""
+    """While something runs it may be the limit, so each try waits for an execution to end."""
     async with judged(burst=15, words="Too Many Requests", takes_s=[0.03, 0.05]) as (client, url):
         result = await mapped(client, kind, numbered(50), concurrency=50).collect()
         said = await verdict(url)
@@ -120,7 +120,7 @@ async def test_a_block_that_says_nothing_is_left_alone_when_nothing_runs(kind: s
 
 @both_kinds
 async def test_both_at_once_and_a_job_that_is_ended_and_started_again(kind: str, tmp_path: Path) -> None:
-    """Over all runs of the job each input is billed once, and has one outcome."""
+    """Over all runs of the job each input is billed once and has one outcome."""
     seen: list[int] = []
     async with judged(burst=15, balance=10 * 0.05 + 60 * 0.02) as (client, url):
 
@@ -147,7 +147,7 @@ async def test_both_at_once_and_a_job_that_is_ended_and_started_again(kind: str,
 
 @both_kinds
 async def test_single_calls_and_a_map_keep_the_same_silence(kind: str) -> None:
-    """Whoever meets the block, the other sends nothing either."""
+    """Whichever of them meets the block, the other sends nothing either."""
     async with judged(burst=10) as (client, url):
         single = [client.predictions.create("m", {"n": number}) for number in range(10)]
         await asyncio.gather(*single)

@@ -1,4 +1,4 @@
-"""Maps whose account is short of money, or blocked for what was started at once: they wait, and lose no input."""
+"""Tests for maps whose account lacks balance or is blocked for a burst of starts: they wait, and lose no input."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SHORT = RetryPolicy(base_s=0.005, creating_pause_s=PAUSE_S)
 
 @pytest.fixture(autouse=True)
 def _quick_money(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A map that waits for money asks again, and looks for ends, a quarter as late as in earnest."""
+    """Make a map that waits for balance try again, and check for ended executions, four times as fast."""
     monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.FIRST_PAUSE_S", FIRST_S)
     monkeypatch.setattr("eachlabs_async.jobs.balance_backoff.BALANCE_CHECK_S", 0.12)
 
 
 def sent(emulator: Emulator) -> list[float]:
-    """When each creating request came."""
+    """Return when each creating request arrived."""
     return [seen.at for seen in emulator.log if seen.endpoint in CREATES]
 
 
 async def rest(emulator: Emulator, client: EachLabs) -> None:
-    """See to it that nothing of this client runs any more."""
+    """Wait until nothing of this client runs, and let the client see it."""
     await until(lambda: emulator.running == 0)
     for one in emulator.submitted:
         if one.kind == "prediction":
@@ -49,7 +49,7 @@ class TestABalanceThatWhatRunsReserves:
     @pytest.mark.parametrize("edition", EDITIONS)
     @pytest.mark.parametrize("covers", [1, 3, 12])
     async def test_is_waited_for(self, kind: str, edition: str, covers: int) -> None:
-        """However few it covers at once, every input is executed once, with few requests."""
+        """However few executions the balance covers at once, every input is executed once, with few requests."""
         inputs = numbered(30, seconds=0.01 * covers)
         async with stage(edition, balance=1000.0, estimate=1000.0 / (covers + 0.1)) as (emulator, client):
             run = mapped(emulator, client, kind, inputs, concurrency=20)
@@ -66,7 +66,7 @@ class TestABalanceThatWhatRunsReserves:
     async def test_nothing_is_sent_before_something_has_ended(
         self, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The refused inputs stand aside until an execution that ran then is seen to end, which is told once."""
+        """Refused inputs wait until an execution that ran at the refusal has ended; that is logged once."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         async with stage(balance=1000.0, estimate=300.0) as (emulator, client):
             first = mapped(emulator, client, kind, numbered(3, seconds=0.4))
@@ -85,7 +85,7 @@ class TestABalanceThatWhatRunsReserves:
     @both_kinds
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_is_the_maps_error_when_nothing_runs_and_one_alone_is_refused(self, kind: str, ordered: bool) -> None:
-        """After what ran was handed out, which is the error's `partial`."""
+        """The error is raised after the running executions were delivered, and has them as `partial`."""
         async with stage(step_seconds=0.02) as (emulator, client):
             emulator.faults.add(Fault.status(402), endpoint=CREATES, after=2)
             run = mapped(emulator, client, kind, numbered(40), concurrency=40, ordered=ordered)
@@ -98,7 +98,7 @@ class TestABalanceThatWhatRunsReserves:
 
     @both_kinds
     async def test_is_an_error_at_once_where_nothing_ran(self, kind: str) -> None:
-        """No pause, and a bulk of ten only asks whether fewer can be paid for."""
+        """There is no pause, and a bulk of ten is only halved to see whether fewer can be paid for."""
         async with stage(balance_low=True) as (emulator, client):
             async with asyncio.timeout(5):
                 with pytest.raises(PaymentRequiredError, match="insufficient"):
@@ -109,7 +109,7 @@ class TestABalanceThatWhatRunsReserves:
 
     @both_kinds
     async def test_is_asked_for_ever_more_rarely_where_nobody_tells_of_an_end(self, kind: str) -> None:
-        """A single call's execution counts as running until it is seen to end or forgotten."""
+        """The execution of a single call counts as running until it is seen to end or forgotten."""
         async with stage(balance=101.0, estimate=100.0) as (emulator, client):
             await client.predictions.create(slug(emulator), {"seconds": 0.25})
             run = mapped(emulator, client, kind, numbered(1))
@@ -121,7 +121,7 @@ class TestABalanceThatWhatRunsReserves:
 
     @both_kinds
     async def test_that_does_not_come_back_ends_the_map(self, kind: str) -> None:
-        """What another map of the client ran has ended and left too little."""
+        """The executions of another map of the client have ended and left too little."""
         async with stage() as (emulator, client):
             first = asyncio.create_task(mapped(emulator, client, kind, numbered(1, seconds=0.2)).collect())
             await until(lambda: emulator.running == 1)
@@ -143,7 +143,7 @@ class TestABalanceThatWhatRunsReserves:
     async def test_a_bulk_of_nothing_but_such_entries_is_a_refusal(
         self, words: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """As a 402 or a 429: alone it ends the map, or is waited out in silence."""
+        """It is handled like a 402, which ends the map, or like a 429, which is followed by a pause."""
         caplog.set_level(logging.INFO, "eachlabs_async")
 
         def refuse(answer: Any, seen: RecordedRequest) -> Any:
@@ -166,11 +166,11 @@ class TestABalanceThatWhatRunsReserves:
                 at = sent(emulator)
                 assert at[1] - at[0] >= QUICK.creating_pause_s - 0.002
                 assert at[2] - at[1] >= QUICK.creating_pause_s * 4 / 3 - 0.002
-                assert "which alone ends" in caplog.text
+                assert "pausing all creating" in caplog.text
 
     @both_kinds
     async def test_nothing_that_was_refused_is_marked_as_sent(self, kind: str, tmp_path: Path) -> None:
-        """The journal forgets the intent, so that the next run sends it, and nothing runs twice."""
+        """The journal deletes the intent, so the next run sends the input, and nothing runs twice."""
         path = tmp_path / "journal"
         async with stage(step_seconds=0.02) as (emulator, client):
             rule = emulator.faults.add(Fault.status(402), endpoint=CREATES, after=1)
@@ -189,7 +189,7 @@ class TestABlock:
     @both_kinds
     @pytest.mark.parametrize("edition", EDITIONS)
     async def test_is_waited_out_in_silence(self, kind: str, edition: str, caplog: pytest.LogCaptureFixture) -> None:
-        """A block costs what was under way and is told once; then nothing is sent for the pause; no input is lost."""
+        """A block costs the requests under way and is logged once; then nothing is sent, and no input is lost."""
         caplog.set_level(logging.INFO, "eachlabs_async")
         options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.1, "burst_silence": 0.12}
         async with stage(edition, **options) as (emulator, view):
@@ -199,7 +199,7 @@ class TestABlock:
             assert len(result.values) == 40
             assert set(times(emulator).values()) == {1}
             refused = emulator.answers[429]
-            told = [one for one in caplog.records if "which alone ends" in one.getMessage()]
+            told = [one for one in caplog.records if "pausing all creating" in one.getMessage()]
             assert 0 < len(told) <= refused <= len(told) * backend_of(run).senders
             assert run.stats.refusals == refused
             assert slots_held(run) == 0
@@ -208,7 +208,7 @@ class TestABlock:
 
     @both_kinds
     async def test_that_says_nothing_is_waited_out_when_nothing_runs(self, kind: str) -> None:
-        """While something runs it is taken for the cap, which is found anew afterwards: the level is not kept low."""
+        """While something runs it counts as the limit, which is found anew afterwards: the level does not stay low."""
         async with stage() as (emulator, view):
             client = view.with_options(retry=SHORT)
             emulator.faults.add(Fault.status(429), endpoint=CREATES, after=2, times=6)
@@ -222,7 +222,7 @@ class TestABlock:
 
     @both_kinds
     async def test_that_a_single_call_met_holds_maps_too(self, kind: str) -> None:
-        """Not one request is sent before it is over; waiting for what runs goes on."""
+        """Not one creating request is sent before it is over; waiting for running executions goes on."""
         async with stage() as (emulator, view):
             client = view.with_options(retry=SHORT)
             queued = await client.workflows.trigger(emulator.workflow_ids[0], "v1", {})
@@ -241,7 +241,7 @@ class TestABlock:
 
     @both_kinds
     async def test_is_followed_by_one_request_at_a_time_until_one_is_accepted(self, kind: str) -> None:
-        """So a block that is not over costs one request, not one of each sender."""
+        """A block that is not over costs one request, not one per sender."""
         first = 4 if kind == "prediction" else 1
         async with stage() as (emulator, view):
             client = view.with_options(retry=SHORT)
@@ -254,7 +254,7 @@ class TestABlock:
                 assert later - earlier >= PAUSE_S - 0.04
 
     async def test_a_map_that_is_left_leaves_what_runs_counted(self) -> None:
-        """A workflow's execution runs on, so that a 429 is still the cap; a cancelled prediction does not."""
+        """A workflow's execution runs on, so a 429 still means the limit; a cancelled prediction does not count."""
         async with stage() as (emulator, client):
             ledger = ledger_of(client)
             for kind in KINDS:

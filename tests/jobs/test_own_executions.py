@@ -1,4 +1,4 @@
-"""What a client knows of its executions, how long its pauses are, and when a map without balance tries again."""
+"""Tests for what a client knows about its executions, of its pauses, and of when a map without balance tries again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Call:
 
 
 def test_what_was_created_runs_until_it_is_seen_to_end() -> None:
-    """Its end counts once, and what is not ours does not count at all."""
+    """Its end counts once, and an execution of another client does not count at all."""
     ours = OwnExecutions()
     ours.created(["a", "b"], 0.0)
     assert ours.running(1.0) == 2
@@ -31,7 +31,7 @@ def test_what_was_created_runs_until_it_is_seen_to_end() -> None:
 
 
 def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -> None:
-    """A map's executions are not, before the map is left."""
+    """The executions of a map are not forgotten before the map is left."""
     ours = OwnExecutions()
     ours.created(["seen", "unseen", "watched"], 0.0)
     ours.watch("watched")
@@ -49,7 +49,7 @@ def test_what_nobody_watches_is_forgotten_ten_minutes_after_it_was_seen_last() -
 
 
 def test_a_creating_call_counts_while_its_request_is_out() -> None:
-    """Not while it waits for its next try, and not for itself."""
+    """It does not count while it waits for its next attempt, nor for itself."""
     ledger, call, waits = Ledger(), Call(), Call(in_flight=False)
     creations = ledger.creations
     creations.calls.update((call, waits))
@@ -62,7 +62,7 @@ def test_a_creating_call_counts_while_its_request_is_out() -> None:
 
 
 def test_no_more_are_remembered_than_is_said() -> None:
-    """The latest ones."""
+    """The latest executions are kept."""
     ours = OwnExecutions()
     ours.created((str(number) for number in range(MAX_REMEMBERED + 5)), 0.0)
     assert ours.running(0.0) == MAX_REMEMBERED
@@ -90,7 +90,7 @@ async def test_pauses_in_a_row_grow_until_something_is_created() -> None:
 
 
 def test_balance_is_asked_for_again_when_something_has_ended_and_ever_more_rarely() -> None:
-    """While a map watches, nothing is sent before an end; after each refusal in a row the pause is twice as long."""
+    """While a map watches, nothing is sent before an execution ends; each refusal in a row doubles the pause."""
     ledger, backoff, now = Ledger(), BalanceBackoff(), 50.0
     ours = ledger.executions
     ours.watch("a")
@@ -112,7 +112,7 @@ def test_balance_is_asked_for_again_when_something_has_ended_and_ever_more_rarel
 
 
 def test_an_end_while_the_request_was_out_counts() -> None:
-    """The refusal may be from before it."""
+    """The refusal may be older than that end."""
     ledger, backoff = Ledger(), BalanceBackoff()
     ours = ledger.executions
     ours.watch("a")
@@ -124,7 +124,7 @@ def test_an_end_while_the_request_was_out_counts() -> None:
 
 
 def test_where_no_end_would_be_observed_balance_is_asked_for_after_the_pause() -> None:
-    """What a single call created is not watched."""
+    """The execution of a single call is not watched."""
     ledger, backoff = Ledger(), BalanceBackoff()
     ledger.executions.created(["a"], 0.0)
     backoff.refuse(ledger.executions.ended, 0.0)

@@ -1,4 +1,4 @@
-"""Waiting for a job: how often it is asked after, when the waiting ends, and with what."""
+"""Tests for waiting for a job: how often it is polled, when the wait ends, and with which result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def execution(status: str, **more: Any) -> Act:
 def test_pauses_grow_from_the_first_to_the_cap(
     first: float, growth: float, limit: float, asked: int, jitter: float
 ) -> None:
-    """Every pause is within a fifth of a step that starts at the first, never falls and never exceeds the cap."""
+    """Every pause is within a fifth of a base that starts at `first_s`, never falls and never exceeds the cap."""
     poll = Poll(first_s=first, growth=growth, cap_s=limit)
     steps = [poll.pause_s(number, jitter=0.5) for number in (asked, asked + 1)]
     assert steps[0] <= steps[1] * 1.000001 <= limit * 1.000002
@@ -48,7 +48,7 @@ def test_pauses_grow_from_the_first_to_the_cap(
 
 
 def test_the_default_starts_quick_and_slows_down() -> None:
-    """Half a second at first, ten seconds in the end."""
+    """The pause is half a second at first and ten seconds in the end."""
     pauses = [round(Poll().pause_s(number, jitter=0.5), 2) for number in range(1, 11)]
     assert pauses == [0.5, 0.75, 1.12, 1.69, 2.53, 3.8, 5.7, 8.54, 10.0, 10.0]
 
@@ -64,13 +64,13 @@ def test_the_default_starts_quick_and_slows_down() -> None:
     ],
 )
 def test_a_schedule_refuses_numbers_out_of_range(arguments: Any, error: type[Exception], said: str) -> None:
-    """A pause of nothing would be a flood, and a shrinking one is none."""
+    """A pause of zero would flood the service, and a growth below 1 would shrink the pauses."""
     with pytest.raises(error, match=said):
         Poll(**arguments)
 
 
 def test_the_service_holds_its_answer_as_long_as_can_be() -> None:
-    """Up to 30 s, within the read time-out and the time that is left; a watched wait is answered as pauses go."""
+    """It is up to 30 s, within the read timeout and the time left; with `on_update`, no longer than the pause."""
     assert hold_s(0.5, left_s=600, read_s=40, watched=False) == 30
     assert hold_s(0.5, left_s=600, read_s=8, watched=False) == 6
     assert hold_s(0.5, left_s=2.5, read_s=40, watched=False) == 3
@@ -96,7 +96,7 @@ def test_the_service_holds_its_answer_as_long_as_can_be() -> None:
     ],
 )
 def test_a_failed_prediction_says_why(output: Any, error: str | None, cause: str | None) -> None:
-    """The envelope in the output is read, whatever of it is there."""
+    """The error envelope in the output is read, however much of it is present."""
     failed = failure_of(records.Prediction(id="p", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.step, failed.state) == (error, cause, None, "failed")
@@ -129,7 +129,7 @@ def test_a_failed_prediction_says_why(output: Any, error: str | None, cause: str
 def test_a_failure_has_the_code_that_its_envelope_tells(
     output: Any, error: str | None, cause: str | None, code: str | None
 ) -> None:
-    """As `error_code`, in an `error` that is an object, or as a text that is one word; the list is open."""
+    """The code is `error_code`, one in an `error` object, or a text of one word; the list of codes is open."""
     failed = failure_of(records.Prediction(id="p", status="failed", output=output))
     assert failed is not None
     assert (failed.error, failed.cause, failed.code) == (error, cause, code)
@@ -157,7 +157,7 @@ def test_a_failure_has_the_code_that_its_envelope_tells(
     ],
 )
 def test_a_workflow_has_the_code_of_the_step_that_failed(step: Any, code: str | None) -> None:
-    """From its output, its metadata or its error, in this order; the execution's own words stay first."""
+    """It is read from the step's output, metadata or error, in this order; the execution's own message comes first."""
     steps = {"b": records.StepOutput(step_id="b", status="failed", **step)}
     whole = records.WorkflowExecution(
         execution_id="e", status="failed", error="Own", error_cause="words", step_outputs=steps
@@ -168,7 +168,7 @@ def test_a_workflow_has_the_code_of_the_step_that_failed(step: Any, code: str | 
 
 
 def test_what_was_put_out_before_a_stop_is_no_failure() -> None:
-    """A cancelled job's output is read as words of the service only where it is a prediction's envelope."""
+    """The output of a cancelled job is read as an error envelope only for a prediction."""
     for record in (
         records.Prediction(id="p", status="cancelled", output=["half a picture"]),
         records.Run(id="r", status="stopped", output={"message": "half a text"}),
@@ -179,7 +179,7 @@ def test_what_was_put_out_before_a_stop_is_no_failure() -> None:
 
 
 def test_a_failed_workflow_names_the_step() -> None:
-    """Error and cause are the execution's own, else those of the step that failed."""
+    """Error and cause are the execution's own, or else those of the failed step."""
     good = records.StepOutput(step_id="a", status="completed")
     bad = records.StepOutput(step_id="b", status="failed", error="E", error_cause="C")
     steps = {"a": good, "b": bad}
@@ -207,7 +207,7 @@ def test_a_failed_workflow_names_the_step() -> None:
 
 @pytest.mark.parametrize("edition", ["compat", "unified"])
 async def test_a_triggered_execution_is_waited_for(edition: str) -> None:
-    """What a trigger gave is asked after until it ends; each change is told, and the end is the result."""
+    """It is polled until it ends; each change is passed to `on_update`, and the record is returned."""
     async with Emulator(executions=5) as emulator:
         hosts = emulator.hosts if edition == "compat" else emulator.unified_hosts
         async with EachLabs(emulator.api_key, hosts=hosts) as client:
@@ -229,7 +229,7 @@ async def test_a_triggered_execution_is_waited_for(edition: str) -> None:
 
 
 async def test_a_prediction_is_waited_for() -> None:
-    """What a creation gave is asked after until it ends, well, badly or cancelled."""
+    """A created prediction is polled until it succeeds, fails or is cancelled."""
     async with Emulator(executions=5) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         made = await client.predictions.create("flux-1-1-pro", {"prompt": "x"})
         done = await client.predictions.wait(made, poll=EAGER)
@@ -247,7 +247,7 @@ async def test_a_prediction_is_waited_for() -> None:
 
 
 async def test_the_wire_s_long_poll_does_the_waiting() -> None:
-    """In the compat edition one request is held until the execution ends; nothing is asked meanwhile."""
+    """In the compat edition one request is held until the execution ends; no other request is sent meanwhile."""
     async with Emulator(executions=5, hold_unfinished=1) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
             workflow = (await client.workflows.create("W", STEPS)).workflow_id
@@ -258,7 +258,7 @@ async def test_the_wire_s_long_poll_does_the_waiting() -> None:
 
 
 async def test_an_unknown_word_is_no_end_and_a_passing_failure_neither() -> None:
-    """A status that is new is waited through, and so is what the session tries again."""
+    """A new status does not end the wait, and neither does a failure that a retry overcomes."""
     script = (execution("queued"), execution("paused"), reset(), answer(503), execution("completed", output="o"))
     async with RawServer(*script) as server, client_of(server) as client:
         done = await client.workflow_executions.wait("e", poll=EAGER)
@@ -267,7 +267,7 @@ async def test_an_unknown_word_is_no_end_and_a_passing_failure_neither() -> None
 
 
 async def test_a_failure_that_lasts_ends_the_wait() -> None:
-    """An error that the session's tries did not overcome is raised as it is."""
+    """An error that the retries did not overcome is raised as it is."""
     async with RawServer(execution("running"), then=answer(500)) as server:
         async with client_of(server, retry=ONCE) as client:
             with pytest.raises(ServerError):
@@ -275,7 +275,7 @@ async def test_a_failure_that_lasts_ends_the_wait() -> None:
 
 
 async def test_what_was_made_just_now_may_be_missing_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The result of a creation is looked for again where it is not found; an id is believed to be wrong."""
+    """A 404 is retried for the result of a creating call, and raised at once for an id."""
     fresh = records.TriggeredExecution(execution_id="e", status="queued")
     async with RawServer(answer(404), answer(404), execution("completed")) as server, client_of(server) as client:
         await client.workflow_executions.wait(fresh, poll=EAGER)
@@ -294,7 +294,7 @@ async def test_what_was_made_just_now_may_be_missing_at_first(monkeypatch: pytes
 
 
 async def test_a_wait_that_is_too_long_carries_what_was_read() -> None:
-    """A `WaitTimeoutError` has the record of the last answer, None where none came, and pickles."""
+    """A `WaitTimeoutError` has the last record, or None if there was no answer, and pickles."""
     async with RawServer(execution("running"), then=stall()) as server, client_of(server) as client:
         with pytest.raises(WaitTimeoutError, match=r"e did not end within 0.1 s: it is running") as late:
             await client.workflow_executions.wait("e", poll=EAGER, timeout_s=0.1)
@@ -303,7 +303,7 @@ async def test_a_wait_that_is_too_long_carries_what_was_read() -> None:
         assert pickle.loads(pickle.dumps(late.value)).execution_id == "e"
         with pytest.raises(WaitTimeoutError, match="no answer came"):
             await client.workflow_executions.wait("e", timeout_s=0.05)
-    # A call's own time-out is not the wait's.
+    # A call's own timeout is not the wait's.
     async with RawServer(then=stall()) as server:
         async with client_of(server, retry=ONCE, timeouts=Timeouts(read_s=0.05)) as client:
             with pytest.raises(TimeoutError) as other:
@@ -312,7 +312,7 @@ async def test_a_wait_that_is_too_long_carries_what_was_read() -> None:
 
 
 async def test_polls_slow_down_and_count_from_the_question() -> None:
-    """A pause begins when the question is asked, so that an answer which took its time is followed at once."""
+    """A pause begins when the request is sent, so a slow answer is followed by the next request at once."""
     polls = 0
 
     def script(seen: RecordedRequest) -> Act:
@@ -350,7 +350,7 @@ async def test_a_wait_without_end_is_refused(timeout_s: Any, error: type[Excepti
     ],
 )
 async def test_what_makes_no_sense_is_refused_before_anything_is_sent(arguments: Any, says: str) -> None:
-    """A bad callback is told at once, not when the first answer has come."""
+    """A wrong callback is an error at once, not when the first answer has come."""
     waited, options = arguments
     async with RawServer() as server, client_of(server) as client:
         for resource in (client.workflow_executions, client.predictions):

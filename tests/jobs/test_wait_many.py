@@ -1,4 +1,4 @@
-"""Waiting for many executions of one workflow: few requests a look, and each read whole once."""
+"""Tests for waiting for many executions of one workflow: a check takes few requests, and each is read once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LISTING, GET = "workflow_executions.list", "workflow_executions.get"
 
 
 class Hosted:
-    """As much of a transport as is needed to expand a path."""
+    """The part of a transport that expanding a path needs."""
 
     edition = "compat"
 
 
 def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
-    """Start executions of the first workflow, without a request; a fifth of them ends after each second."""
+    """Start executions of the first workflow without a request; a fifth of them ends after each second."""
     workflow = emulator.workflows.get(emulator.workflow_ids[0])
     version = workflow["versions"][0]
     return [
@@ -38,7 +38,7 @@ def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
 
 
 async def passing(emulator: Emulator, run: MapRun[Any], seconds: int = 5) -> None:
-    """Let time pass, a second for each check of a run."""
+    """Let a second pass for each check of a run."""
     for second in range(seconds):
         await until(lambda: run.stats.polls > second)  # noqa: B023  # it is called in this turn
         emulator.clock.advance(1.0)
@@ -53,7 +53,7 @@ async def checked(watcher: ListingWatcher, emulator: Emulator, left: set[str]) -
 
 @pytest.mark.parametrize("edition", EDITIONS)
 async def test_a_thousand_executions_cost_fifteen_requests_a_check(edition: str) -> None:
-    """However many run, a check is cheap; what has ended is read whole, once, and the others go on being watched."""
+    """Each finished execution is read in full once, while the others are still watched."""
     async with stage(edition, virtual_time=True) as (emulator, client):
         ids = started(emulator, 1000)
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids)
@@ -72,7 +72,7 @@ async def test_a_thousand_executions_cost_fifteen_requests_a_check(edition: str)
 @pytest.mark.parametrize("edition", EDITIONS)
 @pytest.mark.parametrize(("below", "size"), [(0, 1000), (2000, 300), (1000, 3)])
 async def test_no_check_sends_more_than_fifteen_requests(edition: str, below: int, size: int) -> None:
-    """Wherever the executions stand in the listing, and however many of them still run."""
+    """This holds wherever the executions are in the listing, and however many of them still run."""
     async with stage(edition, virtual_time=True) as (emulator, client):
         left = set(started(emulator, size))
         started(emulator, below)
@@ -87,7 +87,7 @@ async def test_no_check_sends_more_than_fifteen_requests(edition: str, below: in
 
 
 async def test_those_far_down_the_listing_are_reached_by_going_on_there() -> None:
-    """Two thousand others stand before them: the next check begins where the last one ended."""
+    """With two thousand others above them, the next check begins where the last one ended."""
     async with stage(virtual_time=True) as (emulator, client):
         ids = started(emulator, 300)
         emulator.clock.advance(10)
@@ -102,7 +102,7 @@ async def test_those_far_down_the_listing_are_reached_by_going_on_there() -> Non
 
 
 async def test_a_few_far_down_are_asked_for_by_their_ids() -> None:
-    """Then no check goes far down."""
+    """No check then reads far down the listing."""
     async with stage(virtual_time=True) as (emulator, client):
         ids = started(emulator, 3)
         started(emulator, 1000)
@@ -117,7 +117,7 @@ async def test_a_few_far_down_are_asked_for_by_their_ids() -> None:
 
 
 async def test_a_failed_one_and_an_unknown_one_are_outcomes() -> None:
-    """In their own places; what is no id at all too."""
+    """Each is an outcome at its own index, and so is a value that is not an id."""
     async with stage() as (emulator, client):
         (good,) = started(emulator, 1, seconds=0.01)
         (bad,) = started(emulator, 1, seconds=0.01, fail=2)
@@ -135,7 +135,7 @@ async def test_a_failed_one_and_an_unknown_one_are_outcomes() -> None:
 
 
 async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> None:
-    """Each place has its outcome."""
+    """There is an outcome for each index."""
     async with stage() as (emulator, client):
         first, second = started(emulator, 2, seconds=0.05)
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], [first, second, first])
@@ -146,7 +146,7 @@ async def test_an_id_that_is_given_twice_has_two_outcomes_and_is_read_once() -> 
 
 
 async def test_what_does_not_end_in_time_is_an_error_after_the_outcomes() -> None:
-    """The executions run on; nothing is cancelled."""
+    """The executions run on; none is cancelled."""
     async with stage() as (emulator, client):
         ids = [*started(emulator, 2, seconds=0.01), *started(emulator, 1, seconds=60)]
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ids, timeout_s=0.5)
@@ -158,7 +158,7 @@ async def test_what_does_not_end_in_time_is_an_error_after_the_outcomes() -> Non
 
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), "5"])
 async def test_a_time_that_is_none_is_told_at_once(timeout_s: Any) -> None:
-    """So is a workflow that cannot be one."""
+    """A wrong workflow id is an error at once too."""
     async with stage() as (emulator, client):
         with pytest.raises((TypeError, ValueError), match="timeout_s"):
             client.workflow_executions.wait_many(emulator.workflow_ids[0], [], timeout_s=timeout_s)
@@ -167,7 +167,7 @@ async def test_a_time_that_is_none_is_told_at_once(timeout_s: Any) -> None:
 
 
 async def test_ids_may_come_while_others_are_waited_for() -> None:
-    """The source is read lazily, and may wait for what it gave."""
+    """The source is read lazily, and may wait for outcomes of earlier ids."""
     ended = asyncio.Semaphore(1)
     told: list[int] = []
     async with stage() as (emulator, client):
@@ -188,7 +188,7 @@ async def test_ids_may_come_while_others_are_waited_for() -> None:
 
 
 async def test_a_service_that_fails_for_a_while_ends_no_wait() -> None:
-    """Every look is another try, and a lost answer costs nothing."""
+    """Every check is another try, so a lost answer costs nothing."""
     async with stage() as (emulator, client):
         ids = started(emulator, 40, seconds=0.05)
         emulator.faults.random(0.3, (Fault.status(503), Fault.reset(), Fault.cut_body()))
@@ -197,14 +197,14 @@ async def test_a_service_that_fails_for_a_while_ends_no_wait() -> None:
 
 
 async def test_an_unknown_workflow_ends_the_wait() -> None:
-    """There is nothing to wait for."""
+    """Nothing can be waited for, so the error is raised."""
     async with stage() as (_, client):
         with pytest.raises(NotFoundError):
             await client.workflow_executions.wait_many("no-such-workflow", ["a"]).collect()
 
 
 async def test_a_key_that_is_revoked_ends_the_wait() -> None:
-    """Also where only single ids are asked for."""
+    """This holds for requests of single ids too."""
     async with stage() as (emulator, client):
         emulator.faults.add(Fault.status(403), endpoint=GET)
         run = client.workflow_executions.wait_many(emulator.workflow_ids[0], ["no-such-id"])
@@ -214,7 +214,7 @@ async def test_a_key_that_is_revoked_ends_the_wait() -> None:
 
 
 async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
-    """So there is nothing to look for, and nowhere."""
+    """So there is nothing to look up."""
     backend = WaitBackend(cast("Any", Hosted()), "w")
     assert await backend.find(["a", "b"], 0.0, set(), {}) == [None, None]
     assert backend.lookup(0.0) == {}

@@ -1,4 +1,4 @@
-"""The records as classes: what they require, what they hide, and how they read a status."""
+"""Tests for the record classes: what they require, what they keep out of their repr, and how they read a status."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WHOLE_OF = {"Balance": {"balance_usd"}, "ModelSchema": {"document"}}
     ],
 )
 def test_every_documented_word_has_its_state(state: State, words: list[str]) -> None:
-    """Each service's word for a status reads as the one state it means, any other as unknown."""
+    """Each service's word for a status has one state; any other word is unknown."""
     assert {read_state(word) for word in words} == {state}
 
 
@@ -77,7 +77,7 @@ def test_every_documented_word_has_its_state(state: State, words: list[str]) -> 
     "status", ["queued", "running", "awaiting_human_feedback", "success", "error", "stopped", "paused"]
 )
 def test_only_an_end_is_finished(status: str) -> None:
-    """A record is finished when it succeeded, failed or was cancelled; an unknown word may still change."""
+    """A record is finished if it succeeded, failed or was cancelled; an unknown status may still change."""
     row = records.Execution(id="a", status=status)
     assert row.state is read_state(status)
     assert row.is_finished is (status in {"success", "error", "stopped"})
@@ -85,7 +85,7 @@ def test_only_an_end_is_finished(status: str) -> None:
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_every_row_with_a_status_reads_it(kind: Any) -> None:
-    """All records that carry a status offer `state` and `is_finished`."""
+    """All records with a status have `state` and `is_finished`."""
     names = {field.name for field in attrs.fields(kind)}
     own = next(name for name in ("step_id", "execution_id", "id", "exec_id", "predictionID") if name in names)
     row = kind(**{own: "a", "status": "completed"})
@@ -93,7 +93,7 @@ def test_every_row_with_a_status_reads_it(kind: Any) -> None:
 
 
 def test_every_class_with_a_status_is_among_the_rows() -> None:
-    """No record with a status is left without the reading of it."""
+    """No record with a status lacks them."""
     with_status = {kind for kind in CLASSES if "status" in {field.name for field in attrs.fields(kind)}}
     assert with_status == {*ROWS, *OTHER_STATUS}
     assert not [kind for kind in OTHER_STATUS if hasattr(kind, "state")]
@@ -101,7 +101,7 @@ def test_every_class_with_a_status_is_among_the_rows() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_record_is_frozen_slotted_and_keyword_only(kind: Any) -> None:
-    """A record cannot be changed, carries no dict, and is made by keyword."""
+    """A record cannot be changed, has no `__dict__`, and takes keyword arguments only."""
     record = kind(**{field.name: "a" for field in attrs.fields(kind) if field.default is attrs.NOTHING})
     assert not hasattr(record, "__dict__")
     assert all(field.kw_only for field in attrs.fields(kind))
@@ -112,7 +112,7 @@ def test_a_record_is_frozen_slotted_and_keyword_only(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_only_the_own_id_the_status_and_the_rows_are_required(kind: Any) -> None:
-    """Nothing but a thing's id and status, or an envelope's rows, can be missed; the rest is None then."""
+    """Only an id, a status, and the rows of an envelope are required; every other field may be None."""
     required = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
     whole = LOAD_FIELDS if "load" in kind.__name__ else WHOLE_OF.get(kind.__name__, set())
     assert required <= IDS | {"status"} | ROW_FIELDS | whole
@@ -121,7 +121,7 @@ def test_only_the_own_id_the_status_and_the_rows_are_required(kind: Any) -> None
 
 @pytest.mark.parametrize("kind", [records.FlowExecution, records.WorkflowExecutionSummary])
 def test_what_is_sensitive_stays_out_of_the_repr(kind: Any) -> None:
-    """The key and the address that a row carries are there to be read, and not in its repr."""
+    """The key and the address in a row can be read but are not in its repr."""
     row = kind(execution_id="a", status="running", api_key="s3cret-key")
     assert row.api_key == "s3cret-key"
     assert "s3cret" not in repr(row)
@@ -130,14 +130,14 @@ def test_what_is_sensitive_stays_out_of_the_repr(kind: Any) -> None:
 
 
 def test_every_record_is_public_but_the_envelopes() -> None:
-    """`__all__` leaves out only the envelopes around several rows, whose names say so."""
+    """`__all__` leaves out only the envelopes around several rows, which have telling names."""
     records_found = {name for name, value in vars(records).items() if isinstance(value, type) and attrs.has(value)}
     envelopes = {name for name in records_found if name.endswith(("List", "Page", "Batch"))}
     assert records_found - envelopes == set(records.__all__) - {"State"}
 
 
 def test_a_prediction_has_one_name_for_its_id() -> None:
-    """The wire calls a prediction's id `predictionID` where it is made and `id` where it is read; `id` goes for all."""
+    """The service calls it `predictionID` in a creation and `id` elsewhere; the records use `id`."""
     made = records.CreatedPrediction(predictionID="p", status="success")
     cancelled = records.CancelledPrediction(predictionID="p", status="cancelled")
     run = records.FinishedPrediction(predictionID="p", status="success")
@@ -145,20 +145,20 @@ def test_a_prediction_has_one_name_for_its_id() -> None:
 
 
 def test_a_webhook_without_an_execution_is_told_from_others() -> None:
-    """A webhook's key is its execution's id; those without one differ by what they deliver."""
+    """A webhook's key is its execution's id; webhooks without one differ by what they deliver."""
     assert records.Webhook(execution_id="a").key == "a"
     assert records.Webhook(url="u", request="1").key != records.Webhook(url="u", request="2").key
 
 
 def test_deliveries_of_one_event_have_one_key() -> None:
-    """An event's key is made of what ended and how, so that a second delivery of it has the same."""
+    """An event's key is derived from what ended and how, so a second delivery has the same key."""
     ended = records.WorkflowWebhook(execution_id="a", status="failed")
     assert ended.key == records.WorkflowWebhook(execution_id="a", status="failed", error="again").key
     assert ended.key != records.PredictionWebhook(exec_id="a", status="failed").key
 
 
 def test_what_opens_an_upload_stays_out_of_the_repr() -> None:
-    """Neither the presigned URL nor the headers of an upload, nor a webhook's headers, are in a repr."""
+    """No repr has the presigned URL, the headers of an upload, or the headers of a webhook."""
     upload = records.PresignedUpload(
         id="a", public_url="p", presigned_url="https://x/?s3cret", required_headers={"h": "s3cret"}
     )

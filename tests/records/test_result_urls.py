@@ -1,4 +1,4 @@
-"""Result URLs: what is one, where each record has its own, and what the wire calls `urls` beside them."""
+"""Tests for result URLs: which values count, where each record has them, and the service's own `urls` beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from internals import HAS_MSGSPEC
 
 from eachlabs_async import records
-from eachlabs_async.codec import fast as _fast_reader
+from eachlabs_async.codec import fast
 from eachlabs_async.codec.strict import decode, decode_strict, to_dict
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records._result_urls import result_urls
@@ -56,13 +56,13 @@ A, B, C = "https://cdn.example/a.png", "https://cdn.example/b.mp4?X-Sig=1&e=2%2F
     ],
 )
 def test_only_a_string_that_is_wholly_a_url_is_a_result(output: Any, urls: tuple[str, ...]) -> None:
-    """In a string, an array or an object, in order and each once; not in a sentence, not as a name, nothing else."""
+    """A whole string counts, in arrays and objects too, in order and once; a URL in a sentence or a key does not."""
     assert result_urls(output) == urls
     assert records.Prediction(id="p", status="success", output=output).urls == urls
 
 
 def test_an_output_of_any_depth_is_looked_through() -> None:
-    """A value that could be read is not refused for its depth."""
+    """A value that can be decoded is searched however deep it is nested."""
     deep: Any = A
     for _ in range(100_000):
         deep = [deep]
@@ -95,7 +95,7 @@ def made(kind: Any, status: str, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("kind", JOBS)
 def test_each_record_with_an_output_has_its_urls(kind: Any) -> None:
-    """Listings, predictions and executions alike; a listing's string may be an object written as JSON."""
+    """This holds for listings, predictions and executions; a listing's string may be an object written as JSON."""
     assert made(kind, "completed", output=A).urls == (A,)
     assert made(kind, "completed", output=json.dumps({"images": [A, B]})).urls == (A, B)
     assert made(kind, "running").urls == ()
@@ -104,7 +104,7 @@ def test_each_record_with_an_output_has_its_urls(kind: Any) -> None:
 
 
 def test_no_record_with_an_output_is_left_without() -> None:
-    """Every record class with an `output` is among those that give URLs."""
+    """Every record class with an `output` has `urls`."""
     classes = [kind for kind in vars(records).values() if isinstance(kind, type) and attrs.has(kind)]
     assert {kind for kind in classes if "output" in {field.name for field in attrs.fields(kind)}} == set(JOBS)
 
@@ -112,12 +112,12 @@ def test_no_record_with_an_output_is_left_without() -> None:
 @pytest.mark.parametrize("kind", JOBS)
 @pytest.mark.parametrize("status", ["failed", "error"])
 def test_what_failed_has_no_results(kind: Any, status: str) -> None:
-    """Its output tells of the failure, and a URL in there (of the documentation, of an input) is no result."""
+    """Its output describes the failure, so a URL in it (of the documentation, of an input) is not a result."""
     assert made(kind, status, output={"error_code": "X", "help": A}).urls == ()
 
 
 def test_a_workflow_execution_gives_what_came_out_of_it() -> None:
-    """Its output and what the workflow maps it to; neither what went in nor what a step in between made."""
+    """It has the URLs of its output and of the mapped output, but not those of inputs or intermediate steps."""
     step = records.StepOutput(step_id="s1", status="completed", output=C, input={"image": B}, metadata={"url": B})
     execution = records.WorkflowExecution(
         execution_id="a",
@@ -132,7 +132,7 @@ def test_a_workflow_execution_gives_what_came_out_of_it() -> None:
 
 
 def test_a_success_without_an_output_gives_that_of_the_step_that_ended_last() -> None:
-    """By its time, not by its place in an object that a service may sort; a step that failed or goes on has none."""
+    """The last step is chosen by its time rather than its position; a step that failed or still runs does not count."""
     body = {
         "execution_id": "a",
         "status": "completed",
@@ -161,11 +161,11 @@ BODY = {
 
 
 def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
-    """`service_urls` is the wire's `urls`: both readers read it, the fast way is taken, and it goes back as it came."""
+    """`service_urls` is the service's `urls`: both readers read it, and it is encoded as it came."""
     body = json.dumps(BODY).encode()
     found = [decode(body, records.Prediction), decode_strict(body, records.Prediction)]
     if HAS_MSGSPEC:
-        found.append(_fast_reader.fast_reader(records.Prediction)(body))
+        found.append(fast.fast_reader(records.Prediction)(body))
     for prediction in found:
         assert prediction is not None
         assert prediction.urls == (A,)
@@ -178,7 +178,7 @@ def test_the_wire_s_urls_of_a_prediction_have_another_name() -> None:
 
 @pytest.mark.parametrize("reader", [decode, decode_strict])
 def test_our_own_name_is_not_the_wire_s(reader: Any) -> None:
-    """A field of the wire that is called as ours is one that nobody knows; errors name the wire's."""
+    """A field of the service that has our name is an unknown field; errors use the service's name."""
     odd = json.dumps({"id": "p", "status": "s", "service_urls": 1}).encode()
     assert reader(odd, records.Prediction).service_urls is None
     with pytest.raises(ResponseDecodeError) as refused:
@@ -187,8 +187,8 @@ def test_our_own_name_is_not_the_wire_s(reader: Any) -> None:
 
 
 def test_a_renamed_field_below_another_record_is_read_as_well() -> None:
-    """msgspec has no word for it there, so that the authority reads it: slower, and the same."""
+    """msgspec has no word for it there, so that the strict reader reads it: slower, and the same."""
     body = json.dumps([BODY, BODY]).encode()
     first, second = decode(body, list[records.Prediction])
     assert first == second == decode(json.dumps(BODY).encode(), records.Prediction)
-    assert _fast_reader.fast_reader(list[records.Prediction])(body) is None
+    assert fast.fast_reader(list[records.Prediction])(body) is None

@@ -1,4 +1,4 @@
-"""Models and the balance: which path is asked, what a price is, where a document keeps the schema of the input."""
+"""Tests for models and the balance: the requested path, the price, and the schema of the input in a document."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PRICE = {
 
 
 async def test_a_model_is_asked_for_by_its_path() -> None:
-    """One request, with the slug as one encoded segment, and no other where that is answered."""
+    """One request has the slug as one encoded segment; there is no other request if it succeeds."""
     async with RawServer(then=MODEL) as server, client_of(server) as client:
         assert (await client.models.get("m")).title == "M"
         await client.models.get("a/b?c d")
@@ -53,7 +53,7 @@ async def test_a_model_is_asked_for_by_its_path() -> None:
 
 
 async def test_a_host_that_knows_the_old_path_alone_is_asked_there() -> None:
-    """A 404 of the new path is followed by the old one, in each call anew: the client remembers nothing."""
+    """A 404 of the new path is followed by a request to the old one, in each call anew."""
     async with RawServer(UNKNOWN, MODEL, UNKNOWN, MODEL) as server, client_of(server) as client:
         for _ in range(2):
             assert (await client.models.get("m&x")).title == "M"
@@ -63,7 +63,7 @@ async def test_a_host_that_knows_the_old_path_alone_is_asked_there() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410])
 async def test_a_model_that_neither_path_knows_is_not_found_at_the_new_one(status: int) -> None:
-    """Whatever the old path says in refusing, the error is the new path's and drags nothing along."""
+    """The error is that of the new path, without the old path's error in its context."""
     async with RawServer(UNKNOWN, answer(status, json={"error": "old"})) as server, client_of(server) as client:
         with pytest.raises(NotFoundError, match="model not found") as caught:
             await client.models.get("m")
@@ -75,7 +75,7 @@ async def test_a_model_that_neither_path_knows_is_not_found_at_the_new_one(statu
 async def test_an_old_path_that_fails_leaves_open_whether_there_is_such_a_model(
     status: int, kind: type[Exception]
 ) -> None:
-    """A failure is no answer, so that it is not told as "not found"."""
+    """A failure of the old path is raised rather than a "not found"."""
     async with RawServer(UNKNOWN, then=answer(status)) as server, client_of(server, retry=ONCE) as client:
         with pytest.raises(kind):
             await client.models.get("m")
@@ -102,7 +102,7 @@ async def test_a_slug_that_cannot_be_one_is_refused_at_the_call(slug: Any, error
 
 
 async def test_a_price_is_typed() -> None:
-    """All of it may be missing or null, and what is new is passed over."""
+    """Every field may be missing or null, and unknown fields are ignored."""
     async with RawServer(*(answer(json={"slug": "m", "cost": cost}) for cost in (PRICE, {}, None))) as server:
         async with client_of(server) as client:
             assert (await client.models.get("m")).cost == ModelCost(
@@ -120,7 +120,7 @@ async def test_a_price_is_typed() -> None:
 
 
 async def test_a_price_of_the_wrong_type_is_told_by_its_path() -> None:
-    """A number that is none is not bent into shape."""
+    """A value of the wrong type is not converted; the error has its path."""
     async with RawServer(answer(json={"slug": "m", "cost": {"amount": "1"}})) as server, client_of(server) as client:
         with pytest.raises(ResponseDecodeError) as caught:
             await client.models.get("m")
@@ -128,7 +128,7 @@ async def test_a_price_of_the_wrong_type_is_told_by_its_path() -> None:
 
 
 async def test_the_emulator_has_both_paths_and_may_lose_either() -> None:
-    """The model is the same by both; with neither it is not found."""
+    """Both return the same model; without either it is not found."""
     async with Emulator(executions=0) as emulator, EachLabs(hosts=emulator.hosts) as client:
         model = await client.models.get("flux-1-1-pro")
         assert model.cost is not None
@@ -187,12 +187,12 @@ PREDICTION = {"type": "object", "properties": {"model": {}, "input": ref("FluxIn
     ],
 )
 def test_the_schema_of_the_input_is_found_where_documents_keep_it(given: Any, wanted: Any) -> None:
-    """A component called Input, a request's body, `input` of a prediction's body, the only component, or the whole."""
+    """It is a component named Input, a request's body or its `input`, the only component, or the whole document."""
     assert ModelSchema(document=given).input_schema == wanted
 
 
 def test_a_body_with_a_text_called_input_is_the_schema_itself() -> None:
-    """Only an object called `input` beside what a prediction has is taken for the model's input."""
+    """Only an object named `input` beside a prediction's other fields is taken for the model's input."""
     text = {"type": "object", "properties": {"input": {"type": "string"}}}
     more = {"type": "object", "properties": {"input": OBJECT, "seed": {"type": "integer"}}}
     assert ModelSchema(document=document(text)).input_schema == text
@@ -200,7 +200,7 @@ def test_a_body_with_a_text_called_input_is_the_schema_itself() -> None:
 
 
 def test_what_the_schema_refers_to_comes_along() -> None:
-    """Who validates with it finds the other components where the references say."""
+    """A validator finds the other components where the references point."""
     whole = document(Input=NESTED, Size=SIZE)
     found = ModelSchema(document=whole).input_schema
     assert found == {**NESTED, "components": whole["components"]}
@@ -246,7 +246,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["components", "paths", "properties", "openapi"]), JSON))
 def test_no_document_is_too_odd_to_be_looked_at(given: dict[str, Any]) -> None:
-    """Whatever stands where, it is looked at without an error, and left as it is."""
+    """Whatever a document contains, searching it raises no error and changes nothing."""
     before = json.dumps(given)
     found = ModelSchema(document=given).input_schema
     assert found is None or isinstance(found, dict)
@@ -254,7 +254,7 @@ def test_no_document_is_too_odd_to_be_looked_at(given: dict[str, Any]) -> None:
 
 
 def test_a_schema_of_any_depth_is_looked_at() -> None:
-    """It is not walked by recursion."""
+    """The search does not recurse."""
     deep: dict[str, Any] = {"$ref": "#/components/schemas/Input"}
     for _ in range(20_000):
         deep = {"allOf": [deep]}
@@ -262,7 +262,7 @@ def test_a_schema_of_any_depth_is_looked_at() -> None:
 
 
 async def test_a_schema_is_asked_for_by_its_path_and_kept_whole() -> None:
-    """What no field names is there, and no key is sent."""
+    """Unknown fields are kept, and no key is sent."""
     whole = document(Input=OBJECT)
     async with RawServer(answer(json=whole), answer(json=[1])) as server:
         async with EachLabs(hosts=hosts_at(server.url)) as client:
@@ -284,7 +284,7 @@ async def test_a_schema_is_asked_for_by_its_path_and_kept_whole() -> None:
 
 @pytest.mark.parametrize("unified", [False, True])
 async def test_the_balance_is_a_number_of_dollars(unified: bool) -> None:
-    """Also one of nothing, or less; and it is asked for with the key."""
+    """It may be 0 or negative, and it is requested with the key."""
     async with RawServer(*(answer(json={"balance_usd": number}) for number in (12.5, 0, -3.25))) as server:
         async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
             assert [await client.billing.balance() for _ in range(3)] == [
@@ -296,7 +296,7 @@ async def test_the_balance_is_a_number_of_dollars(unified: bool) -> None:
 
 
 async def test_a_balance_is_never_made_up() -> None:
-    """An answer without the number is no balance of nothing."""
+    """An answer without the number is an error rather than a balance of 0."""
     async with RawServer(answer(json={}), answer(json={"balance_usd": None})) as server, client_of(server) as client:
         for _ in range(2):
             with pytest.raises(ResponseDecodeError) as caught:
@@ -305,7 +305,7 @@ async def test_a_balance_is_never_made_up() -> None:
 
 
 async def test_a_balance_that_is_asked_for_too_often_is_waited_for() -> None:
-    """A 429 is followed by the pause that it asks for, a 503 by another try."""
+    """A 429 is followed by the pause that it asks for, a 503 by a retry."""
     busy = answer(429, json={"error": "slow down"}, headers={"Retry-After": "1"})
     script = (busy, answer(503), answer(json={"balance_usd": 1}))
     async with RawServer(*script) as server, client_of(server) as client:
@@ -316,7 +316,7 @@ async def test_a_balance_that_is_asked_for_too_often_is_waited_for() -> None:
 
 
 async def test_the_emulator_tells_its_balance() -> None:
-    """It can be set at any time, and a client without a key is told so."""
+    """It can be set at any time, and a client without a key gets an error."""
     async with Emulator(executions=0) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         assert (await client.billing.balance()).balance_usd > 0
         emulator.balance_usd = -0.5

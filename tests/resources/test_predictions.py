@@ -1,4 +1,4 @@
-"""Predictions and the webhooks that the service sent: what goes out, what comes back, what is refused."""
+"""Tests for predictions and of sent webhooks: what is sent, what is returned, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def body(server: RawServer) -> Any:
 
 
 async def test_a_creation_names_a_version_where_its_edition_wants_one() -> None:
-    """The compat edition is sent `0.0.1` where the caller names no version; the unified one none."""
+    """The compat edition sends `0.0.1` if the caller names no version; the unified one sends none."""
     async with RawServer(then=CREATED) as server:
         async with client_of(server) as client:
             made = await client.predictions.create("m", {"a": 1}, webhook_url="https://me/", webhook_secret="s")
@@ -55,13 +55,13 @@ async def test_a_creation_names_a_version_where_its_edition_wants_one() -> None:
         (None, {}, TypeError, "model must be a str, not NoneType"),
         (1, {}, TypeError, "model must be a str, not int"),
         ("m", [], TypeError, "input must be a mapping"),
-        ("m", {"a": {1}}, TypeError, "input must be what JSON can carry"),
+        ("m", {"a": {1}}, TypeError, "input must be a value that JSON can represent"),
     ],
 )
 async def test_what_the_service_would_refuse_is_refused_at_the_call(
     model: Any, given: Any, error: type[Exception], said: str
 ) -> None:
-    """An argument that cannot be right is an error that names it, and nothing is sent."""
+    """A wrong argument is an error that names it, and nothing is sent."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(error, match=said):
             await client.predictions.create(model, given)
@@ -72,7 +72,7 @@ async def test_what_the_service_would_refuse_is_refused_at_the_call(
 
 @pytest.mark.parametrize("selector", ["a", "7", "any-image", "a-1-b", "x" * 50])
 async def test_a_fallback_chain_is_named_in_the_request(selector: str) -> None:
-    """It goes out as it is in both editions, and is absent where none is named."""
+    """It is sent as it is in both editions, and absent if none is given."""
     async with RawServer(then=CREATED) as server:
         for unified in (False, True):
             async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
@@ -91,7 +91,7 @@ async def test_a_fallback_chain_is_named_in_the_request(selector: str) -> None:
     ],
 )
 async def test_a_name_that_no_chain_can_have_is_refused_at_the_call(selector: Any, error: type[Exception]) -> None:
-    """By `create` and by `map`, with the argument's name and its range, before anything is sent."""
+    """`create` and `map` raise an error with the argument's name and range before anything is sent."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(error, match="fallback_selector must be"):
             await client.predictions.create("m", {}, fallback_selector=selector)
@@ -101,7 +101,7 @@ async def test_a_name_that_no_chain_can_have_is_refused_at_the_call(selector: An
 
 
 async def test_what_a_fallback_did_is_an_open_object() -> None:
-    """Its fields are whatever came, and absent or null it is None."""
+    """It keeps whatever fields came; if it is absent or null it is None."""
     said = {"any": {"thing": [1, None]}}
     rows = [{"id": "p", "status": "processing", **more} for more in ({"fallback": said}, {"fallback": None}, {})]
     async with RawServer(*(answer(json=row) for row in rows)) as server, client_of(server) as client:
@@ -109,7 +109,7 @@ async def test_what_a_fallback_did_is_an_open_object() -> None:
 
 
 async def test_a_fallback_takes_over_in_the_emulator() -> None:
-    """What would fail succeeds by the chain's model and is paid for twice; an unknown chain and none are refused."""
+    """A failing prediction succeeds with the chain's model and is billed twice; an unknown chain is refused."""
     async with Emulator(executions=0, step_seconds=0.01) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
             for given, used, attempts in (({"fail": True}, True, 2), ({}, False, 1)):
@@ -145,7 +145,7 @@ async def test_a_prediction_is_read_cancelled_and_read_in_bulk() -> None:
 
 
 async def test_cancelling_is_tried_again() -> None:
-    """What is cancelled stays cancelled, so that a lost answer is no reason to stop."""
+    """Cancelling twice does no harm, so it is retried after a lost answer."""
     gone = answer(json={"status": "cancelled", "predictionID": "p"})
     async with RawServer(reset(), answer(502), gone) as server, client_of(server) as client:
         assert (await client.predictions.cancel("p")).id == "p"
@@ -153,7 +153,7 @@ async def test_cancelling_is_tried_again() -> None:
 
 
 async def test_a_run_ends_in_the_answer() -> None:
-    """A model that allows it is run to its end; how it ended is in the record, and other models are refused."""
+    """If the model allows it, one request runs it to its end and returns the record; other models are refused."""
     async with Emulator(executions=5) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         done = await client.predictions.run("eachlabs-llm-router", {"prompt": "x"})
         assert (done.state, done.id) == (State.SUCCEEDED, emulator.submitted[0].id)
@@ -173,7 +173,7 @@ async def test_a_run_ends_in_the_answer() -> None:
 
 
 async def test_webhooks_that_were_sent_are_listed() -> None:
-    """The webhooks of the organisation are walked without attempts, and one is read with them."""
+    """The organization's webhooks are listed without attempts, and one is read with them."""
     async with Emulator(executions=5) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         url = "https://example.com/hook"  # The emulator calls loopback alone: the attempt fails at once.
         ids: list[str] = []
@@ -200,7 +200,7 @@ async def test_webhooks_that_were_sent_are_listed() -> None:
 
 
 async def test_webhooks_without_an_execution_are_all_given() -> None:
-    """Rows whose execution is null are told apart by what they deliver."""
+    """Rows whose execution is null are distinguished by what they deliver."""
     hooks = [{"execution_id": None, "url": "u", "request": str(number), "source": "s"} for number in range(3)]
     async with RawServer(then=answer(json={"webhooks": hooks, "limit": 100, "offset": 0})) as server:
         async with client_of(server) as client:

@@ -1,4 +1,4 @@
-"""Runs of the Noxus service: what they look like, starting one once, waiting for it, deleting them."""
+"""Tests for runs of the Noxus service: their records, starting one once, waiting for it, and deleting."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def body(seen: RecordedRequest) -> Any:
 @pytest.mark.parametrize("nodes", [["n-1", "n-2"], {"n-1": {"it": 0}}, [], {}, None])
 @pytest.mark.parametrize("progress", [0, 50, 100, 12.5, None])
 def test_a_run_has_its_nodes_and_its_progress_in_every_form(nodes: Any, progress: float | None) -> None:
-    """Nodes are an array or an object, progress a whole number or one that is not; both readers agree."""
+    """Nodes are an array or an object, progress an integer or a float; both readers agree."""
     row = {"id": "r", "status": "running", "input": None, "node_ids": nodes, "progress": progress}
     row |= {"workflow_version_id": "v", "single_node_id": "n-1"}
     raw = json.dumps(row).encode()
@@ -62,7 +62,7 @@ def test_a_run_has_its_nodes_and_its_progress_in_every_form(nodes: Any, progress
 
 
 async def test_the_emulator_shows_runs_in_every_documented_form() -> None:
-    """Whole numbers for progress, nodes as an array, an object and null, inputs that are null, and runs that wait."""
+    """There is integer progress, nodes as an array, an object and null, inputs that are null, and waiting runs."""
     async with Emulator(executions=0, runs=300, unfinished=0.3) as emulator, labs(emulator) as client:
         runs = await client.runs.list().collect()
         rows = list(emulator.runs)
@@ -74,7 +74,7 @@ async def test_the_emulator_shows_runs_in_every_documented_form() -> None:
 
 
 async def test_an_error_of_the_runs_service_names_the_request_as_that_service_does() -> None:
-    """`x-noxus-request-id` is the id for its support, also beside another one."""
+    """`x-noxus-request-id` is the request's id for the support, even beside another one."""
     both = {"x-noxus-request-id": "n-1", "X-Request-Id": "other"}
     async with RawServer(answer(422, json={"detail": "no"}, headers=both)) as server, client_of(server) as client:
         with pytest.raises(UnprocessableEntityError, match="request n-1") as caught:
@@ -89,7 +89,7 @@ async def test_an_error_of_the_runs_service_names_the_request_as_that_service_do
 
 
 async def test_a_run_is_started_with_what_was_said() -> None:
-    """What was left out is not sent, and the key is that of the runs service alone."""
+    """Omitted arguments are not sent, and only the key of the runs service is."""
     async with RawServer(then=QUEUED) as server, client_of(server) as client:
         started = await client.runs.start("w/1", {"q": "x"})
         await client.runs.start(
@@ -126,10 +126,10 @@ async def test_a_run_is_started_with_what_was_said() -> None:
         ({"workflow_id": ""}, ValueError, "workflow_id must not be empty"),
         ({"input": None}, TypeError, "input must be a mapping, not NoneType"),
         ({"input": {1: 1}}, TypeError, "input must have str keys"),
-        ({"input": {"a": {1}}}, TypeError, "input must be what JSON can carry"),
+        ({"input": {"a": {1}}}, TypeError, "input must be a value that JSON can represent"),
         ({"node_ids": "n-1"}, TypeError, "node_ids must be several ids, not str"),
         ({"node_ids": 7}, TypeError, "node_ids must be several ids, not int"),
-        ({"node_ids": []}, ValueError, "node_ids must hold at least one id"),
+        ({"node_ids": []}, ValueError, "node_ids must contain at least one id"),
         ({"node_ids": ["n", 7]}, TypeError, r"node_ids\[1\] must be a str, not int"),
         ({"node_ids": {7: 7}}, TypeError, "node_ids must have str keys"),
         ({"single_node_id": ""}, ValueError, "single_node_id must not be empty"),
@@ -152,7 +152,7 @@ async def test_what_cannot_be_started_is_refused_at_the_call(given: Any, error: 
     [reset(), answer(502), answer(408), cut_body(), answer(200, body=b"<html>"), answer(json={"status": "queued"})],
 )
 async def test_a_start_whose_answer_is_lost_is_not_repeated(lost: Any) -> None:
-    """It may run: the error says so, and where and since when to look."""
+    """It may run: the error says so, and where and from when to look."""
     async with RawServer(then=lost) as server, client_of(server) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
             await client.runs.start("w", {"secret": "s"})
@@ -162,7 +162,7 @@ async def test_a_start_whose_answer_is_lost_is_not_repeated(lost: Any) -> None:
 
 
 async def test_a_start_that_did_nothing_is_tried_again() -> None:
-    """A 429 created nothing, and a 422 is final."""
+    """A 429 created nothing and is retried; a 422 is final."""
     async with RawServer(answer(429), QUEUED, then=answer(422)) as server, client_of(server) as client:
         assert (await client.runs.start("w", {})).id == "r-1"
         with pytest.raises(UnprocessableEntityError):
@@ -171,7 +171,7 @@ async def test_a_start_that_did_nothing_is_tried_again() -> None:
 
 
 async def test_a_start_runs_once_however_its_answer_is_lost() -> None:
-    """A fault after the work leaves one run behind, which the listing of its workflow shows."""
+    """A fault after the work leaves one run, which the listing of its workflow shows."""
     async with Emulator(executions=0) as emulator, labs(emulator) as client:
         emulator.faults.add(Fault.reset(late=True), endpoint="runs.start", times=1)
         workflow = emulator.workflow_ids[0]
@@ -186,7 +186,7 @@ async def test_a_start_runs_once_however_its_answer_is_lost() -> None:
 
 
 async def test_a_started_run_is_waited_for() -> None:
-    """Each change is told, with whole progress, and the end is the result."""
+    """Each change is passed to `on_update`, with integer progress, and the final record is returned."""
     async with Emulator(executions=0) as emulator, labs(emulator) as client:
         told: list[Run] = []
         started = await client.runs.start(emulator.workflow_ids[0], {"seconds": 0.1})
@@ -207,7 +207,7 @@ async def test_a_started_run_is_waited_for() -> None:
 
 
 async def test_a_run_that_needs_a_person_ends_the_waiting_with_an_error_of_its_own() -> None:
-    """It is neither finished nor unknown, and once the feedback is there it can be waited for again."""
+    """It is neither finished nor unknown, and after the feedback it can be waited for again."""
     script = (run("running"), run("awaiting_human_feedback", progress=75), run("running"), run("completed"))
     async with RawServer(*script) as server, client_of(server) as client:
         told: list[Run] = []
@@ -223,7 +223,7 @@ async def test_a_run_that_needs_a_person_ends_the_waiting_with_an_error_of_its_o
 
 
 async def test_the_emulator_has_a_run_wait_for_a_person() -> None:
-    """And it can be stopped while it waits."""
+    """A waiting run can also be stopped."""
     async with Emulator(executions=0) as emulator, labs(emulator) as client:
         started = await client.runs.start(emulator.workflow_ids[0], {"feedback": True})
         with pytest.raises(HumanFeedbackRequiredError):
@@ -232,7 +232,7 @@ async def test_the_emulator_has_a_run_wait_for_a_person() -> None:
 
 
 async def test_a_wait_for_a_run_ends_with_its_time_and_with_what_is_no_run() -> None:
-    """`timeout_s` bounds it; a fresh run may take a while to be found, and an id that nobody knows is not found."""
+    """`timeout_s` bounds it; a new run may appear late, and an unknown id is not found."""
     unknown = answer(404, json={"detail": "Run not found"})
     async with RawServer(unknown, unknown, run("completed"), then=unknown) as server, client_of(server) as client:
         assert (await client.runs.wait(Run(id="r", status="queued"), poll=EAGER)).state is State.SUCCEEDED
@@ -265,7 +265,7 @@ async def test_a_wait_for_a_run_ends_with_its_time_and_with_what_is_no_run() -> 
     ],
 )
 async def test_an_answer_that_nobody_documents_cannot_fail_a_deletion(sent: Any, wanted: Any) -> None:
-    """What is as expected is in its field, and all of it is kept."""
+    """Expected values are in their fields, and the whole answer is kept."""
     async with RawServer(then=sent) as server, client_of(server) as client:
         for done in (await client.runs.delete("r/1"), await client.runs.delete_many(["r"])):
             assert (done.matched, done.succeeded, done.failed, done.errors) == wanted
@@ -277,7 +277,7 @@ async def test_an_answer_that_nobody_documents_cannot_fail_a_deletion(sent: Any,
 
 
 async def test_a_deletion_whose_answer_is_lost_is_repeated_and_then_finds_nothing() -> None:
-    """What a further try does not find was deleted by an earlier one; what the first does not find is unknown."""
+    """A run that a retry does not find was deleted before; one that the first attempt does not find is unknown."""
     unknown = answer(404, json={"detail": "Run not found"})
     async with RawServer(reset(), then=unknown) as server, client_of(server) as client:
         assert await client.runs.delete("r") == RunDeletion()
@@ -287,7 +287,7 @@ async def test_a_deletion_whose_answer_is_lost_is_repeated_and_then_finds_nothin
 
 
 async def test_many_are_deleted_by_what_was_said() -> None:
-    """Ids, filters or both; the rest only where it was given."""
+    """Ids, filters or both are sent, and the other arguments only if given."""
     async with RawServer(then=answer(json={})) as server, client_of(server) as client:
         await client.runs.delete_many(iter(["a", "b"]))
         await client.runs.delete_many(filters={"workflow_id": "w"}, expected_count=0, dry_run=True)
@@ -301,11 +301,11 @@ async def test_many_are_deleted_by_what_was_said() -> None:
     ("given", "error", "said"),
     [
         ({}, ValueError, "run_ids or filters must be given"),
-        ({"run_ids": []}, ValueError, "run_ids must hold at least one id"),
+        ({"run_ids": []}, ValueError, "run_ids must contain at least one id"),
         ({"run_ids": "abc"}, TypeError, "run_ids must be several ids, not str"),
         ({"run_ids": ["a", ""]}, ValueError, r"run_ids\[1\] must not be empty"),
-        ({"filters": {}}, ValueError, "filters must say something"),
-        ({"filters": {"workflow_id": None}}, ValueError, "filters must say something"),
+        ({"filters": {}}, ValueError, "filters must not be empty"),
+        ({"filters": {"workflow_id": None}}, ValueError, "filters must not be empty"),
         ({"filters": []}, TypeError, "filters must be a mapping, not list"),
         ({"run_ids": ["a"], "expected_count": -1}, ValueError, "expected_count must be at least 0"),
         ({"run_ids": ["a"], "expected_count": True}, TypeError, "expected_count must be an int"),
@@ -315,7 +315,7 @@ async def test_many_are_deleted_by_what_was_said() -> None:
 async def test_a_deletion_that_could_mean_anything_is_refused_at_the_call(
     given: Any, error: type[Exception], said: str
 ) -> None:
-    """Nothing is sent that the service could take for every run."""
+    """Nothing is sent that the service could understand as every run."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(error, match=said):
             await client.runs.delete_many(**given)
@@ -323,7 +323,7 @@ async def test_a_deletion_that_could_mean_anything_is_refused_at_the_call(
 
 
 async def test_a_deletion_of_many_is_sent_once_and_a_count_again() -> None:
-    """Where it may have been carried out the error says so; `dry_run` changes nothing and is repeated."""
+    """If it may have been carried out, the error says so; `dry_run` changes nothing and is retried."""
     async with RawServer(reset(), reset(), answer(json={"matched": 2})) as server, client_of(server) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.runs.delete_many(["a"])
@@ -335,7 +335,7 @@ async def test_a_deletion_of_many_is_sent_once_and_a_count_again() -> None:
 
 
 async def test_the_emulator_deletes_what_is_finished() -> None:
-    """What has not finished stays and is told; another number than expected is refused, and a count deletes nothing."""
+    """Unfinished runs stay and are listed; an unexpected number is refused, and `dry_run` deletes nothing."""
     async with Emulator(executions=0, runs=60, unfinished=0.3) as emulator, labs(emulator) as client:
         runs = await client.runs.list().collect()
         done = [one.id for one in runs if one.is_finished]

@@ -1,4 +1,4 @@
-"""Holds the single-row twins of the bulk calls, and the filters of the listings that feed them."""
+"""Tests for the single-row counterparts of the bulk calls, and of the filters of the listings that feed them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def client(emulator: Emulator) -> AsyncIterator[EachLabs]:
 
 
 async def test_each_gets_the_row_of_its_id(emulator: Emulator, client: EachLabs) -> None:
-    """And says that an unknown one is not found."""
+    """An unknown id is not found."""
     run, flow = emulator.runs.ids()[0], emulator.flow_executions.ids()[0]
     assert (await client.runs.get(run)).status == emulator.runs.get(run)["status"]
     assert (await client.flow_executions.get("workflow-1", flow)).execution_id == flow
@@ -40,7 +40,7 @@ async def test_each_gets_the_row_of_its_id(emulator: Emulator, client: EachLabs)
 
 
 async def test_an_unfinished_one_may_be_waited_for(emulator: Emulator, client: EachLabs) -> None:
-    """`wait_s` goes out as the wire's `timeout`, in the edition that has it."""
+    """`wait_s` is sent as `timeout`, in the edition that has it."""
     execution = emulator.workflow_executions.ids()[0]
     await client.workflow_executions.get(execution, wait_s=7)
     assert emulator.log[-1].query == {"timeout": "7"}
@@ -55,7 +55,7 @@ async def test_an_unfinished_one_may_be_waited_for(emulator: Emulator, client: E
 
 
 async def test_a_listing_can_be_that_of_one_bulk_trigger(emulator: Emulator, client: EachLabs) -> None:
-    """`bulk_id` is a UUID, and what it finds can be hydrated."""
+    """`bulk_id` is a UUID, and its rows can be hydrated."""
     bulk_id, ids = next(iter(emulator.bulk_ids(emulator.workflow_ids[0]).items()))
     assert (
         list((await client.workflow_executions.list("workflow-1", bulk_id=bulk_id).hydrate().collect()).values) == ids

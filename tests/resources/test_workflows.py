@@ -1,4 +1,4 @@
-"""Workflows, public ones and models: what goes out in each edition, what comes back, and which key goes where."""
+"""Tests for workflows, public workflows and models: what each edition sends, what it returns, and which key it uses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def body(server: RawServer) -> Any:
 
 
 async def test_a_trigger_says_the_version_where_its_edition_wants_it() -> None:
-    """The compat edition takes the version in the body, or none; the unified one has it in the path."""
+    """The compat edition sends the version in the body, or none; the unified one has it in the path."""
     async with RawServer(then=QUEUED) as server:
         async with client_of(server) as client:
             await client.workflows.trigger("wf 1", "v1", {"a": 1}, webhook_url="https://me.example/hook")
@@ -58,7 +58,7 @@ async def test_a_trigger_says_the_version_where_its_edition_wants_it() -> None:
 
 
 async def test_a_bulk_trigger_sends_one_to_ten_inputs() -> None:
-    """Its path and body follow the edition, the answer is in the order of the inputs, and a failed entry says why."""
+    """Path and body follow the edition, the answer is in the order of the inputs, and a failed entry has its reason."""
     bulk = {"bulk_id": "b", "executions": [{"execution_id": "e", "status": "queued"}, {"status": "failed"}]}
     async with RawServer(then=answer(202, json=bulk)) as server:
         async with client_of(server) as client:
@@ -81,7 +81,7 @@ async def test_a_bulk_trigger_sends_one_to_ten_inputs() -> None:
 
 
 async def test_a_workflow_is_made_as_its_edition_wants() -> None:
-    """The compat edition is sent a description and demands a definition; the unified one knows neither rule."""
+    """The compat edition sends a description and requires a definition; the unified one does neither."""
     made = answer(201, json={"workflow_id": "w"})
     async with RawServer(then=made) as server:
         async with client_of(server) as client:
@@ -105,7 +105,7 @@ async def test_a_workflow_is_made_as_its_edition_wants() -> None:
 
 
 async def test_a_version_is_put_as_its_edition_wants() -> None:
-    """The compat edition demands the definition and names the version again; the unified one patches."""
+    """The compat edition requires the definition and repeats the version; the unified one sends a patch."""
     async with RawServer(then=answer(json={"version_id": "v2"})) as server:
         async with client_of(server) as client:
             await client.workflows.put_version("w", "v2", STEPS, locked=False)
@@ -122,7 +122,7 @@ async def test_a_version_is_put_as_its_edition_wants() -> None:
 
 
 async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
-    """The latest one could change while inputs are sent."""
+    """The latest version could change while inputs are sent."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(TypeError, match="version_id must be a str, not NoneType: pass the version that all inputs"):
             client.workflows.map("w", None, [{}])
@@ -135,8 +135,8 @@ async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
     [
         ({"inputs": [1]}, TypeError, "inputs must be a mapping, not list"),
         ({"inputs": {1: 2}}, TypeError, "inputs must have str keys, not int"),
-        ({"inputs": {"a": object()}}, TypeError, "inputs must be what JSON can carry"),
-        ({"inputs": {"a": float("nan")}}, ValueError, "inputs must be what JSON can carry"),
+        ({"inputs": {"a": object()}}, TypeError, "inputs must be a value that JSON can represent"),
+        ({"inputs": {"a": float("nan")}}, ValueError, "inputs must be a value that JSON can represent"),
         ({"webhook_url": "ftp://x"}, ValueError, "webhook_url must be an absolute"),
         ({"webhook_url": "https://[x"}, ValueError, "webhook_url must be an absolute"),
         ({"webhook_secret": "s"}, ValueError, "webhook_secret is part of the unified edition only"),
@@ -148,7 +148,7 @@ async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
 async def test_what_the_service_would_refuse_is_refused_at_the_call(
     arguments: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    """An argument that cannot be right is an error that names it, and nothing is sent."""
+    """A wrong argument is an error that names it, and nothing is sent."""
     async with RawServer() as server, client_of(server) as client:
         with pytest.raises(error, match=said):
             await client.workflows.trigger("wf", **arguments)
@@ -169,14 +169,14 @@ async def test_what_the_service_would_refuse_is_refused_at_the_call(
 async def test_a_listing_refuses_what_the_service_would(
     arguments: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    """Sorting takes both of its words, from the closed sets."""
+    """Sorting takes a field and a direction from closed sets."""
     async with RawServer() as server, client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
         with pytest.raises(error, match=said):
             client.workflows.list(**arguments)
 
 
 async def test_an_accepted_trigger_that_failed_is_an_error() -> None:
-    """The compat edition may accept a trigger and refuse its inputs: that is no execution."""
+    """The compat edition may accept a trigger and then refuse its inputs: there is no execution."""
     failed = answer(202, json={"status": "failed", "message": "missing 'prompt'"})
     async with RawServer(failed, answer(202, json={"status": "queued"}), then=QUEUED) as server:
         async with client_of(server) as client:
@@ -208,7 +208,7 @@ ROWS: list[tuple[int, type[APIStatusError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), ROWS)
 async def test_every_documented_error_has_its_class(status: int, kind: type[APIStatusError]) -> None:
-    """A status is its class, with what the body says; a trigger that may have been carried out says so instead."""
+    """Each status has its class and the body's message; a trigger that may have been carried out has an own error."""
     told = {"error": "because", "status": status, "code": "CODE", "details": {"a": 1}}
     refusal = answer(status, json=told, headers={"Retry-After": "0", "X-Request-Id": "r"})
     async with RawServer(then=refusal) as server, client_of(server, retry=ONCE) as client:
@@ -232,7 +232,7 @@ async def test_every_documented_error_has_its_class(status: int, kind: type[APIS
 
 @pytest.mark.parametrize("edition", ["compat", "unified"])
 async def test_a_workflow_lives_through_both_editions(edition: str) -> None:
-    """A workflow is made, renamed, given a version, triggered, and ends; what is wrong is its own error."""
+    """A workflow is created, renamed, given a version and triggered, and ends; each mistake raises its own error."""
     async with Emulator(executions=10) as emulator:
         hosts = emulator.hosts if edition == "compat" else emulator.unified_hosts
         async with EachLabs(emulator.api_key, hosts=hosts, retry=ONCE) as client:
@@ -266,7 +266,7 @@ async def test_a_workflow_lives_through_both_editions(edition: str) -> None:
 
 
 async def test_models_are_walked_without_a_total() -> None:
-    """A bare array is walked page by page, whatever its limit, ahead of itself too, and resumed."""
+    """A bare array is walked page by page, with any limit and look-ahead, and can be resumed."""
     async with Emulator(executions=0, models=7) as emulator, EachLabs(hosts=emulator.hosts) as client:
         everything = [model.slug for model in await client.models.list().collect()]
         assert len(everything) == 7
@@ -293,7 +293,7 @@ async def test_models_are_walked_without_a_total() -> None:
 
 @pytest.mark.parametrize("given", [False, True], ids=["own session", "passed session"])
 async def test_a_public_read_sends_no_key_at_all(given: bool) -> None:
-    """Neither our key nor one in the defaults of a passed session goes along; a client without a key can do it."""
+    """Neither our key nor one in a passed session's defaults is sent; a client without a key can read."""
     session = aiohttp.ClientSession(headers={"X-API-Key": "default", "Authorization": "d"}, cookies={"k": "default"})
     async with session, RawServer(then=answer(json={"slug": "m", "workflow_id": "w"})) as server:
         hosts = hosts_at(server.url, unified=True)
@@ -312,7 +312,7 @@ async def test_a_public_read_sends_no_key_at_all(given: bool) -> None:
 
 
 async def test_a_public_trigger_sends_the_key_in_the_body_alone() -> None:
-    """The key travels as `api_key`, in no header, over a connection of its own, and is in no error."""
+    """The key is sent as `api_key` in the body, over a connection of its own, and is in no header and no error."""
     echo = answer(400, json={"error": "bad key labs-key"})
     async with RawServer(QUEUED, echo, then=answer(500)) as server:
         async with aiohttp.ClientSession() as session:
@@ -330,7 +330,7 @@ async def test_a_public_trigger_sends_the_key_in_the_body_alone() -> None:
 
 
 async def test_a_closed_passed_session_is_a_closed_client() -> None:
-    """A call without a key beside a passed session that is closed says so."""
+    """A call without a key beside a closed passed session raises the error of a closed client."""
     session = aiohttp.ClientSession()
     await session.close()
     async with RawServer() as server, client_of(server, session=session) as client:
@@ -342,7 +342,7 @@ async def test_a_closed_passed_session_is_a_closed_client() -> None:
 
 
 async def test_runs_of_a_workflow_are_listed_and_stopped() -> None:
-    """A workflow's runs are walked like all runs, and a run that is stopped comes back as it is then."""
+    """A workflow's runs are walked like all runs, and stopping one returns its new state."""
     async with Emulator(executions=40) as emulator:
         async with EachLabs(hosts=emulator.hosts, runs_api_key=emulator.runs_api_key) as client:
             runs = await client.runs.list().collect()

@@ -54,7 +54,7 @@ class TestText:
             (7, TypeError, "model must be a str, not int"),
             (b"x", TypeError, "model must be a str, not bytes"),
             (["x"], TypeError, "model must be a str, not list"),
-            ("a\ud800b", ValueError, "model must be text that UTF-8 can carry"),
+            ("a\ud800b", ValueError, "model must be text that UTF-8 can encode"),
         ],
     )
     def test_empty_and_other_things_are_refused(self, value: object, error: type[Exception], says: str) -> None:
@@ -111,7 +111,7 @@ class TestWords:
     def test_an_open_set_takes_any_word(self) -> None:
         """Without a set nothing is held against it, but that it has bytes."""
         assert checked_words("status", ["new", "word"]) == "new,word"
-        with pytest.raises(ValueError, match="status must be text that UTF-8 can carry"):
+        with pytest.raises(ValueError, match="status must be text that UTF-8 can encode"):
             checked_words("status", ["new", "a\ud800b"])
 
 
@@ -203,10 +203,14 @@ class TestCallbacks:
         ({"params": {"x": float("nan")}}, ValueError, r"params\['x'\] must be finite, not nan"),
         ({"params": ""}, TypeError, "params must be a mapping, not str"),
         ({"params": "a=b"}, TypeError, "params must be a mapping, not str"),
-        ({"json": float("nan")}, ValueError, "json must be what JSON can carry: .*not JSON compliant"),
-        ({"json": {"a": [float("inf")]}}, ValueError, "json must be what JSON can carry"),
-        ({"json": object()}, TypeError, "json must be what JSON can carry: .*object is not JSON serializable"),
-        ({"json": {("a",): 1}}, TypeError, "json must be what JSON can carry: keys must be"),
+        ({"json": float("nan")}, ValueError, "json must be a value that JSON can represent: .*not JSON compliant"),
+        ({"json": {"a": [float("inf")]}}, ValueError, "json must be a value that JSON can represent"),
+        (
+            {"json": object()},
+            TypeError,
+            "json must be a value that JSON can represent: .*object is not JSON serializable",
+        ),
+        ({"json": {("a",): 1}}, TypeError, "json must be a value that JSON can represent: keys must be"),
         ({"method": ["GET"]}, ValueError, r"method must be one of GET, .*, not \['GET'\]"),
         ({"method": {}}, ValueError, "method must be one of GET"),
         ({"method": None}, ValueError, "method must be one of GET"),

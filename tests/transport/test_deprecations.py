@@ -36,7 +36,7 @@ def choosing(server: RawServer, **options: Any) -> EachLabs:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Any:
-    """Give the function that gives the warnings so far."""
+    """Return the function that gives the warnings so far."""
     caplog.set_level(logging.DEBUG, "eachlabs_async")
 
     def lines() -> list[str]:
@@ -72,7 +72,7 @@ async def test_what_the_library_chose_is_told_to_nobody(told: Any) -> None:
     """A call that is `chosen` by the library says nothing, and leaves the line to one that the caller chose."""
     async with RawServer(then=deprecated()) as server, choosing(server) as client:
         for chosen in (False, True):
-            call = client._transport.call(LIST_EXECUTIONS, "/executions", chosen=chosen)
+            call = client._transport.call(LIST_EXECUTIONS, "/executions", chosen_by_caller=chosen)
             await client._transport.get(call, ExecutionList)
             assert len(told()) == chosen
 

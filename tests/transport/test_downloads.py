@@ -40,7 +40,7 @@ from eachlabs_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from eachlabs_async.transport.part_file import PartFile
+from eachlabs_async.transport.partial_file import PartialFile
 
 SIGNATURE = "0123456789abcdef0123456789abcdef"
 QUERY = f"X-Amz-Credential=someone%2Fthere%2Fand%2Fnow&X-Amz-Signature={SIGNATURE}"
@@ -180,13 +180,13 @@ async def test_a_large_file_never_lies_in_memory_whole(tmp_path: Path) -> None:
 
 async def test_a_slow_disk_does_not_hold_up_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is a thread's business: while it is written to, everything else goes on."""
-    write = PartFile.write
+    write = PartialFile.write
 
-    def slowly(self: PartFile, at: int, chunks: list[bytes]) -> None:
+    def slowly(self: PartialFile, at: int, chunks: list[bytes]) -> None:
         time.sleep(0.2)
         write(self, at, chunks)
 
-    monkeypatch.setattr(PartFile, "write", slowly)
+    monkeypatch.setattr(PartialFile, "write", slowly)
     async with RawServer(then=file(b"x")) as server, client_of(server) as client:
         task = asyncio.create_task(client.files.download(f"{server.url}/a", tmp_path / "a"))
         longest, last = 0.0, time.monotonic()
@@ -239,10 +239,10 @@ async def test_two_downloads_to_one_path_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "said"),
     [
-        (".", IsADirectoryError, "path is a directory: name a file in it"),
-        ("missing/a", FileNotFoundError, "path lies in a directory that does not exist"),
-        ("file/a", NotADirectoryError, "path lies in what is no directory"),
-        ("pipe", ValueError, "path must be a regular file"),
+        (".", IsADirectoryError, "path is a directory: it must name a file"),
+        ("missing/a", FileNotFoundError, "path is in a directory that does not exist"),
+        ("file/a", NotADirectoryError, "path is in something that is not a directory"),
+        ("pipe", ValueError, "path must name a regular file"),
         ("x" * 300, OSError, "long"),
     ],
 )
@@ -262,10 +262,10 @@ async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(
 async def test_a_disk_that_is_full_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of the disk comes as it is, is not tried again, and leaves nothing behind."""
 
-    def full(self: PartFile, at: int, chunks: list[bytes]) -> None:
+    def full(self: PartialFile, at: int, chunks: list[bytes]) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(PartFile, "write", full)
+    monkeypatch.setattr(PartialFile, "write", full)
     async with RawServer(then=file()) as server, client_of(server) as client:
         with pytest.raises(OSError, match="No space left"):
             await client.files.download(f"{server.url}/a", tmp_path / "a")
@@ -291,13 +291,13 @@ async def test_a_disk_that_is_full_ends_it(tmp_path: Path, monkeypatch: pytest.M
         ({"url": "https://host:port/a"}, ValueError, "url must be an absolute http"),
         ({"url": "https://me:s3cret@host/a"}, ValueError, "without a user or a password"),
         ({"url": "https://bücher.example/a"}, ValueError, "url must be an absolute http"),
-        ({"url": f"http://cdn.example/a?{QUERY}"}, ValueError, "url is plain http, which is for loopback alone"),
-        ({"url": "https://host/a\r\nX-Y: z"}, ValueError, "url must not hold a line break"),
+        ({"url": f"http://cdn.example/a?{QUERY}"}, ValueError, "url is plain http, which is only allowed for loopback"),
+        ({"url": "https://host/a\r\nX-Y: z"}, ValueError, "url must not contain a line break"),
         ({"url": "https://host/\ud800"}, ValueError, "lone surrogate"),
         ({"path": 1}, TypeError, "path must be a str or a path of str, not int"),
         ({"path": b"a"}, TypeError, "path must be a str or a path of str, not bytes"),
         ({"path": ""}, ValueError, "path must not be empty"),
-        ({"path": "a\0b"}, ValueError, "path must not hold a NUL"),
+        ({"path": "a\0b"}, ValueError, "path must not contain a NUL"),
         ({"max_bytes": 0}, ValueError, "max_bytes must be at least 1, not 0"),
         ({"max_bytes": 1.5}, TypeError, "max_bytes must be an int"),
         ({"max_bytes": None}, TypeError, "max_bytes must be an int"),
@@ -333,7 +333,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(
 async def test_more_than_the_bound_is_refused(act: Act, tmp_path: Path) -> None:
     """Whether it is declared or just comes: once, with what to do about it; as much as the bound is welcome."""
     async with RawServer(then=act) as server, client_of(server) as client:
-        said = r"larger than max_bytes \(1,000\): give a larger bound"
+        said = r"larger than max_bytes \(1,000\): pass a larger value"
         with pytest.raises(APIConnectionError, match=said) as refused:
             async with asyncio.timeout(5):
                 await client.files.download(f"{server.url}/a", tmp_path / "a", max_bytes=1000)
@@ -393,11 +393,11 @@ async def test_redirects_are_followed_to_other_hosts(status: int, tmp_path: Path
     ("location", "said"),
     [
         ("/again", "more than 5 redirects"),
-        (None, "a redirect that leads to no http"),
-        ("ftp://host/a", "a redirect that leads to no http"),
-        ("https://me:s3cret@host/a", "a redirect that leads to no http"),
-        ("https://[x/", "a redirect that leads to no http"),
-        ("https://host:99999/", "a redirect that leads to no http"),
+        (None, "a redirect without an http"),
+        ("ftp://host/a", "a redirect without an http"),
+        ("https://me:s3cret@host/a", "a redirect without an http"),
+        ("https://[x/", "a redirect without an http"),
+        ("https://host:99999/", "a redirect without an http"),
         (f"http://cdn.example/a?{QUERY}", "a redirect to plain http was refused"),
     ],
 )
@@ -536,14 +536,14 @@ async def test_a_download_that_is_given_up_leaves_nothing(
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     if where == "disk":
-        write = PartFile.write
+        write = PartialFile.write
 
-        def slowly(self: PartFile, at: int, chunks: list[bytes]) -> None:
+        def slowly(self: PartialFile, at: int, chunks: list[bytes]) -> None:
             loop.call_soon_threadsafe(begun.set)
             time.sleep(0.1)
             write(self, at, chunks)
 
-        monkeypatch.setattr(PartFile, "write", slowly)
+        monkeypatch.setattr(PartialFile, "write", slowly)
     first: dict[str, Act] = {
         "answer": stall(),
         "body": file(cut=5, end="stall"),
@@ -588,8 +588,8 @@ async def test_closing_the_client_ends_a_download(tmp_path: Path) -> None:
 
 def test_a_temporary_file_that_is_dropped_is_not_made_later(tmp_path: Path) -> None:
     """A thread that begins after the download was given up finds that, and does nothing."""
-    part = PartFile(tmp_path / "a")
-    part.drop()
+    part = PartialFile(tmp_path / "a")
+    part.discard()
     part.open()
     part.write(0, [b"x"])
     part.finish(1)

@@ -10,7 +10,7 @@ import pytest
 
 from eachlabs_async import EachLabs
 from eachlabs_async.errors import ConfigurationError
-from eachlabs_async.transport.keys import Key, checked_key, key_headers, secrets
+from eachlabs_async.transport.keys import Key, checked_key, key_headers, secrets_of
 
 
 def test_a_key_is_text_that_does_not_show_itself() -> None:
@@ -38,7 +38,7 @@ def test_keys_are_stripped_and_blank_is_none(value: object, key: str | None) -> 
 @pytest.mark.parametrize("value", ["sécret", "sec\nret", "sec\x00ret", "sec\x7fret", "sec\tret", "sec\u2028ret"])
 def test_a_key_that_no_header_can_carry_is_refused(value: str) -> None:
     """The error names the argument and does not show the key."""
-    with pytest.raises(ConfigurationError, match="runs_api_key holds a character") as caught:
+    with pytest.raises(ConfigurationError, match="runs_api_key contains a character") as caught:
         checked_key("runs_api_key", value)
     assert "ret" not in str(caught.value)
 
@@ -75,4 +75,4 @@ def test_each_style_has_its_header() -> None:
 
 def test_the_longest_secret_is_struck_first() -> None:
     """Else the rest of a key that begins with the other one would be left."""
-    assert secrets((Key("ab"), None, Key("abc"), Key("abc"))) == ("abc", "ab")
+    assert secrets_of((Key("ab"), None, Key("abc"), Key("abc"))) == ("abc", "ab")

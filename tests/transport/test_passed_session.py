@@ -44,7 +44,7 @@ async def test_a_large_pool_changes_nothing(limits: Any, places: int) -> None:
 
 @small_pools
 async def test_the_wait_for_the_pool_is_no_silence(limits: Any) -> None:
-    """A burst that takes far longer than the read time-out as a whole does not fail for it."""
+    """A burst that takes far longer than the read timeout as a whole does not fail for it."""
     times = Timeouts(connect_s=0.15, read_s=0.15)
     async with (
         RawServer(then=answer(json=1, delay_s=0.06)) as server,

@@ -46,7 +46,7 @@ SERVICES: list[Any] = ["api", "runs"]
 
 
 def ids_of(server: RawServer) -> list[str]:
-    """Give the ids as they stood in the heads that arrived."""
+    """Return the ids as they stood in the heads that arrived."""
     return [seen.headers[NAME] for seen in server.requests]
 
 

@@ -25,7 +25,7 @@ from eachlabs_async.errors import (
     ServerError,
     error_class_for,
 )
-from eachlabs_async.transport.retry import asked_pause_s, calls_for_silence, leaves_outcome_open, may_send_again
+from eachlabs_async.transport.retry import leaves_outcome_open, may_send_again, needs_creation_pause, requested_pause_s
 
 SECONDS = st.floats(min_value=0, max_value=1000, allow_nan=False)
 SHARES = st.floats(min_value=0, max_value=1, exclude_max=True)
@@ -134,7 +134,7 @@ class TestDelay:
     ) -> None:
         """Never before the floor, never later than `max_elapsed_s`, never after the last attempt."""
         wait = policy.delay(attempt, failure, elapsed_s=elapsed_s, jitter=jitter)
-        floor = asked_pause_s(failure)
+        floor = requested_pause_s(failure)
         if attempt >= policy.max_attempts:
             assert wait is None
         if wait is None:
@@ -153,7 +153,7 @@ class TestDelay:
         """While attempts are left and the wait fits, there is another one."""
         policy = attrs.evolve(policy, max_attempts=policy.max_attempts + 1)
         attempt = data.draw(st.integers(1, policy.max_attempts - 1))
-        longest = max(asked_pause_s(failure) or 0, min(policy.cap_s, policy.base_s * 2.0**attempt))
+        longest = max(requested_pause_s(failure) or 0, min(policy.cap_s, policy.base_s * 2.0**attempt))
         policy = attrs.evolve(policy, max_elapsed_s=policy.max_elapsed_s + longest + 1e-6)
         elapsed_s = elapsed * (policy.max_elapsed_s - longest - 1e-6)
         assert policy.delay(attempt, failure, elapsed_s=elapsed_s, jitter=jitter) is not None
@@ -221,7 +221,7 @@ def test_a_429_on_creating_is_a_cap_or_one_that_only_silence_ends(
 ) -> None:
     """A cap while something of ours runs, or where it is named and fewer may fit; a time that is named is no block."""
     failure = RateLimitError(status=429, retry_after_s=retry_after_s, **{where: said})
-    assert calls_for_silence(failure, running=running, asked=asked) == silent
+    assert needs_creation_pause(failure, running=running, requested=asked) == silent
 
 
 @pytest.mark.parametrize(

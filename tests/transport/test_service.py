@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import RawServer, client_of
 
-from eachlabs_async.transport import service as _services
+from eachlabs_async.transport import service
 from eachlabs_async.transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from eachlabs_async.transport.service import BoundService, Pause
 from eachlabs_async.transport.wire import query, segment
@@ -37,15 +37,15 @@ IDS = [
 QUERIES = ["", "timeout=30", query({"a": "x y&z", "é": [1, "/?#%"]}), "a=%2F%3F%23%25+b"]
 
 
-def service(base: str) -> BoundService:
+def bound_service(base: str) -> BoundService:
     return BoundService("api", base, None, Pause())
 
 
 @pytest.fixture(params=[True, False], ids=["template", "whole"])
 def keeps_query(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    if request.param and not _services.KEEPS_QUERY:
+    if request.param and not service.KEEPS_QUERY:
         pytest.skip("this yarl cannot change the path alone")
-    monkeypatch.setattr(_services, "KEEPS_QUERY", request.param)
+    monkeypatch.setattr(service, "KEEPS_QUERY", request.param)
     return bool(request.param)
 
 
@@ -53,8 +53,8 @@ def keeps_query(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("base", BASES)
 def test_both_ways_make_the_same_urls(keeps_query: bool, base: str, given_query: str) -> None:
     """Equal, with the same parts and the same text, for ids of every kind; each id comes back from its segment."""
-    where = service(base)
-    make = where.urls(given_query)
+    where = bound_service(base)
+    make = where.url_maker(given_query)
     for one in IDS:
         path = f"/things/{segment('id', one)}/more"
         url, whole = make(path), where.url(path, given_query)
@@ -80,8 +80,8 @@ def test_both_ways_make_the_same_urls(keeps_query: bool, base: str, given_query:
 )
 def test_a_path_of_the_second_version_goes_below_the_sibling_of_the_base(base: str, expected: str) -> None:
     """The last `/v1` alone becomes `/v2`; a base that does not end so gets it appended."""
-    assert str(service(base).url("/things", "a=1", 2)) == expected
-    assert str(service(base).url("/things", "a=1")) == f"{base.rstrip('/')}/things?a=1"
+    assert str(bound_service(base).url("/things", "a=1", 2)) == expected
+    assert str(bound_service(base).url("/things", "a=1")) == f"{base.rstrip('/')}/things?a=1"
 
 
 async def test_a_call_of_the_second_version_arrives_below_the_sibling() -> None:
@@ -98,8 +98,8 @@ def test_any_id_has_one_url(one: str, given_query: str, base: str) -> None:
     """Made from the template or whole, it is the same."""
     if one in (".", ".."):
         return
-    where, path = service(base), "/things/" + segment("id", one)
-    assert str(where.urls(given_query)(path)) == str(where.url(path, given_query))
+    where, path = bound_service(base), "/things/" + segment("id", one)
+    assert str(where.url_maker(given_query)(path)) == str(where.url(path, given_query))
 
 
 @pytest.mark.parametrize("passed_ids", [IDS[:-1]])
@@ -122,4 +122,4 @@ async def test_a_way_is_opened_once(passed: bool) -> None:
             where = session.service("api")
             ways = [session.route(where, creating=creating) for creating in (False, True, False, True)]
             assert ways[0] is ways[2] is not ways[1] is ways[3]
-            assert session.route_elsewhere(server.url) is session.route_elsewhere(server.url)
+            assert session.storage_route(server.url) is session.storage_route(server.url)

@@ -332,7 +332,7 @@ class TestRedirects:
     async def test_without_a_location_it_is_refused(self) -> None:
         """It leads nowhere, so it is not asked again and again."""
         async with RawServer(then=redirect(None)) as server, client_of(server) as client:
-            with pytest.raises(APIConnectionError, match="a redirect to nowhere was refused"):
+            with pytest.raises(APIConnectionError, match="a redirect without a location was refused"):
                 await client.request("api", "GET", "/x")
         assert len(server.requests) == 1
 
@@ -381,7 +381,7 @@ async def test_one_line_an_attempt_and_one_a_retry(caplog: pytest.LogCaptureFixt
     assert [level for level, _ in lines] == ["DEBUG", "INFO", "DEBUG"]
     first, second = (f"[request {seen.headers['x-request-id']}]" for seen in server.requests)
     assert lines[0][1] == f"{url} attempt 1: HTTP 503, 2 bytes {first}"
-    assert lines[1][1].startswith(f"{url} failed on attempt 1 (ServerError: Service Unavailable): again in 0.0")
+    assert lines[1][1].startswith(f"{url} failed on attempt 1 (ServerError: Service Unavailable): retrying in 0.0")
     assert lines[1][1].endswith(f" s {first}")
     assert lines[2][1] == f"{url} attempt 2: HTTP 200, 1 bytes {second}"
     caplog.clear()

@@ -21,7 +21,7 @@ from eachlabs_async.transport.deadline import DeadlineTimer
 from eachlabs_async.transport.endpoints import LIST_EXECUTIONS
 
 AT_ONCE_S = 2.0
-"""Far below every time-out here, and far above what a slow machine needs."""
+"""Far below every timeout here, and far above what a slow machine needs."""
 
 
 async def closed(client: EachLabs, *tasks: asyncio.Task[Any]) -> list[Any]:
@@ -31,7 +31,7 @@ async def closed(client: EachLabs, *tasks: asyncio.Task[Any]) -> list[Any]:
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
     assert monotonic() - began < AT_ONCE_S
     assert_idle(client)
-    assert client._transport._watch._timer is None
+    assert client._transport._deadline_timer._timer is None
     assert not [task for task in tasks if task.cancelled() or task.cancelling()]
     return results
 
@@ -197,9 +197,9 @@ async def test_a_call_that_was_made_before_and_begins_after_is_refused(session: 
                 await transport.send(call)
             assert caught.value.attempts == 0
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            client._session.route_elsewhere(server.url)
+            client._session.storage_route(server.url)
         assert_idle(client)
-        transport._watch.close()
+        transport._deadline_timer.close()
     assert len(server.requests) == 1
 
 
@@ -211,7 +211,7 @@ async def test_calls_of_every_view_end() -> None:
         tasks = [asyncio.ensure_future(one.request("api", "GET", "/x")) for one in (client, view)]
         await server.seen(2)
         assert_closed(await closed(client, *tasks))
-        assert not view._transport._watch._running
+        assert not view._transport._deadline_timer._active
 
 
 async def test_closing_a_view_interrupts_nobody() -> None:
@@ -230,7 +230,7 @@ async def test_a_caller_that_cancels_in_the_same_turn_is_heard(cancel_first: boo
         client = client_of(server)
         task = asyncio.ensure_future(client.request("api", "GET", "/x"))
         await server.seen(1)
-        steps: list[Callable[[], Any]] = [task.cancel, client._transport._watch.close]
+        steps: list[Callable[[], Any]] = [task.cancel, client._transport._deadline_timer.close]
         for step in steps if cancel_first else reversed(steps):
             step()
         with pytest.raises(asyncio.CancelledError):
@@ -239,14 +239,14 @@ async def test_a_caller_that_cancels_in_the_same_turn_is_heard(cancel_first: boo
         await client.close()
 
 
-@pytest.mark.parametrize("bound", ["end", "silence"])
+@pytest.mark.parametrize("bound", ["deadline", "read_timeout"])
 async def test_a_bound_that_passes_in_the_same_turn_leaves_no_bare_cancellation(bound: Any) -> None:
     """The task is interrupted once, and the error is the closing's: no further try is waited for."""
     async with RawServer(then=stall()) as server:
         client = client_of(server, retry=RetryPolicy(base_s=30))
         task = asyncio.ensure_future(client.request("api", "GET", "/x"))
         await server.seen(1)
-        (deadline,) = client._transport._watch._running
+        (deadline,) = client._transport._deadline_timer._active
         deadline.interrupt(bound)
         assert_closed(await closed(client, task))
 
@@ -257,15 +257,15 @@ async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     asked: list[bool] = []
 
     async def call(*, ask: bool) -> None:
-        deadline = watch.enter(loop, listening=True)
+        deadline = watch.start(loop, reading=True)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             if ask:
-                asked.extend([deadline.took_effect("end"), deadline.took_effect("closed")])
-                asked.append(deadline.took_effect("closed"))
+                asked.extend([deadline.absorb_cancellation("deadline"), deadline.absorb_cancellation("closed")])
+                asked.append(deadline.absorb_cancellation("closed"))
         finally:
-            watch.leave(deadline)
+            watch.stop(deadline)
 
     tasks = [asyncio.ensure_future(call(ask=ask)) for ask in (True, False)]
     await asyncio.sleep(0)
@@ -273,7 +273,7 @@ async def test_a_watch_that_is_closed_interrupts_what_runs() -> None:
     await asyncio.gather(*tasks)
     assert asked == [False, True, False]
     assert [task.cancelling() for task in tasks] == [0, 0]
-    assert (watch._running, watch._timer) == (set(), None)
+    assert (watch._active, watch._timer) == (set(), None)
 
 
 async def test_a_session_that_its_owner_closes_in_a_look_up_is_an_error_of_ours() -> None:

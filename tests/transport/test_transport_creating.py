@@ -172,7 +172,7 @@ async def test_a_stale_connection_is_never_used_to_create(session: aiohttp.Clien
 
 
 async def test_a_call_that_was_never_sent_has_no_open_outcome() -> None:
-    """A deadline that passes while it waits for a place is a plain time-out."""
+    """A deadline that passes while it waits for a place is a plain timeout."""
     async with RawServer(stall()) as server:
         async with client_of(server, max_concurrency=1) as client:
             blocking = asyncio.ensure_future(client.request("api", "GET", "/x"))
@@ -221,7 +221,7 @@ CONNECTING = [Timeouts(connect_s=5, read_s=0.05, deadline_s=0.15), Timeouts(conn
 async def test_a_deadline_while_it_connects_leaves_no_outcome_open(
     session: aiohttp.ClientSession | None, method: Any, timeouts: Timeouts
 ) -> None:
-    """Nothing of it left: a plain time-out that says so, however short the read time-out is."""
+    """Nothing of it left: a plain timeout that says so, however short the read timeout is."""
     with full_listener() as port:
         url = f"http://127.0.0.1:{port}"
         error = await failure_of_creating(url, APITimeoutError, session, method=method, timeouts=timeouts)

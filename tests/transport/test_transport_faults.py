@@ -40,7 +40,7 @@ from eachlabs_async.errors import (
     ConfigurationError,
     ServerError,
 )
-from eachlabs_async.transport.adapter import ConnectionLostError, describe
+from eachlabs_async.transport.adapter import ConnectionLostError, error_from
 
 BREAKS: dict[str, Callable[[], Act]] = {
     "reset": reset,
@@ -164,7 +164,7 @@ class TestTimeouts:
             async with client_of(
                 server, session=session, timeouts=SHORT, retry=RetryPolicy(max_attempts=2, base_s=0.001)
             ) as client:
-                with pytest.raises(APITimeoutError, match="no answer within the read time-out") as caught:
+                with pytest.raises(APITimeoutError, match="no response within the read timeout") as caught:
                     await client.request("api", "GET", "/x")
                 await asyncio.wait_for(server.gone.wait(), 5)
         assert isinstance(caught.value, TimeoutError)
@@ -172,7 +172,7 @@ class TestTimeouts:
         assert caught.value.attempts == len(server.requests) == 2
 
     async def test_a_slow_answer_that_never_falls_silent_is_fine(self) -> None:
-        """The read time-out is about silence, not about the whole."""
+        """The read timeout is about silence, not about the whole."""
         parts = answer(body=b"[1, 2, 3]", delay_s=0.04)
         async with RawServer(parts, parts) as server, client_of(server, timeouts=Timeouts(read_s=1)) as client:
             assert await client.request("api", "GET", "/x") == [1, 2, 3]
@@ -212,7 +212,7 @@ class TestTimeouts:
                 assert 0.199 < monotonic() - began < 1
 
     async def test_a_wait_that_would_outlast_the_deadline_is_not_begun(self) -> None:
-        """The call fails at once, with what went wrong instead of a time-out."""
+        """The call fails at once, with what went wrong instead of a timeout."""
         policy = RetryPolicy(base_s=20)
         async with RawServer(then=answer(503)) as server:
             async with client_of(server, retry=policy, timeouts=Timeouts(deadline_s=8)) as client:
@@ -253,7 +253,7 @@ class TestTimeouts:
             timeouts, policy = Timeouts(connect_s=0.05), RetryPolicy(max_attempts=2, base_s=0.001)
             async with EachLabs("k", hosts=hosts, session=session, timeouts=timeouts, retry=policy) as client:
                 for method in ("GET", "POST"):
-                    with pytest.raises(APITimeoutError, match="within the connect time-out") as caught:
+                    with pytest.raises(APITimeoutError, match="within the connect timeout") as caught:
                         await client.request("api", method, "/x")
                     assert (caught.value.attempts, caught.value.sent) == (2, False)
 
@@ -334,7 +334,7 @@ UNSENT = NEVER_AGAIN | {
 def test_every_exception_of_aiohttp_has_its_error(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those to come: what is not known to be lasting may pass, what is not known to be unsent was sent."""
     monkeypatch.setattr(kind, "__str__", lambda self: "what")  # Each wants other arguments, and none matters.
-    error = describe(kind.__new__(kind))
+    error = error_from(kind.__new__(kind))
     assert isinstance(error, APIConnectionError)
     assert isinstance(error, APITimeoutError) == issubclass(kind, TimeoutError)
     assert (error.sent, error.retryable) == (kind not in UNSENT, kind not in NEVER_AGAIN)
@@ -354,6 +354,6 @@ def test_every_exception_of_aiohttp_has_its_error(kind: type[Exception], monkeyp
 )
 def test_other_exceptions_have_theirs(exc: Exception, kind: type[Exception], retryable: bool | None) -> None:
     """The system's errors may pass; what is a mistake in a program does not."""
-    error = describe(exc)
+    error = error_from(exc)
     assert type(error) is kind
     assert getattr(error, "retryable", None) == retryable

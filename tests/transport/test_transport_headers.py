@@ -19,7 +19,7 @@ JSON = "application/json"
 
 
 def wanted(server: RawServer, key: dict[str, str], body: bytes = b"") -> dict[str, str]:
-    """Give all headers that a request of an own session has."""
+    """Return all headers that a request of an own session has."""
     headers = {
         "host": f"127.0.0.1:{server.port}",
         "user-agent": USER_AGENT,

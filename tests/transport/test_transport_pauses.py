@@ -138,16 +138,16 @@ async def test_a_longer_pause_holds_and_a_shorter_one_does_not_cut_it() -> None:
 def test_a_pause_is_never_shortened(creating: bool) -> None:
     """What was asked for last counts only where it reaches further; what is over is forgotten, and no more."""
     pause, first, second = Pause(), ServerError("first"), ServerError("second")
-    pause.ask(20.0, first, creating=creating)
-    pause.ask(10.0, second, creating=creating)
-    pause.end(19.9)
+    pause.extend(20.0, first, creating=creating)
+    pause.extend(10.0, second, creating=creating)
+    pause.clear_ended(19.9)
     assert pause.for_call(creating=True) == (20.0, first)
     assert pause.for_call(creating=False)[0] == (0.0 if creating else 20.0)
-    pause.ask(30.0, second, creating=creating)
+    pause.extend(30.0, second, creating=creating)
     assert pause.for_call(creating=True) == (30.0, second)
-    pause.ask(40.0, first, creating=not creating)
+    pause.extend(40.0, first, creating=not creating)
     assert pause.for_call(creating=True) == (40.0, first)
-    pause.end(40.0)
+    pause.clear_ended(40.0)
     assert pause.for_call(creating=True)[0] == 0.0
 
 

@@ -44,7 +44,7 @@ GIVEAWAYS = ("Secr3t", "Pr1vate")
 
 
 def told_by(exc: BaseException | None) -> str:
-    """Give all that an error and its chain say: texts, attributes, and the locals of every frame but the tests'."""
+    """Return all that an error and its chain say: texts, attributes, and the locals of every frame but the tests'."""
     if exc is None:
         return ""
     parts = [str(exc), repr(exc), repr(exc.args), repr(getattr(exc, "__dict__", None))]
@@ -58,7 +58,7 @@ def told_by(exc: BaseException | None) -> str:
 
 
 def given_away(text: str) -> list[str]:
-    """Give the lines that hold something of a key."""
+    """Return the lines that hold something of a key."""
     return [line[:300] for line in text.splitlines() if any(giveaway in line for giveaway in GIVEAWAYS)]
 
 
@@ -342,5 +342,5 @@ class TestProxies:
 
 def test_a_key_never_travels_unencrypted() -> None:
     """Plain http beyond this machine is refused where the host is named."""
-    with pytest.raises(ConfigurationError, match="the key would travel unencrypted"):
+    with pytest.raises(ConfigurationError, match="the key would be sent unencrypted"):
         Service("http://api.example.test/v1")

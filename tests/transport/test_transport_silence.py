@@ -264,7 +264,7 @@ async def test_a_policy_can_go_without(caplog: pytest.LogCaptureFixture) -> None
         async with asyncio.timeout(5):
             await create(client)
     assert len(posts(server)) == 3
-    assert "nothing is created" not in caplog.text
+    assert "pausing all creating" not in caplog.text
 
 
 async def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -277,7 +277,7 @@ async def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
                 await create(client)
             assert '{"key": "***", "cap": "burst"}' in str(refused.value)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["nothing is created for 90 s, which alone ends such a refusal: HTTP 429: slow down, ***"]
+    assert told == ["pausing all creating requests for 90 s after HTTP 429: slow down, ***"]
 
 
 async def test_a_402_of_a_single_call_tells_what_is_reserved() -> None:

@@ -37,7 +37,7 @@ from eachlabs_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from eachlabs_async.transport import uploads as _uploads
+from eachlabs_async.transport import uploads
 
 SIGNATURE = "0123456789abcdef0123456789abcdef"
 QUERY = f"X-Amz-Credential=someone%2Fthere%2Fand%2Fnow&X-Amz-Signature={SIGNATURE}"
@@ -205,8 +205,8 @@ async def test_what_is_no_file_or_too_large_is_refused_before_anything_is_sent(t
         (tmp_path / "nothing", {}, FileNotFoundError, "nothing"),
         (stream(b"x"), {"size": 100_000_001}, ValueError, "size must be at most"),
         (stream(b"x"), {"size": -1}, ValueError, "size must be at least 0"),
-        (b"x", {"size": 1}, ValueError, "size is for an async iterable alone"),
-        (large, {"size": 1}, ValueError, "size is for an async iterable alone"),
+        (b"x", {"size": 1}, ValueError, "size is only for an async iterable"),
+        (large, {"size": 1}, ValueError, "size is only for an async iterable"),
         (1, {}, TypeError, "source must be a path, bytes or an async iterable of bytes, not int"),
         ([b"x"], {}, TypeError, "source must be a path"),
     ]
@@ -222,13 +222,13 @@ async def test_what_is_no_file_or_too_large_is_refused_before_anything_is_sent(t
 
 async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes are measured too, and a stream is stopped when it gives too many."""
-    monkeypatch.setattr(_uploads, "MAX_BYTES", 10)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 10)
     async with Emulator(executions=1, chunked_uploads=True) as emulator:
         async with EachLabs(emulator.api_key, hosts=emulator.unified_hosts) as client:
             with pytest.raises(ValueError, match="source must be at most 10 bytes, not 11"):
                 await client.files.upload(b"x" * 11)
             assert not emulator.requests
-            with pytest.raises(ValueError, match="source gave more than 10 bytes"):
+            with pytest.raises(ValueError, match="source yielded more than 10 bytes"):
                 await client.files.upload(stream(b"x" * 6, b"x" * 6))
             assert not any(file.uploads for file in emulator.files.values())
 
@@ -295,7 +295,7 @@ async def test_a_place_that_always_refuses_is_an_error() -> None:
 
 async def test_a_place_that_grew_old_between_tries_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL lives for 15 minutes: a try that comes later than that goes to a new place."""
-    monkeypatch.setattr(_uploads, "URL_LIVES_S", -1.0)
+    monkeypatch.setattr(uploads, "URL_LIFETIME_S", -1.0)
     async with RawServer(then=storage(answer(503), answer(body=b""))) as server, client_for(server) as client:
         await client.files.upload(b"x")
     assert len({seen.target for seen in puts(server)}) == 2
@@ -351,9 +351,9 @@ async def test_a_stream_that_was_not_touched_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("chunks", "size", "error", "said"),
     [
-        ((b"ab",), 3, ValueError, "source gave 2 bytes, not the 3 of size"),
-        ((b"ab", b"cd"), 3, ValueError, "source gave more than 3 bytes"),
-        ((b"ab", "cd"), None, TypeError, "source must give bytes, not str"),
+        ((b"ab",), 3, ValueError, "source yielded 2 bytes, not the 3 of size"),
+        ((b"ab", b"cd"), 3, ValueError, "source yielded more than 3 bytes"),
+        ((b"ab", "cd"), None, TypeError, "source must yield bytes, not str"),
     ],
 )
 async def test_a_stream_that_is_not_what_it_says_is_an_error(
@@ -427,7 +427,7 @@ async def test_a_place_that_is_not_https_is_refused(url: str) -> None:
 
 
 async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
-    """Where nothing moves for the read time-out the try ends, both before and after the last byte."""
+    """Where nothing moves for the read timeout the try ends, both before and after the last byte."""
     quick = Timeouts(read_s=0.15)
     async with RawServer(then=storage(stall())) as server, client_for(server, retry=ONCE, timeouts=quick) as client:
         with pytest.raises(APITimeoutError):
@@ -443,21 +443,21 @@ async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:
     where = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
     async with silent, RawServer(then=storage(answer(), url=where)) as server:
         async with client_for(server, retry=ONCE, timeouts=quick) as client:
-            with pytest.raises(APITimeoutError, match="the sending stalled for 0.15 s"):
+            with pytest.raises(APITimeoutError, match="the upload stalled for 0.15 s"):
                 await client.files.upload(b"x" * 50_000_000)
         gone.set()
 
 
 async def test_a_storage_that_cannot_be_connected_to_is_a_time_out() -> None:
-    """A storage that never finishes the handshake ends at the connect time-out, and nothing was read."""
+    """A storage that never finishes the handshake ends at the connect timeout, and nothing was read."""
     async with RawServer() as mute, RawServer(then=storage(answer(), url=f"https://127.0.0.1:{mute.port}")) as server:
         async with client_for(server, retry=ONCE, timeouts=Timeouts(connect_s=0.1)) as client:
-            with pytest.raises(APITimeoutError, match="no connection within the connect time-out"):
+            with pytest.raises(APITimeoutError, match="no connection within the connect timeout"):
                 await client.files.upload(stream(b"x"), size=1)
 
 
 async def test_a_source_that_takes_its_time_is_no_stall() -> None:
-    """The time-out is the storage's: a stream may be slower than that."""
+    """The timeout is the storage's: a stream may be slower than that."""
 
     async def slow() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -515,13 +515,13 @@ async def test_what_ends_late_changes_nothing(tmp_path: Path) -> None:
     """A thread that opens a file after the upload was given up leaves it closed; a time that is over is not reset."""
     path = tmp_path / "a.bin"
     path.write_bytes(b"x")
-    file = _uploads._File(path)
+    file = uploads._File(path)
     file.close()
     assert file._open().closed
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0) as over:
             await asyncio.sleep(1)
-    _uploads._set(over, None)
+    uploads._reschedule(over, None)
     assert over.expired()
 
 

@@ -80,7 +80,7 @@ class TestSegment:
             ("", ValueError, "run_id must not be empty"),
             (".", ValueError, "run_id must not be '.'"),
             ("..", ValueError, "run_id must not be '..'"),
-            ("a\ud800b", ValueError, "run_id must be text that UTF-8 can carry"),
+            ("a\ud800b", ValueError, "run_id must be text that UTF-8 can encode"),
             (None, TypeError, "run_id must be a str, not NoneType"),
             (7, TypeError, "run_id must be a str, not int"),
             (b"x", TypeError, "run_id must be a str, not bytes"),
@@ -130,7 +130,7 @@ class TestExpand:
 
     def test_a_call_that_an_edition_lacks_is_a_configuration_error(self) -> None:
         """The error names the call and the edition."""
-        only = Endpoint(name="x.get", service="api", method="GET", compat=None, unified="/x", answer=GET_RUN.answer)
+        only = Endpoint(name="x.get", service="api", method="GET", compat=None, unified="/x", response=GET_RUN.response)
         assert only.template("unified") == "/x"
         with pytest.raises(ConfigurationError, match="x.get is not part of the compat edition"):
             only.template("compat")

@@ -42,12 +42,12 @@ from eachlabs_async import (
 
 
 async def chunks() -> AsyncIterator[bytes]:
-    """Give the parts of a stream."""
+    """Return the parts of a stream."""
     yield b""
 
 
 async def ids() -> AsyncIterator[str]:
-    """Give the ids of a stream."""
+    """Return the ids of a stream."""
     yield ""
 
 

@@ -1,6 +1,6 @@
-"""Owns the file that bytes are written to until all are there, and how it then takes the place of the target.
+"""Write a download to a temporary file, and replace the target with it when it is complete.
 
-It refuses to know where bytes come from, and to run on the loop: each of its methods is for a thread.
+All methods block, so `downloads` calls them in threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 
 def checked_path(path: object) -> Path:
-    """Take where to download to; looks at no disk."""
+    """Return the path to download to. Does not access the file system."""
     wrong = TypeError(f"path must be a str or a path of str, not {type(path).__name__}")
     if not isinstance(path, str | os.PathLike):
         raise wrong
@@ -23,14 +23,14 @@ def checked_path(path: object) -> Path:
     if not isinstance(text, str):
         raise wrong
     if not text or "\0" in text:
-        raise ValueError("path must not hold a NUL" if text else "path must not be empty")
+        raise ValueError("path must not contain a NUL" if text else "path must not be empty")
     return Path(text)
 
 
-class PartFile:
-    """The file beside the target that holds what has come so far; used in threads.
+class PartialFile:
+    """The file beside the target that holds the bytes received so far.
 
-    Its methods exclude each other: a thread whose download was given up ends before the file is dropped.
+    The methods lock each other out, so that a write of a cancelled download ends before the file is discarded.
     """
 
     def __init__(self, target: Path) -> None:
@@ -38,48 +38,50 @@ class PartFile:
         self._path = target.with_name(f".eachlabs-{secrets.token_hex(8)}.part")
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
-        self._dropped = False
+        self._is_discarded = False
 
     def open(self) -> None:
-        """Create the file, so that a place nobody can write to is an error before anything is sent."""
+        """Create the file. A target that cannot be written raises an `OSError` here, before anything is sent."""
         target = self._target
         if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "path is a directory: name a file in it", str(target))
+            raise IsADirectoryError(errno.EISDIR, "path is a directory: it must name a file", str(target))
         if target.exists() and not target.is_file():
-            raise ValueError(f"path must be a regular file, or none yet: {str(target)!r} is neither")
+            raise ValueError(f"path must name a regular file or none: {str(target)!r} is neither")
         if not target.parent.is_dir():
             if target.parent.exists():
-                raise NotADirectoryError(errno.ENOTDIR, "path lies in what is no directory", str(target.parent))
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "path is in something that is not a directory", str(target.parent)
+                )
             raise FileNotFoundError(
-                errno.ENOENT, "path lies in a directory that does not exist: create it", str(target.parent)
+                errno.ENOENT, "path is in a directory that does not exist: create it", str(target.parent)
             )
         with self._lock:
-            if not self._dropped:
+            if not self._is_discarded:
                 self._file = self._path.open("xb")
 
-    def write(self, at: int, chunks: list[bytes]) -> None:
-        """Write some bytes from the place `at` on."""
+    def write(self, offset: int, chunks: list[bytes]) -> None:
+        """Write bytes at an offset."""
         with self._lock:
             if self._file is not None:
-                self._file.seek(at)
+                self._file.seek(offset)
                 self._file.writelines(chunks)
 
     def finish(self, size: int) -> None:
-        """Put the first `size` bytes in the place of the target; what an earlier try left behind them is cut off."""
+        """Replace the target with the first `size` bytes. An earlier attempt may have written more."""
         with self._lock:
             if self._file is not None:
                 self._file.truncate(size)
                 self._file.close()
                 self._path.replace(self._target)
 
-    def drop(self) -> None:
-        """Remove the file, unless it was put in place."""
+    def discard(self) -> None:
+        """Remove the file, unless it has replaced the target."""
         with self._lock:
-            self._dropped = True
+            self._is_discarded = True
             file, self._file = self._file, None
             if file is None:
                 return
-            with suppress(OSError):  # What it still held may not fit on the disk: it is not wanted any more.
+            with suppress(OSError):  # The buffered bytes may not fit on the disk, but are not needed any more.
                 file.close()
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from eachlabs_async.emulator import Emulator
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
 ANYBODYS = "no such id, or deleted: organisations can delete executions by age"
-OURS = "it is not there, or no longer: the organisation may delete executions after a time of its choice"
+OURS = "it does not exist, or no longer exists: organisations can delete executions by age"
 GONE = answer(404, json={"error": "the service's own words"})
 
 
