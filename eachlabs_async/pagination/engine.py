@@ -212,8 +212,11 @@ class Engine:
         self._observe(off, seen, request, known.count + len(new))
         self.stats.duplicates += max(0, hit + 1 - request.overlap)
         if new:
+            in_order = request.serial >= page.serial  # An older answer can lack rows that entered since.
             if known.passed or below:
-                known.pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
+                known.pass_over(keys[: hit + 1], below if in_order else 0)
+            if hit > 0 and (in_order or not below):
+                known.order(keys[: hit + 1])
             known.add(new)
             self._barren = self._misses = below = 0
         skip = below // 4**self._misses if all_known and not seen.is_last else 0
