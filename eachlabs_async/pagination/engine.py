@@ -91,6 +91,7 @@ class Engine:
         self._barren = 0  # answers that brought nothing since the last new row
         self._searched: tuple[int, int | None] | None = None  # the stretch without a known row; None: to the end
         self._page_rows = self._largest  # the most rows that the server seems to give at once
+        self._ties = 0 if before.at is None else before.ties  # delivered rows of the lowest time, still to be met
         if before.at is not None:
             self.seek()
 
@@ -217,12 +218,17 @@ class Engine:
         self._observe(off, seen, request, known.count + len(new))
         self.stats.duplicates += max(0, hit + 1 - request.overlap)
         if new:
+            in_order = request.serial >= page.serial  # An older answer can lack rows that entered since.
             if known.passed or below:
-                known.pass_over(keys[: hit + 1], below if request.serial >= page.serial else 0)
+                known.pass_over(keys[: hit + 1], below if in_order else 0)
+            if hit > 0 and (in_order or not below):
+                known.order(keys[: hit + 1])
             known.add(new)
             self._barren = self._misses = below = 0
         skip = below // 4**self._misses if all_known and not seen.is_last else 0
-        if not new and known.count - below <= page.reach:
+        if new or hit >= 0:
+            self._ties = 0
+        if not new and known.count - below <= page.reach and not self._ties:
             self._misses += 1
             self._count_barren(MAX_BARREN if count else MAX_EMPTY, seen.is_last)
         self._next_offset, self._searched = seen.end + skip, None
@@ -272,6 +278,8 @@ class Engine:
         lowest = page.lowest_after(len(page.positions))
         if lowest is not None and answer.times and request.cursor is None:
             first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
+            while self._ties and first < count and answer.times[first] == lowest:
+                first, self._ties = first + 1, self._ties - 1  # A checkpoint names only the last of them.
             if first or (page.until is not None and not seen.at):
                 return first
         if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):

@@ -9,9 +9,8 @@ from typing import Final, cast
 
 WINDOW: Final = 10_000
 """Known rows that are remembered at least; at most twice as many are."""
-ANCHORS: Final = 32
-"""Keys in a checkpoint: the last 32, or the last 24 and up to 24 of rows that were passed over."""
-FEWEST: Final = 24
+ANCHORS: Final = 24
+"""Keys in a checkpoint. As many more name rows that were passed over: all that a resumed walk can pass over."""
 MOST_PASSED: Final = 500
 
 
@@ -67,6 +66,15 @@ class KnownRows:
         self._recent.update(keys)
         self.count += len(keys)
 
+    def order(self, keys: Sequence[str]) -> None:
+        """Move the known ones of these rows below all others, if they do not stand there in this order already."""
+        if list(islice(self.upwards(), len(keys))) != list(keys[::-1]):
+            moved = {key: None for key in keys if key in self}
+            for key in moved:
+                self._recent.pop(key, None)
+                self._older.pop(key, None)
+            self._recent.update(moved)
+
     def last_of(self, keys: Sequence[str], overlap: int) -> int:
         """Return the position of the last known row of a page, expected among the first `overlap`; -1 if none is."""
         rest = keys[overlap:] if overlap else keys
@@ -92,6 +100,6 @@ class KnownRows:
 
     def anchors(self, hidden: Sequence[str]) -> tuple[str, ...]:
         """Return the keys that a checkpoint keeps, without the `hidden` ones; the lowest row comes last."""
-        passed, hide = self.passed[-FEWEST:], {*hidden, *self.passed}
-        rows = islice((key for key in self.upwards() if key not in hide), max(FEWEST, ANCHORS - len(passed)))
-        return (*reversed(list(rows)), *passed)
+        hide = {*hidden, *self.passed}
+        rows = islice((key for key in self.upwards() if key not in hide), ANCHORS)
+        return (*reversed(list(rows)), *self.passed[-ANCHORS:])

@@ -185,12 +185,9 @@ def test_a_listing_at_rest_gives_its_rows(total: str, count: int, limit: int) ->
     assert engine.stats.rows == count
 
 
-@pytest.mark.parametrize("clamp", [1, 3, 7])
-@pytest.mark.parametrize("total", ["exact", "none"])
+@pytest.mark.parametrize(("clamp", "total"), [(1, "exact"), (3, "exact"), (3, "none"), (7, "exact"), (7, "none")])
 def test_a_server_that_gives_fewer_rows_at_once_is_walked_to_its_end(clamp: int, total: str) -> None:
     """A short page ends nothing if it is as long as the longest; one row at a time needs an exact total."""
-    if clamp == 1 and total == "none":
-        pytest.skip("without a total and without an overlap nothing can be proven")
     out, _ = walk(Engine(limit=10), ids(25), lambda rows, request: served(rows, request, total, clamp))
     assert out == ids(25)
 
@@ -330,7 +327,7 @@ def test_a_checkpoint_names_the_last_rows_delivered() -> None:
     engine = after_one_page(ids(200), limit=50, largest=100)
     assert engine.checkpoint(0) == Checkpoint(0, 0, (), 200)
     assert engine.checkpoint(7) == Checkpoint(0, 7, tuple(ids(7)), 200)
-    assert engine.checkpoint() == Checkpoint(0, 50, tuple(ids(18, 50)), 200)
+    assert engine.checkpoint() == Checkpoint(0, 50, tuple(ids(26, 50)), 200)
 
 
 @pytest.mark.parametrize("dialect", ["offset", "page"])
