@@ -24,7 +24,7 @@ follows what was seen to vanish). Each page planned ahead begins where the one b
 - A page of known rows alone means that the known rows end further down, by as many as are known below it. But a server
   may have repeated itself: a page that the total does not explain is requested again before it is believed.
 - A page by number begins at a multiple of its size only, but with a slightly smaller size some page begins just above
-  the next offset. That costs rows. So from the third page on such pages overlap only after the first sign of movement;
+  the next offset. That costs rows. So such pages overlap only after the first sign of movement;
   until then a page is trusted if its exact total equals that of the page before.
 - *Seeking*. Executions come newest first, and their creation times never change. So the rows not newer than some time
   are a listing of their own, which nothing that enters above can move. If a service serves only `depth` rows of it,
@@ -161,7 +161,6 @@ class Engine:
         page, moved = self._page, self.stats.drift_seen or self._churn
         if not page.serial:
             return ANCHORS if self._resumed else 0
-        # The second page always overlaps: what moves fast shows at once.
         trusted = self._dialect == "page" and page.total is not None and not self._resumed
         return 0 if trusted and not moved and not self._barren else 1 + ceil(self._churn)
 
