@@ -258,7 +258,7 @@ class ExecutionPager(Pager[Execution]):
                 # The service serves fewer rows than `_depth`.
                 await self._drop(list(self._ahead))
                 self._depth = min(self._depth, request.offset + request.size - 1)
-                engine.limit_depth(self._depth)
+                engine.limit_depth(self._block_depth())
                 requests = self._within_depth(engine.requests())
                 continue
             times = [row.created_at for row in response.rows]
@@ -301,11 +301,19 @@ class ExecutionPager(Pager[Execution]):
             drift=self._drift,
             look_ahead=self._look_ahead,
             max_rows=None if self._skips else self._max_rows,
-            depth=self._depth,
+            depth=self._block_depth(),
             resume=None if self._skips or not last.anchors else last,
         )
         self._engine.stats = self.stats
         self._seeks = True
+
+    def _block_depth(self) -> int:
+        """Return the rows to request below one time: a whole number of rounds of the requests in flight at once.
+
+        The next block can begin only when the last page of this one is there.
+        """
+        at_once, pages = self._look_ahead + 1, self._depth // self._size
+        return pages // at_once * at_once * self._size if 1 < at_once < pages else self._depth
 
     def _within_depth(self, requests: Sequence[Request]) -> list[Request]:
         """Return the requests that the service serves, or none if it does not serve the first of them."""
