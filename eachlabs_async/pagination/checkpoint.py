@@ -16,7 +16,8 @@ from attrs import frozen
 
 from ..transport.arguments import checked_moment, rfc3339
 
-VERSION: Final = 1
+VERSION: Final = 2
+_READABLE: Final = (1, 2)  # Version 1 has fewer anchors, and is otherwise the same.
 TIMES: Final = ("at", "bottom")
 INHERITED_FILTERS: Final = ("since", "until")
 """Filters that may be omitted when resuming: they are then read from the checkpoint."""
@@ -74,8 +75,8 @@ def read_checkpoint(
         found: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("resume is not a checkpoint: it is not JSON") from None
-    if not isinstance(found, dict) or cast(dict[str, Any], found).get("v") != VERSION:
-        raise ValueError(f"resume is not a checkpoint of version {VERSION}")
+    if not isinstance(found, dict) or cast(dict[str, Any], found).get("v") not in _READABLE:
+        raise ValueError(f"resume is not a checkpoint of version {VERSION} or older")
     parts = cast(dict[str, Any], found)
     theirs, last = parts.get("filters"), parts.get("last")
     start, next_offset, total, ties = parts.get("start"), parts.get("place"), parts.get("total"), parts.get("ties", 0)

@@ -26,7 +26,7 @@ from ..errors import PaginationError
 from ..transport.arguments import rfc3339
 from .frontier import MARGIN, Frontier
 from .pages import AcceptedPage, WalkStats
-from .rules import RecentIds
+from .recent_ids import RecentIds
 
 MAX_REPEATED: Final = 4
 MAX_EMPTY: Final = 50

@@ -13,6 +13,8 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from attrs import evolve
+
 from ..errors import APIStatusError, DriftError, PaginationError
 from ..records import Execution, ExecutionCursorPage
 from ..transport.arguments import checked_moment, rfc3339
@@ -22,12 +24,14 @@ from ..transport.transport import Transport
 from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
-from .frontier import MARGIN, SPAN_BY_DEFAULT, Frontier, lowest
+from .engine import Engine
+from .frontier import SPAN_BY_DEFAULT, Frontier, lowest
+from .known_rows import row_keys
 from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
-from .rules import WINDOW_ROWS, PageRequest, RecentIds
-from .walk import Walk
+from .recent_ids import WINDOW_ROWS, RecentIds
+from .walk_values import Answer, Request
 
 DEPTH: Final = 1000
 """The number of rows that `/v1/executions` serves, since September 2026."""
@@ -69,7 +73,6 @@ class ExecutionPager(Pager[Execution]):
             pin=pin,
         )
         self._refused = refused
-        self._size = size
         self._depth = DEPTH
         before = self._resumed
         self._last_checkpoint = before or Checkpoint(start, start)
@@ -77,8 +80,8 @@ class ExecutionPager(Pager[Execution]):
         self._bottom_known = before is not None and (before.bottom is not None or before.at is not None)
         self._frontier = self._initial_frontier(by_offset=False)
         self._started = False  # a page was accepted
-        self._in_first_block = False
-        self._until: str | None = None  # the upper time bound of the current block
+        self._seeks = False  # the engine has the state of the walk
+        self._skips = False  # rows before the start, or before a checkpoint, are read and dropped
         self._call_with_date: Call | None = None
 
     @property
@@ -122,14 +125,15 @@ class ExecutionPager(Pager[Execution]):
 
     def _checkpoint_at(self) -> Checkpoint:
         page = self._page
-        last = self._last_checkpoint if page is None else self._checkpoint_after(page, page.delivered)
-        return super()._checkpoint_at() if last.at is None and self._in_first_block else last
+        return self._last_checkpoint if page is None else self._checkpoint_after(page, page.delivered)
 
     def _checkpoint_after(self, page: CurrentPage[Execution], delivered: int) -> Checkpoint:
         """Return the checkpoint after `delivered` rows of a page."""
         last = self._last_checkpoint
         if not delivered:
             return last
+        if isinstance(page.step.request, Request) and page.step.request.until is None and not self._skips:
+            last = evolve(last, next_offset=self._engine.checkpoint(delivered).next_offset - delivered)
         times = [row.created_at for row in page.rows[:delivered]]
         at, ties = lowest(times, range(delivered), last.at, last.ties) if self._frontier.ordered else (None, 0)
         return Checkpoint(
@@ -144,7 +148,6 @@ class ExecutionPager(Pager[Execution]):
 
     def _mark_delivered(self, page: CurrentPage[Execution]) -> None:
         self._last_checkpoint = self._checkpoint_after(page, len(page.rows))
-        self._next_offset = page.step.next_offset
 
     # ---- choosing the listing
 
@@ -177,7 +180,7 @@ class ExecutionPager(Pager[Execution]):
         while not self._ended:
             request = requests[0]
             try:
-                response, _ = await self._answer(requests)
+                response = await self._answer(requests)
             except APIStatusError as exc:
                 if request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.restart_chain():
                     requests = walk.next_requests(self._request_limit(ahead + 1))
@@ -190,8 +193,10 @@ class ExecutionPager(Pager[Execution]):
             self._fix_bottom(times)
             walk.set_oldest(self._bottom)
             walk.record_answer(request, times, more=response.more, cursor=response.cursor)
-            for other, (task, _) in self._ahead.items():
-                if task.done() and not task.cancelled() and task.exception() is None:
+            for other, task in self._ahead.items():
+                if isinstance(task, PageResponse) or not task.done() or task.cancelled():
+                    continue
+                if task.exception() is None:
                     page = task.result()
                     walk.record_answer(other, [row.created_at for row in page.rows], more=page.more, cursor=page.cursor)
             duplicates = stats.duplicates
@@ -200,22 +205,31 @@ class ExecutionPager(Pager[Execution]):
                 stats.drift_seen += 1
                 if self._drift == "raise":
                     raise DriftError("the listing moved while it was walked: rows delivered before were repeated")
-            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
+            del self._ahead[request]
+            fresh = self._apply_max_rows(accepted.fresh, ended=accepted.ended)
             self._check_anchors_found(ended=accepted.ended)
-            self._started, self._in_first_block = True, False
-            offset, room = self._last_checkpoint.next_offset, self._request_limit(ahead, fresh)
-            self._step = PageStep(response, request, fresh, offset, offset + len(fresh))
+            self._started, self._seeks = True, False
+            offset, room = self._last_checkpoint.next_offset, self._request_limit(ahead)
+            self._step = PageStep(response, request, fresh, offset)
             del response, accepted, fresh
             await self._request_next([] if self._ended else walk.next_requests(room, needed=False))
             yield
             if not self._ended:
                 requests = walk.next_requests(self._request_limit(ahead + 1))
 
-    def _request_limit(self, most: int, coming: Sequence[int] = ()) -> int:
+    def _apply_max_rows(self, fresh: Sequence[int], *, ended: bool) -> Sequence[int]:
+        """Return the positions that `max_rows` still allows, counted as rows of the walk."""
+        self._ended = ended
+        if self._max_rows is not None and self.stats.rows + len(fresh) >= self._max_rows:
+            fresh, self._ended = fresh[: self._max_rows - self.stats.rows], True
+        self.stats.rows += len(fresh)
+        return fresh
+
+    def _request_limit(self, most: int) -> int:
         """Return how many requests may be in flight at once: `most`, or fewer if `max_rows` needs fewer."""
         if self._max_rows is None:
             return most
-        wanted = self._max_rows - self.stats.rows - len(coming) + self._frontier.skip
+        wanted = self._max_rows - self.stats.rows + self._frontier.skip
         return min(most, max(1, -(-wanted // self._size)))
 
     def _check_anchors_found(self, *, ended: bool) -> None:
@@ -225,130 +239,86 @@ class ExecutionPager(Pager[Execution]):
     # ---- by seeking
 
     async def _by_seeking(self) -> AsyncGenerator[None, None]:
-        self._in_first_block = self._in_first_block and not self._started
-        walk = self._first_block() if not self._started else self._block()
-        requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
-        new = 0  # new rows in this block
+        if not self._seeks:
+            self._begin_to_seek()
+        engine = self._engine
+        requests = self._within_depth(engine.requests())
         while not self._ended:
             if not requests:
                 raise _UnusableListingError(self._depth_error())
-            request, search = requests[0], walk.search
+            request: Request = requests[0]
             try:
-                response, asked_at = await self._answer(requests)
+                response = await self._answer(requests)
             except APIStatusError as exc:
                 deep = is_too_deep(exc)
                 if is_refused(exc, "seek", self._transport.session) or (deep and not request.offset):
                     raise _UnusableListingError(exc) from None
                 if not deep:
                     raise
-                # The service serves fewer rows than `_depth`: continue with smaller blocks.
+                # The service serves fewer rows than `_depth`.
                 await self._drop(list(self._ahead))
                 self._depth = min(self._depth, request.offset + request.size - 1)
-                if self._started and not new:
-                    raise _UnusableListingError(self._depth_error()) from None
-                walk, new = self._block() if self._started else self._first_block(), 0
-                requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
+                engine.limit_depth(self._block_depth())
+                requests = self._within_depth(engine.requests())
                 continue
             times = [row.created_at for row in response.rows]
             self._fix_bottom(times)
-            accepted = walk.take(
-                request,
-                asked_at,
-                response.ids,
-                response.total,
-                exact=response.exact,
-                excluded=self._frontier.excluded(response.ids, times),
-            )
-            requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
-            if accepted is None and requests:
-                await self._keep_only(requests if walk.search == search else [])
+            excluded = self._frontier.excluded(response.ids, times) if self._frontier.seeking else ()
+            answer = Answer(response.ids, response.total, response.exact, times=times)
+            accepted = engine.accept(request, answer)
+            if accepted is None:
+                requests = self._within_depth(engine.requests())
+                await self._keep_only(requests)
                 continue
-            taking = walk
-            if accepted is not None:
-                new += len(accepted.fresh)
-                fresh = self._frontier.take(times, accepted.fresh)
-                self._check_anchors_found(ended=accepted.ended)
-                self._started = True
-                found, self._ended = self._apply_max_rows(fresh, accepted.ended)
-                offset = request.offset if self._in_first_block else self._last_checkpoint.next_offset
-                cut = found and len(found) < len(accepted.fresh)
-                next_offset = request.offset + found[-1] + 1 if cut else taking.position.next_offset
-                self._step = PageStep(response, request, found, offset, next_offset)
-            frontier = self._frontier
-            if not self._ended and not requests and new and frontier.resume_at is not None and frontier.ordered:
-                await self._keep_only([])
-                walk, new = self._block(), 0
-                requests = self._within_depth(walk, walk.next_requests(self._look_ahead))
-            if self._step is None:
-                continue
-            delivered = [response.ids[at] for at in self._step.fresh]
-            del response, accepted
-            await self._request_next([] if self._ended else requests)
+            del self._ahead[request]
+            new = [at for at in accepted.positions if at not in excluded]
+            self.stats.rows -= len(accepted.positions)  # They are counted below, without those that are skipped.
+            self._frontier.seen.add(response.ids)
+            fresh = self._apply_max_rows(self._frontier.take(times, new), ended=accepted.ended)
+            self._check_anchors_found(ended=accepted.ended)
+            self._started = True
+            offset = request.offset + next(iter(fresh), 0)
+            if request.until is not None or self._skips:
+                offset = self._last_checkpoint.next_offset
+            self._step = PageStep(response, request, fresh, offset)
+            del response, answer, accepted
+            requests = [] if self._ended else self._within_depth(engine.requests())
+            await self._request_next(requests)
             yield
-            taking.mark_delivered(delivered)
-            self._in_first_block = self._in_first_block and walk is taking
 
-    def _first_block(self) -> Walk:
-        """Begin the first block, at the start of the walk or at its checkpoint."""
-        before = self._resumed
-        start, limit = self._last_checkpoint.start, self._depth - self._size
-        by_offset = start <= limit and (
-            before is None or not before.anchors or (before.at is None and before.next_offset <= limit)
-        )
-        self._frontier = self._initial_frontier(by_offset=by_offset)
-        if self._frontier.at is not None:
-            return self._block()
-        self._in_first_block = by_offset
-        self._until = None
-        self._walk = Walk(
-            self._shape,
-            start=start if by_offset else 0,
-            size=self._size,
+    def _begin_to_seek(self) -> None:
+        """Let the engine begin where the walk stands: at its start, at its checkpoint, or after a walk by cursor."""
+        last = self._last_checkpoint
+        within = max(last.start, last.next_offset) <= self._depth - self._size
+        # What cannot be requested by offset, nor by time, is reached by reading all rows before it.
+        self._skips = last.at is None and not within
+        if not self._started:
+            self._frontier = self._initial_frontier(by_offset=not self._skips)
+        self._engine = Engine(
+            largest=self._shape.largest,
+            start=0 if self._skips else last.start,
+            limit=self._size,
             drift=self._drift,
-            ahead=self._look_ahead,
-            most=self._max_rows if by_offset else None,
-            resume=before if by_offset else None,
-            seen=self._frontier.seen,
-            before=self._walk,
+            look_ahead=self._look_ahead,
+            max_rows=None if self._skips else self._max_rows,
+            depth=self._block_depth(),
+            resume=None if self._skips or not last.anchors else last,
         )
-        return self._walk
+        self._engine.stats = self.stats
+        self._seeks = True
 
-    def _block(self) -> Walk:
-        """Begin the next block at the time of the last accepted row."""
-        at, until = self._frontier.resume_at, self._filters.get("until")
-        if at is None:
-            raise PaginationError("cannot continue after rows without a creation time: resume from the checkpoint")
-        wider = at + MARGIN
-        if until is not None and checked_moment("until", until) < wider:
-            wider = checked_moment("until", until)
-        self._until = rfc3339(wider)
-        self._frontier.begin_overlap()
-        most = None if self._max_rows is None else self._max_rows - self.stats.rows + self._frontier.skip + self._size
-        self._walk = Walk(
-            self._shape,
-            start=0,
-            size=self._size,
-            drift=self._drift,
-            ahead=self._look_ahead,
-            most=most,
-            seen=self._frontier.seen,
-            before=self._walk,
-        )
-        return self._walk
+    def _block_depth(self) -> int:
+        """Return the rows to request below one time: a whole number of rounds of the requests in flight at once.
 
-    def _within_depth(self, walk: Walk, requests: list[PageRequest]) -> list[PageRequest]:
-        """Return the requests that lie within the block, or none if the first of them does not.
-
-        With look-ahead, a block ends after a multiple of the pages requested at once, because the next block cannot
-        begin before the last page has arrived.
+        The next block can begin only when the last page of this one is there.
         """
-        depth, position, at_once = self._depth, walk.position, self._look_ahead + 1
-        ends_here = position.exact and position.total is not None and position.total <= depth
-        pages = depth // self._size
-        if not ends_here and 1 < at_once < pages:
-            depth = pages // at_once * at_once * self._size
-        within = [request for request in requests if request.offset + request.size <= depth]
-        return within if within[:1] == requests[:1] else []
+        at_once, pages = self._look_ahead + 1, self._depth // self._size
+        return pages // at_once * at_once * self._size if 1 < at_once < pages else self._depth
+
+    def _within_depth(self, requests: Sequence[Request]) -> list[Request]:
+        """Return the requests that the service serves, or none if it does not serve the first of them."""
+        within = [request for request in requests if request.offset + request.size <= self._depth]
+        return within if within[:1] == list(requests[:1]) else []
 
     def _depth_error(self) -> PaginationError:
         """Return the error for a walk whose next rows `/v1/executions` does not serve."""
@@ -371,8 +341,8 @@ class ExecutionPager(Pager[Execution]):
             filters["since"], filters["until"] = request.since, request.until
             window = {"limit": request.size, "cursor": request.cursor}
         else:
-            if self._until is not None:
-                filters["since"], filters["until"] = self._since, self._until
+            if request.until is not None:
+                filters["since"], filters["until"] = self._since, self._earlier(request.until)
             window = {"limit": request.size, "offset": request.offset}
         text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
         endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
@@ -385,6 +355,11 @@ class ExecutionPager(Pager[Execution]):
             self._call_with_date = call
         return call
 
+    def _earlier(self, until: datetime) -> str:
+        """Return the earlier of a time and the `until` of the filters, as text."""
+        given = self._filters.get("until")
+        return rfc3339(until if given is None else min(until, checked_moment("until", given)))
+
     async def _fetch(self, request: Any) -> PageResponse[Execution]:
         if not isinstance(request, CursorRequest):
             return await super()._fetch(request)
@@ -393,7 +368,7 @@ class ExecutionPager(Pager[Execution]):
         body = Body(await self._transport.send(call))
         page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
         rows = page.executions or []
-        ids = [row.id for row in rows]
+        ids = row_keys([row.id for row in rows], rows)
         return PageResponse(
             rows, ids, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor
         )

@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from .rules import RecentIds
+from .recent_ids import RecentIds
 
 MARGIN: Final = timedelta(seconds=1)
 SPAN_BY_DEFAULT: Final = timedelta(days=90)

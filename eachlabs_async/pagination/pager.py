@@ -1,6 +1,6 @@
 """Walking a listing page by page over the network: requests, look-ahead, and delivery of rows.
 
-`Walk` decides what to request next and which rows of an answer are new, `checkpoint` reads and writes the text that a
+`Engine` decides what to request next and which rows of an answer are new, `checkpoint` reads and writes the text that a
 walk resumes from, and the transport sends the requests. An answer that was requested ahead is kept until its turn.
 """
 
@@ -21,12 +21,13 @@ from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
 from ..transport.wire import MAX_BODY_TEXT, Body, query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .engine import Engine
+from .known_rows import row_keys
 from .pages import CurrentPage, PageResponse, PageStep
 from .pages import Page as Page
 from .pages import WalkOptions as WalkOptions
 from .pages import WalkStats as WalkStats
-from .rules import DRIFT_MODES, Drift, PageRequest
-from .walk import Walk
+from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Pager(Stream, Generic[T]):
         unknown = walk.keys() - WalkOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"list() has no argument {min(unknown)!r}")
-        drift = walk.get("drift", "dedupe")
+        drift = walk.get("drift", "resync")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
         max_rows = walk.get("max_rows")
@@ -91,16 +92,19 @@ class Pager(Stream, Generic[T]):
                     f"resume is the checkpoint of a walk from row {checkpoint.start}, not from row {start}"
                 )
         self._resumed = checkpoint
-        self._walk = Walk(
-            self._shape,
+        self._start = start if checkpoint is None else checkpoint.start
+        self._size = size
+        self._engine = Engine(
+            dialect=self._shape.dialect,
+            largest=self._shape.largest,
             start=start,
-            size=size,
+            limit=size,
             drift=drift,
-            ahead=self._look_ahead,
-            most=self._max_rows,
+            look_ahead=self._look_ahead,
+            max_rows=self._max_rows,
             resume=checkpoint,
         )
-        self._next_offset = self._walk.position.next_offset if checkpoint is None else checkpoint.next_offset
+        self._delivered = 0  # rows delivered of the page that was accepted last
         self._page: CurrentPage[T] | None = None
         self._number = 0  # pages delivered
         self._step: PageStep[T] | None = None  # accepted, but not the current page yet
@@ -109,9 +113,9 @@ class Pager(Stream, Generic[T]):
         self._wait_cancelled = False  # a wait was cancelled
         self._stepping: asyncio.Task[bool] | None = None
         self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
-        self._ahead: dict[Any, tuple[asyncio.Task[PageResponse[T]], int]] = {}
+        self._ahead: dict[Any, asyncio.Task[PageResponse[T]] | PageResponse[T]] = {}
         self._answered: tuple[Any, int] | None = None  # the last answered request and its attempts
-        self.stats = self._walk.stats
+        self.stats = self._engine.stats
 
     def __repr__(self) -> str:
         return f"<Pager of {self._endpoint.name}: {self.stats.rows} rows so far>"
@@ -131,10 +135,9 @@ class Pager(Stream, Generic[T]):
         return write_checkpoint(self._endpoint.name, self._edition, self._filters | self._named, self._checkpoint_at())
 
     def _checkpoint_at(self) -> Checkpoint:
-        page = self._page
-        if page is not None and page.delivered:
-            return self._walk.checkpoint_at(page.next_offset, page.ids[: page.delivered])
-        return self._walk.checkpoint_at(self._next_offset)
+        if self._step is not None:
+            return self._engine.checkpoint(0)  # It was accepted, and is not the current page yet.
+        return self._engine.checkpoint(self._delivered if self._page is None else self._page.delivered)
 
     # ---- ways to walk
 
@@ -148,7 +151,7 @@ class Pager(Stream, Generic[T]):
 
     async def first(self) -> T | None:
         """Return the first row, or None if the listing is empty. Sends one request (two with `snapshot=True`)."""
-        self._look_ahead = 0
+        self._look_ahead = self._engine.look_ahead = 0
         async with aclosing(self._iterate(self._take_row)) as rows:
             async for row in rows:
                 return row
@@ -159,7 +162,7 @@ class Pager(Stream, Generic[T]):
         if max_rows is not None:
             checked = checked_count("max_rows", max_rows)
             self._max_rows = checked if self._max_rows is None else min(self._max_rows, checked)
-            self._ended = self._max_rows == 0
+            self._engine.max_rows, self._ended = self._max_rows, self._max_rows == 0
         rows: list[T] = []
         try:
             async with aclosing(self._iterate(self._take_page)) as pages:
@@ -218,7 +221,6 @@ class Pager(Stream, Generic[T]):
         if len(step.fresh) < len(rows):
             rows, ids = [rows[at] for at in step.fresh], [ids[at] for at in step.fresh]
         self._page = CurrentPage(step, ids, rows)
-        self.stats.rows += len(rows)
         if self._on_progress is not None:
             self._on_progress(self.stats)
 
@@ -261,32 +263,25 @@ class Pager(Stream, Generic[T]):
 
     async def _steps(self) -> AsyncGenerator[None, None]:
         """Set `_step` to one accepted page after the other, and request the following pages ahead."""
-        walk = self._walk
-        requests = walk.next_requests(self._look_ahead)
+        engine = self._engine
+        requests = engine.requests()
         while not self._ended:
-            request, search = requests[0], walk.search
-            response, asked_at = await self._answer(requests)
-            accepted = walk.take(
-                request, asked_at, response.ids, response.total, exact=response.exact, stated_size=response.stated_size
-            )
-            requests = walk.next_requests(self._look_ahead)
+            request = requests[0]
+            response = await self._answer(requests)
+            answer = Answer(response.ids, response.total, response.exact, response.stated_size)
+            accepted = engine.accept(request, answer)
+            requests = engine.requests() if accepted is None or not accepted.ended else []
             if accepted is None:
-                await self._keep_only(requests if walk.search == search else [])
+                await self._keep_only(requests)
                 continue
-            fresh, self._ended = self._apply_max_rows(accepted.fresh, accepted.ended)
-            # If `max_rows` shortened the page, the next offset is the one after its last delivered row.
-            next_offset = walk.position.next_offset if fresh is accepted.fresh else request.offset + fresh[-1] + 1
-            self._step = PageStep(response, request, fresh, request.offset, next_offset)
-            del accepted, fresh, response
-            await self._request_next([] if self._ended else requests)
+            del self._ahead[request]
+            self._ended = accepted.ended
+            self._step = PageStep(
+                response, request, accepted.positions, request.offset + next(iter(accepted.positions), 0)
+            )
+            del accepted, response, answer
+            await self._request_next(requests)
             yield
-
-    def _apply_max_rows(self, fresh: list[int], ended: bool) -> tuple[list[int], bool]:
-        """Return the positions that `max_rows` still allows, and whether the walk ends with them."""
-        if self._max_rows is None or self.stats.rows + len(fresh) < self._max_rows:
-            return fresh, ended
-        left = self._max_rows - self.stats.rows
-        return (fresh if left == len(fresh) else fresh[:left]), True
 
     async def _request_next(self, requests: Sequence[Any]) -> None:
         """Request the following pages while a page is delivered, and cancel requests that are no longer needed."""
@@ -296,30 +291,28 @@ class Pager(Stream, Generic[T]):
 
     def _mark_delivered(self, page: CurrentPage[T]) -> None:
         """Record that all rows of a page were delivered."""
-        self._walk.mark_delivered(page.ids)
-        self._next_offset = page.step.next_offset
+        self._delivered = len(page.rows)
 
-    async def _answer(self, requests: Sequence[Any]) -> tuple[PageResponse[T], int]:
-        """Return the answer to the first of `requests` and the number of pages taken when it was sent.
+    async def _answer(self, requests: Sequence[Any]) -> PageResponse[T]:
+        """Return the answer to the first of `requests`. The others are sent meanwhile.
 
-        The other requests are sent meanwhile.
+        The answer is kept until `_keep_only` or the caller drops it, because the engine may want it again.
         """
         self._request_ahead(requests[1:])
-        wanted, asked_at = requests[0], self._walk.accepted
-        if wanted not in self._ahead:
+        wanted = requests[0]
+        answer = self._ahead.get(wanted)
+        if answer is None:
             response = await self._fetch(wanted)
-            self._answered = wanted, response.attempts
-            return response, asked_at
-        task, asked_at = self._ahead[wanted]
-        response = await task
-        del self._ahead[wanted]
+            self._ahead[wanted] = response
+        else:
+            response = answer if isinstance(answer, PageResponse) else await answer
         self._answered = wanted, response.attempts
-        return response, asked_at
+        return response
 
     def _request_ahead(self, requests: Sequence[Any]) -> None:
         for request in requests:
             if request not in self._ahead:
-                self._ahead[request] = asyncio.create_task(self._fetch(request)), self._walk.accepted
+                self._ahead[request] = asyncio.create_task(self._fetch(request))
 
     async def _keep_only(self, requests: Sequence[Any]) -> None:
         """Cancel all other requests, before more are sent: both together would exceed the look-ahead."""
@@ -327,14 +320,15 @@ class Pager(Stream, Generic[T]):
             await self._drop(stale)
 
     async def _drop(self, requests: Sequence[Any]) -> None:
-        tasks = [self._ahead[request][0] for request in requests if request in self._ahead]
+        answers = [self._ahead[request] for request in requests if request in self._ahead]
+        tasks = [answer for answer in answers if isinstance(answer, asyncio.Task)]
         if tasks:
             # Remove them only once they have ended, so that `_stop` waits for them too.
             await cancel_and_wait(tasks)
-            for request in requests:
-                self._ahead.pop(request, None)
+        for request in requests:
+            self._ahead.pop(request, None)
 
-    def _call(self, request: PageRequest) -> Call:
+    def _call(self, request: Request) -> Call:
         words, by_offset = self._shape.words, self._shape.dialect == "offset"
         window = (
             f"limit={request.size}&offset={request.offset}"
@@ -345,7 +339,7 @@ class Pager(Stream, Generic[T]):
         text = f"{filters}&{window}" if filters else window
         return self._transport.call(self._endpoint, self._path, text, background=self._look_ahead > 0)
 
-    async def _fetch(self, request: PageRequest) -> PageResponse[T]:
+    async def _fetch(self, request: Request) -> PageResponse[T]:
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
@@ -363,7 +357,7 @@ class Pager(Stream, Generic[T]):
             rows = []
         return PageResponse(
             rows,
-            list(map(self._identity, rows)),
+            row_keys(list(map(self._identity, rows)), rows),
             total,
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,

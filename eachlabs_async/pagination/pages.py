@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypedDict, TypeVar
 
 from attrs import define, field, frozen
 
-from .rules import Drift
+from .walk_values import Drift
 
 T = TypeVar("T")
 
@@ -67,13 +67,11 @@ class WalkOptions(TypedDict, total=False):
 
     `drift` sets what happens when rows are inserted or removed during the walk:
 
-    - `"dedupe"` (the default) drops rows that are repeated because others were inserted before them, as long as fewer
-      than 10,000 are inserted between two requests. Rows can be missed if others are removed above the current
-      position.
-    - `"resync"` delivers every row that exists from the first request to the last exactly once, whatever is inserted
-      or removed. Pages overlap by one row (at most 1/(limit - 1) more requests); if that row is missing, the walk steps
-      back and reads again. It remembers every id, about 0.15 KB per row. Listings by page number (`runs`) step back
-      when the total falls; they cannot detect that one row was removed while another was inserted.
+    - `"resync"` (the default) delivers every row that exists from the first request to the last exactly once, whatever
+      is inserted or removed. Pages overlap by one row, and by more where rows vanish (at rest this costs 1 % more
+      requests at the largest page size, and none below it). The last 10,000 rows are remembered: a row that moves
+      further is a new one. Listings by page number (`runs`) overlap from the first sign of movement on, and cannot
+      detect that one row was removed while another was inserted.
     - `"raise"` raises a `DriftError` with a checkpoint at the first sign of movement.
     """
 
@@ -89,7 +87,7 @@ class PageResponse(Generic[T]):
     """The decoded answer to one request."""
 
     rows: list[T]
-    ids: list[str]
+    ids: Sequence[str]
     total: int | None
     exact: bool
     stated_size: int | None
@@ -104,14 +102,13 @@ class PageResponse(Generic[T]):
 class PageStep(Generic[T]):
     """An accepted page: the answer to `request` and the positions in it of the rows to deliver.
 
-    `offset` is the offset of the answer's first row, `next_offset` the offset after the page.
+    `offset` is the offset in the listing of the first of them.
     """
 
     response: PageResponse[T]
     request: Any
-    fresh: list[int]
+    fresh: Sequence[int]
     offset: int
-    next_offset: int
 
 
 @define
@@ -119,16 +116,11 @@ class CurrentPage(Generic[T]):
     """The page whose rows are being delivered; `delivered` counts those that already were."""
 
     step: PageStep[T]
-    ids: list[str]
+    ids: Sequence[str]
     rows: list[T]
     delivered: int = 0
 
     @property
     def offset(self) -> int:
-        """The offset in the listing of the answer's first row."""
+        """The offset in the listing of the page's first row."""
         return self.step.offset
-
-    @property
-    def next_offset(self) -> int:
-        """The offset after the last row delivered."""
-        return self.offset + self.step.fresh[self.delivered - 1] + 1

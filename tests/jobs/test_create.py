@@ -235,7 +235,7 @@ async def test_only_new_executions_of_the_version_are_read() -> None:
         assert (await client.workflows.trigger("wf", "v1", {"a": 1}, reconcile=True)).execution_id == "e-1"
         assert [target for target in server.targets if "limit=100" in target] == [
             "/workflows/workflows/wf/executions?limit=100&offset=0",
-            "/workflows/workflows/wf/executions?limit=100&offset=100",
+            "/workflows/workflows/wf/executions?limit=100&offset=99",
         ]
         last = row(1, datetime.now(UTC), execution_id="e-last")
         service.rows = lambda: [*reversed(many), last]

@@ -111,9 +111,7 @@ async def test_a_few_far_down_are_asked_for_by_their_ids() -> None:
         assert len([outcome async for outcome in run]) == 3
         await time
         assert run.stats.polls <= emulator.requests[GET] - 3 <= 3 * run.stats.polls
-        assert {seen.query["offset"] for seen in emulator.log if seen.endpoint == LISTING} <= {
-            str(10 * page) for page in range(12)
-        }
+        assert all(int(seen.query["offset"]) < 120 for seen in emulator.log if seen.endpoint == LISTING)
 
 
 async def test_a_failed_one_and_an_unknown_one_are_outcomes() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.pagination.checkpoint import VERSION, Checkpoint, read_checkpoint, write_checkpoint
-from eachlabs_async.pagination.walk import ANCHORS
+from eachlabs_async.pagination.known_rows import ANCHORS
 
 FILTERS = {"model": "flux", "status": None, "since": None, "until": None}
 STOOD = Checkpoint(10, 34, ("a", "b", "c"), 99)
@@ -53,8 +53,8 @@ def test_the_text_is_short_json_with_a_version() -> None:
         "total": 99,
         "last": ["a", "b", "c"],
     }
-    uuids = tuple(f"{number:08}-0000-4000-8000-000000000000" for number in range(2 * ANCHORS))
-    assert len(write_checkpoint("executions.list", "compat", FILTERS, Checkpoint(0, 10**6, uuids, 10**6))) < 1000
+    uuids = tuple(f"{number:08}-0000-4000-8000-000000000000" for number in range(ANCHORS + 16))
+    assert len(write_checkpoint("executions.list", "compat", FILTERS, Checkpoint(0, 10**6, uuids, 10**6))) < 2100
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,11 @@ def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
         read_checkpoint(found, "x", "compat", {"since": "2025-01-01T00:00:00Z", "until": None})
 
 
+def test_a_checkpoint_of_version_1_is_read() -> None:
+    """It has fewer ids, and is otherwise the same."""
+    assert read_checkpoint(text(v=1), "executions.list", "compat", FILTERS)[0] == STOOD
+
+
 @pytest.mark.parametrize(
     ("damaged", "said"),
     [
@@ -101,7 +106,7 @@ def test_times_that_are_left_out_come_from_the_checkpoint() -> None:
         ("null", "version"),
         ('"text"', "version"),
         ("{}", "version"),
-        (text(v=2), "version 1"),
+        (text(v=3), "version 2 or older"),
         (text(v="1"), "version"),
         (text(v=...), "version"),
         (text(start=-1), "invalid"),

@@ -14,7 +14,7 @@ from eachlabs_async.errors import PaginationError
 from eachlabs_async.pagination.cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorRequest, CursorWalk
 from eachlabs_async.pagination.frontier import Frontier
 from eachlabs_async.pagination.pages import WalkStats
-from eachlabs_async.pagination.rules import RecentIds
+from eachlabs_async.pagination.recent_ids import RecentIds
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

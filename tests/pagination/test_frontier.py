@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eachlabs_async.pagination.frontier import Frontier, lowest
-from eachlabs_async.pagination.rules import RecentIds
+from eachlabs_async.pagination.recent_ids import RecentIds
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

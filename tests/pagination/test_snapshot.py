@@ -34,7 +34,9 @@ async def test_rows_that_enter_cannot_shift_the_pages(kind: str, look_ahead: int
         assert ids_of(await pager.collect()) == there
         assert (pager.stats.duplicates, pager.stats.drift_seen) == (0, 0)
         assert listing.requests == 6  # one of them asked for the time
-        assert [seen.query["limit"] for seen in listing.emulator.log] == ["1", *["20"] * 5]
+        limits = [int(seen.query["limit"]) for seen in listing.emulator.log]
+        assert limits[:2] == [1, 20]
+        assert set(limits[2:]) <= {21, 22}  # Pages overlap by a row, or by two with look-ahead.
 
 
 async def test_the_time_is_the_servers() -> None:

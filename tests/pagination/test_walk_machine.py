@@ -3,15 +3,14 @@
 A state machine draws the listing, the limit, the clamp, the totals, the look-ahead and the drift mode. Rows are then
 inserted, removed and filtered out while the walk advances, is interrupted and resumed. At the end it checks:
 
-- `dedupe`: no row twice, and none missed because of inserted rows (removed rows may cause misses);
 - `resync`: every row that stayed exactly once, in order, by offset; by page number if rows are only inserted or only
   removed;
 - `raise`: an error at the first detectable movement, and no wrong row before it;
 - interrupted anywhere: resuming from the checkpoint misses and repeats nothing.
 
 An error that the listing cannot be walked is acceptable; a silent gap or repetition is not. Since sockets are not
-deterministic, draws never depend on results: a rule that has nothing to do does nothing. `test_walk_moving.py` does the
-same without sockets, with many more examples.
+deterministic, draws never depend on results: a rule that has nothing to do does nothing. `test_engine_histories.py`
+does the same without sockets, with many more examples.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class WalkMachine(RuleBasedStateMachine):
         clamp=st.none() | st.integers(2, 15),
         cap=st.none() | st.integers(1, 40),
         look_ahead=st.integers(0, 5),
-        drift=st.sampled_from(["dedupe", "resync", "raise"]),
+        drift=st.sampled_from(["resync", "raise"]),
         filtered=st.booleans(),
     )
     def begin(
@@ -224,7 +223,7 @@ class WalkMachine(RuleBasedStateMachine):
             assert self.moved, "a listing at rest cannot be walked"
             if self.said == "moved":
                 assert self.drift == "raise"
-        elif (self.drift == "dedupe" and self.removed) or (self.by_page and self.inserted and self.removed):
+        elif self.by_page and self.inserted and self.removed:
             pass
         else:
             assert came == staying, "a row that stayed is missing, or out of order"
