@@ -1,1 +1,1 @@
-"""Walking a listing: pagers, the rules of each way of paging, checkpoints, time windows."""
+"""Walking a listing: the pager, the engine of a walk, checkpoints, time windows."""

@@ -1,4 +1,4 @@
-"""Describe the paging dialect of a listing, as data for the table of endpoints; `pagination.rules` walks it."""
+"""Describe the paging dialect of a listing, as data for the table of endpoints; `pagination.engine` walks it."""
 
 from __future__ import annotations
 
