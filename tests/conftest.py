@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("EACHLABS_TEST_PROFILE", "quick"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Start more workers than there are cores for `-n auto`: half of the tests' time is waiting for sockets and clocks."""
+    """Start more workers than cores for `-n auto`, because the tests wait for sockets and clocks half of the time."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
     cores = os.cpu_count() or 1
