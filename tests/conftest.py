@@ -22,8 +22,11 @@ settings.load_profile(os.environ.get("EACHLABS_TEST_PROFILE", "quick"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Start two workers per core for `-n auto`: half of what the tests do is waiting for sockets and clocks."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * (os.cpu_count() or 1)
+    """Start more workers than cores for `-n auto`, because the tests wait for sockets and clocks half of the time."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = os.cpu_count() or 1
+    return min(2 * cores, cores + 4)
 
 
 @pytest.fixture(params=["own", "passed"])
