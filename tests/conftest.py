@@ -10,6 +10,7 @@ import gc
 import inspect
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -27,6 +28,16 @@ def pytest_xdist_auto_num_workers() -> int | None:
         return None
     cores = os.cpu_count() or 1
     return min(2 * cores, cores + 4)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let idle workers take tests from the busy ones: the slow tests are neighbors, so one worker may get many."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture(params=["own", "passed"])
