@@ -37,7 +37,7 @@ class ListingWatcher:
         self._offset = 0
 
     async def finished(self, ids: Iterable[str], fresh: Collection[str] = ()) -> list[str]:
-        """Return those of `ids` that have finished or that the service does not know. Sends at most 15 requests.
+        """Return those of `ids` that have finished or that the service does not know. Sends about 15 requests.
 
         A 404 for an id in `fresh` is ignored: the execution may not be visible yet.
         """
@@ -62,7 +62,7 @@ class ListingWatcher:
                         break
         except (ResponseDecodeError, PaginationError):
             pass  # A listing that cannot be read must not block the map for ever: the ids are requested one by one.
-        for identity in self._next_missed(left, REQUESTS_PER_CHECK - pager.stats.requests):
+        for identity in self._next_missed(left, max(_RESERVED_FOR_IDS, REQUESTS_PER_CHECK - pager.stats.requests)):
             if await self._is_finished(identity, identity in fresh):
                 finished.append(identity)
         return finished
