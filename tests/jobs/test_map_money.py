@@ -116,7 +116,7 @@ class TestABalanceThatWhatRunsReserves:
             assert len((await run.collect()).values) == 1
             at = sent(emulator)
             gaps = [later - earlier for earlier, later in pairwise(at[1:])]
-            assert 3 <= len(gaps) <= 5
+            assert 2 <= len(gaps) <= 5
             assert all(gap >= FIRST_S * 2**number - 0.002 for number, gap in enumerate(gaps))
 
     @both_kinds
