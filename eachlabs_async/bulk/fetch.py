@@ -119,6 +119,8 @@ class BulkFetch(Stream, Generic[T]):
             self._workers = [loop.create_task(self._worker(window)) for _ in range(self._concurrency)]
             for worker in self._workers:
                 worker.add_done_callback(self._worker_done)
+            if window.ready:
+                return  # Eager tasks have run already.
         if self._workers:
             self._wakeup = loop.create_future()
             await self._wakeup

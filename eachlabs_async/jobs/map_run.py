@@ -98,6 +98,7 @@ class MapRun(Stream, Generic[T]):
         run, loop = self._run_state, asyncio.get_running_loop()
         if self._opening is None or not self._opening.done():
             await self._begin()
+            return  # Outcomes may be there by now.
         if run.journal is not None and (item := self._next_finished()) is not None:
             await self._record(run.journal, item)
             return
