@@ -31,14 +31,16 @@ follows what was seen to vanish). Each page planned ahead begins where the one b
   the next request begins at offset 0 below the time of the lowest row, plus a second, because it is not documented how
   finely times are compared. The first rows of its answer are known, or newer than the lowest row: either joins it.
   Every answer has to show that its rows are in the order of their times; otherwise the walk continues by offset.
-- *Cursors*. An answer to a cursor follows the page before by the service's word, so it joins. Seeking replaces a
-  cursor that is refused. To look ahead, split the time into spans: each is a listing of its own, with its own engine.
+- *Cursors*. An answer to a cursor follows the page before by the service's word, so it joins, and all its unknown rows
+  come next. Seeking replaces a cursor that is refused. To look ahead, `spans` splits the time into spans. Each is a
+  listing of its own, with its own engine, which delivers only the rows from `since` on and before `until`.
+- A checkpoint without a time, in a listing whose rows cannot be reached by offset, is looked for from the top.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Final, NoReturn
 
@@ -51,6 +53,7 @@ from .walk_values import Accepted, Answer, Dialect, Drift, JoinedPage, Request, 
 MAX_BARREN: Final = 16
 MAX_EMPTY: Final = 50
 MAX_MISSES: Final = 1000
+MAX_RESTARTS: Final = 2
 MARGIN: Final = timedelta(seconds=1)
 NO_END: Final = 1 << 60
 
@@ -60,7 +63,9 @@ class Engine:
 
     `limit` is the number of rows per request, `largest` the most that the service accepts. Up to `look_ahead` requests
     are planned besides the first. The walk ends after `max_rows` rows. `depth` is the number of rows that the service
-    serves below one time; with it the walk seeks. With `drift="raise"` any sign of movement is a `DriftError`.
+    serves below one time; with it the walk seeks. With `drift="raise"` any sign of movement is a `DriftError`. Only rows
+    created in the `span`, from its first time on and before its second, are delivered. `from_top` says that the rows
+    of the checkpoint cannot be requested by offset.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Engine:
         max_rows: int | None = None,
         depth: int | None = None,
         resume: Checkpoint | None = None,
+        span: tuple[datetime | None, datetime | None] = (None, None),
+        from_top: bool = False,
     ) -> None:
         before = Checkpoint(start, start) if resume is None else resume
         self._dialect, self._limit, self._largest, self._drift = dialect, limit, max(largest, limit), drift
@@ -82,8 +89,13 @@ class Engine:
         self.look_ahead, self.max_rows, self._depth = look_ahead, max_rows, depth
         self.stats = WalkStats()
         self._known = KnownRows(before.anchors)
-        self._page = JoinedPage(before.next_offset, before.next_offset, before.total, lowest=before.at)
-        self._next_offset = before.next_offset  # where the known rows should end
+        by_cursor = dialect == "cursor"
+        self._from_top = (from_top or by_cursor) and before.at is None
+        self.span = span
+        # Where the known rows should end.
+        self._next_offset = 0 if from_top or by_cursor else before.next_offset
+        until = None if span[1] is None else span[1] + MARGIN
+        self._page = JoinedPage(self._next_offset, self._next_offset, before.total, lowest=before.at, until=until)
         self._churn = float(look_ahead > 0 and dialect == "offset")  # rows that may vanish above it meanwhile
         self._plan: list[Request] = []
         self._answers = 0
@@ -93,7 +105,7 @@ class Engine:
         self._page_rows = self._largest  # the most rows that the server seems to give at once
         self._ties = 0 if before.at is None else before.ties  # delivered rows of the lowest time, still to be met
         if before.at is not None:
-            self.seek()
+            self._restart(before.at + MARGIN)
 
     # ---- what to request
 
@@ -131,16 +143,34 @@ class Engine:
                 break
             plan.append(following)
 
+    @property
+    def until(self) -> datetime | None:
+        """The newest time that is requested, None for no limit."""
+        return self._page.until
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether all rows so far came in the order of their times."""
+        return self._page.ordered
+
     def seek(self) -> bool:
         """Continue at the top of what is not newer than the lowest row; return False if that leads no further."""
         page = self._page
         lowest = page.lowest_after(len(page.positions))
-        if lowest is None or lowest + MARGIN == page.until:
-            return False
-        self._page = page._replace(end=0, total=None, below=0, reach=0, until=lowest + MARGIN, cursor=None)
+        until = page.until if lowest is None else lowest + MARGIN
+        stuck = until == page.until
+        if self._dialect == "cursor":
+            # There may be more rows at that time: with a cursor it is worth trying again.
+            self._misses += stuck and not page.end
+            stuck = stuck and not page.end and (page.cursor is None or self._misses > MAX_RESTARTS)
+        if not stuck:
+            self._restart(until)
+        return not stuck
+
+    def _restart(self, until: datetime | None) -> None:
+        self._page = self._page._replace(end=0, total=None, below=0, reach=0, until=until, cursor=None)
         self._next_offset, self._searched = 0, None
         self._plan.clear()
-        return True
 
     def limit_depth(self, depth: int) -> None:
         """Seek after at most `depth` rows of what is not newer than some time: the service serves no more."""
@@ -159,7 +189,7 @@ class Engine:
 
     def _overlap(self) -> int:
         page, moved = self._page, self.stats.drift_seen or self._churn
-        if not page.serial:
+        if not page.serial and not self._from_top:
             return ANCHORS if self._resumed else 0
         trusted = self._dialect == "page" and page.total is not None and not self._resumed
         return 0 if trusted and not moved and not self._barren else 1 + ceil(self._churn)
@@ -197,9 +227,10 @@ class Engine:
             self._count_barren()
             return None
         hit = known.last_of(keys, request.overlap)
-        next_row = hit + 1 if hit >= 0 else self._first_next(request, answer, seen)
+        follows = request.cursor is not None and (page.end > 0 or not known.count)
+        next_row = hit + 1 if hit >= 0 and not follows else self._first_next(request, answer, seen, follows)
         if next_row is None:
-            self._miss(request, seen)
+            self._miss(request, answer, seen)
             return None
         first: int = next_row
         below = known.below(keys[hit]) if hit >= 0 else 0
@@ -207,33 +238,39 @@ class Engine:
         all_known = hit >= 0 and first == count
         off = seen.at + first + (below if all_known else 0) - (page.end if self._misses else self._next_offset)
         if self._dialect == "cursor" or (page.until is not None and not page.end):
-            off = 0
+            off = hit + 1 if follows else 0
         too_few = seen.is_last and seen.at and seen.total is not None and known.count < seen.total - self._start
         if all_known and off > max(seen.grown, 0) and (self._barren < 1 + seen.is_last or (too_few and self._is_whole)):
             self._churn = max(self._churn, 1.0)
             self._count_barren()  # The server may have repeated itself.
             return None
-        new = dict.fromkeys(keys[first:])
+        coming: Sequence[int] = range(first, count)
+        if follows and hit >= 0:
+            coming = [at for at in coming if keys[at] not in known]
+        if self.span != (None, None):
+            coming = [at for at in coming if self._is_in_span(answer.times, at)]
+        new = dict.fromkeys(keys[first:] if isinstance(coming, range) else [keys[at] for at in coming])
         self._observe(off, seen, request, known.count + len(new))
         self.stats.duplicates += max(0, hit + 1 - request.overlap)
         if new:
             in_order = request.serial >= page.serial  # An older answer can lack rows that entered since.
-            if known.passed or below:
+            if (known.passed or below) and not follows:
                 known.pass_over(keys[: hit + 1], below if in_order else 0)
-            if hit > 0 and (in_order or not below):
+            if hit > 0 and (in_order or not below) and not follows:
                 known.order(keys[: hit + 1])
             known.add(new)
             self._barren = self._misses = below = 0
         skip = below // 4**self._misses if all_known and not seen.is_last else 0
         if new or hit >= 0:
             self._ties = 0
-        if not new and known.count - below <= page.reach and not self._ties:
+        if not new and known.count - below <= page.reach and not self._ties and not self._is_lower(answer):
             self._misses += 1
             self._count_barren(MAX_BARREN if count else MAX_EMPTY, seen.is_last)
         self._next_offset, self._searched = seen.end + skip, None
-        positions = range(first, count) if len(new) == count - first else [keys.index(key, first) for key in new]
+        positions = coming if len(new) == len(coming) else [keys.index(key, first) for key in new]
+        end = seen.at + len(new) if self._dialect == "cursor" else seen.end
         self._page = JoinedPage(
-            seen.end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
+            end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
             known.count - below, page.until, answer.cursor, answer.times, page.lowest_after(len(page.positions)),
             page.ordered and are_ordered(answer.times),
         )  # fmt: skip
@@ -255,7 +292,9 @@ class Engine:
         if request.until != page.until:
             return None
         if self._dialect == "cursor":
-            return Stretch(page.end, page.end + count, None, 0, not answer.more)
+            since, last = self.span[0], answer.times[-1] if answer.times else None
+            below_span = since is not None and last is not None and last < since and are_ordered(answer.times)
+            return Stretch(page.end, page.end + count, None, 0, below_span or not answer.more)
         at = self._first_offset(request, answer)
         if at is None or (not count and ((answer.total or 0) > at or (total is None and self._barren < 2))):
             return None
@@ -269,25 +308,35 @@ class Engine:
         grown = 0 if total is None or page.total is None else total - page.total
         return Stretch(at, at + count, total, grown, is_last)
 
-    def _first_next(self, request: Request, answer: Answer, seen: Stretch) -> int | None:
-        """Return the position of the first row that comes next on a page without a known row; None for a miss."""
+    def _first_next(self, request: Request, answer: Answer, seen: Stretch, follows: bool) -> int | None:
+        """Return the position of the first row that comes next on a page that no known row joins; None for a miss."""
         page, count, offset = self._page, len(answer.keys), self._next_offset
+        if follows:
+            return 0
         if not page.serial and not self._resumed:
             return min(max(self._start - seen.at, 0), count)
+        if not page.serial and self._from_top:
+            return None
         lowest = page.lowest_after(len(page.positions))
-        if lowest is not None and answer.times and request.cursor is None:
+        if lowest is not None and answer.times:
             first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
             while self._ties and first < count and answer.times[first] == lowest:
                 first, self._ties = first + 1, self._ties - 1  # A checkpoint names only the last of them.
             if first or (page.until is not None and not seen.at):
                 return first
-        if request.cursor is not None or (not seen.at and (not count or (seen.is_last and self._is_whole))):
+        if not seen.at and (not count or (seen.is_last and self._is_whole)):
             return 0
+        if self._dialect == "cursor":
+            return None
         # A page is trusted if the total is unchanged and a request for this offset would not overlap, or could not.
         unchanged = seen.total == page.total if seen.total is not None else not (count or self.stats.drift_seen)
         if unchanged and seen.at <= offset and self._searched is None:
             return None if request.overlap or self._request(offset).overlap else min(offset - seen.at, count)
         return None
+
+    def _is_in_span(self, times: Sequence[datetime | None] | None, at: int) -> bool:
+        (since, until), time = self.span, times[at] if times else None
+        return time is None or ((since is None or time >= since) and (until is None or time < until))
 
     @property
     def _is_whole(self) -> bool:
@@ -341,9 +390,33 @@ class Engine:
             f"{self.stats.total}: the listing cannot be walked"
         )
 
-    def _miss(self, request: Request, seen: Stretch) -> None:
+    def _is_lower(self, answer: Answer) -> bool:
+        """Whether an answer reaches further down in time than the one before."""
+        before, last = (times[-1] if times else None for times in (self._page.times, answer.times))
+        return before is not None and last is not None and last < before
+
+    def _read_down(self, answer: Answer, seen: Stretch) -> None:
+        """Continue with the next page of a listing that is searched for known rows from the top."""
+        page = self._page
+        if seen.is_last:
+            raise DriftError("none of the rows is there any more at which the walk was")
+        self._misses += not self._is_lower(answer)
+        if self._misses > MAX_MISSES:
+            self._give_up(self._misses)
+        times = [time for time in answer.times or () if time is not None]
+        lowest = min(times, default=None) if are_ordered(answer.times) else page.lowest_after(len(page.positions))
+        end = page.end if self._dialect == "cursor" else seen.end
+        self._page = page._replace(
+            end=end, cursor=answer.cursor, positions=(), keys=(), times=answer.times, lowest=lowest
+        )
+        self._next_offset = seen.end
+
+    def _miss(self, request: Request, answer: Answer, seen: Stretch) -> None:
         """Decide where to look for a known row after a page without one."""
         page, stats, at, end = self._page, self.stats, seen.at, seen.end
+        if self._dialect == "cursor" or (self._from_top and not page.serial):
+            self._read_down(answer, seen)
+            return
         if self._drift == "raise" and page.serial:
             raise DriftError(f"the listing moved while it was walked: no known row at offset {at}")
         stats.drift_seen += 1

@@ -12,14 +12,6 @@ from .walk_values import Drift
 T = TypeVar("T")
 
 
-@frozen
-class AcceptedPage:
-    """A page that the walk accepted: the positions of the rows to deliver, and whether the walk ends with it."""
-
-    fresh: list[int]
-    ended: bool
-
-
 @define
 class WalkStats:
     """Statistics of a walk. The object is updated while the walk goes on.

@@ -101,3 +101,10 @@ def are_ordered(times: Sequence[datetime | None] | None) -> bool:
     """Return whether all rows have a time and come newest first."""
     known = [time for time in times or () if time is not None]
     return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)
+
+
+def lowest(times: Sequence[datetime | None], at: datetime | None, ties: int) -> tuple[datetime | None, int]:
+    """Return the last of the `times` of rows in order, and how many have it; `ties` rows before had the time `at`."""
+    last = times[-1]
+    count = next((count for count, time in enumerate(reversed(times)) if time != last), len(times))
+    return last, count + (ties if last == at else 0)

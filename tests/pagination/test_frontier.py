@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from eachlabs_async.pagination.frontier import Frontier, lowest
 from eachlabs_async.pagination.recent_ids import RecentIds
 
