@@ -26,7 +26,7 @@ from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
 from .engine import Engine
 from .frontier import SPAN_BY_DEFAULT, Frontier, lowest
-from .known_rows import row_keys
+from .known_rows import keys_of
 from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
@@ -366,9 +366,11 @@ class ExecutionPager(Pager[Execution]):
         self.stats.requests += 1
         call = self._call(request)
         body = Body(await self._transport.send(call))
-        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
-        rows = page.executions or []
-        ids = row_keys([row.id for row in rows], rows)
+        page, rows, readable = await self._transport.decoder.decode_page(
+            call, body, ExecutionCursorPage, rows="executions", identity="id"
+        )
+        rows = rows or []
+        keys = keys_of(rows, "id", unique=True, readable=readable)
         return PageResponse(
-            rows, ids, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor
+            rows, keys, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor, readable
         )
