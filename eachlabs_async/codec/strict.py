@@ -23,7 +23,7 @@ from ..errors import ResponseDecodeError
 from ..records._field_metadata import wire_names
 from .fast import FAST_READERS
 from .times import UNSET, container_of
-from .undecoded_row import UndecodedRow, with_times_of_neighbors
+from .undecoded_row import UndecodedRow
 
 T = TypeVar("T")
 _Hook = Callable[[Any, Any], Any]
@@ -313,8 +313,11 @@ def decode_page(body: bytes, kind: type[T], *, rows: str, identity: str) -> tupl
         error = _decode_error(caught, body)
     else:
         row_kind, path = _row_kind(cast(Any, kind), rows), f"$.{rows}" if rows else "$"
-        found = [_read_row(row, row_kind, f"{path}[{number}]", identity, body) for number, row in enumerate(parts)]
-        return envelope, with_times_of_neighbors(found)
+        found: list[Any] = []
+        for number, row in enumerate(parts):
+            above = getattr(found[-1], "created_at", None) if found else None
+            found.append(_read_row(row, row_kind, f"{path}[{number}]", identity, body, above))
+        return envelope, found
     raise error
 
 
@@ -324,17 +327,17 @@ def _row_kind(kind: Any, rows: str) -> Any:
     return next(get_args(option)[0] for option in (hint, *get_args(hint)) if container_of(option) is list)
 
 
-def _read_row(raw: Any, kind: Any, path: str, identity: str, body: bytes) -> Any:
+def _read_row(raw: Any, kind: Any, path: str, identity: str, body: bytes, above: datetime | None) -> Any:
     try:
         return _structure(raw, kind)
     except _READ_ERRORS as caught:
         error = _decode_error(caught, body, path)
     values = cast(dict[str, Any], raw) if _is_exactly(raw, dict) else {}
     try:
-        created_at = _read_time(values.get("created_at"), None)
+        stated_at = _read_time(values.get("created_at"), None)
     except _InvalidValueError:
-        created_at = None
-    return UndecodedRow.make(raw, values.get(wire_names(kind).get(identity, identity)), error, created_at)
+        stated_at = None
+    return UndecodedRow.make(raw, values.get(wire_names(kind).get(identity, identity)), error, stated_at, above)
 
 
 def decode_json(body: bytes) -> Any:

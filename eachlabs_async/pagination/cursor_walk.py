@@ -276,8 +276,17 @@ class CursorWalk:
 
     # ---- accepting pages
 
-    def take(self, request: CursorRequest, ids: Sequence[str], times: Sequence[datetime | None]) -> AcceptedPage:
+    def take(
+        self,
+        request: CursorRequest,
+        ids: Sequence[str],
+        times: Sequence[datetime | None],
+        bounded: Sequence[datetime | None] | None = None,
+    ) -> AcceptedPage:
         """Accept the answer to the first request, which `record_answer` has recorded.
+
+        `bounded` are the times with those of `with_bound`, if that changed any. They are where the rows stand, but
+        prove nothing about a row.
 
         Raises `PaginationError` if too many pages in a row have no new row.
         """
@@ -296,7 +305,7 @@ class CursorWalk:
             # Rows of the next span, from a service that compares times less precisely than it states them.
             below = [at for at in coming if (time := times[at]) is not None and time < chain.since]
             coming = [at for at in coming if at not in below] if below else coming
-        accepted = frontier.take(times, coming)
+        accepted = frontier.take(times if bounded is None else bounded, coming)
         stats.duplicates += len(seen) if request.page else 0
         frontier.seen.add([identity for at, identity in enumerate(ids) if at not in below] if below else ids)
         last = times[-1] if times else None

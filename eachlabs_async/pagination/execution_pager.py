@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from attrs import evolve
@@ -25,7 +25,7 @@ from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
 from .engine import Engine
-from .frontier import SPAN_BY_DEFAULT, Frontier, lowest
+from .frontier import SPAN_BY_DEFAULT, Frontier, lowest, with_bound
 from .known_rows import keys_of
 from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
@@ -37,6 +37,8 @@ DEPTH: Final = 1000
 """The number of rows that `/v1/executions` serves, since September 2026."""
 ANCHORS: Final = 24
 """The number of ids in a checkpoint."""
+_FUTURE: Final = timedelta(days=1)
+"""Added to the local time for a time that no execution has reached, whatever the clocks."""
 _CURSOR_REFUSED: Final = frozenset({400, 404, 410, 422})
 
 
@@ -199,8 +201,12 @@ class ExecutionPager(Pager[Execution]):
                 if task.exception() is None:
                     page = task.result()
                     walk.record_answer(other, [row.created_at for row in page.rows], more=page.more, cursor=page.cursor)
+            bounded = times
+            if not response.readable:
+                response = self._with_bound(response)
+                bounded = [row.created_at for row in response.rows]
             duplicates = stats.duplicates
-            accepted = walk.take(request, response.ids, times)
+            accepted = walk.take(request, response.ids, times, bounded)
             if stats.duplicates > duplicates:
                 stats.drift_seen += 1
                 if self._drift == "raise":
@@ -216,6 +222,11 @@ class ExecutionPager(Pager[Execution]):
             yield
             if not self._ended:
                 requests = walk.next_requests(self._request_limit(ahead + 1))
+
+    def _with_bound(self, response: PageResponse[Execution]) -> PageResponse[Execution]:
+        """Return an answer whose turn has come, with times for unreadable rows on top of it."""
+        bound = self._frontier.at or self._last_checkpoint.at or datetime.now(UTC) + _FUTURE
+        return evolve(response, rows=with_bound(response.rows, bound))
 
     def _apply_max_rows(self, fresh: Sequence[int], *, ended: bool) -> Sequence[int]:
         """Return the positions that `max_rows` still allows, counted as rows of the walk."""
@@ -264,6 +275,9 @@ class ExecutionPager(Pager[Execution]):
             times = [row.created_at for row in response.rows]
             self._fix_bottom(times)
             excluded = self._frontier.excluded(response.ids, times) if self._frontier.seeking else ()
+            if not response.readable:
+                response = self._with_bound(response)
+                times = [row.created_at for row in response.rows]
             answer = Answer(response.ids, response.total, response.exact, times=times)
             accepted = engine.accept(request, answer)
             if accepted is None:

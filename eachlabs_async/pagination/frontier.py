@@ -17,9 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
+from attrs import evolve
+
+from ..codec.undecoded_row import UndecodedRow
 from .recent_ids import RecentIds
+
+T = TypeVar("T")
 
 MARGIN: Final = timedelta(seconds=1)
 SPAN_BY_DEFAULT: Final = timedelta(days=90)
@@ -143,6 +148,19 @@ class Frontier:
         if at is not None and last is not None and last > at:
             self.ordered = False
         self.at, self.ties = at, ties
+
+
+def with_bound(rows: Sequence[T | UndecodedRow], bound: datetime) -> list[T | UndecodedRow]:
+    """Return the rows of an answer, with a time for undecoded rows on top of it that have none.
+
+    It is the latest that these can have: `bound`, the lowest time so far, or the time of the first row below them if
+    that is higher. After a time that is too late a walk reads rows again; after one that is too early it loses rows.
+    """
+    below = next((time for row in rows if (time := getattr(row, "created_at", None)) is not None), bound)
+    return [
+        evolve(row, created_at=max(bound, below)) if isinstance(row, UndecodedRow) and row.created_at is None else row
+        for row in rows
+    ]
 
 
 def lowest(

@@ -69,7 +69,7 @@ class UnreadableRow:
 
     `position` is its position in the listing, from 0, as far as the walk knows it. `id` is its id, or None if it has no
     readable one. `raw` is the row as plain JSON values, and `error` says which part of it cannot be read. `created_at`
-    is its creation time: where that cannot be read, the time of the row above or below it in the answer, or None.
+    is its creation time, or None if that cannot be read.
     """
 
     position: int
@@ -81,7 +81,7 @@ class UnreadableRow:
     @classmethod
     def of(cls, row: UndecodedRow, position: int) -> UnreadableRow:
         """Return the unreadable row at a position of the listing."""
-        return cls(position=position, id=row.id, raw=row.raw, error=row.error, created_at=row.created_at)
+        return cls(position=position, id=row.id, raw=row.raw, error=row.error, created_at=row.stated_at)
 
 
 class WalkOptions(TypedDict, total=False):
