@@ -285,8 +285,8 @@ class CursorWalk:
     ) -> AcceptedPage:
         """Accept the answer to the first request, which `record_answer` has recorded.
 
-        `bounded` are the times with those of `with_bound`, if that changed any. They are where the rows stand, but
-        prove nothing about a row.
+        `bounded` are the times with those of `with_bound`, if that changed any. They say where to go on, and not which
+        rows were accepted before: that takes the time of the row above, which may be on the page before.
 
         Raises `PaginationError` if too many pages in a row have no new row.
         """
@@ -298,6 +298,11 @@ class CursorWalk:
         chain.answered -= 1
         stats.longest_page = max(stats.longest_page, len(ids))
         fresh, seen = frontier.seen.unseen(ids)
+        if bounded is None:
+            bounded = times
+        else:
+            pairs = zip(times, bounded, strict=True)
+            times = [chain.last if time is None and bound is not None else time for time, bound in pairs]
         excluded = frontier.excluded(ids, times)
         coming = [position for position in fresh if position not in excluded] if excluded else fresh
         below: list[int] = []
@@ -305,7 +310,7 @@ class CursorWalk:
             # Rows of the next span, from a service that compares times less precisely than it states them.
             below = [at for at in coming if (time := times[at]) is not None and time < chain.since]
             coming = [at for at in coming if at not in below] if below else coming
-        accepted = frontier.take(times if bounded is None else bounded, coming)
+        accepted = frontier.take(bounded, coming)
         stats.duplicates += len(seen) if request.page else 0
         frontier.seen.add([identity for at, identity in enumerate(ids) if at not in below] if below else ids)
         last = times[-1] if times else None

@@ -85,6 +85,7 @@ class ExecutionPager(Pager[Execution]):
         self._seeks = False  # the engine has the state of the walk
         self._skips = False  # rows before the start, or before a checkpoint, are read and dropped
         self._call_with_date: Call | None = None
+        self._latest = datetime.now(UTC) + _FUTURE  # the time of unreadable rows above all readable ones
 
     @property
     def _edition(self) -> None:
@@ -136,8 +137,8 @@ class ExecutionPager(Pager[Execution]):
             return last
         if isinstance(page.step.request, Request) and page.step.request.until is None and not self._skips:
             last = evolve(last, next_offset=self._engine.checkpoint(delivered).next_offset - delivered)
-        times = [row.created_at for row in page.rows[:delivered]]
-        at, ties = lowest(times, range(delivered), last.at, last.ties) if self._frontier.ordered else (None, 0)
+        times = [row.created_at for row in page.rows[:delivered] if row.created_at != self._latest]
+        at, ties = lowest(times, range(len(times)), last.at, last.ties) if self._frontier.ordered else (None, 0)
         return Checkpoint(
             last.start,
             last.next_offset + delivered,
@@ -225,7 +226,7 @@ class ExecutionPager(Pager[Execution]):
 
     def _with_bound(self, response: PageResponse[Execution]) -> PageResponse[Execution]:
         """Return an answer whose turn has come, with times for unreadable rows on top of it."""
-        bound = self._frontier.at or self._last_checkpoint.at or datetime.now(UTC) + _FUTURE
+        bound = self._frontier.at or self._last_checkpoint.at or self._latest
         return evolve(response, rows=with_bound(response.rows, bound))
 
     def _apply_max_rows(self, fresh: Sequence[int], *, ended: bool) -> Sequence[int]:
