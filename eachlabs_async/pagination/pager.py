@@ -204,11 +204,11 @@ class Pager(Stream, Generic[T]):
 
     def _take_readable(self, page: CurrentPage[T]) -> list[T]:
         """Take the readable rows of a page; without a callback only those before the next unreadable one."""
+        rows: list[T] = []
         if page.step.response.readable:
-            rows = [] if page.delivered else cast("list[T]", page.rows)
+            rows = rows if page.delivered else cast("list[T]", page.rows)
             page.delivered = len(page.rows)
             return rows
-        rows = []
         for at in range(page.delivered, len(page.rows)):
             row = page.rows[at]
             if not isinstance(row, UndecodedRow):
