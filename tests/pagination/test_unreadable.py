@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,6 +15,9 @@ from raw_server import Act, RawServer, RecordedRequest, answer
 from test_execution_walks import client_of
 
 from eachlabs_async import UNIFIED, EachLabs, Pager, PaginationError, ResponseDecodeError, RetryPolicy, UnreadableRow
+from eachlabs_async.codec.strict import decode_page
+from eachlabs_async.pagination.frontier import with_bound
+from eachlabs_async.records import ExecutionList
 
 NO_DAY = "0000-00-00T00:00:00Z"
 Rows = list[dict[str, Any]]
@@ -345,3 +350,17 @@ async def test_a_page_with_more_rows_than_requested_keeps_the_size(listing: List
     assert sizes <= {"50", "51"}
     assert pager.stats.longest_page <= 54
     assert pager.stats.requests <= 10
+
+
+def test_a_row_without_a_readable_time_has_the_latest_that_it_can_have() -> None:
+    """It is the time of the row above; on top of an answer the lowest so far, or that of the row below if higher."""
+    times = [NO_DAY, "2026-01-03T00:00:00Z", NO_DAY, "2026-01-02T00:00:00Z"]
+    rows = [{"id": str(at), "status": "b", "created_at": time} for at, time in enumerate(times)]
+    body = json.dumps({"executions": rows}).encode()
+    _, found = decode_page(body, ExecutionList, rows="executions", identity="id")
+    assert found is not None
+    third, second = datetime(2026, 1, 3, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    assert [row.created_at for row in found] == [None, third, third, second]
+    assert [row.created_at for row in with_bound(found, second)] == [third, third, third, second]
+    last = datetime(2026, 1, 4, tzinfo=UTC)
+    assert [row.created_at for row in with_bound(found, last)] == [last, third, third, second]
