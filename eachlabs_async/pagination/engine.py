@@ -153,10 +153,14 @@ class Engine:
         """Whether all rows so far came in the order of their times."""
         return self._page.ordered
 
+    @property
+    def lowest(self) -> datetime | None:
+        """The time of the lowest row so far; None if there is none, or the rows are not in order."""
+        return self._page.lowest_after(len(self._page.positions))
+
     def seek(self) -> bool:
         """Continue at the top of what is not newer than the lowest row; return False if that leads no further."""
-        page = self._page
-        lowest = page.lowest_after(len(page.positions))
+        page, lowest = self._page, self.lowest
         until = page.until if lowest is None else lowest + MARGIN
         stuck = until == page.until
         if self._dialect == "cursor":
@@ -271,7 +275,7 @@ class Engine:
         end = seen.at + len(new) if self._dialect == "cursor" else seen.end
         self._page = JoinedPage(
             end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
-            known.count - below, page.until, answer.cursor, answer.times, page.lowest_after(len(page.positions)),
+            known.count - below, page.until, answer.cursor, answer.times, self.lowest,
             page.ordered and are_ordered(answer.times),
         )  # fmt: skip
         return self._finish(answer, positions, seen.is_last)
@@ -317,7 +321,7 @@ class Engine:
             return min(max(self._start - seen.at, 0), count)
         if not page.serial and self._from_top:
             return None
-        lowest = page.lowest_after(len(page.positions))
+        lowest = self.lowest
         if lowest is not None and answer.times:
             first = next((at for at, time in enumerate(answer.times) if time is None or time <= lowest), count)
             while self._ties and first < count and answer.times[first] == lowest:
@@ -404,7 +408,7 @@ class Engine:
         if self._misses > MAX_MISSES:
             self._give_up(self._misses)
         times = [time for time in answer.times or () if time is not None]
-        lowest = min(times, default=None) if are_ordered(answer.times) else page.lowest_after(len(page.positions))
+        lowest = min(times, default=None) if are_ordered(answer.times) else self.lowest
         end = page.end if self._dialect == "cursor" else seen.end
         self._page = page._replace(
             end=end, cursor=answer.cursor, positions=(), keys=(), times=answer.times, lowest=lowest

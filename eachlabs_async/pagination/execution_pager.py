@@ -25,18 +25,20 @@ from ..transport.transport import Transport
 from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .engine import Engine
-from .known_rows import ANCHORS, row_keys
+from .known_rows import ANCHORS, keys_of
 from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
 from .spans import SpanRequest, SpanWalk
-from .walk_values import Answer, Request, are_ordered, lowest
+from .walk_values import Answer, Request, are_ordered, lowest, with_bound
 
 DEPTH: Final = 1000
 """The number of rows that `/v1/executions` serves, since September 2026."""
 SPAN_BY_DEFAULT: Final = timedelta(days=90)
 """How far the service goes back from the newest time requested, if no oldest time is given."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_FUTURE: Final = timedelta(days=1)
+"""Added to the local time for a time that no execution has reached, whatever the clocks."""
 _CURSOR_REFUSED: Final = frozenset({400, 404, 410, 422})
 
 
@@ -82,6 +84,7 @@ class ExecutionPager(Pager[Execution]):
         self._is_ordered = True  # All rows so far came in the order of their times.
         self._seeks = False  # the engine has the state of the walk
         self._call_with_date: Call | None = None
+        self._latest = datetime.now(UTC) + _FUTURE  # the time of unreadable rows above all readable ones
 
     @property
     def _edition(self) -> None:
@@ -131,9 +134,10 @@ class ExecutionPager(Pager[Execution]):
             return last
         if isinstance(page.step.request, Request) and page.step.request.until is None and not self._from_top:
             last = evolve(last, next_offset=self._engine.checkpoint(delivered).next_offset - delivered)
-        at, ties = None, 0
-        if self._is_ordered:
-            at, ties = lowest([row.created_at for row in page.rows[:delivered]], last.at, last.ties)
+        at, ties = (last.at, last.ties) if self._is_ordered else (None, 0)
+        times = [row.created_at for row in page.rows[:delivered] if row.created_at != self._latest]
+        if self._is_ordered and times:
+            at, ties = lowest(times, at, ties)
         return Checkpoint(
             last.start,
             last.next_offset + delivered,
@@ -198,12 +202,13 @@ class ExecutionPager(Pager[Execution]):
                 raise
             self._fix_bottom([row.created_at for row in response.rows])
             walk.oldest = self._oldest
-            if not all([walk.accept(other, page) for other, page in self._answers()]):
-                # The service ignores the times of a request, so that it cannot list a span.
+            if not all([walk.accept(other, page) for other, page in self._answers(walk)]):
+                # A span cannot be told from the others by the times of its rows.
                 await self._drop(list(self._ahead))
-                walk = self._span_walk(ahead=False)
+                walk = self._span_walk(ahead=ahead > 0 and not walk.ignores_times)
                 requests = walk.requests(1)
                 continue
+            response = await self._answer(requests)  # with the times of unreadable rows
             taken = walk.take(request)
             del self._ahead[request]
             if taken is not None:
@@ -218,20 +223,29 @@ class ExecutionPager(Pager[Execution]):
                 requests = walk.requests(self._request_limit(ahead + 1))
                 await self._keep_only(requests)
 
-    def _answers(self) -> list[tuple[SpanRequest, Answer]]:
+    def _answers(self, walk: SpanWalk) -> list[tuple[SpanRequest, Answer]]:
         """Return the answers that have come, to pages that were not delivered yet."""
         found: list[tuple[SpanRequest, Answer]] = []
-        for request, task in self._ahead.items():
+        for request, task in [*self._ahead.items()]:
             if isinstance(task, asyncio.Task):
                 if not task.done() or task.cancelled() or task.exception() is not None:
                     continue
                 page = task.result()
             else:
                 page = task
+            if not page.readable:
+                self._ahead[request] = page = self._with_times(page, walk.lowest(request))
             times = [row.created_at for row in page.rows]
             more = bool(page.cursor) if page.more is None else page.more
-            found.append((request, Answer(page.ids, times=times, cursor=page.cursor or None, more=more)))
+            found.append(
+                (request, Answer(page.ids, times=times, cursor=page.cursor or None, more=more, readable=page.readable))
+            )
         return found
+
+    def _with_times(self, response: PageResponse[Execution], bound: datetime | None) -> PageResponse[Execution]:
+        """Return an answer with times for the unreadable rows on top of it; `bound` is the latest that they can have."""
+        bound = bound or self._last_checkpoint.at or self._latest
+        return evolve(response, rows=with_bound(response.rows, bound))
 
     def _to_deliver(self, response: PageResponse[Execution], positions: Sequence[int], *, ended: bool) -> Sequence[int]:
         """Return the positions to deliver, without the rows to skip and those beyond `max_rows`."""
@@ -279,6 +293,9 @@ class ExecutionPager(Pager[Execution]):
                 continue
             times = [row.created_at for row in response.rows]
             self._fix_bottom(times)
+            if not response.readable:
+                response = self._with_times(response, engine.lowest)
+                times = [row.created_at for row in response.rows]
             answer = Answer(response.ids, response.total, response.exact, times=times)
             accepted = engine.accept(request, answer)
             if accepted is None:
@@ -381,9 +398,11 @@ class ExecutionPager(Pager[Execution]):
         self.stats.requests += 1
         call = self._call(request)
         body = Body(await self._transport.send(call))
-        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
-        rows = page.executions or []
-        ids = row_keys([row.id for row in rows], rows)
+        page, rows, readable = await self._transport.decoder.decode_page(
+            call, body, ExecutionCursorPage, rows="executions", identity="id"
+        )
+        rows = rows or []
+        keys = keys_of(rows, "id", unique=True, readable=readable)
         return PageResponse(
-            rows, ids, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor
+            rows, keys, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor, readable
         )

@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from operator import attrgetter
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
-from ..errors import EachLabsError, PaginationError, ResponseDecodeError
+from ..codec.undecoded_row import UndecodedRow
+from ..errors import EachLabsError, PaginationError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
-from ..transport.wire import MAX_BODY_TEXT, Body, query
+from ..transport.wire import Body, query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
-from .known_rows import row_keys
-from .pages import CurrentPage, PageResponse, PageStep
+from .known_rows import keys_of
+from .pages import CurrentPage, PageResponse, PageStep, UnreadableRow
 from .pages import Page as Page
 from .pages import WalkOptions as WalkOptions
 from .pages import WalkStats as WalkStats
@@ -31,7 +31,7 @@ from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
 T = TypeVar("T")
 
-_NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
+_GO_ON: Final = "Pass on_unreadable=... to go on without such rows"
 
 
 class Pager(Stream, Generic[T]):
@@ -77,6 +77,7 @@ class Pager(Stream, Generic[T]):
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
         self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
+        self._on_unreadable = checked_callback("on_unreadable", walk.get("on_unreadable"))
         self._pin = pin
         self._drift: Drift = drift
         checkpoint = None
@@ -112,7 +113,6 @@ class Pager(Stream, Generic[T]):
         self._ended = max_rows == 0
         self._wait_cancelled = False  # a wait was cancelled
         self._stepping: asyncio.Task[bool] | None = None
-        self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._ahead: dict[Any, asyncio.Task[PageResponse[T]] | PageResponse[T]] = {}
         self._answered: tuple[Any, int] | None = None  # the last answered request and its attempts
         self.stats = self._engine.stats
@@ -177,21 +177,23 @@ class Pager(Stream, Generic[T]):
 
     def _take_row(self) -> T | Literal[Nothing.NOTHING]:
         page = self._page
-        if page is None or page.delivered == len(page.rows):
-            return NOTHING
-        row = page.rows[page.delivered]
-        page.delivered += 1
-        return row
+        while page is not None and page.delivered < len(page.rows):
+            row = page.rows[page.delivered]
+            page.delivered += 1
+            if not isinstance(row, UndecodedRow):
+                return row
+            self._report_unreadable(row, page.offset + page.delivered - 1)
+        return NOTHING
 
     def _take_page(self) -> Page[T] | Literal[Nothing.NOTHING]:
         page = self._page
-        if page is None or page.delivered or not page.rows:
+        rows = [] if page is None else self._take_readable(page)
+        if page is None or not rows:
             return NOTHING
-        page.delivered = len(page.rows)
-        self._number += 1
         response = page.step.response
+        self._number += 1
         return Page(
-            rows=page.rows,
+            rows=rows,
             number=self._number,
             offset=page.offset,
             requested=page.step.request.size,
@@ -199,6 +201,36 @@ class Pager(Stream, Generic[T]):
             total_is_exact=response.exact,
             raw=response.raw,
         )
+
+    def _take_readable(self, page: CurrentPage[T]) -> list[T]:
+        """Take the readable rows of a page; without a callback only those before the next unreadable one."""
+        rows: list[T] = []
+        if page.step.response.readable:
+            rows = rows if page.delivered else cast("list[T]", page.rows)
+            page.delivered = len(page.rows)
+            return rows
+        for at in range(page.delivered, len(page.rows)):
+            row = page.rows[at]
+            if not isinstance(row, UndecodedRow):
+                rows.append(row)
+                continue
+            if self._on_unreadable is None:
+                page.delivered = at if rows else at + 1
+                if rows:
+                    return rows
+            self._report_unreadable(row, page.offset + at)
+        page.delivered = len(page.rows)
+        return rows
+
+    def _report_unreadable(self, row: UndecodedRow, position: int) -> None:
+        """Call `on_unreadable` with a row of the listing, or raise the row's error."""
+        self.stats.unreadable += 1
+        if self._on_unreadable is not None:
+            self._on_unreadable(UnreadableRow.of(row, position))
+            return
+        row.error.message += f". {_GO_ON}"
+        row.error.checkpoint = self.checkpoint
+        raise row.error
 
     async def _advance(self) -> None:
         if self._page is not None:
@@ -343,25 +375,20 @@ class Pager(Stream, Generic[T]):
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
         body = Body(await self._transport.send(call))
-        envelope = await self._transport.decoder.decode(call, body, self._endpoint.response)
-        rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
+        envelope, rows, readable = await self._transport.decoder.decode_page(
+            call, body, self._endpoint.response, rows=shape.rows, identity=shape.identity
+        )
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:
             total = None
-        if rows is None:
-            if total != 0:
-                text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
-                raise self._transport.session.with_call_details(
-                    call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
-                )
-            rows = []
         return PageResponse(
-            rows,
-            row_keys(list(map(self._identity, rows)), rows),
+            rows or [],
+            keys_of(rows or [], shape.identity, unique=shape.unique, readable=readable),
             total,
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
             request,
             call.attempts,
+            readable=readable,
         )

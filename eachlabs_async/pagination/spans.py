@@ -99,6 +99,7 @@ class SpanWalk:
         self._stats = stats
         self.oldest = oldest
         self._splits = ahead
+        self.ignores_times = False
         self._numbers = 0
         # The density of the rows: rows and seconds of the last spans.
         self._recent: deque[tuple[int, float]] = deque(maxlen=8)
@@ -164,7 +165,10 @@ class SpanWalk:
     # ---- answers
 
     def accept(self, request: SpanRequest, answer: Answer) -> bool:
-        """Record an answer, in any order; return False if the service ignores the times of the request."""
+        """Record an answer, in any order; return False if its rows cannot be told from those of other spans.
+
+        Then the walk has to start anew where it stands, without look-ahead if the service `ignores_times`.
+        """
         at = next((at for at, part in enumerate(self._parts) if self._is_of(part, request)), None)
         if at is None:
             return True
@@ -172,7 +176,10 @@ class SpanWalk:
         assert isinstance(chain, Chain)
         times = answer.times or ()
         newest = next((time for time in times if time is not None), None)
+        if not answer.readable and chain.engine.span != (None, None):
+            return False
         if chain.until is not None and newest is not None and newest >= chain.until + 2 * MARGIN:
+            self.ignores_times = True
             return False
         self._measure(chain, answer)
         if (border := self._border(chain, answer)) is not None:
@@ -203,6 +210,11 @@ class SpanWalk:
         if accepted is None:
             return None
         return accepted.positions, all(isinstance(part, Chain) and part.is_done for part in self._parts)
+
+    def lowest(self, request: SpanRequest) -> datetime | None:
+        """Return the time of the lowest row so far of the span of a request, None if it has none."""
+        chain = next((part for part in self._parts if isinstance(part, Chain) and part.number == request.span), None)
+        return None if chain is None else chain.engine.lowest
 
     def restart(self, request: SpanRequest) -> bool:
         """Continue the chain of a refused cursor at the time of its lowest row; return False if that is in vain."""
@@ -243,6 +255,8 @@ class SpanWalk:
         """
         rows, seconds = self._density
         if not self._splits or self.oldest is None or not answer.more or not rows or not seconds:
+            return None
+        if not answer.readable:
             return None
         last = answer.times[-1] if answer.times else None
         if last is None or rows / seconds > _DENSE * self._server_rows:

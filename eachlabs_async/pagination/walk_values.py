@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
+
+from attrs import evolve
+
+from ..codec.undecoded_row import UndecodedRow
+
+T = TypeVar("T")
 
 Drift = Literal["resync", "raise"]
 DRIFT_MODES: Final[tuple[Drift, ...]] = ("resync", "raise")
@@ -34,6 +40,7 @@ class Answer(NamedTuple):
     """What an answer says: the keys of its rows, the total and whether it is exact, the page size that it states.
 
     `times` are the creation times of the rows, for seeking; `cursor` and `more` are those of a listing by cursor.
+    `readable` is False if the times of some rows are only the latest that they can be.
     """
 
     keys: Sequence[str]
@@ -43,6 +50,7 @@ class Answer(NamedTuple):
     times: Sequence[datetime | None] | None = None
     cursor: str | None = None
     more: bool = False
+    readable: bool = True
 
 
 class Accepted(NamedTuple):
@@ -101,6 +109,19 @@ def are_ordered(times: Sequence[datetime | None] | None) -> bool:
     """Return whether all rows have a time and come newest first."""
     known = [time for time in times or () if time is not None]
     return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)
+
+
+def with_bound(rows: Sequence[T | UndecodedRow], bound: datetime) -> list[T | UndecodedRow]:
+    """Return the rows of an answer, with a time for undecoded rows on top of it that have none.
+
+    It is the latest that these can have: `bound`, the lowest time so far, or the time of the first row below them if
+    that is higher. After a time that is too late a walk reads rows again; after one that is too early it loses rows.
+    """
+    below = next((time for row in rows if (time := getattr(row, "created_at", None)) is not None), bound)
+    return [
+        evolve(row, created_at=max(bound, below)) if isinstance(row, UndecodedRow) and row.created_at is None else row
+        for row in rows
+    ]
 
 
 def lowest(times: Sequence[datetime | None], at: datetime | None, ties: int) -> tuple[datetime | None, int]:

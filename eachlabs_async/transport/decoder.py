@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
-from ..codec.strict import decode_fast, decode_json, decode_rows, decode_strict
+from ..codec.strict import decode_fast, decode_json, decode_page, decode_rows, decode_strict
+from ..codec.undecoded_row import UndecodedRow
 from ..errors import EachLabsError, ResponseDecodeError
 from .call import Call
 from .session import Session
@@ -31,10 +34,22 @@ class ResponseDecoder:
         found = decode_fast(body, kind)
         if found is not None:
             return found
-        body = Body(body)
-        return await self.decode_rejected(call, body, kind)
+        return await self._in_thread_if_large(body, partial(self.decode_strictly, call, Body(body), kind))
 
-    async def decode_rejected(self, call: Call, body: bytes, kind: type[T]) -> T:
+    async def decode_page(
+        self, call: Call, body: bytes, kind: type[T], *, rows: str, identity: str
+    ) -> tuple[T, list[Any] | None, bool]:
+        """Decode a page of rows: return the page, its rows (None if they are null), and whether all were decoded.
+
+        A row that cannot be decoded is an `UndecodedRow`. The arguments are those of `codec.strict.decode_page`.
+        """
+        found = decode_fast(body, kind)
+        if found is not None:
+            return found, getattr(found, rows) if rows else cast(list[Any], found), True
+        decode = partial(self._decode_page_strictly, call, Body(body), kind, rows=rows, identity=identity)
+        return await self._in_thread_if_large(body, decode)
+
+    async def _in_thread_if_large(self, body: bytes, decode: Callable[[], T]) -> T:
         """Decode a body that msgspec rejected, in a thread if it is large, so that the event loop is not blocked.
 
         msgspec keeps the interpreter lock, for 2 to 11 ms a MiB: a thread would not help. The other reader is written
@@ -42,9 +57,9 @@ class ResponseDecoder:
         a time, because several would only take turns at the interpreter.
         """
         if len(body) < LARGE_BODY:
-            return self.decode_strictly(call, body, kind)
+            return decode()
         async with self._session.strict_decode_lock:
-            return await asyncio.to_thread(self.decode_strictly, call, body, kind)
+            return await asyncio.to_thread(decode)
 
     def decode_strictly(self, call: Call, body: bytes, kind: type[T]) -> T:
         """Decode a body without msgspec."""
@@ -52,6 +67,20 @@ class ResponseDecoder:
             return decode_strict(body, kind)
         except ResponseDecodeError as exc:
             failure: EachLabsError = exc
+        raise self._session.with_call_details(call, failure)
+
+    def _decode_page_strictly(
+        self, call: Call, body: bytes, kind: type[T], *, rows: str, identity: str
+    ) -> tuple[T, list[Any] | None, bool]:
+        try:
+            page, found = decode_page(body, kind, rows=rows, identity=identity)
+        except ResponseDecodeError as exc:
+            failure: EachLabsError = exc
+        else:
+            undecoded = [row for row in found or () if isinstance(row, UndecodedRow)]
+            for row in undecoded:
+                self._session.with_call_details(call, row.error)
+            return page, found, not undecoded
         raise self._session.with_call_details(call, failure)
 
     def decode_rows(

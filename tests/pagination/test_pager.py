@@ -119,21 +119,6 @@ async def test_negative_totals_count_as_none() -> None:
 
 
 @every_kind
-async def test_null_rows_are_an_empty_page_only_where_the_total_is_none(kind: str) -> None:
-    """Go writes an empty list as null; null beside a total is an error that names the path."""
-    async with reached(kind, 0) as listing:
-        listing.emulator.faults.add(Fault.null_rows())
-        assert await listing.list(10).collect() == []
-    async with reached(kind, 25) as listing:
-        listing.emulator.faults.add(Fault.null_rows(), after=1)
-        with pytest.raises(ResponseDecodeError) as caught:
-            await listing.list(10).collect()
-        assert caught.value.path == ("$.items" if listing.endpoint == "runs.list" else "$.executions")
-        assert len(caught.value.partial) == 10
-        assert "null" in caught.value.body
-
-
-@every_kind
 async def test_missing_rows_are_an_error(kind: str) -> None:
     """An answer without rows is an error."""
     async with reached(kind, 25) as listing:
