@@ -34,7 +34,7 @@ PURE = {
     "codec": "*",
     "hosts": "*",
     "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
-    "pagination": "checkpoint engine known_rows pages spans walk_values",
+    "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",
 }

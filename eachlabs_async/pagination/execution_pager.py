@@ -1,9 +1,9 @@
 """Walking executions by cursor or by seeking, whichever the service offers.
 
 `/v2/executions` pages by cursor. `/v1/executions` pages by offset and serves only the first thousand rows, so a walk
-*seeks*: it reads a block of pages by offset, then requests the rows not newer than the last one (see `engine`) and reads
-the next block. `Hosts.executions_by` selects the listing. With "auto", if the service refuses one listing, the walk
-continues with the other (see `listing_choice`).
+*seeks*: it reads a block of pages by offset, then requests the rows not newer than the last one and reads the next
+block. `engine` decides which rows come next; `spans` plans the look-ahead of a walk by cursor. `Hosts.executions_by`
+selects the listing. With "auto", if the service refuses one, the walk continues with the other (see `listing_choice`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from ..transport.wire import Body, http_date, query
 from .checkpoint import Checkpoint
 from .engine import Engine
 from .known_rows import ANCHORS, keys_of
-from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
+from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep, too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
+from .row_times import are_ordered, lowest, with_bound
 from .spans import SpanRequest, SpanWalk
-from .walk_values import Answer, Request, are_ordered, lowest, with_bound
+from .walk_values import Answer, Request, Span
 
 DEPTH: Final = 1000
 """The number of rows that `/v1/executions` serves, since September 2026."""
@@ -176,7 +177,7 @@ class ExecutionPager(Pager[Execution]):
         self._skip = 0 if last.anchors else last.start
         limit, drift, stats, resume = self._size, self._drift, self.stats, last if last.anchors else None
 
-        def engine(span: tuple[datetime | None, datetime | None]) -> Engine:
+        def engine(span: Span) -> Engine:
             before = resume if span == (None, None) else None
             made = Engine(dialect="cursor", limit=limit, drift=drift, resume=before, span=span)
             made.stats = stats
@@ -202,7 +203,8 @@ class ExecutionPager(Pager[Execution]):
                 raise
             self._fix_bottom([row.created_at for row in response.rows])
             walk.oldest = self._oldest
-            if not all([walk.accept(other, page) for other, page in self._answers(walk)]):
+            accepted = [walk.accept(other, answer) for other, answer in self._answers(walk)]
+            if not all(accepted):
                 # A span cannot be told from the others by the times of its rows.
                 await self._drop(list(self._ahead))
                 walk = self._span_walk(ahead=ahead > 0 and not walk.ignores_times)
@@ -237,13 +239,12 @@ class ExecutionPager(Pager[Execution]):
                 self._ahead[request] = page = self._with_times(page, walk.lowest(request))
             times = [row.created_at for row in page.rows]
             more = bool(page.cursor) if page.more is None else page.more
-            found.append(
-                (request, Answer(page.ids, times=times, cursor=page.cursor or None, more=more, readable=page.readable))
-            )
+            answer = Answer(page.ids, None, False, None, times, page.cursor or None, more, page.readable)
+            found.append((request, answer))
         return found
 
     def _with_times(self, response: PageResponse[Execution], bound: datetime | None) -> PageResponse[Execution]:
-        """Return an answer with times for the unreadable rows on top of it; `bound` is the latest that they can have."""
+        """Return an answer with times for the unreadable rows on top of it, of which `bound` is the latest possible."""
         bound = bound or self._last_checkpoint.at or self._latest
         return evolve(response, rows=with_bound(response.rows, bound))
 
@@ -275,7 +276,7 @@ class ExecutionPager(Pager[Execution]):
         requests = self._within_depth(engine.requests())
         while not self._ended:
             if not requests:
-                raise _UnusableListingError(self._depth_error())
+                raise _UnusableListingError(too_deep(self._depth, self._last_checkpoint.at))
             request: Request = requests[0]
             try:
                 response = await self._answer(requests)
@@ -350,19 +351,6 @@ class ExecutionPager(Pager[Execution]):
         """Return the requests that the service serves, or none if it does not serve the first of them."""
         within = [request for request in requests if request.offset + request.size <= self._depth]
         return within if within[:1] == list(requests[:1]) else []
-
-    def _depth_error(self) -> PaginationError:
-        """Return the error for a walk whose next rows `/v1/executions` does not serve."""
-        at = self._last_checkpoint.at
-        if at is not None and self._is_ordered:
-            return PaginationError(
-                f"more than {self._depth} executions share the second of {rfc3339(at)}, and /v1/executions "
-                "serves no more rows of one time span: only /v2/executions can list them, see Hosts.executions_by"
-            )
-        return PaginationError(
-            f"/v1/executions serves {self._depth} rows, and the following ones cannot be requested by time, because "
-            "the rows are not ordered by time: only /v2/executions can list them, see Hosts.executions_by"
-        )
 
     # ---- requests
 

@@ -16,23 +16,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from attrs import define, field
 
 from ..errors import PaginationError
-from .engine import MARGIN, Engine
+from .engine import Engine
 from .pages import WalkStats
-from .walk_values import Accepted, Answer, Request, are_ordered
+from .row_times import MARGIN, are_ordered
+from .walk_values import Accepted, Answer, Request, Span
 
-_SECOND: Final = timedelta(seconds=1)
 _FLOOR: Final = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 _MIN_FILL: Final = 0.5
 _MAX_FILL: Final = 0.92
 _DENSE: Final = 0.1
 """Pages per second above which spans do not pay off, because each of them repeats two seconds of rows."""
-
-_Span: TypeAlias = tuple[datetime | None, datetime | None]
 
 
 class SpanRequest(NamedTuple):
@@ -88,7 +86,7 @@ class SpanWalk:
 
     def __init__(
         self,
-        engine: Callable[[_Span], Engine],
+        engine: Callable[[Span], Engine],
         stats: WalkStats,
         *,
         size: int,
@@ -264,6 +262,6 @@ class SpanWalk:
         bottom = self.oldest if chain.since is None else chain.since
         if rows / seconds * (last - bottom).total_seconds() < 1.3 * self._server_rows:
             return None
-        border, until = last.replace(microsecond=0) + _SECOND, chain.engine.until
+        border, until = last.replace(microsecond=0) + timedelta(seconds=1), chain.engine.page.until
         is_below_the_top = until is None or border < until - MARGIN
-        return border if is_below_the_top and chain.engine.is_ordered and are_ordered(answer.times) else None
+        return border if is_below_the_top and chain.engine.page.ordered and are_ordered(answer.times) else None

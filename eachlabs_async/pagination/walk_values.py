@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, TypeVar
-
-from attrs import evolve
-
-from ..codec.undecoded_row import UndecodedRow
-
-T = TypeVar("T")
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 Drift = Literal["resync", "raise"]
 DRIFT_MODES: Final[tuple[Drift, ...]] = ("resync", "raise")
+Span: TypeAlias = tuple[datetime | None, datetime | None]
 Dialect = Literal["offset", "page", "cursor"]
 
 
@@ -103,29 +98,3 @@ class Stretch(NamedTuple):
     total: int | None
     grown: int
     is_last: bool
-
-
-def are_ordered(times: Sequence[datetime | None] | None) -> bool:
-    """Return whether all rows have a time and come newest first."""
-    known = [time for time in times or () if time is not None]
-    return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)
-
-
-def with_bound(rows: Sequence[T | UndecodedRow], bound: datetime) -> list[T | UndecodedRow]:
-    """Return the rows of an answer, with a time for undecoded rows on top of it that have none.
-
-    It is the latest that these can have: `bound`, the lowest time so far, or the time of the first row below them if
-    that is higher. After a time that is too late a walk reads rows again; after one that is too early it loses rows.
-    """
-    below = next((time for row in rows if (time := getattr(row, "created_at", None)) is not None), bound)
-    return [
-        evolve(row, created_at=max(bound, below)) if isinstance(row, UndecodedRow) and row.created_at is None else row
-        for row in rows
-    ]
-
-
-def lowest(times: Sequence[datetime | None], at: datetime | None, ties: int) -> tuple[datetime | None, int]:
-    """Return the last of the `times` of rows in order, and how many have it; `ties` rows before had the time `at`."""
-    last = times[-1]
-    count = next((count for count, time in enumerate(reversed(times)) if time != last), len(times))
-    return last, count + (ties if last == at else 0)

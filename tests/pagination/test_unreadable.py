@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 import pytest
-from eachlabs_async.pagination.frontier import with_bound
 from executions_server import running
 from raw_server import Act, RawServer, RecordedRequest, answer
 from test_execution_walks import client_of
 
 from eachlabs_async import UNIFIED, EachLabs, Pager, PaginationError, ResponseDecodeError, RetryPolicy, UnreadableRow
 from eachlabs_async.codec.strict import decode_page
+from eachlabs_async.pagination.row_times import with_bound
 from eachlabs_async.records import ExecutionList
 
 NO_DAY = "0000-00-00T00:00:00Z"
