@@ -9,10 +9,11 @@ may be killed and started again. `GET /verdict` returns what was executed, `POST
 like a restart. `paid_jobs.paid()` starts one for a test.
 
 A fault is met by the next creating requests whose body contains `when`: `{"act", "when"?, "skip"?, "times"?, "s"?}`.
-The acts: `lose` (execute, then close the connection), `lose_before` (close it without executing), `delay` (execute at
-once and answer after `s` seconds), `late` (execute `s` seconds after the connection was closed), `short` (leave the
-first entry out of a bulk answer), `reverse` (reverse its entries), `claimed` (answer with the id of the first
-execution). Rules `lose`, `lose_before`, `short`, `reverse` and `delay` are probabilities of the same acts.
+The acts: `lose` (execute, and close the connection after `s` seconds), `lose_before` (close it after `s` seconds
+without executing), `delay` (execute at once and answer after `s` seconds), `late` (execute `s` seconds after the
+connection was closed), `short` (leave the first entry out of a bulk answer), `reverse` (reverse its entries), `claimed`
+(answer with the id of the first execution). Rules `lose`, `lose_before`, `short`, `reverse` and `delay` are
+probabilities of the same acts.
 """
 
 from __future__ import annotations
@@ -194,6 +195,7 @@ class PaidService:
         fault = self.fault(canonical(body))
         act = fault["act"]
         if act == "lose_before":
+            await asyncio.sleep(fault.get("s", 0.0))
             return None
         if self.rules["cap"] and self.running() + len(inputs) > self.rules["cap"]:
             return 429, {"error": "concurrent execution limit reached", "details": {"limit": self.rules["cap"]}}
@@ -204,7 +206,7 @@ class PaidService:
             later(fault["s"], lambda: self.start_all(name, kind, place, inputs, bulk=bulk))
             return None
         bulk_id, ids = self.start_all(name, kind, place, inputs, bulk=bulk)
-        await asyncio.sleep(fault.get("s", 0.0) if act == "delay" else self.some("answer_s"))
+        await asyncio.sleep(fault.get("s", 0.0) if act in ("delay", "lose") else self.some("answer_s"))
         if act == "lose":
             return None
         if act == "claimed":
