@@ -8,10 +8,7 @@ crash is rolled back when the file is opened again. `map_sender` decides what fo
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -58,12 +55,6 @@ class JournalEntry:
     delivered: bool
 
 
-def digest(value: object) -> str:
-    """Return a digest of an input, equal for equal JSON. Raises `TypeError` or `ValueError` if it is not JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _checked_path(path: object) -> str:
     """Return the path of the file, made absolute. SQLite would take `""` and `":memory:"` for no file at all."""
     if not isinstance(path, str | PathLike):
@@ -103,10 +94,10 @@ class Journal:
         query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
         return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
 
-    async def in_doubt(self) -> Counter[str]:
-        """Return the number of inputs that were perhaps sent, by digest."""
-        query = "SELECT digest, COUNT(*) FROM inputs WHERE state IN ('sending', 'unknown') GROUP BY digest"
-        return Counter(dict(await self._run(lambda: self._connection.execute(query).fetchall())))
+    async def in_doubt(self) -> list[tuple[int, str, float]]:
+        """Return the number, the digest and the time of each input that was perhaps sent."""
+        query = "SELECT number, digest, sent_at FROM inputs WHERE state IN ('sending', 'unknown')"
+        return await self._run(lambda: self._connection.execute(query).fetchall())
 
     async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
         """Record that these inputs (number and digest) are about to be sent; it is on disk when this returns."""

@@ -41,7 +41,7 @@ LOST = (
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between look-ups: the emulator's listings show new executions at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
 
 
 def states(path: Path) -> Counter[tuple[str, int]]:
