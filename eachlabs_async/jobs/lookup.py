@@ -163,7 +163,9 @@ class WorkflowLookup:
         await self._transport.send(call)
         self._clock.observe(http_date(call.headers.get("Date")), sent_at, time.time())
         found, cut, samples = await self._rows(path, question)
-        readable = [one for one in found if one.inputs is None or self._in_full or question.wants(one)]
+        # What is cut off can settle nothing, so then only what may be a candidate is read.
+        in_full = self._in_full and not cut
+        readable = [one for one in found if one.inputs is None or in_full or question.wants(one)]
         cut = await self._details.add(one.id for one in readable) or cut
         candidates = [
             one if read is None else evolve(read, created=one.created)

@@ -35,14 +35,6 @@ class Candidate:
     in_full: bool = True
 
 
-@frozen
-class Matches:
-    """The candidate of each lost input, or None, and whether an input under way may own one of those left."""
-
-    found: list[Candidate | None]
-    undecided: bool
-
-
 def may_fit(one: SentInput, candidate: Candidate) -> bool:
     """Whether a candidate contains all that was sent: it may be this input's, with defaults that are not known."""
     return one.may_have_created(*candidate.created) and additions(candidate.inputs, one.value) is not None
@@ -94,7 +86,7 @@ def match(
     others_lost: Sequence[SentInput],
     candidates: Sequence[Candidate],
     defaults: Defaults,
-) -> Matches:
+) -> list[Candidate | None]:
     """Return the candidate of each lost input that is certain; `candidates` are not claimed, in a stable order.
 
     `under_way` and `others_lost` are the other inputs of this client that could own one of them.
@@ -131,18 +123,16 @@ def match(
         else:
             owned.setdefault(top.key, []).append(candidate)
     found: dict[SentInput, Candidate] = {}
-    undecided = False
     for key, mine in owned.items():
         equal = [claimant for claimant in claimants if claimant.key == key and any(may_own(claimant, c) for c in mine)]
-        if any(claimant.until is None for claimant in equal):
-            undecided = True
-        elif key not in disputed and len(mine) <= len(equal):
+        is_clear = key not in disputed and all(claimant.until is not None for claimant in equal)
+        if is_clear and len(mine) <= len(equal):
             for claimant in equal:
                 chosen = next((one for one in mine if may_own(claimant, one)), None)
                 if chosen is not None:
                     mine.remove(chosen)
                     found[claimant] = chosen
-    return Matches([found.get(one) for one in lost], undecided)
+    return [found.get(one) for one in lost]
 
 
 def _most_specific(owners: list[SentInput], candidate: Candidate, fits: _Fits) -> SentInput | None:

@@ -111,7 +111,7 @@ class Search:
         self._cut = look.cut
         under_way, others_lost = claims.rivals(scope)
         matches = match(lost, under_way, others_lost, candidates, claims.defaults(scope))
-        found = {one: chosen for one, chosen in zip(lost, matches.found, strict=True) if chosen is not None}
+        found = {one: chosen for one, chosen in zip(lost, matches, strict=True) if chosen is not None}
         self._unconfirmed = bool(found) and not look.cut and began < self._lag_ends
         if look.cut or self._unconfirmed:
             return {}
