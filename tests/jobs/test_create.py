@@ -202,7 +202,7 @@ async def test_the_service_s_clock_bounds_the_look() -> None:
     """Of executions with the same inputs, only the one from the time of the call counts, by the service's clock."""
     shift = timedelta(hours=3)
     now = datetime.now(UTC)
-    rows = [row(1, now + shift + timedelta(seconds=1)), row(2, now, inputs={"a": 1}), row(3, now - timedelta(days=1))]
+    rows = [row(1, now + shift + timedelta(seconds=0.1)), row(2, now, inputs={"a": 1}), row(3, now - timedelta(days=1))]
     async with RawServer(then=Service(shift_s=shift.total_seconds(), rows=lambda: rows)) as server:
         async with client_of(server, retry=QUICK) as client:
             found = await client.workflows.trigger("wf", "v1", {"a": 1}, reconcile=True)
