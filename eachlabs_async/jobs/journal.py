@@ -68,7 +68,7 @@ class Journal:
     """A journal in one file, open in one job at a time; `binding` names the job that the file belongs to."""
 
     def __init__(self, path: str | PathLike[str], binding: str) -> None:
-        self._path = _checked_path(path)
+        self.path = _checked_path(path)
         self._binding = binding
         self._db: sqlite3.Connection | None = None
         # A single thread: waiting for the disk does not block the loop, and the calls keep their order.
@@ -170,7 +170,7 @@ class Journal:
         problem = ""
         db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
+            db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -184,7 +184,7 @@ class Journal:
         if problem:
             if db is not None:
                 db.close()
-            raise ValueError(f"journal {self._path} {problem}")
+            raise ValueError(f"journal {self.path} {problem}")
         self._db = db
 
     def _bind(self, db: sqlite3.Connection) -> str:

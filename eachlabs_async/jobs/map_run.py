@@ -138,6 +138,7 @@ class MapRun(Stream, Generic[T]):
         """Register what an earlier process may have sent: another input must not be given its execution."""
         run, now = self._run_state, time.time()
         backend = run.backend
+        path = run.journal.path if run.journal is not None else ""
         for number, fingerprint, sent_at in in_doubt:
             run.lost_before[number] = SentInput(
                 backend.scope,
@@ -146,6 +147,7 @@ class MapRun(Stream, Generic[T]):
                 ("journal", sent_at),
                 sent_at,
                 until=min(now, sent_at + backend.deadline_s),
+                entry=(path, number),
                 key=fingerprint,
             )
         run.ledger.claims.lose(run.lost_before.values(), now)
