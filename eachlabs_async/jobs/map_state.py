@@ -121,7 +121,7 @@ class MapState(Generic[T]):
     def place(self, items: list[Item[T]]) -> None:
         """Record that the executions of items were named together, so that one may turn out to be another's."""
         if self.backend.creates and items:
-            placement: Placement[Item[T], Read[T]] = Placement.of({item: item.value for item in items})
+            placement: Placement[Item[T], Read[T]] = Placement({item: item.value for item in items})
             for item in items:
                 item.placement = placement
 

@@ -80,7 +80,7 @@ def _contains(found: Any, sent: Any, path: Path, added: dict[Path, str], lenient
         for name in found.keys() - sent.keys():
             added[*path, name] = digest(found[name])
         return True
-    if lenient and type(found) in (int, float) and type(sent) is int and abs(sent) > _EXACT_INTEGERS:
+    if lenient and isinstance(found, int | float) and isinstance(sent, int) and abs(sent) > _EXACT_INTEGERS:
         return float(found) == float(sent)
     return digest(found) == digest(sent)
 

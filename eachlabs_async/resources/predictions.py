@@ -55,9 +55,11 @@ class Predictions:
         if this one fails: 1 to 50 lower-case letters and digits, with single hyphens between them.
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
-        model's executions that were created during the call are first searched for one with this input that no other
-        call of this client created: if there is exactly one, it is the result, otherwise the error has `candidates`.
-        Other clients that send the same input at the same moment cannot be told apart.
+        model's executions that were created during the call are first searched for one with this input, which no other
+        input of this client could own: if it is the only one and stays so for two seconds, it is the result, otherwise
+        the error has `candidates`. The input is compared as JSON; defaults that the service adds are known from earlier
+        executions of this client. Another client's equal input at the same moment cannot be told apart. A look-up reads
+        at most 1,000 rows, up to six times, and 200 predictions.
 
         Raises `BadRequestError` for a fallback chain that the service does not know, `PermissionDeniedError` if
         fallbacks are not enabled, and the other errors of a call.

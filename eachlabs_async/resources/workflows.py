@@ -170,8 +170,10 @@ class Workflows:
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
         listing of the workflow's executions is first searched for one with these inputs that was created during the
-        call, and by no other call of this client: if there is exactly one, it is the result, otherwise the error has
-        `candidates`. Other clients that send the same inputs at the same moment cannot be told apart.
+        call, which no other input of this client could own: if it is the only one and stays so for two seconds, it is
+        the result, otherwise the error has `candidates`. The inputs are compared as JSON; defaults that the service
+        adds are known from earlier executions of this client. Another client's equal inputs at the same moment cannot
+        be told apart. A look-up reads at most 1,000 rows, up to six times, and 200 executions.
 
         Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
         unified edition answers with a 400), and the other errors of a call.
@@ -258,10 +260,13 @@ class Workflows:
         the client. `on_progress` is called with the statistics after each outcome. The webhook arguments are those of
         `trigger`.
 
-        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions; an
-        input without one is an outcome with an `OutcomeUnknownError`. `journal`, the path of an SQLite file, extends
-        this guarantee across restarts: the intent to send is on disk before anything is sent, and a job that was killed
-        and is restarted with the same inputs continues where it was, without the outcomes that it delivered.
+        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions, as
+        by `trigger`; an input without one is an outcome with an `OutcomeUnknownError`. An input is copied when it is
+        read, and is a failed outcome if JSON cannot represent it. The inputs of each finished execution are compared
+        with it: an execution with other inputs is not its outcome, and its own is searched for. `journal`, the path of
+        an SQLite file, extends this guarantee across restarts: the intent to send is on disk before anything is sent,
+        and a job that was killed and is restarted with the same inputs continues where it was, without the outcomes
+        that it delivered.
 
         Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
         resumes when one of them has ended; a 429 that calls for a pause is waited out, see
