@@ -18,7 +18,7 @@ from paid_jobs import Paid, mapped, paid
 
 from eachlabs_async import EachLabs, ExecutionFailedError, OutcomeUnknownError
 
-FIRST, COUNT = int(os.environ.get("EACHLABS_PAID_FIRST", "0")), int(os.environ.get("EACHLABS_PAID_SEEDS", "6"))
+FIRST, COUNT = int(os.environ.get("EACHLABS_PAID_FIRST", "0")), int(os.environ.get("EACHLABS_PAID_SEEDS", "3"))
 seeds = pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 Given = tuple[str, dict[str, Any]]
 """An id that a call returned, and what was sent."""
