@@ -63,8 +63,10 @@ def additions(found: Any, sent: Any, *, lenient: bool = False) -> dict[Path, str
     """
     added: dict[Path, str] = {}
     try:
+        if found == sent and json.dumps(found, sort_keys=True) == json.dumps(sent, sort_keys=True):
+            return added  # The usual case, at a fraction of the cost.
         return added if _contains(found, sent, (), added, lenient) else None
-    except (RecursionError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return None
 
 
