@@ -8,10 +8,7 @@ crash is rolled back when the file is opened again. `map_sender` decides what fo
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -58,12 +55,6 @@ class JournalEntry:
     delivered: bool
 
 
-def digest(value: object) -> str:
-    """Return a digest of an input, equal for equal JSON. Raises `TypeError` or `ValueError` if it is not JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _checked_path(path: object) -> str:
     """Return the path of the file, made absolute. SQLite would take `""` and `":memory:"` for no file at all."""
     if not isinstance(path, str | PathLike):
@@ -77,7 +68,7 @@ class Journal:
     """A journal in one file, open in one job at a time; `binding` names the job that the file belongs to."""
 
     def __init__(self, path: str | PathLike[str], binding: str) -> None:
-        self._path = _checked_path(path)
+        self.path = _checked_path(path)
         self._binding = binding
         self._db: sqlite3.Connection | None = None
         # A single thread: waiting for the disk does not block the loop, and the calls keep their order.
@@ -103,10 +94,10 @@ class Journal:
         query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
         return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
 
-    async def in_doubt(self) -> Counter[str]:
-        """Return the number of inputs that were perhaps sent, by digest."""
-        query = "SELECT digest, COUNT(*) FROM inputs WHERE state IN ('sending', 'unknown') GROUP BY digest"
-        return Counter(dict(await self._run(lambda: self._connection.execute(query).fetchall())))
+    async def in_doubt(self) -> list[tuple[int, str, float]]:
+        """Return the number, the digest and the time of each input that was perhaps sent."""
+        query = "SELECT number, digest, sent_at FROM inputs WHERE state IN ('sending', 'unknown')"
+        return await self._run(lambda: self._connection.execute(query).fetchall())
 
     async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
         """Record that these inputs (number and digest) are about to be sent; it is on disk when this returns."""
@@ -179,7 +170,7 @@ class Journal:
         problem = ""
         db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
+            db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -193,7 +184,7 @@ class Journal:
         if problem:
             if db is not None:
                 db.close()
-            raise ValueError(f"journal {self._path} {problem}")
+            raise ValueError(f"journal {self.path} {problem}")
         self._db = db
 
     def _bind(self, db: sqlite3.Connection) -> str:

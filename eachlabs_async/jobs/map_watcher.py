@@ -7,9 +7,11 @@ import random
 import time
 from typing import Final, Generic, TypeVar
 
-from ..errors import EachLabsError
+from ..errors import EachLabsError, ExecutionFailedError, OutcomeUnknownError
 from ..transport.tasks import cancel_and_wait
-from .map_state import Item, MapState
+from .map_recovery import MapRecovery
+from .map_state import Item, MapState, Read
+from .placement import Stray
 from .refusals import FATAL_FOR_MAP
 from .wait import GRACE_S
 
@@ -24,8 +26,9 @@ _INTERVAL_SHARE: Final = 0.04
 class MapWatcher(Generic[T]):
     """The watcher task of one map."""
 
-    def __init__(self, state: MapState[T]) -> None:
+    def __init__(self, state: MapState[T], recovery: MapRecovery[T]) -> None:
         self.state = state
+        self._recovery = recovery
         self._duration_s = 0.0  # moving average of how long an execution takes
         self._failures = 0  # consecutive failed checks
         self._reading: set[asyncio.Task[None]] = set()
@@ -34,7 +37,7 @@ class MapWatcher(Generic[T]):
         """Watch until nothing runs, nothing more will be sent, and every finished execution has been read."""
         state, reading = self.state, self._reading
         try:
-            while state.running or state.senders_left:
+            while state.running or state.senders_left or reading:
                 if not state.running:
                     await state.wait_for_change()
                     continue
@@ -43,8 +46,6 @@ class MapWatcher(Generic[T]):
                 for items in await self._check():
                     reading.add(task := asyncio.create_task(self._read(items)))
                     task.add_done_callback(self._read_done)
-            if reading:
-                await asyncio.wait(reading)
         finally:
             await cancel_and_wait(list(reading))
 
@@ -88,11 +89,46 @@ class MapWatcher(Generic[T]):
         except EachLabsError as exc:
             error = exc.with_traceback(None)
         for item in items:
-            item.outcome.value = value
             item.outcome.elapsed_s = time.monotonic() - item.began
-            self.state.finish(item, error)
+            await self._place(item, Read(value, error))
+
+    async def _place(self, item: Item[T], read: Read[T]) -> None:
+        """Finish an input if the execution is its own, and those whose executions are known thereby."""
+        state, placement = self.state, item.placement
+        record = read.error.record if isinstance(read.error, ExecutionFailedError) else read.value
+        inputs = None if record is None else state.backend.inputs_of(record)
+        if placement is None:
+            self._finish(item, read)
+            return
+        if inputs is None or placement.is_placed(item, inputs):
+            placement.keep(item)
+            if inputs is not None:
+                state.ledger.claims.learn(state.backend.scope, inputs, item.value)
+            self._finish(item, read)
+        else:
+            placement.set_aside(item, Stray(item.outcome.id, inputs, read))
+        placed, left = placement.settled()
+        if placed and state.journal is not None:
+            await state.journal.answered([(item.outcome.index, stray.id) for item, stray in placed])
+        for other, stray in placed:
+            other.outcome.id = stray.id
+            self._finish(other, stray.read)
+        for other in left:
+            other.placement = None
+        if left:
+            names = ", ".join(dict.fromkeys(other.outcome.id for other in left))
+            reason = OutcomeUnknownError(f"the answer names {names}, which has the inputs of another")
+            for other in left:
+                other.outcome.id = ""
+            state.limit.start(len(left))
+            await self._recovery.recover(list(left), reason)
+
+    def _finish(self, item: Item[T], read: Read[T]) -> None:
+        item.outcome.value = read.value
+        self.state.finish(item, read.error)
 
     def _read_done(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
+        self.state.signal()
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.state.stop_for(failure)  # An outcome is missing, which must not pass for the end.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
@@ -15,10 +16,13 @@ from ..transport.requests import PreparedRequest, checked_object
 from ..transport.tasks import gather_or_cancel
 from ..transport.transport import Transport
 from .backend import without_429_retries
+from .claims import SentInput
 from .failure import checked_success
-from .ledger import Ledger
-from .reconcile import ModelLookup, TimeSpan, find_created
+from .ledger import Ledger, scope_of
+from .lookup import ModelLookup
+from .reconcile import Search, TimeSpan
 from .refusals import FATAL_FOR_MAP
+from .sent_inputs import snapshot
 
 SENDERS: Final = 4
 """Creating requests in flight at most: each carries one input, whereas a bulk trigger carries ten."""
@@ -33,6 +37,7 @@ class PredictionBackend:
     chunk_size = 1
     senders = SENDERS
     creates = True
+    bulk = False
 
     def __init__(
         self,
@@ -54,7 +59,10 @@ class PredictionBackend:
         self._webhook_secret = webhook_secret
         self._fallback_selector = fallback_selector
         self._prepared({})
-        self._lookup = ModelLookup(transport, refused, model)
+        self._refused = refused
+        self._filters = {"model": model}
+        self.scope = scope_of(self._filters)
+        self.deadline_s = transport.timeouts.deadline_s
         self._finished: dict[str, Prediction] = {}
         self.binding = f"model {model}, version {version}, {transport.edition}"
         if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
@@ -72,8 +80,8 @@ class PredictionBackend:
         )
 
     def checked(self, value: Any) -> Any:
-        """Return an input as a JSON object."""
-        return checked_object("input", value)
+        """Return a copy of an input as a JSON object."""
+        return snapshot(checked_object("input", value))
 
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
         """Create one prediction."""
@@ -81,8 +89,9 @@ class PredictionBackend:
         prepared = self._prepared(value)
         call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
         call.execution_count = 1
+        sent_at = time.time()
         created = await self._sender.get(call, CreatedPrediction)
-        self._ledger.created([created.id])
+        self._ledger.observe(self._sender, call, sent_at)
         return [(created.id, "")]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
@@ -117,16 +126,18 @@ class PredictionBackend:
         with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return await self._transport.request(GET_PREDICTION, Prediction, background=True, prediction_id=identity)
 
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
-    ) -> list[str | None]:
+    def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
         """Search the model's newest executions."""
-        span = TimeSpan.until_now(since)
-        return await find_created(self._lookup, self._ledger.claims, inputs, span, claimed=claimed, in_doubt=in_doubt)
+        lookup = ModelLookup(self._transport, self._ledger, self._refused, self._model)
+        return Search(lookup, self._ledger.claims, lost, claimed)
+
+    def inputs_of(self, record: Prediction) -> Any:
+        """Return the input of a prediction."""
+        return record.input
 
     def lookup(self, since: float) -> dict[str, str]:
         """Return the arguments of the listing of executions."""
-        return TimeSpan.until_now(since).as_filters(**self._lookup.filters)
+        return TimeSpan.until_now(since).as_filters(**self._filters)
 
     async def cancel(self, ids: Sequence[str]) -> None:
         """Cancel each prediction."""

@@ -11,11 +11,12 @@ from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
+from ..jobs.lookup import ModelLookup
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_run import MapRun
+from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
-from ..jobs.reconcile import Candidate, ModelLookup
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
@@ -54,9 +55,11 @@ class Predictions:
         if this one fails: 1 to 50 lower-case letters and digits, with single hyphens between them.
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
-        model's executions that were created during the call are first searched for one with this input that no other
-        call of this client created: if there is exactly one, it is the result, otherwise the error has `candidates`.
-        Other clients that send the same input at the same moment cannot be told apart.
+        model's executions that were created during the call are first searched for one with this input, which no other
+        input of this client could own: if it is the only one and stays so for two seconds, it is the result, otherwise
+        the error has `candidates`. The input is compared as JSON; defaults that the service adds are known from earlier
+        executions of this client. Another client's equal input at the same moment cannot be told apart. A look-up reads
+        at most 1,000 rows, up to six times, and 200 predictions.
 
         Raises `BadRequestError` for a fallback chain that the service does not know, `PermissionDeniedError` if
         fallbacks are not enabled, and the other errors of a call.
@@ -71,7 +74,7 @@ class Predictions:
             prepared,
             CreatedPrediction,
             ids_of=lambda answer: [answer.id],
-            lookup=ModelLookup(self._transport, self._refused, model),
+            lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
             answer_of=_created if reconcile else None,
         )
 
@@ -96,7 +99,7 @@ class Predictions:
             requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
             ids_of=lambda answer: [answer.id],
-            lookup=ModelLookup(self._transport, self._refused, model),
+            lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
         self._ledger.seen(finished.id, finished=True)
         return finished
@@ -230,5 +233,5 @@ class Predictions:
         )
 
 
-def _created(candidates: list[Candidate]) -> CreatedPrediction | None:
-    return CreatedPrediction(predictionID=candidates[0].id) if len(candidates) == 1 else None
+def _created(candidates: list[Candidate]) -> CreatedPrediction:
+    return CreatedPrediction(predictionID=candidates[0].id)

@@ -11,9 +11,10 @@ from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
+from ..jobs.lookup import WorkflowLookup
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_run import MapRun
-from ..jobs.reconcile import Candidate, WorkflowLookup, assign
+from ..jobs.matching import Candidate
 from ..jobs.workflow_backend import WorkflowBackend
 from ..pagination.pager import Pager, WalkOptions
 from ..records import (
@@ -169,8 +170,10 @@ class Workflows:
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
         listing of the workflow's executions is first searched for one with these inputs that was created during the
-        call, and by no other call of this client: if there is exactly one, it is the result, otherwise the error has
-        `candidates`. Other clients that send the same inputs at the same moment cannot be told apart.
+        call, which no other input of this client could own: if it is the only one and stays so for two seconds, it is
+        the result, otherwise the error has `candidates`. The inputs are compared as JSON; defaults that the service
+        adds are known from earlier executions of this client. Another client's equal inputs at the same moment cannot
+        be told apart. A look-up reads at most 1,000 rows, up to six times, and 200 executions.
 
         Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
         unified edition answers with a 400), and the other errors of a call.
@@ -185,7 +188,7 @@ class Workflows:
             prepared,
             BulkTriggeredExecution,
             ids_of=_one_id,
-            lookup=WorkflowLookup(self._transport, workflow_id, version_id),
+            lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id),
             answer_of=_one_execution if reconcile else None,
         )
         return _triggered(answer)
@@ -212,17 +215,22 @@ class Workflows:
         )
         del webhook_secret
 
-        def one_bulk(candidates: builtins.list[Candidate]) -> BulkTriggered | None:
-            return _one_bulk(prepared.inputs, candidates)
+        def all_ids(answer: BulkTriggered) -> builtins.list[str | None]:
+            if len(answer.executions) != len(inputs):
+                raise ResponseDecodeError(
+                    f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs", path="$.executions"
+                )
+            return [entry.execution_id for entry in answer.executions]
 
         return await create(
             self._transport,
             self._ledger,
             prepared,
             BulkTriggered,
-            ids_of=_all_ids,
-            lookup=WorkflowLookup(self._transport, workflow_id, version_id, in_full=True),
-            answer_of=one_bulk if reconcile else None,
+            ids_of=all_ids,
+            bulk=True,
+            lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id, in_full=True),
+            answer_of=_one_bulk if reconcile else None,
         )
 
     def map(
@@ -252,10 +260,13 @@ class Workflows:
         the client. `on_progress` is called with the statistics after each outcome. The webhook arguments are those of
         `trigger`.
 
-        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions; an
-        input without one is an outcome with an `OutcomeUnknownError`. `journal`, the path of an SQLite file, extends
-        this guarantee across restarts: the intent to send is on disk before anything is sent, and a job that was killed
-        and is restarted with the same inputs continues where it was, without the outcomes that it delivered.
+        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions, as
+        by `trigger`; an input without one is an outcome with an `OutcomeUnknownError`. An input is copied when it is
+        read, and is a failed outcome if JSON cannot represent it. The inputs of each finished execution are compared
+        with it: an execution with other inputs is not its outcome, and its own is searched for. `journal`, the path of
+        an SQLite file, extends this guarantee across restarts: the intent to send is on disk before anything is sent,
+        and a job that was killed and is restarted with the same inputs continues where it was, without the outcomes
+        that it delivered.
 
         Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
         resumes when one of them has ended; a 429 that calls for a pause is waited out, see
@@ -280,7 +291,7 @@ class Workflows:
         )
 
 
-def _one_id(answer: BulkTriggeredExecution) -> list[str]:
+def _one_id(answer: BulkTriggeredExecution) -> list[str | None]:
     if answer.execution_id is not None:
         return [answer.execution_id]
     if answer.state is State.FAILED:
@@ -288,8 +299,8 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
     raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
 
 
-def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution | None:
-    return _entry(candidates[0]) if len(candidates) == 1 else None
+def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution:
+    return _entry(candidates[0])
 
 
 def _entry(one: Candidate) -> BulkTriggeredExecution:
@@ -305,20 +316,9 @@ def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
 
 
-def _all_ids(answer: BulkTriggered) -> list[str]:
-    return [entry.execution_id for entry in answer.executions if entry.execution_id is not None]
-
-
-def _one_bulk(inputs: Sequence[Any], candidates: list[Candidate]) -> BulkTriggered | None:
-    """Return the answer of the only bulk trigger among the candidates, if it started all of `inputs`."""
-    bulks: dict[str, list[Candidate]] = {}
-    for one in candidates:
-        if one.bulk_id is not None:
-            bulks.setdefault(one.bulk_id, []).append(one)
-    if len(bulks) != 1:
+def _one_bulk(members: list[Candidate]) -> BulkTriggered | None:
+    """Return the answer of the bulk trigger that has these members, one for each input, if it is a single one."""
+    (bulk_id, *others) = {one.bulk_id for one in members}
+    if others or bulk_id is None:
         return None
-    bulk_id, members = bulks.popitem()
-    found = [one for one in assign(inputs, members) if one is not None]
-    if len(found) != len(inputs) or len(members) != len(inputs):
-        return None
-    return BulkTriggered(bulk_id=bulk_id, executions=[_entry(one) for one in found])
+    return BulkTriggered(bulk_id=bulk_id, executions=[_entry(one) for one in members])
