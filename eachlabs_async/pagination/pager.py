@@ -12,7 +12,7 @@ from contextlib import aclosing
 from operator import attrgetter
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from ..errors import EachLabsError, PaginationError, ResponseDecodeError
+from ..errors import EachLabsError, NotFoundError, PaginationError, ResponseDecodeError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
@@ -31,6 +31,8 @@ from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
 T = TypeVar("T")
 
+MAX_MISSING: Final = 8
+"""Pages in a row that may be refused with a 404 behind the last page, at most."""
 _NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
 
 
@@ -264,10 +266,20 @@ class Pager(Stream, Generic[T]):
     async def _steps(self) -> AsyncGenerator[None, None]:
         """Set `_step` to one accepted page after the other, and request the following pages ahead."""
         engine = self._engine
-        requests = engine.requests()
+        requests, missing = engine.requests(), 0
         while not self._ended:
             request = requests[0]
-            response = await self._answer(requests)
+            try:
+                response = await self._answer(requests)
+                missing = 0
+            except NotFoundError:
+                # Some services refuse a page behind the last one. What that means for the walk is what an empty page
+                # does: the engine reads the end of the listing again, which also fails if the listing is gone.
+                missing += 1
+                if request.offset <= self._start or missing > MAX_MISSING:
+                    raise
+                response = PageResponse[T]([], [], None, False, None, b"", request, 1)
+                self._ahead[request] = response
             answer = Answer(response.ids, response.total, response.exact, response.stated_size)
             accepted = engine.accept(request, answer)
             requests = engine.requests() if accepted is None or not accepted.ended else []

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from attrs import evolve
 
+from ..errors import APIStatusError
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
 from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
@@ -133,4 +134,8 @@ class Files:
         Raises the errors of a call.
         """
         path = DELETE_FILE.expand(self._transport.edition, file_id=file_id)
-        await self._transport.send(self._transport.call(DELETE_FILE, path))
+        try:
+            await self._transport.send(self._transport.call(DELETE_FILE, path))
+        except APIStatusError as exc:
+            if exc.status not in (404, 410):
+                raise

@@ -361,3 +361,14 @@ async def test_the_emulator_deletes_what_is_finished() -> None:
             await client.runs.delete(going[0])
         with pytest.raises(APIStatusError):
             await client.request("runs", "POST", "/runs/bulk/delete", json={})
+
+
+async def test_a_stop_whose_first_answer_was_lost_is_looked_up() -> None:
+    """If the second attempt is refused because the first one took effect, the run shows that it did."""
+    stopped, going = (answer(json={"id": "r", "status": status}) for status in ("stopped", "running"))
+    async with RawServer(reset(), answer(409), stopped, reset(), answer(409), going) as server:
+        async with client_of(server) as client:
+            assert (await client.runs.stop("r")).state is State.CANCELLED
+            with pytest.raises(ConflictError):
+                await client.runs.stop("r")
+    assert [seen.method for seen in server.requests] == ["POST", "POST", "GET"] * 2

@@ -234,6 +234,16 @@ async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPat
             assert not any(file.uploads for file in emulator.files.values())
 
 
+async def test_deleting_what_is_gone_is_no_error() -> None:
+    """A file that does not exist any more is deleted; other refusals are errors."""
+    async with RawServer(answer(404), answer(410), answer(403)) as server, client_for(server) as client:
+        for _ in range(2):
+            await client.files.delete("f")
+        with pytest.raises(PermissionDeniedError):
+            await client.files.delete("f")
+    assert [seen.method for seen in server.requests] == ["DELETE"] * 3
+
+
 async def test_the_compat_edition_has_no_files() -> None:
     """Its documentation has no uploads, so the error names the edition that has."""
     async with EachLabs("key") as client:
