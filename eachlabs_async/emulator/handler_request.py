@@ -6,7 +6,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -155,8 +155,8 @@ def decoded_json(body: bytes) -> Any:
         elif isinstance(one, dict | list):
             if depth == MAX_DEPTH:
                 raise ValueError("too deep")
-            parts = [*one, *one.values()] if isinstance(one, dict) else one
-            todo += [(part, depth + 1) for part in parts]
+            named = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+            todo += [(part, depth + 1) for part in (*cast("Iterable[Any]", one), *named.values())]
     return value
 
 
