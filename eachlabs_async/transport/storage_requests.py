@@ -108,8 +108,11 @@ async def get(
     failure: BaseException
     arguments: dict[str, Any] = {**route.arguments, "headers": {**route.arguments.get("headers", {}), **headers}}
     arguments["auto_decompress"] = False
+    # With an external session, aiohttp bounds neither a look-up nor the wait for a connection of its pool.
+    limits = (timeout.connect or timeout.sock_connect, timeout.sock_read)
     try:
-        response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
+        async with asyncio.timeout(sum(limit or 0.0 for limit in limits)):
+            response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
     except Exception as exc:

@@ -413,6 +413,17 @@ async def test_a_redirect_that_leads_astray_is_refused(location: str | None, sai
     assert SIGNATURE not in shown(refused.value)
 
 
+async def test_the_time_bounds_run_from_the_first_moment(tmp_path: Path) -> None:
+    """A look-up that never ends, before any byte was sent, is a time-out too: a passed session has no bound for it."""
+    async with RawServer() as server:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=ThisMachine())) as session:
+            quick = Timeouts(connect_s=0.1, read_s=0.1)
+            async with client_of(server, session=session, retry=ONCE, timeouts=quick) as client:
+                async with asyncio.timeout(2):
+                    with pytest.raises(APITimeoutError):
+                        await client.files.download("https://storage.never/a", tmp_path / "a")
+
+
 async def test_a_redirect_from_elsewhere_to_this_machine_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
