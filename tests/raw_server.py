@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 import attrs
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import COMPAT, UNIFIED, Hosts, Service
@@ -263,6 +264,20 @@ def _abort(writer: asyncio.StreamWriter) -> None:
     sock: socket.socket = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+class ThisMachine(AbstractResolver):
+    """Resolves each name to this machine, except one that ends in `.never`: that look-up never ends."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if host.endswith(".never"):
+            await asyncio.Event().wait()
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
 
 
 def hosts_at(url: str, *, runs: str | None = None, unified: bool = False) -> Hosts:

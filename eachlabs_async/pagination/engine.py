@@ -247,8 +247,8 @@ class Engine:
         end = seen.at + len(new) if self._dialect == "cursor" else seen.end
         self.page = JoinedPage(
             end, seen.at + first, seen.total, self._answers, seen.at, positions, tuple(new), skip,
-            known.count - below if new or hit >= 0 else page.reach, page.until, answer.cursor, answer.times, self.lowest,
-            page.ordered and are_ordered(answer.times),
+            known.count - below if new or hit >= 0 else page.reach, page.until, answer.cursor, answer.times,
+            self.lowest, page.ordered and are_ordered(answer.times),
         )  # fmt: skip
         return self._finish(answer, positions, seen.is_last)
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from ..codec.undecoded_row import UndecodedRow
-from ..errors import EachLabsError, PaginationError
+from ..errors import EachLabsError, NotFoundError, PaginationError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
@@ -32,6 +32,8 @@ from .walk_values import DRIFT_MODES, Answer, Drift, Request
 T = TypeVar("T")
 
 _GO_ON: Final = "Pass on_unreadable=... to go on without such rows"
+MAX_MISSING: Final = 8
+"""Pages in a row that may be refused with a 404 behind the last page, at most."""
 
 
 class Pager(Stream, Generic[T]):
@@ -60,14 +62,12 @@ class Pager(Stream, Generic[T]):
             closed="the walk was closed while a row was awaited",
         )
         assert endpoint.page is not None
-        unknown = walk.keys() - WalkOptions.__annotations__.keys()
-        if unknown:
+        if unknown := walk.keys() - WalkOptions.__annotations__.keys():
             raise TypeError(f"list() has no argument {min(unknown)!r}")
         drift = walk.get("drift", "resync")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
-        max_rows = walk.get("max_rows")
-        resume = walk.get("resume")
+        max_rows, resume = walk.get("max_rows"), walk.get("resume")
         self._transport = transport
         self._endpoint = endpoint
         self._shape = endpoint.page
@@ -296,10 +296,18 @@ class Pager(Stream, Generic[T]):
     async def _steps(self) -> AsyncGenerator[None, None]:
         """Set `_step` to one accepted page after the other, and request the following pages ahead."""
         engine = self._engine
-        requests = engine.requests()
+        requests, missing = engine.requests(), 0
         while not self._ended:
             request = requests[0]
-            response = await self._answer(requests)
+            try:
+                response = await self._answer(requests)
+                missing = 0
+            except NotFoundError:
+                missing += 1
+                if request.offset <= self._start or missing > MAX_MISSING:
+                    raise
+                # Behind the last page this means an empty page: the engine reads the end of the listing again.
+                self._ahead[request] = response = PageResponse[T]([], [], None, False, None, b"", request, 1)
             answer = Answer(response.ids, response.total, response.exact, response.stated_size)
             accepted = engine.accept(request, answer)
             requests = engine.requests() if accepted is None or not accepted.ended else []
@@ -308,9 +316,8 @@ class Pager(Stream, Generic[T]):
                 continue
             del self._ahead[request]
             self._ended = accepted.ended
-            self._step = PageStep(
-                response, request, accepted.positions, request.offset + next(iter(accepted.positions), 0)
-            )
+            offset = request.offset + next(iter(accepted.positions), 0)
+            self._step = PageStep(response, request, accepted.positions, offset)
             del accepted, response, answer
             await self._request_next(requests)
             yield
@@ -368,8 +375,8 @@ class Pager(Stream, Generic[T]):
             else f"page={request.number}&size={request.size}"
         )
         filters = query({words.get(name, name): value for name, value in self._filters.items()})
-        text = f"{filters}&{window}" if filters else window
-        return self._transport.call(self._endpoint, self._path, text, background=self._look_ahead > 0)
+        window = f"{filters}&{window}" if filters else window
+        return self._transport.call(self._endpoint, self._path, window, background=self._look_ahead > 0)
 
     async def _fetch(self, request: Request) -> PageResponse[T]:
         self.stats.requests += 1

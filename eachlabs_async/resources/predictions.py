@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..bulk.outcomes import BulkStats, MapStats
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import ModelLookup
+from ..jobs.lost_answer import request_or_look
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
@@ -19,7 +21,7 @@ from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
-from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
+from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction, State
 from ..transport import requests
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
@@ -148,13 +150,24 @@ class Predictions:
         """Cancel one prediction, as far as its provider can (`POST /prediction/{id}/cancel`).
 
         It may finish all the same; `wait` returns its end. Cancelling twice does no harm, so a failed request is
-        retried.
+        retried. If the answer to one attempt was lost and the next one is refused, the prediction is requested: it is
+        no error if it is cancelled.
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        cancelled = await self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id)
+        cancelled = await request_or_look(
+            self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id),
+            partial(self._if_cancelled, prediction_id),
+            deadline_s=self._transport.timeouts.deadline_s,
+        )
         self._ledger.seen(prediction_id, finished=True)
         return cancelled
+
+    async def _if_cancelled(self, prediction_id: str) -> CancelledPrediction | None:
+        found = await self._read(prediction_id)
+        if found.state is not State.CANCELLED:
+            return None
+        return CancelledPrediction(predictionID=found.id, status=found.status)
 
     async def wait(
         self,

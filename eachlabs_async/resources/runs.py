@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Unpack, cast
 
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats
 from ..errors import NotFoundError, OutcomeUnknownError
+from ..jobs.lost_answer import request_or_look
 from ..jobs.poll import Poll
 from ..jobs.reconcile import TimeSpan
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
@@ -73,11 +75,20 @@ class Runs:
     async def stop(self, run_id: str) -> Run:
         """Stop one run and return it in its new state (`POST /runs/{run_id}/stop`).
 
-        Stopping twice does no harm, so a failed request is retried.
+        Stopping twice does no harm, so a failed request is retried. If the answer to one attempt was lost and the next
+        one is refused, the run is requested: it is no error if it is stopped.
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        return await self._transport.request(STOP_RUN, Run, run_id=run_id)
+        return await request_or_look(
+            self._transport.request(STOP_RUN, Run, run_id=run_id),
+            partial(self._if_stopped, run_id),
+            deadline_s=self._transport.timeouts.deadline_s,
+        )
+
+    async def _if_stopped(self, run_id: str) -> Run | None:
+        found = await self.get(run_id)
+        return found if found.state is State.CANCELLED else None
 
     async def start(
         self,

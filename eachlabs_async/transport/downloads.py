@@ -31,8 +31,6 @@ from .wire import Body, Headers, http_date, redact, status_error
 MAX_BYTES: Final = 2 * 2**30
 CHUNK_SIZE: Final = 256 * 1024
 """Bytes that are collected before a thread writes them."""
-MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes of an error response that are read, at most."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -271,12 +269,12 @@ class Download:
             return APIConnectionError(f"the response is not the file (HTTP {status})", retryable=False)
         body = b""
         with suppress(APIConnectionError):  # The status is enough.
-            while len(body) < MAX_ERROR_BODY and (data := await response.chunk()):
+            while len(body) < storage_requests.MAX_BODY and (data := await response.chunk()):
                 body += data
         return status_error(
             status,
             response.headers,
-            Body(body[:MAX_ERROR_BODY]),
+            Body(body[: storage_requests.MAX_BODY]),
             secrets=self._secrets,
             now=datetime.now(UTC),
             method="GET",
@@ -289,7 +287,9 @@ class Download:
 
 
 def _redirected(target: StorageUrl, location: Key) -> StorageUrl:
-    """Return the target of a redirect. It may be on another host, which receives no key, but not from https to http."""
+    """Return the target of a redirect. It may be on another host, which receives no key, but not from https to http,
+    and not from another machine to this one.
+    """
     try:
         redirected = StorageUrl(_escaped(urljoin(target.url, location))) if location else None
     except ValueError:
@@ -298,6 +298,8 @@ def _redirected(target: StorageUrl, location: Key) -> StorageUrl:
         raise APIConnectionError("a redirect without an http(s) URL was refused", retryable=False)
     if not redirected.is_safe or (target.scheme == "https" and redirected.scheme != "https"):
         raise APIConnectionError("a redirect to plain http was refused", retryable=False)
+    if redirected.is_loopback and not target.is_loopback:
+        raise APIConnectionError("a redirect to this machine was refused", retryable=False)
     return redirected
 
 

@@ -85,7 +85,18 @@ def webhook_fields(url: object, secret: object) -> dict[str, Any]:
         raise TypeError(f"webhook_secret must be a str, not {type(secret).__name__}")
     if secret == "":
         raise ValueError("webhook_secret must not be empty")
+    if secret is not None and not _can_be_header(secret):
+        raise ValueError(
+            "webhook_secret must be text that an HTTP header can carry: it contains a control character or a lone "
+            "surrogate, or begins or ends with a space, as text from a file often does"
+        )
     return {"webhook_url": checked, "webhook_secret": secret}
+
+
+def _can_be_header(text: str) -> bool:
+    """Whether the service can send a text along as it is. Receivers strip spaces around the value of a header."""
+    controls = any(char < " " or "\x7f" <= char < "\xa0" or "\ud800" <= char <= "\udfff" for char in text)
+    return not controls and text == text.strip()
 
 
 def _checked_url(name: str, url: object) -> str | None:

@@ -21,12 +21,14 @@ from .wire import Body
 
 T = TypeVar("T")
 
+MAX_BODY: Final = 64 * 1024
+"""Bytes of the response to an upload, or of an error, that are read, at most."""
 _OMITTED_HEADERS: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
 
 
 @define(repr=False, eq=False)
 class StorageResponse:
-    """A complete response. Its connection has been released."""
+    """A response, with the start of its body. Its connection has been released."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,9 +38,10 @@ class StorageResponse:
 async def put(
     route: Route, url: Key, headers: Mapping[str, str], chunks: AsyncIterable[bytes], timeout: aiohttp.ClientTimeout
 ) -> StorageResponse:
-    """Send a stream of bytes once and return the complete response. Raises `APIConnectionError` if there is none.
+    """Send a stream of bytes once and return the response, with the start of its body.
 
-    `url` is a secret: the locals of no traceback show it, not even those of a cancellation.
+    Raises `APIConnectionError` if there is none. `url` is a secret: the locals of no traceback show it, not even those
+    of a cancellation.
     """
     response: aiohttp.ClientResponse | None = None
     failure: BaseException
@@ -47,7 +50,14 @@ async def put(
         response = await route.session.put(
             URL(url, encoded=True), data=chunks, timeout=timeout, skip_auto_headers=_OMITTED_HEADERS, **arguments
         )
-        return StorageResponse(response.status, response.headers, Body(await response.read()))
+        body = Body(b"")
+        while len(body) < MAX_BODY and not response.content.at_eof():
+            body = Body(body + await response.content.readany())
+        if response.content.at_eof():
+            await response.read()  # The response is complete, but the request may still be going out.
+        else:
+            response.close()
+        return StorageResponse(response.status, response.headers, Body(body[:MAX_BODY]))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
     except Exception as exc:
@@ -98,8 +108,11 @@ async def get(
     failure: BaseException
     arguments: dict[str, Any] = {**route.arguments, "headers": {**route.arguments.get("headers", {}), **headers}}
     arguments["auto_decompress"] = False
+    # With an external session, aiohttp bounds neither a look-up nor the wait for a connection of its pool.
+    limits = (timeout.connect or timeout.sock_connect, timeout.sock_read)
     try:
-        response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
+        async with asyncio.timeout(sum(limit or 0.0 for limit in limits)):
+            response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
     except Exception as exc:
