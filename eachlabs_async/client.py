@@ -142,7 +142,7 @@ class EachLabs:
         """Another name of `webhook_deliveries`."""
         return self.webhook_deliveries
 
-    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
+    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> Self:
         """Return a view of this client with another retry policy or other timeouts.
 
         Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,

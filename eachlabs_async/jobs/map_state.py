@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define
 
-from ..bulk.outcomes import MapStats, Outcome
+from ..bulk.outcomes import MapStats, MutableOutcome
 from .account_limit import AccountLimit
 from .backend import Backend
 from .input_reader import InputReader
@@ -32,7 +32,7 @@ class Item(Generic[T]):
 
     value: Any
     digest: str
-    outcome: Outcome[T]
+    outcome: MutableOutcome[T]
     finished: bool = False
     began: float = 0.0
 
@@ -75,7 +75,7 @@ class MapState(Generic[T]):
 
     def admit(self, number: int, value: Any) -> None:
         """Add an input to the window."""
-        item: Item[T] = Item(value, "", Outcome("", number), began=time.monotonic())
+        item: Item[T] = Item(value, "", MutableOutcome("", number), began=time.monotonic())
         self.undelivered += 1
         self.unsent.append(item)
         if self.ordered:
