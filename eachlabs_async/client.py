@@ -29,6 +29,7 @@ from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
 from .transport.arguments import checked_count
 from .transport.call import Call
+from .transport.guidance import NamesGuide, WithGuide
 from .transport.keys import checked_key
 from .transport.requests import encoded
 from .transport.retry import RetryPolicy, Timeouts
@@ -41,7 +42,7 @@ V = TypeVar("V")
 _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": False, "PATCH": False}
 
 
-class EachLabs:
+class EachLabs(NamesGuide, WithGuide):
     """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the

@@ -16,6 +16,7 @@ from ..errors import EachLabsError, PaginationError, ResponseDecodeError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
+from ..transport.guidance import did_you_mean
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
@@ -62,7 +63,11 @@ class Pager(Stream, Generic[T]):
         assert endpoint.page is not None
         unknown = walk.keys() - WalkOptions.__annotations__.keys()
         if unknown:
-            raise TypeError(f"list() has no argument {min(unknown)!r}")
+            paging = ("page", "size") if endpoint.page.dialect == "page" else ("limit", "offset", "snapshot")
+            raise TypeError(
+                f"list() has no argument {min(unknown)!r}"
+                + did_you_mean(min(unknown), [*WalkOptions.__annotations__, *filters, *(named or {}), *paging])
+            )
         drift = walk.get("drift", "resync")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
