@@ -29,6 +29,7 @@ from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
 from .transport.arguments import checked_count
 from .transport.call import Call
+from .transport.guidance import NamesGuide, WithGuide
 from .transport.keys import checked_key
 from .transport.requests import encoded
 from .transport.retry import RetryPolicy, Timeouts
@@ -41,7 +42,7 @@ V = TypeVar("V")
 _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": False, "PATCH": False}
 
 
-class EachLabs:
+class EachLabs(NamesGuide, WithGuide):
     """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
@@ -142,7 +143,7 @@ class EachLabs:
         """Another name of `webhook_deliveries`."""
         return self.webhook_deliveries
 
-    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
+    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> Self:
         """Return a view of this client with another retry policy or other timeouts.
 
         Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,

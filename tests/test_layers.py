@@ -52,7 +52,7 @@ ONLY = {
         "emulator",
     },
     "yarl": {"transport", "emulator"},
-    "backoff": {"transport.transport"},
+    "backoff": {"transport.backoff_copy"},
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
 }

@@ -92,10 +92,10 @@ class MapRun(Stream, Generic[T]):
         if self._run_state.journal is None:
             item = self._next_finished()
             if item is not None:
-                self._count(item.outcome)
+                self._count(item.outcome.delivered())
         else:
             item, self._recorded = self._recorded, None
-        return NOTHING if item is None else item.outcome
+        return NOTHING if item is None else item.outcome.delivered()
 
     async def _advance(self) -> None:
         run, loop = self._run_state, asyncio.get_running_loop()
@@ -169,7 +169,9 @@ class MapRun(Stream, Generic[T]):
     async def _record(self, journal: Journal, item: Item[T]) -> None:
         """Record that an outcome is handed out, before it is: whenever the process dies, none comes twice."""
         if item is not self._counted:
-            self._count(item.outcome)  # First, so that an error of `on_progress` leaves the outcome to the next run.
+            self._count(
+                item.outcome.delivered()
+            )  # First, so that an error of `on_progress` leaves the outcome to the next run.
             self._counted = item
         try:
             await journal.delivered(item.outcome.index, item.digest)

@@ -23,7 +23,7 @@ from ..transport.wire import Body, query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
 from .known_rows import keys_of
-from .pages import CurrentPage, PageResponse, PageStep, UnreadableRow
+from .pages import CurrentPage, PageResponse, PageStep, UnreadableRow, check_names
 from .pages import Page as Page
 from .pages import WalkOptions as WalkOptions
 from .pages import WalkStats as WalkStats
@@ -62,8 +62,7 @@ class Pager(Stream, Generic[T]):
             closed="the walk was closed while a row was awaited",
         )
         assert endpoint.page is not None
-        if unknown := walk.keys() - WalkOptions.__annotations__.keys():
-            raise TypeError(f"list() has no argument {min(unknown)!r}")
+        check_names(walk, [*filters, *(named or {})], by_number=endpoint.page.dialect == "page")
         drift = walk.get("drift", "resync")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")

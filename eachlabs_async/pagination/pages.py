@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
 
@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from ..codec.undecoded_row import UndecodedRow
 from ..errors import ResponseDecodeError
+from ..transport.guidance import did_you_mean
 from .walk_values import Drift
 
 T = TypeVar("T")
@@ -104,6 +105,14 @@ class WalkOptions(TypedDict, total=False):
     on_unreadable: Callable[[UnreadableRow], object] | None
     drift: Drift
     resume: str | None
+
+
+def check_names(walk: Mapping[str, object], filters: Iterable[str], *, by_number: bool) -> None:
+    """Raise `TypeError` for an option that `list` does not have, with the most similar one that it has."""
+    if unknown := walk.keys() - WalkOptions.__annotations__.keys():
+        paging = ("page", "size") if by_number else ("limit", "offset", "snapshot")
+        hint = did_you_mean(min(unknown), [*WalkOptions.__annotations__, *filters, *paging])
+        raise TypeError(f"list() has no argument {min(unknown)!r}{hint}")
 
 
 @frozen

@@ -13,6 +13,7 @@ from ..records import DownloadedFile, PresignedUpload, UploadedFile
 from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import DELETE_FILE, PRESIGN_UPLOAD
+from ..transport.guidance import NamesGuide
 from ..transport.keys import Key
 from ..transport.requests import encoded
 from ..transport.transport import Transport
@@ -21,7 +22,7 @@ FileType = Literal["image", "video", "audio", "other"]
 FILE_TYPES: Final = ("image", "video", "audio", "other")
 
 
-class Files:
+class Files(NamesGuide):
     """The files that models take as input and produce. The compat edition has `download` only."""
 
     __slots__ = ("_transport",)

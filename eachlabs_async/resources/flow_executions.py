@@ -21,13 +21,14 @@ from ..records import FlowExecution, FlowExecutionBatch
 from ..transport.call import Call
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, add_hint, hint_on_not_found
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 LARGE_ANSWER: Final = 32 * 1024
 """Bytes from which a body that msgspec refuses is decoded in a thread; that takes about 0.2 ms per KiB."""
 
 
-class FlowExecutions:
+class FlowExecutions(NamesGuide):
     """The executions of legacy flows."""
 
     __slots__ = ("_transport",)

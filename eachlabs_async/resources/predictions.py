@@ -25,10 +25,11 @@ from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction
 from ..transport import requests
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class Predictions:
+class Predictions(NamesGuide):
     """The predictions of models."""
 
     __slots__ = ("_ledger", "_refused", "_transport")

@@ -20,10 +20,11 @@ from ..records import Run, RunDeletion, State
 from ..transport import requests
 from ..transport.arguments import checked_count
 from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class Runs:
+class Runs(NamesGuide):
     """The runs of workflows at Noxus. Its calls need `runs_api_key`."""
 
     __slots__ = ("_transport",)

@@ -21,6 +21,7 @@ from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSu
 from ..transport.arguments import checked_count
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
@@ -63,7 +64,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
                 yield row.execution_id
 
 
-class WorkflowExecutions:
+class WorkflowExecutions(NamesGuide):
     """The executions of workflows."""
 
     __slots__ = ("_ledger", "_transport")

@@ -30,12 +30,13 @@ from ..records import (
 from ..transport import requests
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status")
 
 
-class Workflows:
+class Workflows(NamesGuide):
     """The workflows of the organisation."""
 
     __slots__ = ("_ledger", "_transport")

@@ -56,7 +56,10 @@ def _is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
 def checked_object(name: str, value: object) -> dict[str, Any]:
     """Return a mapping with `str` keys as a dict, for a JSON object."""
     if not _is_mapping(value):
-        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+        kind = type(value).__name__
+        several = name in ("input", "inputs") and kind in ("list", "tuple")
+        instead = ": call once for each input, or use `map` of workflows or predictions for all of them"
+        raise TypeError(f"{name} must be a mapping, not {kind}{instead * several}")
     found = dict(value)
     for key in found:
         if not isinstance(key, str):

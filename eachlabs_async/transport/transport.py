@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
-import backoff
 from yarl import URL
 
 from ..errors import (
@@ -28,6 +27,7 @@ from ..errors import (
 )
 from ..hosts import Edition
 from .adapter import RequestBody, Route, error_from, read_in_parts
+from .backoff_copy import on_exception
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
@@ -312,7 +312,7 @@ class Transport:
         pause = call.service.pause
         pause.waiting += 1
         try:
-            await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(fail_once)()
+            await on_exception(waits, EachLabsError, jitter=None, logger=None)(fail_once)()
         finally:
             pause.waiting -= 1
         call.attempted = False

@@ -57,7 +57,9 @@ def segment(name: str, value: object) -> str:
     Raises `TypeError` or `ValueError` with its name if it cannot be an id.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+        kind = type(value).__name__
+        several = ": call once for each id, or use `get_many`" if kind in ("list", "tuple", "set") else ""
+        raise TypeError(f"{name} must be a str, not {kind}{several}")
     if _UNRESERVED(value):
         return str.__str__(value)  # Formatting a member of an enum would give its name.
     if value in ("", ".", ".."):
