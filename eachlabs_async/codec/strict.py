@@ -249,8 +249,13 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if isinstance(error, KeyError):  # cattrs looked up a required field
         text = "is missing"
-    start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT_LENGTH].decode("utf-8", "replace"))
+    start = start_of(body, _EXCERPT_LENGTH)
     return ResponseDecodeError(f"cannot decode the response at {path}: {text}", path=path, body=start)
+
+
+def start_of(body: bytes, size: int) -> str:
+    """Return the first `size` bytes of a body as text, without the values of fields that hold secrets."""
+    return _SENSITIVE.sub(r"\1***", body[:size].decode("utf-8", "replace"))
 
 
 def decode_strict(body: bytes, kind: type[T]) -> T:

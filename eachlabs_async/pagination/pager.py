@@ -19,7 +19,7 @@ from ..transport.endpoints import Endpoint
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
-from ..transport.wire import MAX_BODY_TEXT, Body, query
+from ..transport.wire import Body, query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
 from .known_rows import row_keys
@@ -350,9 +350,8 @@ class Pager(Stream, Generic[T]):
             total = None
         if rows is None:
             if total != 0:
-                text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
-                raise self._transport.session.with_call_details(
-                    call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
+                raise self._transport.decoder.error_of(
+                    call, body, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}")
                 )
             rows = []
         return PageResponse(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, TypeVar
 
-from ..codec.strict import decode_fast, decode_json, decode_rows, decode_strict
+from ..codec.strict import decode_fast, decode_json, decode_rows, decode_strict, start_of
 from ..errors import EachLabsError, ResponseDecodeError
 from .call import Call
 from .session import Session
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 LARGE_BODY: Final = 64 * 1024
 """Bytes from which on a body that msgspec rejects is decoded in a thread."""
+MAX_EXCERPT: Final = 4096
+"""Bytes of a body that are searched for keys before an error keeps the start of them."""
 
 
 class ResponseDecoder:
@@ -51,8 +53,8 @@ class ResponseDecoder:
         try:
             return decode_strict(body, kind)
         except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
-        raise self._session.with_call_details(call, failure)
+            failure = exc
+        raise self.error_of(call, body, failure)
 
     def decode_rows(
         self,
@@ -72,18 +74,23 @@ class ResponseDecoder:
         try:
             found = decode_rows(body, kind, rows=rows, row_kind=row_kind, identity=identity, strict=strict)
         except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
+            failure = exc
         else:
             for _, row in found:
                 if isinstance(row, ResponseDecodeError):
-                    self._session.with_call_details(call, row)
+                    self.error_of(call, body, row)
             return found
-        raise self._session.with_call_details(call, failure)
+        raise self.error_of(call, body, failure)
 
     def decode_json(self, call: Call, body: bytes) -> Any:
         """Decode a body as plain JSON, or return None if it is empty."""
         try:
             return decode_json(body)
         except ResponseDecodeError as exc:
-            failure: EachLabsError = exc
-        raise self._session.with_call_details(call, failure)
+            failure = exc
+        raise self.error_of(call, body, failure)
+
+    def error_of(self, call: Call, body: bytes, failure: ResponseDecodeError) -> EachLabsError:
+        """Return an error about a body, with the start of the body and the details of the call, as it may be raised."""
+        failure.body = start_of(body, MAX_EXCERPT)  # Keys are redacted before less is kept, so no part of one remains.
+        return self._session.with_call_details(call, failure)

@@ -24,15 +24,15 @@ from .arguments import checked_callback, checked_count
 from .deadline import until_closed
 from .keys import Key
 from .partial_file import PartialFile, checked_path
+from .redaction import line
+from .refusal import MAX_ERROR_BODY, status_error
 from .storage_url import StorageUrl
 from .transport import MAX_REDIRECTS, Transport, log
-from .wire import Body, Headers, http_date, redact, status_error
+from .wire import Body, Headers, http_date
 
 MAX_BYTES: Final = 2 * 2**30
 CHUNK_SIZE: Final = 256 * 1024
 """Bytes that are collected before a thread writes them."""
-MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes of an error response that are read, at most."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -285,7 +285,7 @@ class Download:
         )
 
     def _redact(self, text: str) -> str:
-        return redact(text, self._secrets)
+        return line(text, self._secrets)
 
 
 def _redirected(target: StorageUrl, location: Key) -> StorageUrl:

@@ -32,9 +32,11 @@ from .call import Call
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
 from .endpoints import Endpoint
+from .redaction import line
+from .refusal import status_error
 from .retry import RetryPolicy, Timeouts, may_send_again
 from .session import DEPRECATION, Session
-from .wire import Body, redact, status_error
+from .wire import Body
 
 T = TypeVar("T")
 
@@ -332,7 +334,7 @@ class Transport:
             self.session.redacted_url(call),
             call.attempts,
             type(failure).__name__,
-            redact(failure.message, self.session.secrets),
+            line(failure.message, self.session.secrets),
             wait_s,
             failure.request_id or self.session.request_id_of(call),
         )
