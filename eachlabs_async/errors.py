@@ -29,6 +29,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "ResponseDecodeError",
+    "ResponseTooLargeError",
     "ServerError",
     "UnprocessableEntityError",
     "WaitTimeoutError",
@@ -216,6 +217,13 @@ class ResponseDecodeError(EachLabsError):
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.path = path
         self.body = body
+
+
+class ResponseTooLargeError(ResponseDecodeError):
+    """A successful response is larger than `max_answer_bytes`, so it was not read to its end.
+
+    Another attempt cannot help: ask for fewer rows, or pass a larger value to `EachLabs`.
+    """
 
 
 class PaginationError(EachLabsError):

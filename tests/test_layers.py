@@ -44,6 +44,7 @@ PURE = {
 ONLY = {
     "aiohttp": {
         "transport.adapter",
+        "transport.bounded_body",
         "transport.session",
         "transport.storage_requests",
         "transport.transport",

@@ -7,7 +7,7 @@ A `Route` holds what is needed to send one request once, and `error_from` turns 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ from .._version import __version__
 from ..errors import APIConnectionError, APITimeoutError, ConfigurationError
 from ..hosts import is_loopback
 from .keys import Key
-from .wire import REQUEST_ID, Body
+from .wire import REQUEST_ID
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
 REQUEST_ID_HEADER: Final = istr(REQUEST_ID)
@@ -56,22 +56,6 @@ class Route:
             return {**arguments, "headers": {**arguments["headers"], REQUEST_ID_HEADER: request_id}}
         self.default_headers[REQUEST_ID_HEADER] = request_id
         return arguments
-
-
-async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], None]) -> bytes:
-    """Read the rest of a response as it comes. `on_wait` is called before each wait for more."""
-    content = response.content
-    parts: list[Body] = []
-    try:
-        while not content.at_eof():
-            on_wait()
-            parts.append(Body(await content.readany()))
-        await response.read()  # The response is complete, but the request may still be going out.
-    except BaseException:
-        response.close()
-        del response, content  # The repr of a response shows its headers, and a traceback the locals of this frame.
-        raise
-    return b"".join(parts)
 
 
 class RequestBody(aiohttp.Payload):

@@ -82,8 +82,14 @@ class ResponseDecoder:
             return found
         raise self.error_of(call, body, failure)
 
-    def decode_json(self, call: Call, body: bytes) -> Any:
-        """Decode a body as plain JSON, or return None if it is empty."""
+    async def decode_json(self, call: Call, body: bytes) -> Any:
+        """Decode a body as plain JSON, in a thread if it is large, or return None if it is empty."""
+        if len(body) < LARGE_BODY:
+            return self._decode_json(call, body)
+        async with self._session.strict_decode_lock:
+            return await asyncio.to_thread(self._decode_json, call, body)
+
+    def _decode_json(self, call: Call, body: bytes) -> Any:
         try:
             return decode_json(body)
         except ResponseDecodeError as exc:

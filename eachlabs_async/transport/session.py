@@ -62,9 +62,11 @@ class Session:
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
         max_concurrency: int,
+        max_answer_bytes: int,
         creations: Creations,
     ) -> None:
         self.hosts = hosts
+        self.max_answer_bytes = max_answer_bytes
         self.creations = creations
         self.http = AiohttpSessions(external)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))

@@ -16,6 +16,7 @@ from attrs import define
 from yarl import URL
 
 from .adapter import Route, error_from
+from .bounded_body import read_start
 from .keys import Key
 from .wire import Body
 
@@ -26,7 +27,7 @@ _OMITTED_HEADERS: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
 
 @define(repr=False, eq=False)
 class StorageResponse:
-    """A complete response. Its connection has been released."""
+    """A response with the first 64 KiB of its body. Its connection has been released."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,9 +48,11 @@ async def put(
         response = await route.session.put(
             URL(url, encoded=True), data=chunks, timeout=timeout, skip_auto_headers=_OMITTED_HEADERS, **arguments
         )
-        return StorageResponse(response.status, response.headers, Body(await response.read()))
+        return StorageResponse(response.status, response.headers, Body(await read_start(response)))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     response = None
@@ -74,6 +77,8 @@ class StreamedResponse:
         """Return the next bytes of the body, none at its end. Raises `APIConnectionError` if it breaks off."""
         try:
             return await self._response.content.readany()
+        except MemoryError:
+            raise
         except Exception as exc:
             failure = error_from(exc)
         raise failure
@@ -102,6 +107,8 @@ async def get(
         response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     else:

@@ -27,7 +27,8 @@ from ..errors import (
     EachLabsError,
 )
 from ..hosts import Edition
-from .adapter import RequestBody, Route, error_from, read_in_parts
+from .adapter import RequestBody, Route, error_from
+from .bounded_body import check_size, is_success, read_body
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
@@ -109,7 +110,7 @@ class Transport:
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and decode the response as plain JSON, or return None if its body is empty."""
-        return self.decoder.decode_json(call, Body(await self.send(call)))
+        return await self.decoder.decode_json(call, Body(await self.send(call)))
 
     async def send(self, call: Call) -> bytes:
         """Carry out a call and return the body of the successful response.
@@ -122,6 +123,7 @@ class Transport:
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
         deadline = call.deadline = timer.start(asyncio.get_running_loop(), reading=reading)
         semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
+        max_bytes = self.session.max_answer_bytes
         url: Any = call.url
         redirects, is_first = 0, True
         if call.execution_count:
@@ -150,8 +152,10 @@ class Transport:
                     content = response.content
                     if content.is_eof() and call.body is None:
                         body = content.read_nowait()  # A small body arrives together with the headers.
+                        if len(body) > max_bytes and is_success(response.status):
+                            check_size(len(body), max_bytes, response)
                     else:
-                        body = await read_in_parts(response, partial(timer.restart_read_timeout, deadline))
+                        body = await read_body(response, max_bytes, partial(timer.restart_read_timeout, deadline))
                     if response.status in _REDIRECTS:
                         redirects += 1
                         url = self._redirected(call, url, response, redirects)
@@ -165,6 +169,8 @@ class Transport:
                         raise
                 except EachLabsError as exc:
                     failure = exc
+                except MemoryError:
+                    raise
                 except Exception as exc:
                     failure = error_from(exc)
                 else:
