@@ -25,43 +25,32 @@ def is_success(status: int) -> bool:
 
 
 async def read_body(
-    response: aiohttp.ClientResponse, max_bytes: int, on_wait: Callable[[], None] | None = None
+    response: aiohttp.ClientResponse, max_bytes: int | None, on_wait: Callable[[], None] | None = None
 ) -> bytes:
     """Read the rest of a response as it comes. `on_wait` is called before each wait for more.
 
-    Raises `ResponseTooLargeError` if a successful response has more than `max_bytes`. Of any other, only the first
-    64 KiB are returned.
+    Raises `ResponseTooLargeError` if a successful response has more than `max_bytes`. Of any other, or without
+    `max_bytes`, only the first 64 KiB are returned. In both cases the connection is closed.
     """
-    if not is_success(response.status):
-        return await read_start(response, on_wait)
-    if not response.content.at_eof():  # The response to a HEAD is at its end, whatever length it announces.
-        check_size(response.content_length or 0, max_bytes, response)
-    body = await _read(response, max_bytes + 1, on_wait)
-    check_size(len(body), max_bytes, response)
-    return body
-
-
-async def read_start(response: aiohttp.ClientResponse, on_wait: Callable[[], None] | None = None) -> bytes:
-    """Read up to 64 KiB. The connection is closed if there is more."""
-    return (await _read(response, MAX_ERROR_BODY + 1, on_wait))[:MAX_ERROR_BODY]
-
-
-async def _read(response: aiohttp.ClientResponse, size: int, on_wait: Callable[[], None] | None) -> bytes:
-    """Read at most `size` bytes. The connection is closed if there may be more."""
     content = response.content
+    whole = max_bytes is not None and is_success(response.status)
+    limit = MAX_ERROR_BODY if max_bytes is None or not whole else max_bytes
     parts: list[Body] = []
-    left, next_turn = size, size - BYTES_PER_TURN
+    size, next_turn = 0, BYTES_PER_TURN
     try:
-        while left and not content.at_eof():
+        if whole and not content.at_eof():  # The response to a HEAD is at its end, whatever length it announces.
+            check_size(response.content_length or 0, limit)
+        while size <= limit and not content.at_eof():
             if on_wait is not None:
                 on_wait()
-            part = Body((await content.readany())[:left])
-            left -= len(part)
-            parts.append(part)
-            if left <= next_turn:  # Decompressing waits for nothing, and other tasks must have their turn.
-                next_turn = left - BYTES_PER_TURN
+            parts.append(Body(await content.readany()))
+            size += len(parts[-1])
+            if size >= next_turn:  # Decompressing waits for nothing, and other tasks must have their turn.
+                next_turn = size + BYTES_PER_TURN
                 await asyncio.sleep(0)
-        if left:
+        if whole:
+            check_size(size, limit)
+        if size <= limit:
             await response.read()  # The response is complete, but the request may still be going out.
         else:
             response.close()
@@ -69,14 +58,12 @@ async def _read(response: aiohttp.ClientResponse, size: int, on_wait: Callable[[
         response.close()
         del response, content  # The repr of a response shows its headers, and a traceback the locals of this frame.
         raise
-    return b"".join(parts)
+    return b"".join(parts)[:limit]
 
 
-def check_size(size: int, max_bytes: int, response: aiohttp.ClientResponse) -> None:
-    """Close the connection and raise `ResponseTooLargeError` if a body is larger than allowed."""
+def check_size(size: int, max_bytes: int) -> None:
+    """Raise `ResponseTooLargeError` if a body is larger than allowed."""
     if size > max_bytes:
-        response.close()
-        del response
         raise ResponseTooLargeError(
             f"the response is larger than max_answer_bytes ({max_bytes:,}): ask for less, or pass more to EachLabs"
         )

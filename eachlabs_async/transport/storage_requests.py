@@ -16,7 +16,7 @@ from attrs import define
 from yarl import URL
 
 from .adapter import Route, error_from
-from .bounded_body import read_start
+from .bounded_body import read_body
 from .keys import Key
 from .wire import Body
 
@@ -48,7 +48,7 @@ async def put(
         response = await route.session.put(
             URL(url, encoded=True), data=chunks, timeout=timeout, skip_auto_headers=_OMITTED_HEADERS, **arguments
         )
-        return StorageResponse(response.status, response.headers, Body(await read_start(response)))
+        return StorageResponse(response.status, response.headers, Body(await read_body(response, None)))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
     except MemoryError:

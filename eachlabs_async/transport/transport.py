@@ -153,7 +153,7 @@ class Transport:
                     if content.is_eof() and call.body is None:
                         body = content.read_nowait()  # A small body arrives together with the headers.
                         if len(body) > max_bytes and is_success(response.status):
-                            check_size(len(body), max_bytes, response)
+                            check_size(len(body), max_bytes)
                     else:
                         body = await read_body(response, max_bytes, partial(timer.restart_read_timeout, deadline))
                     if response.status in _REDIRECTS:
