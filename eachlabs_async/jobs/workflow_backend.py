@@ -7,6 +7,7 @@ from typing import Any
 
 from ..records import BulkTriggered, WorkflowExecution
 from ..transport import requests
+from ..transport.redaction import line
 from ..transport.requests import MAX_BULK_INPUTS, PreparedRequest, checked_object
 from ..transport.transport import Transport
 from .backend import without_429_retries
@@ -72,7 +73,10 @@ class WorkflowBackend:
             session = self._transport.session
             session.share_pause(call, refusal, self._transport.retry)
             raise session.with_call_details(call, refusal)
-        return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions[: len(inputs)]]
+        secrets = self._transport.session.secrets
+        return [
+            (entry.execution_id, line(refusal_reason(entry), secrets)) for entry in answer.executions[: len(inputs)]
+        ]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
         """Check the workflow's listing."""

@@ -184,6 +184,7 @@ class Predictions:
             poll=poll,
             on_update=on_update,
             fresh=isinstance(prediction, CreatedPrediction),
+            secrets=self._transport.session.secrets,
         )
 
     def map(

@@ -159,6 +159,7 @@ class WorkflowExecutions:
             poll=poll,
             on_update=on_update,
             fresh=isinstance(execution, TriggeredExecution),
+            secrets=self._transport.session.secrets,
         )
 
     def wait_many(
