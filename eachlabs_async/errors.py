@@ -202,6 +202,7 @@ class ResponseDecodeError(EachLabsError):
 
     - `path`: where decoding failed, for example `$.executions[3].created_at`.
     - `body`: the start of the body as text.
+    - `retryable`: True if the body is no JSON at all, such as a proxy's page of HTML, so that another attempt may help.
     """
 
     def __init__(
@@ -210,6 +211,7 @@ class ResponseDecodeError(EachLabsError):
         *,
         path: str = "$",
         body: str = "",
+        retryable: bool = False,
         method: str | None = None,
         url: str | None = None,
         attempts: int = 0,
@@ -217,6 +219,7 @@ class ResponseDecodeError(EachLabsError):
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.path = path
         self.body = body
+        self.retryable = retryable
 
 
 class ResponseTooLargeError(ResponseDecodeError):

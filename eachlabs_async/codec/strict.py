@@ -37,6 +37,10 @@ class _InvalidValueError(ValueError):
     """Raised while reading a value. Its message becomes part of a `ResponseDecodeError`."""
 
 
+class _NotJSONError(_InvalidValueError):
+    """Raised for a body that is no JSON at all."""
+
+
 class _OutOfRange:
     """Replaces a number that no Python number can hold. Only a field that is read raises an error for it."""
 
@@ -62,16 +66,16 @@ def _parse_constant(word: str) -> NoReturn:
 
 def _parse(body: bytes) -> Any:
     if not body:
-        raise _InvalidValueError("the body is empty")
+        raise _NotJSONError("the body is empty")
     try:
         # JSON allows no byte order mark, but one does no harm.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _InvalidValueError(f"not JSON: byte {error.start} is not UTF-8") from None
+        raise _NotJSONError(f"not JSON: byte {error.start} is not UTF-8") from None
     try:
         return json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=_parse_constant)
     except json.JSONDecodeError as error:
-        raise _InvalidValueError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise _NotJSONError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
 
 
 _JSON_NAMES: Final = {
@@ -250,7 +254,12 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     if isinstance(error, KeyError):  # cattrs looked up a required field
         text = "is missing"
     start = start_of(body, _EXCERPT_LENGTH)
-    return ResponseDecodeError(f"cannot decode the response at {path}: {text}", path=path, body=start)
+    return ResponseDecodeError(
+        f"cannot decode the response at {path}: {text}",
+        path=path,
+        body=start,
+        retryable=isinstance(error, _NotJSONError),
+    )
 
 
 def start_of(body: bytes, size: int) -> str:

@@ -41,7 +41,7 @@ async def create(
     key = encode_json([filters, prepared.inputs])
     with ledger.claims.creating(key):
         try:
-            answer = await transport.decoder.decode(call, await transport.send(call), kind)
+            answer = await transport.get(call, kind)
             ledger.created(ids_of(answer))
             return answer
         except OutcomeUnknownError as exc:

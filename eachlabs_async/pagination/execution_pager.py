@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -21,7 +22,7 @@ from ..transport.arguments import checked_moment, rfc3339
 from ..transport.call import Call
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
-from ..transport.wire import Body, http_date, query
+from ..transport.wire import http_date, query
 from .checkpoint import Checkpoint
 from .cursor_walk import CursorRequest, CursorWalk
 from .engine import Engine
@@ -365,8 +366,8 @@ class ExecutionPager(Pager[Execution]):
             return await super()._fetch(request)
         self.stats.requests += 1
         call = self._call(request)
-        body = Body(await self._transport.send(call))
-        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
+        decode = partial(self._transport.decoder.decode, call, ExecutionCursorPage)
+        body, page = await self._transport.receive(call, decode)
         rows = page.executions or []
         ids = row_keys([row.id for row in rows], rows)
         return PageResponse(

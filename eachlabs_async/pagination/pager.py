@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -19,7 +20,7 @@ from ..transport.endpoints import Endpoint
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
-from ..transport.wire import Body, query
+from ..transport.wire import query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
 from .known_rows import row_keys
@@ -342,8 +343,8 @@ class Pager(Stream, Generic[T]):
     async def _fetch(self, request: Request) -> PageResponse[T]:
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
-        body = Body(await self._transport.send(call))
-        envelope = await self._transport.decoder.decode(call, body, self._endpoint.response)
+        decode = partial(self._transport.decoder.decode, call, self._endpoint.response)
+        body, envelope = await self._transport.receive(call, decode)
         rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:

@@ -133,6 +133,9 @@ _PERMANENT: Final[tuple[type[Exception], ...]] = (
 )
 """Raised again by every further attempt."""
 
+_PERMANENT_HEAD: Final = ("Got more than", "Too many headers", "Duplicate Content-Length", "Transfer-Encoding can't")
+"""How aiohttp begins to describe headers that are too large or contradict each other, and come again each time."""
+
 _TRANSIENT: Final[tuple[type[Exception], ...]] = (
     aiohttp.ClientError,
     http_exceptions.HttpProcessingError,
@@ -145,13 +148,20 @@ def error_from(exc: Exception) -> APIConnectionError | ConfigurationError:
     """Return the error for an exception that aiohttp raised. It takes over text only, no reference to `exc`."""
     if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
         return ConfigurationError("the client's session is closed")
-    description = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
+    text = " ".join(str(exc).split())  # aiohttp puts what it could not read into lines of their own.
+    description = text if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {text}"
     sent = not isinstance(exc, _NOT_SENT)
     if isinstance(exc, TimeoutError):
         message = "no response within the read timeout" if sent else "no connection within the connect timeout"
         return APITimeoutError(message, sent=sent)
-    retryable = isinstance(exc, _TRANSIENT) and not isinstance(exc, _PERMANENT)
+    retryable = isinstance(exc, _TRANSIENT) and not isinstance(exc, _PERMANENT) and not _is_permanent_response(exc)
     return APIConnectionError(f"the connection failed: {description}", sent=sent, retryable=retryable)
+
+
+def _is_permanent_response(exc: Exception) -> bool:
+    """Whether a proxy asks for a login, or the response has headers that no attempt changes."""
+    status, message = getattr(exc, "status", 0), getattr(exc, "message", "")
+    return isinstance(exc, aiohttp.ClientResponseError) and (status == 407 or message.startswith(_PERMANENT_HEAD))
 
 
 # ---- sessions

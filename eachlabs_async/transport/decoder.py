@@ -11,11 +11,14 @@ from typing import Any, Final, TypeVar
 from ..codec.strict import decode_fast, decode_json, decode_rows, decode_strict, start_of
 from ..errors import EachLabsError, ResponseDecodeError
 from .call import Call
+from .redaction import line
 from .session import Session
 from .wire import Body
 
 T = TypeVar("T")
 
+MAX_SHOWN: Final = 80
+"""Characters of a body that is no JSON which the message shows."""
 LARGE_BODY: Final = 64 * 1024
 """Bytes from which on a body that msgspec rejects is decoded in a thread."""
 MAX_EXCERPT: Final = 4096
@@ -28,7 +31,7 @@ class ResponseDecoder:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def decode(self, call: Call, body: bytes, kind: type[T]) -> T:
+    async def decode(self, call: Call, kind: type[T], body: bytes) -> T:
         """Decode the body of a successful response as `kind`."""
         found = decode_fast(body, kind)
         if found is not None:
@@ -99,4 +102,6 @@ class ResponseDecoder:
     def error_of(self, call: Call, body: bytes, failure: ResponseDecodeError) -> EachLabsError:
         """Return an error about a body, with the start of the body and the details of the call, as it may be raised."""
         failure.body = start_of(body, MAX_EXCERPT)  # Keys are redacted before less is kept, so no part of one remains.
+        if failure.retryable and body:
+            failure.message += f": it begins with {line(failure.body, self._session.secrets, MAX_SHOWN)!r}"
         return self._session.with_call_details(call, failure)
