@@ -17,6 +17,8 @@ from .wire import Body
 
 T = TypeVar("T")
 
+MAX_PATH: Final = 300
+"""Characters of the path of an unreadable value that an error keeps."""
 MAX_SHOWN: Final = 80
 """Characters of a body that is no JSON which the message shows."""
 LARGE_BODY: Final = 64 * 1024
@@ -102,6 +104,9 @@ class ResponseDecoder:
     def error_of(self, call: Call, body: bytes, failure: ResponseDecodeError) -> EachLabsError:
         """Return an error about a body, with the start of the body and the details of the call, as it may be raised."""
         failure.body = start_of(body, MAX_EXCERPT)  # Keys are redacted before less is kept, so no part of one remains.
+        secrets, path = self._session.secrets, failure.path
+        failure.path = line(path, secrets, MAX_PATH)  # It has names of the service's own.
+        failure.message = failure.message.replace(path, failure.path, 1)
         if failure.retryable and body:
-            failure.message += f": it begins with {line(failure.body, self._session.secrets, MAX_SHOWN)!r}"
+            failure.message += f": it begins with {line(failure.body, secrets, MAX_SHOWN)!r}"
         return self._session.with_call_details(call, failure)

@@ -6,7 +6,7 @@ Every text of a service that goes into an error or a log line passes `line` or `
 from __future__ import annotations
 
 from binascii import a2b_qp
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import reduce
 from typing import Any, Final, cast
 
@@ -121,7 +121,8 @@ def value(found: Any, secrets: Collection[str], depth: int = MAX_DEPTH) -> Any:
         return found
     if not depth:
         return "..."
-    inner: Callable[[Any], Any] = lambda item: value(item, secrets, depth - 1)  # noqa: E731
-    if isinstance(found, list):
-        return [inner(item) for item in found]
-    return {line(name, secrets): inner(item) for name, item in cast(dict[str, Any], found).items()}
+    if isinstance(found, dict):
+        pairs = cast(dict[str, Any], found).items()
+        return {line(name, secrets): value(item, secrets, depth - 1) for name, item in pairs}
+    items: list[Any] = found
+    return [value(item, secrets, depth - 1) for item in items]

@@ -46,9 +46,8 @@ MAX_DEPRECATED: Final = 256
 """Deprecated endpoints of which one client warns, at most."""
 MAX_LINK_LENGTH: Final = 300
 """Characters of a URL from a response that a log line shows."""
-MAX_PATH: Final = 300
 MAX_BODY: Final = 300
-"""Characters of the path and of the body that the error for an unreadable response keeps."""
+"""Characters of the body that the error for an unreadable response keeps."""
 
 
 class Session:
@@ -197,7 +196,7 @@ class Session:
         failure.method, failure.url, failure.attempts = call.method, self.redacted_url(call), call.attempts
         failure.request_id = failure.request_id or self.request_id_of(call)
         if isinstance(failure, ResponseDecodeError):
-            failure.path, failure.body = line(failure.path, keys, MAX_PATH), excerpt(failure.body, keys, MAX_BODY)
+            failure.path, failure.body = line(failure.path, keys), excerpt(failure.body, keys, MAX_BODY)
         failure.__traceback__ = failure.__context__ = None
         if call.creating and call.attempted and (leaves_outcome_open(failure) or call.may_have_arrived):
             unknown = OutcomeUnknownError(

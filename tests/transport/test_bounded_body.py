@@ -21,6 +21,7 @@ from eachlabs_async.errors import (
     APIConnectionError,
     EachLabsError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     ResponseTooLargeError,
     ServerError,
 )
@@ -214,3 +215,24 @@ def test_the_limit_is_checked(value: Any, error: type[Exception]) -> None:
     """What cannot be a limit is refused by name."""
     with pytest.raises(error, match="max_answer_bytes must be"):
         EachLabs("k", max_answer_bytes=value)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+async def test_only_the_start_of_the_storages_answer_is_read(status: int) -> None:
+    """The answer to an upload is of no interest beyond its first 64 KiB."""
+    bomb = gzip.compress(bytes(300 * MIB))
+    async with RawServer(then=answer(status, body=bomb, headers={"Content-Encoding": "gzip"})) as storage:
+        presigned = answer(json={"id": "f", "presigned_url": f"{storage.url}/f?s=1", "public_url": "https://h/f"})
+        async with RawServer(then=presigned) as server, client_of(server, retry=ONCE) as client:
+            tracemalloc.start()
+            try:
+                if status == 200:
+                    assert (await client.files.upload(b"data")).size == 4
+                else:
+                    with pytest.raises(PermissionDeniedError) as caught:
+                        await client.files.upload(b"data")
+                    assert len(caught.value.body) <= 20_000
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert peak < 8 * MIB
