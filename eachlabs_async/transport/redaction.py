@@ -6,7 +6,7 @@ Every text of a service that goes into an error or a log line passes `line` or `
 from __future__ import annotations
 
 from binascii import a2b_qp
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import reduce
 from typing import Any, Final, cast
 
@@ -117,12 +117,11 @@ def value(found: Any, secrets: Collection[str], depth: int = MAX_DEPTH) -> Any:
     """Return a JSON value whose texts are each a `line`. What is nested more deeply than `depth` is left out."""
     if isinstance(found, str):
         return line(found, secrets)
-    if not isinstance(found, list | dict):
-        return found
-    if not depth:
+    if isinstance(found, list | dict) and not depth:
         return "..."
+    if isinstance(found, list):
+        return [value(item, secrets, depth - 1) for item in cast(Sequence[Any], found)]
     if isinstance(found, dict):
         pairs = cast(dict[str, Any], found).items()
         return {line(name, secrets): value(item, secrets, depth - 1) for name, item in pairs}
-    items: list[Any] = found
-    return [value(item, secrets, depth - 1) for item in items]
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from raw_server import ONCE, Act, RawServer, answer, client_of, redirect
+from raw_server import ONCE, Act, RawServer, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import EachLabs
 from eachlabs_async.errors import (
@@ -223,7 +223,10 @@ async def test_only_the_start_of_the_storages_answer_is_read(status: int) -> Non
     bomb = gzip.compress(bytes(300 * MIB))
     async with RawServer(then=answer(status, body=bomb, headers={"Content-Encoding": "gzip"})) as storage:
         presigned = answer(json={"id": "f", "presigned_url": f"{storage.url}/f?s=1", "public_url": "https://h/f"})
-        async with RawServer(then=presigned) as server, client_of(server, retry=ONCE) as client:
+        async with (
+            RawServer(then=presigned) as server,
+            client_of(server, retry=ONCE, hosts=hosts_at(server.url, unified=True)) as client,
+        ):
             tracemalloc.start()
             try:
                 if status == 200:
