@@ -15,6 +15,8 @@ from ..errors import ResponseTooLargeError
 from .refusal import MAX_ERROR_BODY
 from .wire import Body
 
+EXPANDS_TOO_FAR: Final = "Decompressed data exceeds the configured limit"
+"""What aiohttp before 3.14 says of a part that it would have to decompress to more than 32 MiB."""
 BYTES_PER_TURN: Final = 1024 * 1024
 """Bytes that are read in one turn of the event loop, at most, if they need not be waited for."""
 
@@ -43,8 +45,13 @@ async def read_body(
         while size <= limit and not content.at_eof():
             if on_wait is not None:
                 on_wait()
-            parts.append(Body(await content.readany()))
-            size += len(parts[-1])
+            try:
+                parts.append(Body(await content.readany()))
+                size += len(parts[-1])
+            except aiohttp.ClientPayloadError as exc:
+                if EXPANDS_TOO_FAR not in str(exc):
+                    raise
+                size = limit + 1
             if size >= next_turn:  # Decompressing waits for nothing, and other tasks must have their turn.
                 next_turn = size + BYTES_PER_TURN
                 await asyncio.sleep(0)
