@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from time import perf_counter
+from time import thread_time
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ FLOODS = {
     "backslashes": "\\",
     "percents": "%",
     "ampersands": "&",
+    "empty_entities": "&;",
     "escaped": "%2F",
     "slashes": "\\/",
     "unicode": "\\u002f",
@@ -52,9 +53,9 @@ def test_a_mebibyte_takes_milliseconds(flood: str, secrets: tuple[str, ...]) -> 
 
 
 def _seconds(action: Any) -> float:
-    began = perf_counter()
+    began = thread_time()
     action()
-    return perf_counter() - began
+    return thread_time() - began
 
 
 def test_a_new_long_secret_costs_nothing() -> None:
