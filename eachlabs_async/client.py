@@ -50,6 +50,8 @@ class EachLabs(NamesGuide, WithGuide):
     `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or
     `COMPAT`. A `session` that you pass in is used and never closed. `retry` and `timeouts` apply to every call, see
     `with_options`. `max_concurrency` is the largest number of requests in flight over all services, from 1.
+    `max_answer_bytes` is the largest body of a response, from 1 and after decompression; a larger one raises
+    `ResponseTooLargeError`. Downloads have a `max_bytes` of their own.
     """
 
     executions: Executions
@@ -74,6 +76,7 @@ class EachLabs(NamesGuide, WithGuide):
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen, so one default is as good as many
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # like the policy
         max_concurrency: int = 64,
+        max_answer_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         # Before anything else the keys are wrapped, even those that are refused: a traceback shows the locals.
         key = runs_key = refused = None
@@ -97,6 +100,7 @@ class EachLabs(NamesGuide, WithGuide):
             runs_api_key=runs_key,
             external=session,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
+            max_answer_bytes=checked_count("max_answer_bytes", max_answer_bytes, least=1),
             creations=ledger.creations,
         )
         self._owns_session = True

@@ -33,7 +33,8 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
+    "transport": "arguments creations deletion_hints endpoints keys page_shape redaction refusal requests retry "
+    "storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
@@ -44,6 +45,7 @@ PURE = {
 ONLY = {
     "aiohttp": {
         "transport.adapter",
+        "transport.bounded_body",
         "transport.session",
         "transport.storage_requests",
         "transport.transport",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from ..codec.fast import fast_reader
@@ -49,10 +50,11 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
             outcome = pending.outcome
             try:
                 body = await transport.send(call)
-                if len(body) <= SMALL_BODY:
+                if len(body) <= SMALL_BODY and seems_complete(body):
                     reader.add(window, batch, call, body, loop)
                     continue
-                outcome.value = await transport.decoder.decode(call, body, kind)
+                decode = partial(transport.decoder.decode, call, kind)
+                outcome.value = (await transport.receive(call, decode, body))[1]
             except EachLabsError as exc:
                 add_hint(exc, hint)
                 outcome.error = exc.with_traceback(None)
@@ -63,6 +65,11 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
             window.done(batch, loop.time() - call.deadline.started_at)
 
     return work
+
+
+def seems_complete(body: bytes) -> bool:
+    """Whether a body looks like one JSON object: a page of HTML or an object that was cut off does not."""
+    return body[:1] == b"{" and body[-1:] in b"}\n" and body.count(b"{") == body.count(b"}")
 
 
 class DeferredReader(Generic[T]):

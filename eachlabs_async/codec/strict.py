@@ -40,6 +40,10 @@ class _InvalidValueError(ValueError):
     """Raised while reading a value. Its message becomes part of a `ResponseDecodeError`."""
 
 
+class _NotJSONError(_InvalidValueError):
+    """Raised for a body that is no JSON at all."""
+
+
 class _OddNumber(float):
     """NaN, or an infinity in the place of a number that is out of range. Only a typed field refuses it."""
 
@@ -63,16 +67,16 @@ def _parse_int(digits: str) -> float:
 
 def _parse(body: bytes) -> Any:
     if not body:
-        raise _InvalidValueError("the body is empty")
+        raise _NotJSONError("the body is empty")
     try:
         # JSON allows no byte order mark, but one does no harm.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _InvalidValueError(f"not JSON: byte {error.start} is not UTF-8") from None
+        raise _NotJSONError(f"not JSON: byte {error.start} is not UTF-8") from None
     try:
         return json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=_OddNumber)
     except json.JSONDecodeError as error:
-        raise _InvalidValueError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise _NotJSONError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
 
 
 _JSON_NAMES: Final = {
@@ -240,8 +244,18 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if isinstance(error, KeyError):  # cattrs looked up a required field
         text = "is missing"
-    start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT_LENGTH].decode("utf-8", "replace"))
-    return ResponseDecodeError(f"cannot decode the response at {path}: {text}", path=path, body=start)
+    start = start_of(body, _EXCERPT_LENGTH)
+    return ResponseDecodeError(
+        f"cannot decode the response at {path}: {text}",
+        path=path,
+        body=start,
+        retryable=isinstance(error, _NotJSONError),
+    )
+
+
+def start_of(body: bytes, size: int) -> str:
+    """Return the first `size` bytes of a body as text, without the values of fields that hold secrets."""
+    return _SENSITIVE.sub(r"\1***", body[:size].decode("utf-8", "replace"))
 
 
 def decode_strict(body: bytes, kind: type[T]) -> T:

@@ -120,7 +120,8 @@ class PredictionBackend:
     async def fetch(self, identity: str) -> Prediction:
         """Return the finished prediction."""
         kept = self._finished.pop(identity, None)
-        return checked_success(kept if kept is not None else await self._read(identity))
+        record = kept if kept is not None else await self._read(identity)
+        return checked_success(record, self._transport.session.secrets)
 
     async def _read(self, identity: str) -> Prediction:
         with hint_on_not_found(HINT_FOR_KNOWN_ID):

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -22,7 +23,7 @@ from ..transport.arguments import checked_moment, rfc3339
 from ..transport.call import Call
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
-from ..transport.wire import Body, http_date, query
+from ..transport.wire import http_date, query
 from .checkpoint import Checkpoint
 from .engine import Engine
 from .known_rows import ANCHORS, keys_of
@@ -385,10 +386,10 @@ class ExecutionPager(Pager[Execution]):
             return await super()._fetch(request)
         self.stats.requests += 1
         call = self._call(request)
-        body = Body(await self._transport.send(call))
-        page, rows, readable = await self._transport.decoder.decode_page(
-            call, body, ExecutionCursorPage, rows="executions", identity="id"
+        decode = partial(
+            self._transport.decoder.decode_page, call, ExecutionCursorPage, rows="executions", identity="id"
         )
+        body, (page, rows, readable) = await self._transport.receive(call, decode)
         rows = rows or []
         keys = keys_of(rows, "id", unique=True, readable=readable)
         return PageResponse(

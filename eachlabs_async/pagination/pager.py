@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from ..codec.undecoded_row import UndecodedRow
@@ -19,7 +20,7 @@ from ..transport.endpoints import Endpoint
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
-from ..transport.wire import Body, query
+from ..transport.wire import query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
 from .known_rows import keys_of
@@ -380,10 +381,9 @@ class Pager(Stream, Generic[T]):
     async def _fetch(self, request: Request) -> PageResponse[T]:
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
-        body = Body(await self._transport.send(call))
-        envelope, rows, readable = await self._transport.decoder.decode_page(
-            call, body, self._endpoint.response, rows=shape.rows, identity=shape.identity
-        )
+        kind, decoder = self._endpoint.response, self._transport.decoder
+        decode = partial(decoder.decode_page, call, kind, rows=shape.rows, identity=shape.identity)
+        body, (envelope, rows, readable) = await self._transport.receive(call, decode)
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:
             total = None

@@ -82,19 +82,16 @@ class FlowExecutions(NamesGuide):
         )
 
 
+Row = tuple[str | None, FlowExecution | ResponseDecodeError]
+"""The id of a row of a response, and the row or its own error."""
+
+
 def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[FlowExecution]]], Awaitable[None]]:
     async def fetch(batch: list[PendingId[FlowExecution]]) -> None:
         ids = [pending.outcome.id for pending in batch]
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), background=True)
         try:
-            body = await transport.send(call)
-            if len(body) < LARGE_ANSWER:
-                rows = _decode_rows(transport, call, body)
-            elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
-                rows = [(row.execution_id, row) for row in answer.executions or ()]
-            else:
-                async with transport.session.strict_decode_lock:
-                    rows = await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
+            rows = (await transport.receive(call, partial(_rows_of, transport, call)))[1]
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -112,9 +109,16 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
     return fetch
 
 
-def _decode_rows(
-    transport: Transport, call: Call, body: bytes, *, strict: bool = False
-) -> list[tuple[str | None, FlowExecution | ResponseDecodeError]]:
+async def _rows_of(transport: Transport, call: Call, body: bytes) -> list[Row]:
+    if len(body) < LARGE_ANSWER:
+        return _decode_rows(transport, call, body)
+    if (answer := decode_fast(body, FlowExecutionBatch)) is not None:
+        return [(row.execution_id, row) for row in answer.executions or ()]
+    async with transport.session.strict_decode_lock:
+        return await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
+
+
+def _decode_rows(transport: Transport, call: Call, body: bytes, *, strict: bool = False) -> list[Row]:
     return transport.decoder.decode_rows(
         call,
         body,

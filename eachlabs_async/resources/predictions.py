@@ -201,6 +201,7 @@ class Predictions(NamesGuide):
             poll=poll,
             on_update=on_update,
             fresh=isinstance(prediction, CreatedPrediction),
+            secrets=self._transport.session.secrets,
         )
 
     def map(

@@ -154,6 +154,7 @@ class Runs(NamesGuide):
             poll=poll,
             on_update=on_update,
             fresh=isinstance(run, Run) and run.state is State.PENDING,
+            secrets=self._transport.session.secrets,
         )
 
     async def delete(self, run_id: str) -> RunDeletion:

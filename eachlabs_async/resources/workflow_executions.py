@@ -165,6 +165,7 @@ class WorkflowExecutions(NamesGuide):
             poll=poll,
             on_update=on_update,
             fresh=isinstance(execution, TriggeredExecution),
+            secrets=self._transport.session.secrets,
         )
 
     def wait_many(

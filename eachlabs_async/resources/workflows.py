@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack
 
@@ -31,6 +31,7 @@ from ..transport import requests
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
 from ..transport.guidance import NamesGuide
+from ..transport.redaction import line
 from ..transport.transport import Transport
 
 SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status")
@@ -192,7 +193,7 @@ class Workflows(NamesGuide):
             lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id),
             answer_of=_one_execution if reconcile else None,
         )
-        return _triggered(answer)
+        return _triggered(answer, self._transport.session.secrets)
 
     async def bulk_trigger(
         self,
@@ -308,12 +309,11 @@ def _entry(one: Candidate) -> BulkTriggeredExecution:
     return BulkTriggeredExecution(execution_id=one.id, status=one.status, started_at=one.started_at)
 
 
-def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
+def _triggered(answer: BulkTriggeredExecution, secrets: Collection[str]) -> TriggeredExecution:
     """Return the queued execution. The compat edition may accept a trigger and refuse its inputs."""
     if answer.execution_id is None:
-        raise ExecutionFailedError(
-            f"the workflow was not triggered: {answer.message or 'no reason was given'}", error=answer.message
-        )
+        reason = answer.message and line(answer.message, secrets)
+        raise ExecutionFailedError(f"the workflow was not triggered: {reason or 'no reason was given'}", error=reason)
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
 
 

@@ -7,7 +7,7 @@ A `Route` holds what is needed to send one request once, and `error_from` turns 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ from .._version import __version__
 from ..errors import APIConnectionError, APITimeoutError, ConfigurationError
 from ..hosts import is_loopback
 from .keys import Key
-from .wire import REQUEST_ID, Body
+from .wire import REQUEST_ID
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
 REQUEST_ID_HEADER: Final = istr(REQUEST_ID)
@@ -56,22 +56,6 @@ class Route:
             return {**arguments, "headers": {**arguments["headers"], REQUEST_ID_HEADER: request_id}}
         self.default_headers[REQUEST_ID_HEADER] = request_id
         return arguments
-
-
-async def read_in_parts(response: aiohttp.ClientResponse, on_wait: Callable[[], None]) -> bytes:
-    """Read the rest of a response as it comes. `on_wait` is called before each wait for more."""
-    content = response.content
-    parts: list[Body] = []
-    try:
-        while not content.at_eof():
-            on_wait()
-            parts.append(Body(await content.readany()))
-        await response.read()  # The response is complete, but the request may still be going out.
-    except BaseException:
-        response.close()
-        del response, content  # The repr of a response shows its headers, and a traceback the locals of this frame.
-        raise
-    return b"".join(parts)
 
 
 class RequestBody(aiohttp.Payload):
@@ -149,6 +133,9 @@ _PERMANENT: Final[tuple[type[Exception], ...]] = (
 )
 """Raised again by every further attempt."""
 
+_PERMANENT_HEAD: Final = ("Got more than", "Too many headers", "Duplicate Content-Length", "Transfer-Encoding can't")
+"""How aiohttp begins to describe headers that are too large or contradict each other, and come again each time."""
+
 _TRANSIENT: Final[tuple[type[Exception], ...]] = (
     aiohttp.ClientError,
     http_exceptions.HttpProcessingError,
@@ -161,13 +148,20 @@ def error_from(exc: Exception) -> APIConnectionError | ConfigurationError:
     """Return the error for an exception that aiohttp raised. It takes over text only, no reference to `exc`."""
     if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
         return ConfigurationError("the client's session is closed")
-    description = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
+    text = " ".join(str(exc).split())  # aiohttp puts what it could not read into lines of their own.
+    description = text if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {text}"
     sent = not isinstance(exc, _NOT_SENT)
     if isinstance(exc, TimeoutError):
         message = "no response within the read timeout" if sent else "no connection within the connect timeout"
         return APITimeoutError(message, sent=sent)
-    retryable = isinstance(exc, _TRANSIENT) and not isinstance(exc, _PERMANENT)
+    retryable = isinstance(exc, _TRANSIENT) and not isinstance(exc, _PERMANENT) and not _is_permanent_response(exc)
     return APIConnectionError(f"the connection failed: {description}", sent=sent, retryable=retryable)
+
+
+def _is_permanent_response(exc: Exception) -> bool:
+    """Whether a proxy asks for a login, or the response has headers that no attempt changes."""
+    status, message = getattr(exc, "status", 0), getattr(exc, "message", "")
+    return isinstance(exc, aiohttp.ClientResponseError) and (status == 407 or message.startswith(_PERMANENT_HEAD))
 
 
 # ---- sessions

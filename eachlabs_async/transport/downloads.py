@@ -24,9 +24,11 @@ from .arguments import checked_callback, checked_count
 from .deadline import until_closed
 from .keys import Key
 from .partial_file import PartialFile, checked_path
+from .redaction import line
+from .refusal import status_error
 from .storage_url import StorageUrl
 from .transport import MAX_REDIRECTS, Transport, log
-from .wire import Body, Headers, http_date, redact, status_error
+from .wire import Body, Headers, http_date
 
 MAX_BYTES: Final = 2 * 2**30
 CHUNK_SIZE: Final = 256 * 1024
@@ -269,12 +271,12 @@ class Download:
             return APIConnectionError(f"the response is not the file (HTTP {status})", retryable=False)
         body = b""
         with suppress(APIConnectionError):  # The status is enough.
-            while len(body) < storage_requests.MAX_BODY and (data := await response.chunk()):
+            while len(body) < MAX_ERROR_BODY and (data := await response.chunk()):
                 body += data
         return status_error(
             status,
             response.headers,
-            Body(body[: storage_requests.MAX_BODY]),
+            Body(body[:MAX_ERROR_BODY]),
             secrets=self._secrets,
             now=datetime.now(UTC),
             method="GET",
@@ -283,7 +285,7 @@ class Download:
         )
 
     def _redact(self, text: str) -> str:
-        return redact(text, self._secrets)
+        return line(text, self._secrets)
 
 
 def _redirected(target: StorageUrl, location: Key) -> StorageUrl:

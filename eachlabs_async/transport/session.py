@@ -33,10 +33,11 @@ from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
 from .keys import Key, key_headers, secrets_of
+from .redaction import excerpt, line
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
 from .semaphore import PrioritySemaphore
 from .service import BoundService, Pause
-from .wire import deprecation_link, redact, redacted_line, request_id_of
+from .wire import MAX_REQUEST_ID, deprecation_link, request_id_of
 
 log: Final = logging.getLogger("eachlabs_async")
 
@@ -45,6 +46,8 @@ MAX_DEPRECATED: Final = 256
 """Deprecated endpoints of which one client warns, at most."""
 MAX_LINK_LENGTH: Final = 300
 """Characters of a URL from a response that a log line shows."""
+MAX_BODY: Final = 300
+"""Characters of the body that the error for an unreadable response keeps."""
 
 
 class Session:
@@ -58,9 +61,11 @@ class Session:
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
         max_concurrency: int,
+        max_answer_bytes: int,
         creations: Creations,
     ) -> None:
         self.hosts = hosts
+        self.max_answer_bytes = max_answer_bytes
         self.creations = creations
         self.http = AiohttpSessions(external)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
@@ -154,7 +159,7 @@ class Session:
             if service.name != "runs":
                 service.pause.extend(now + pause_s, copy.copy(failure), creating=True)
         if is_new:
-            message = redact(failure.message, self.secrets)
+            message = line(failure.message, self.secrets)
             log.info("pausing all creating requests for %.0f s after HTTP 429: %s", pause_s, message)
 
     def route(self, service: BoundService, *, creating: bool) -> Route:
@@ -186,12 +191,12 @@ class Session:
         If the call creates something and may have been carried out, an `OutcomeUnknownError` is returned instead.
         """
         keys = self.secrets
-        failure.message = redact(failure.message, keys)
+        failure.message = line(failure.message, keys)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = call.method, self.redacted_url(call), call.attempts
         failure.request_id = failure.request_id or self.request_id_of(call)
         if isinstance(failure, ResponseDecodeError):
-            failure.body = redact(failure.body, keys)
+            failure.path, failure.body = line(failure.path, keys), excerpt(failure.body, keys, MAX_BODY)
         failure.__traceback__ = failure.__context__ = None
         if call.creating and call.attempted and (leaves_outcome_open(failure) or call.may_have_arrived):
             unknown = OutcomeUnknownError(
@@ -209,7 +214,7 @@ class Session:
         """Return the id of a call's last request, redacted: the one that the response names, or else the one sent."""
         headers = getattr(call, "headers", None) if headers is None else headers
         received = None if headers is None else request_id_of(headers, self.secrets)
-        return received or redacted_line(call.request_id, self.secrets)[:200] or None
+        return received or line(call.request_id, self.secrets, MAX_REQUEST_ID) or None
 
     def log_attempt(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         """Log one attempt; `headers` are those of its response, if one came."""
@@ -218,7 +223,7 @@ class Session:
             call.method,
             self.redacted_url(call),
             call.attempts,
-            redact(outcome, self.secrets),
+            line(outcome, self.secrets),
             self.request_id_of(call, headers),
         )
 
@@ -226,13 +231,13 @@ class Session:
         """Warn once of an endpoint that the service has deprecated, unless this package chose it."""
         if not call.chosen_by_caller or headers.get(DEPRECATION, "").strip().lower() in ("", "false", "?0"):
             return
-        link = redacted_line(deprecation_link(headers.getall("Link", ())) or "", self.secrets)[:MAX_LINK_LENGTH]
+        link = line(deprecation_link(headers.getall("Link", ())) or "", self.secrets, MAX_LINK_LENGTH)
         if call.endpoint is not None:
             path = call.endpoint.template(self.hosts.edition)
             description = f"{path} ({call.endpoint.name})"
             key = call.endpoint.name
         else:  # The path may contain an id, so the link, if there is one, identifies the endpoint.
-            description = redacted_line(call.url.raw_path, self.secrets)[:MAX_LINK_LENGTH]
+            description = line(call.url.raw_path, self.secrets, MAX_LINK_LENGTH)
             key = f"{call.service.name} {call.method} {link or description}"
         if key in self._deprecated or len(self._deprecated) >= MAX_DEPRECATED:
             return
@@ -241,7 +246,7 @@ class Session:
 
     def redacted_url(self, call: Call) -> str:
         """Return the URL of a call without keys."""
-        return redact(str(call.url), self.secrets)
+        return line(str(call.url), self.secrets)
 
     async def close(self) -> None:
         """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened."""

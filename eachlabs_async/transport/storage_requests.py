@@ -16,19 +16,18 @@ from attrs import define
 from yarl import URL
 
 from .adapter import Route, error_from
+from .bounded_body import read_body
 from .keys import Key
 from .wire import Body
 
 T = TypeVar("T")
 
-MAX_BODY: Final = 64 * 1024
-"""Bytes of the response to an upload, or of an error, that are read, at most."""
 _OMITTED_HEADERS: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
 
 
 @define(repr=False, eq=False)
 class StorageResponse:
-    """A response, with the start of its body. Its connection has been released."""
+    """A response with the first 64 KiB of its body. Its connection has been released."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,16 +49,11 @@ async def put(
         response = await route.session.put(
             URL(url, encoded=True), data=chunks, timeout=timeout, skip_auto_headers=_OMITTED_HEADERS, **arguments
         )
-        body = Body(b"")
-        while len(body) < MAX_BODY and not response.content.at_eof():
-            body = Body(body + await response.content.readany())
-        if response.content.at_eof():
-            await response.read()  # The response is complete, but the request may still be going out.
-        else:
-            response.close()
-        return StorageResponse(response.status, response.headers, Body(body[:MAX_BODY]))
+        return StorageResponse(response.status, response.headers, Body(await read_body(response, None)))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     response = None
@@ -84,6 +78,8 @@ class StreamedResponse:
         """Return the next bytes of the body, none at its end. Raises `APIConnectionError` if it breaks off."""
         try:
             return await self._response.content.readany()
+        except MemoryError:
+            raise
         except Exception as exc:
             failure = error_from(exc)
         raise failure
@@ -115,6 +111,8 @@ async def get(
             response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     else:

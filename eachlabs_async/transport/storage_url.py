@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..hosts import is_loopback
 from .keys import Key
-from .wire import redact
+from .redaction import line
 
 
 class StorageUrl:
@@ -33,8 +33,8 @@ class StorageUrl:
         self.secrets = tuple(Key(text) for text in sorted({parts.query, *values} - {""}, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """Replace the query, and its long values, by asterisks."""
-        return redact(text, self.secrets)
+        """Return a text of the storage in one line, with asterisks for the query and its long values."""
+        return line(text, self.secrets)
 
     @property
     def is_safe(self) -> bool:

@@ -25,9 +25,10 @@ from . import storage_requests
 from .arguments import checked_callback, checked_count
 from .deadline import until_closed
 from .keys import Key
+from .refusal import status_error
 from .storage_url import StorageUrl
 from .transport import Transport, log
-from .wire import Body, status_error
+from .wire import Body
 
 MAX_BYTES: Final = 100_000_000
 CHUNK_SIZE: Final = 256 * 1024
