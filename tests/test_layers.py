@@ -43,6 +43,9 @@ PURE = {
 ONLY = {
     "aiohttp": {
         "transport.adapter",
+        "transport.aiohttp_sessions",
+        "transport.caching_request",
+        "transport.proxy",
         "transport.session",
         "transport.storage_requests",
         "transport.transport",

@@ -27,7 +27,8 @@ from ..errors import (
     ResponseDecodeError,
 )
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
-from .adapter import AiohttpSessions, Route
+from .adapter import Route
+from .aiohttp_sessions import AiohttpSessions
 from .call import Call
 from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
