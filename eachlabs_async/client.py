@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -47,8 +48,10 @@ class EachLabs:
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
     Noxus key and defaults to `NOXUS_API_KEY`. Only a call that needs a missing key raises `ConfigurationError`.
     `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or
-    `COMPAT`. A `session` that you pass in is used and never closed. `retry` and `timeouts` apply to every call, see
-    `with_options`. `max_concurrency` is the largest number of requests in flight over all services, from 1.
+    `COMPAT`. A `session` that you pass in is used and never closed. `ssl` is a context with your certificate
+    authorities or your client certificate, for the services and the storages alike; it cannot be combined with a
+    `session`. `retry` and `timeouts` apply to every call, see `with_options`. `max_concurrency` is the largest number
+    of requests in flight over all services, and of connections that are kept open, from 1.
     """
 
     executions: Executions
@@ -70,6 +73,7 @@ class EachLabs:
         hosts: Hosts | None = None,
         runs_api_key: str | None = None,
         session: aiohttp.ClientSession | None = None,
+        ssl: SSLContext | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen, so one default is as good as many
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # like the policy
         max_concurrency: int = 64,
@@ -89,12 +93,17 @@ class EachLabs:
             raise TypeError(f"hosts must be a Hosts, not {type(hosts).__name__}")
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
+        if ssl is not None and not isinstance(ssl, SSLContext):
+            raise TypeError(f"ssl must be an ssl.SSLContext, not {type(ssl).__name__}")
+        if ssl is not None and session is not None:
+            raise ConfigurationError("ssl is for a client's own connections: pass it to the connector of your session")
         ledger = Ledger()
         shared = Session(
             default_hosts() if hosts is None else hosts,
             api_key=key,
             runs_api_key=runs_key,
             external=session,
+            context=ssl,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
             creations=ledger.creations,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
@@ -14,6 +15,9 @@ from .._version import __version__
 from ..errors import ConfigurationError
 from .adapter import REQUEST_ID_HEADER, Route, send_once, use_new_connection
 from .caching_request import caching_request_class
+from .idle_connections import use_clean_connection
+from .loopback_resolver import LoopbackResolver
+from .pooled_connector import PooledConnector
 from .proxy import proxy_arguments_for
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
@@ -27,11 +31,17 @@ class AiohttpSessions:
     then it would be unknown whether the request was carried out.
     """
 
-    def __init__(self, external: aiohttp.ClientSession | None) -> None:
+    def __init__(
+        self, external: aiohttp.ClientSession | None, *, max_connections: int, context: ssl.SSLContext | None
+    ) -> None:
         self._external = external
+        self._max_connections = max_connections
+        self._context = context
         self._own: list[aiohttp.ClientSession] = []
-        self._pool: aiohttp.TCPConnector | None = None
-        self._fresh: aiohttp.TCPConnector | None = None
+        self._storage: aiohttp.ClientSession | None = None
+        self._resolver: LoopbackResolver | None = None
+        self._pool: PooledConnector | None = None
+        self._fresh: PooledConnector | None = None
 
     @property
     def is_external(self) -> bool:
@@ -81,11 +91,12 @@ class AiohttpSessions:
             }
             if isolated or len(kept_headers) < len(session.headers):
                 session = self._open_on_connector_of(session, {} if isolated else kept_headers)
-            # `send_once` goes around the session's own middlewares, `use_new_connection` inside them.
+            # `send_once` goes around the session's own middlewares, those about the connection inside them.
             arguments["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
             if creating:
                 arguments["middlewares"].append(use_new_connection)
                 request_headers[hdrs.CONNECTION] = "close"
+            arguments["middlewares"].append(use_clean_connection)
         else:
             proxy_arguments = proxy_arguments_for(origin)
             # aiohttp sends the headers of a session to a proxy too. With a proxy, the key goes with each request.
@@ -108,13 +119,8 @@ class AiohttpSessions:
 
     def _open(self, headers: Mapping[str, str], *, creating: bool, caches_headers: bool) -> aiohttp.ClientSession:
         """Open a session that sends one service's key, on a connector that it shares with the others."""
-        if creating:
-            connector = self._fresh = self._fresh or aiohttp.TCPConnector(limit=0, force_close=True)
-        else:
-            # The semaphore of the client limits the requests in flight. A limit here would add a second queue.
-            connector = self._pool = self._pool or aiohttp.TCPConnector(limit=0)
         session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(creating=creating),
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -124,6 +130,20 @@ class AiohttpSessions:
         setattr(session, "_retry_connection", False)  # noqa: B010  # there is no public name for it
         self._own.append(session)
         return session
+
+    def _connector(self, *, creating: bool) -> PooledConnector:
+        """Return the connector with the pool or, for what creates something, the one that only opens new ones."""
+        self._resolver = self._resolver or LoopbackResolver()
+        options: dict[str, Any] = {
+            "max_connections": self._max_connections,
+            "resolver": self._resolver,
+            "context": self._context,
+        }
+        self._pool = self._pool or PooledConnector(**options)
+        if not creating:
+            return self._pool
+        self._fresh = self._fresh or PooledConnector(**options, pool=self._pool)
+        return self._fresh
 
     def _open_on_connector_of(
         self, external: aiohttp.ClientSession, headers: Mapping[str, str]
@@ -151,3 +171,5 @@ class AiohttpSessions:
         for connector in (self._pool, self._fresh):
             if connector is not None:
                 await connector.close()
+        if self._resolver is not None:
+            await self._resolver.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
@@ -58,12 +59,13 @@ class Session:
         api_key: Key | None,
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
+        context: ssl.SSLContext | None,
         max_concurrency: int,
         creations: Creations,
     ) -> None:
         self.hosts = hosts
         self.creations = creations
-        self.http = AiohttpSessions(external)
+        self.http = AiohttpSessions(external, max_connections=max_concurrency, context=context)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
         # Uploads and downloads have limits of their own, but end when the client is closed.

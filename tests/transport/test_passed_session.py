@@ -159,10 +159,10 @@ class OnePort(AbstractResolver):
 async def test_the_usual_port_is_the_same_origin_written_out_or_not(base: str, target: str) -> None:
     """A redirect that adds the default port to the base URL, or omits it, is followed."""
     async with (
-        RawServer(redirect(f"http://api.localhost{target}/y"), answer(json=7)) as server,
+        RawServer(redirect(f"http://localhost{target}/y"), answer(json=7)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OnePort(server.port))) as session,
     ):
-        hosts = attrs.evolve(server.hosts, api=Service(f"http://api.localhost{base}"))
+        hosts = attrs.evolve(server.hosts, api=Service(f"http://localhost{base}"))
         async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
             assert await client.request("api", "GET", "/x") == 7
     assert server.targets == ["/x", "/y"]
