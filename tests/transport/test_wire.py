@@ -239,7 +239,7 @@ class TestCheckedPath:
         ],
     )
     def test_a_path_that_leads_elsewhere_is_refused(self, path: str) -> None:
-        """Dot segments in any spelling that some server undoes, queries, fragments and relative paths are a `ValueError`."""
+        """Dot segments in any spelling, queries, fragments and relative paths are a `ValueError`."""
         with pytest.raises(ValueError, match="path must") as caught:
             checked_path(path)
         assert type(caught.value) is ValueError
