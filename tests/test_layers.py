@@ -33,7 +33,8 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
+    "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape requests retry "
+    "storage_url wire",
     "pagination": "checkpoint cursor_walk engine frontier known_rows pages walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",

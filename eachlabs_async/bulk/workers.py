@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from ..codec.fast import fast_reader
 from ..errors import EachLabsError
+from ..transport.answer_identity import identity_field, mixed_up_answer, other_identity
 from ..transport.call import Call
 from ..transport.deletion_hints import add_hint
 from ..transport.endpoints import Endpoint
@@ -32,7 +34,7 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
     before, _, rest = endpoint.template(edition).partition("{")
     after = rest.partition("}")[2]
     query = endpoint.shortest_poll_query(edition)
-    reader = DeferredReader(transport, kind)
+    reader = DeferredReader(transport, endpoint, kind)
 
     async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
@@ -49,10 +51,14 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
             outcome = pending.outcome
             try:
                 body = await transport.send(call)
-                if len(body) <= SMALL_BODY:
+                # A body without the id is another's, or escapes the id: it is decoded while a new try is possible.
+                if len(body) <= SMALL_BODY and pending.encoded.encode() in body:
                     reader.add(window, batch, call, body, loop)
                     continue
-                outcome.value = await transport.decoder.decode(call, body, kind)
+                value = await transport.decoder.decode(call, body, kind)
+                if other_identity(endpoint, value, outcome.id) is not None:
+                    value = await transport.get_own_record(call, kind, outcome.id, value)
+                outcome.value = value
             except EachLabsError as exc:
                 add_hint(exc, hint)
                 outcome.error = exc.with_traceback(None)
@@ -71,8 +77,10 @@ class DeferredReader(Generic[T]):
     The decoder then runs with warm caches and does not delay the next requests.
     """
 
-    def __init__(self, transport: Transport, kind: type[T]) -> None:
+    def __init__(self, transport: Transport, endpoint: Endpoint, kind: type[T]) -> None:
         self._transport = transport
+        self._endpoint = endpoint
+        self._identity = attrgetter(identity_field(endpoint))
         self._kind = kind
         self._decode = fast_reader(kind)
         self._received: list[tuple[list[PendingId[T]], Call, bytes, float]] = []
@@ -99,6 +107,10 @@ class DeferredReader(Generic[T]):
                         value = self._transport.decoder.decode_strictly(call, body, self._kind)
                     except EachLabsError as exc:
                         outcome.error = exc.with_traceback(None)
+                if value is not None and self._identity(value) != outcome.id:
+                    failure = mixed_up_answer(self._endpoint, value, outcome.id)
+                    if failure is not None:
+                        value, outcome.error = None, self._transport.session.with_call_details(call, failure)
                 outcome.value, outcome.attempts = value, call.attempts
                 window.done(batch, elapsed_s)
         except Exception as exc:  # nobody awaits this: it must not pass for the end of the ids

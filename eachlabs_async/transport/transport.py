@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..hosts import Edition
 from .adapter import RequestBody, Route, error_from, read_in_parts
+from .answer_identity import mixed_up_answer, other_identity
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
@@ -95,7 +96,30 @@ class Transport:
     ) -> T:
         """Call an endpoint and decode the response as `kind`. `path` holds the arguments of the path."""
         call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
-        return await self.get(call, kind)
+        found = await self.get(call, kind)
+        identity = path[next(reversed(path))] if path else ""
+        if other_identity(endpoint, found, identity) is None:
+            return found
+        return await self.get_own_record(call, kind, identity, found)
+
+    async def get_own_record(self, call: Call, kind: type[T], identity: str, found: T) -> T:
+        """Carry out a call again, on a new connection, because it `found` a record that is not that of `identity`.
+
+        Raises `ResponseDecodeError` if the policy allows no further attempt or the next record is another's too.
+        """
+        assert call.endpoint is not None
+        if call.attempts < self.retry.max_attempts:
+            log.info("%s %s brought another record: asking again", call.method, self.session.redacted_url(call))
+            call.fresh = True
+            found = await self.get(call, kind)
+        failure = mixed_up_answer(call.endpoint, found, identity)
+        if failure is None:
+            return found
+        failure = self.session.with_call_details(call, failure)
+        try:
+            raise failure
+        finally:
+            del failure
 
     def waiting(self, endpoint: Endpoint) -> int:
         """Return how many calls to the endpoint's service are waiting, for a pause to end or for their next attempt."""
@@ -118,7 +142,8 @@ class Transport:
         """
         timer, reading = self._deadline_timer, self._enforces_read_timeout and not call.creating
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
-        deadline = call.deadline = timer.start(asyncio.get_running_loop(), reading=reading)
+        earlier = call.deadline if call.attempts else None
+        deadline = call.deadline = timer.start(asyncio.get_running_loop(), reading=reading, earlier=earlier)
         semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
         url: Any = call.url
         redirects, is_first = 0, True
@@ -137,7 +162,7 @@ class Transport:
                         timer.restart_read_timeout(deadline)
                 is_first = False
                 try:
-                    route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
+                    route = routes.get(call.fresh) or self.session.route(call.service, creating=call.fresh)
                     arguments = route.arguments if call.body is None else self._with_body(call, route)
                     if not redirects:
                         call.attempts += 1
