@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
 import aiohttp
 
@@ -134,6 +134,12 @@ class EachLabs:
         self.billing = Billing(transport)
         self.webhook_deliveries = WebhookDeliveries(transport)
         self.files = Files(transport)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an EachLabs client cannot be pickled or copied: make one in each process, "
+            "or use with_options() for a view of this one"
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_session"):  # A traceback may show a client with refused arguments.

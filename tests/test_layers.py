@@ -47,6 +47,7 @@ ONLY = {
         "transport.aiohttp_sessions",
         "transport.caching_request",
         "transport.idle_connections",
+        "transport.loop_binding",
         "transport.loopback_resolver",
         "transport.pooled_connector",
         "transport.proxy",

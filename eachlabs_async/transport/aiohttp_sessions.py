@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ from ..errors import ConfigurationError
 from .adapter import REQUEST_ID_HEADER, Route, send_once, use_new_connection
 from .caching_request import caching_request_class
 from .idle_connections import use_clean_connection
+from .loop_binding import check_passed, let_go
 from .loopback_resolver import LoopbackResolver
 from .pooled_connector import PooledConnector
 from .proxy import proxy_arguments_for
@@ -73,12 +75,14 @@ class AiohttpSessions:
         *,
         creating: bool,
         isolated: bool = False,
+        storage: bool = False,
         other_keys: Collection[str] = (),
     ) -> Route:
         """Return the route for requests to `origin` with these headers. Needs a running event loop.
 
         An `isolated` route uses no default header, cookie or middleware of an external session, as these may contain a
-        key. A default header that contains one of `other_keys` is never sent.
+        key. A `storage` route is for hosts that are no service: all of them share one session. A default header that
+        contains one of `other_keys` is never sent.
         """
         arguments: dict[str, Any] = {"allow_redirects": False}
         default_headers: CIMultiDict[str] | None = None
@@ -101,11 +105,14 @@ class AiohttpSessions:
             proxy_arguments = proxy_arguments_for(origin)
             # aiohttp sends the headers of a session to a proxy too. With a proxy, the key goes with each request.
             request_headers = dict(headers) if proxy_arguments else {}
-            session = self._open(
-                {} if proxy_arguments else headers,
-                creating=creating,
-                caches_headers=not (proxy_arguments or creating or isolated),
-            )
+            if storage:
+                session = self._storage = self._storage or self._open({}, creating=True, caches_headers=False)
+            else:
+                session = self._open(
+                    {} if proxy_arguments else headers,
+                    creating=creating,
+                    caches_headers=not (proxy_arguments or creating or isolated),
+                )
             arguments |= proxy_arguments
             if not proxy_arguments and type(getattr(session, "_default_headers", None)) is CIMultiDict:
                 default_headers = cast(Any, session)._default_headers  # there is no public name for it
@@ -162,6 +169,21 @@ class AiohttpSessions:
         )
         self._own.append(session)
         return session
+
+    def check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Raise `ConfigurationError` if an external session belongs to another loop."""
+        if self._external is not None:
+            check_passed(self._external, loop)
+
+    def let_go(self) -> None:
+        """Drop all sessions that the client opened, because their loop is closed or belongs to a parent process."""
+        own, self._own = self._own, []
+        for session in own:
+            session.detach()
+        for connector in (self._pool, self._fresh):
+            if connector is not None:
+                let_go(connector, list(connector.transports))
+        self._storage = self._resolver = self._pool = self._fresh = None
 
     async def close(self) -> None:
         """Close the sessions and connectors that the client opened."""

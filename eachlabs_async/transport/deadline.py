@@ -107,6 +107,10 @@ class DeadlineTimer:
         if deadline.interrupted_by is not None:
             deadline.stop_read_timeout()
 
+    def reset(self) -> None:
+        """Forget all calls: their loop is closed, or belongs to a parent process."""
+        self._timer, self._active = None, set()
+
     def close(self) -> None:
         """Interrupt all active calls and stop the timer."""
         if self._timer is not None:

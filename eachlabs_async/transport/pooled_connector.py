@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from .idle_connections import close_idle, drop_unclean, make_room, ran_out_of_descriptors
+from .loop_binding import layers_of
 
 
 class PooledConnector(aiohttp.TCPConnector):
@@ -16,6 +19,7 @@ class PooledConnector(aiohttp.TCPConnector):
 
     A connection is clean if nothing has arrived on it that nobody asked for. With `pool`, another connector, no
     connection is kept at all, and one that cannot be opened for want of descriptors closes the idle ones of `pool`.
+    `transports` are those of all open connections, also of those that are being closed.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class PooledConnector(aiohttp.TCPConnector):
         super().__init__(
             limit=0, resolver=resolver, ssl=True if context is None else context, force_close=pool is not None
         )
+        self.transports: WeakSet[Any] = WeakSet()
         self._max_connections = max_connections
         self._pool = self if pool is None else pool
 
@@ -52,10 +57,15 @@ class PooledConnector(aiohttp.TCPConnector):
         """Open a connection. aiohttp's own connectors override this method of their base class too."""
         # The connection to be opened counts as acquired already.
         close_idle(self, keep=max(0, self._max_connections - len(getattr(self, "_acquired", ()))))
+        protocol: Any = None
         try:
-            return await super()._create_connection(req, traces, timeout)
+            protocol = await super()._create_connection(req, traces, timeout)
         except aiohttp.ClientConnectorError as exc:
             if not ran_out_of_descriptors(exc):
                 raise
-        await make_room(self._pool)
-        return await super()._create_connection(req, traces, timeout)
+        if protocol is None:
+            await make_room(self._pool)
+            protocol = await super()._create_connection(req, traces, timeout)
+        with suppress(TypeError):  # Those of other loops than asyncio's may have no weak references.
+            self.transports.update(layers_of(protocol.transport))
+        return protocol

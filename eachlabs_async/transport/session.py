@@ -35,6 +35,7 @@ from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
 from .keys import Key, key_headers, secrets_of
+from .loop_binding import LoopBinding
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
 from .semaphore import PrioritySemaphore
 from .service import BoundService, Pause
@@ -69,20 +70,20 @@ class Session:
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
         # Uploads and downloads have limits of their own, but end when the client is closed.
-        self.transfer_timer = DeadlineTimer(NEVER, NEVER)
-        self.deadline_timers.add(self.transfer_timer)
+        self._transfer_timer = DeadlineTimer(NEVER, NEVER)
+        self.deadline_timers.add(self._transfer_timer)
         self.strict_decode_lock = asyncio.Lock()  # Threads that decode take turns at the interpreter anyway.
         self.secrets = secrets_of((api_key, runs_api_key))
         # Only the last twelve digits of a UUID change from request to request, which makes an id cost next to nothing.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # endpoints whose warning was logged
         self.closed = False
+        self._binding = LoopBinding()
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
         self._services: dict[ServiceName, BoundService] = {}
         self._keyless_services: dict[ServiceName, BoundService] = {}
-        self._storage_routes: dict[str, Route] = {}
         for name in SERVICE_NAMES:
             service = hosts.service(name)
             # Another vendor runs the runs service: neither vendor may see the other's key.
@@ -93,6 +94,45 @@ class Session:
                 key_headers(service.auth, key) if key else None,
                 pauses.setdefault(service.base_url, Pause()),
             )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop in which the client is used, None before its first use."""
+        return self._binding.loop
+
+    @property
+    def transfer_timer(self) -> DeadlineTimer:
+        """The timer of uploads and downloads, for one that starts now."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._binding.loop:
+            self.bind(loop)
+        return self._transfer_timer
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use the client in the running `loop`, and drop everything that belongs to a closed loop or a parent process.
+
+        Raises `ConfigurationError` if the loop in which the client was used is still open, or if a session that was
+        passed in belongs to another one.
+        """
+        self.http.check_loop(loop)
+        self._rebind(loop)
+
+    def _rebind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._binding.bind(loop) == "first":
+            return
+        self.http.let_go()
+        self._drop_routes()
+        self.semaphore = PrioritySemaphore(self.semaphore.size)
+        self.strict_decode_lock = asyncio.Lock()
+        self.creations.calls.clear()
+        for timer in self.deadline_timers:
+            timer.reset()
+        for service in self._services.values():
+            service.pause.waiting = 0
+
+    def _drop_routes(self) -> None:
+        for service in (*self._services.values(), *self._keyless_services.values()):
+            service.routes.clear()
 
     def service(self, name: ServiceName, key: KeyLocation = "header") -> BoundService:
         """Return the service called `name`.
@@ -178,10 +218,7 @@ class Session:
         """Return the route to a host that is not a service: without a key, and with a new connection each time."""
         if self.closed:
             raise ConfigurationError("the client is closed")
-        route = self._storage_routes.get(origin)
-        if route is None:
-            route = self._storage_routes[origin] = self.http.route(URL(origin), {}, creating=True, isolated=True)
-        return route
+        return self.http.route(URL(origin), {}, creating=True, isolated=True, storage=True)
 
     def with_call_details(self, call: Call, failure: EachLabsError) -> EachLabsError:
         """Return an error with the details of its call, and without keys in its texts.
@@ -247,11 +284,15 @@ class Session:
         return redact(str(call.url), self.secrets)
 
     async def close(self) -> None:
-        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened."""
+        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened.
+
+        Raises `ConfigurationError` if the client is used in another loop, which is still open.
+        """
+        loop = asyncio.get_running_loop()
+        if self._binding.loop not in (None, loop):
+            self._rebind(loop)
         self.closed = True
         for timer in self.deadline_timers:
             timer.close()
-        for service in (*self._services.values(), *self._keyless_services.values()):
-            service.routes.clear()
-        self._storage_routes.clear()
+        self._drop_routes()
         await self.http.close()

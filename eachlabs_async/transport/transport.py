@@ -142,8 +142,11 @@ class Transport:
         """
         timer, reading = self._deadline_timer, self._enforces_read_timeout and not call.creating
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
+        loop = asyncio.get_running_loop()
+        if loop is not self.session.loop:
+            self.session.bind(loop)
         earlier = call.deadline if call.attempts else None
-        deadline = call.deadline = timer.start(asyncio.get_running_loop(), reading=reading, earlier=earlier)
+        deadline = call.deadline = timer.start(loop, reading=reading, earlier=earlier)
         semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
         url: Any = call.url
         redirects, is_first = 0, True
