@@ -153,6 +153,11 @@ def error_from(exc: Exception) -> APIConnectionError | ConfigurationError:
     """Return the error for an exception that aiohttp raised. It takes over text only, no reference to `exc`."""
     if isinstance(exc, RuntimeError) and str(exc) in ("Session is closed", "Connector is closed."):
         return ConfigurationError("the client's session is closed")
+    if isinstance(exc, ValueError) and "AUTHORIZATION header" in str(exc):
+        return ConfigurationError(
+            "the session that was passed in sends an Authorization header of its own (auth= or a netrc file), which "
+            "clashes with that of the service: open it without auth= and trust_env=True"
+        )
     description = str(exc) if isinstance(exc, ConnectionLostError) else f"{type(exc).__name__}: {exc}"
     sent = not isinstance(exc, _NOT_SENT)
     if isinstance(exc, TimeoutError):

@@ -23,6 +23,8 @@ from .pooled_connector import PooledConnector
 from .proxy import proxy_arguments_for
 
 USER_AGENT: Final = f"eachlabs-async/{__version__} {aiohttp.http.SERVER_SOFTWARE}"
+_LIMITS: Final = ("read_bufsize", "max_line_size", "max_field_size", "max_headers")
+"""Options of a session that requests without its headers and cookies keep."""
 _JSON: Final = {hdrs.CONTENT_TYPE: "application/json"}
 
 
@@ -75,6 +77,7 @@ class AiohttpSessions:
         *,
         creating: bool,
         isolated: bool = False,
+        foreign: bool = False,
         storage: bool = False,
         other_keys: Collection[str] = (),
     ) -> Route:
@@ -82,7 +85,8 @@ class AiohttpSessions:
 
         An `isolated` route uses no default header, cookie or middleware of an external session, as these may contain a
         key. A `storage` route is for hosts that are no service: all of them share one session. A default header that
-        contains one of `other_keys` is never sent.
+        contains one of `other_keys` is never sent. A `foreign` route leads to another vendor than that of the external
+        session, which gets none of its cookies and logins.
         """
         arguments: dict[str, Any] = {"allow_redirects": False}
         default_headers: CIMultiDict[str] | None = None
@@ -93,10 +97,13 @@ class AiohttpSessions:
             kept_headers = {
                 name: value for name, value in session.headers.items() if not any(key in value for key in other_keys)
             }
-            if isolated or len(kept_headers) < len(session.headers):
+            middlewares = () if isolated else getattr(session, "_middlewares", ())
+            if isolated or foreign or len(kept_headers) < len(session.headers):
+                if session.trust_env and getattr(session, "_default_proxy", None) is None:
+                    arguments |= proxy_arguments_for(origin)
                 session = self._open_on_connector_of(session, {} if isolated else kept_headers)
             # `send_once` goes around the session's own middlewares, those about the connection inside them.
-            arguments["middlewares"] = [send_once, *getattr(session, "_middlewares", ())]
+            arguments["middlewares"] = [send_once, *middlewares]
             if creating:
                 arguments["middlewares"].append(use_new_connection)
                 request_headers[hdrs.CONNECTION] = "close"
@@ -155,7 +162,10 @@ class AiohttpSessions:
     def _open_on_connector_of(
         self, external: aiohttp.ClientSession, headers: Mapping[str, str]
     ) -> aiohttp.ClientSession:
-        """Open a session with other headers, on the connector of the external session and with its proxy."""
+        """Open a session with other headers, on the connector of the external session, with its proxy and its limits.
+
+        It has no cookies and no `auth`. Without `trust_env` it reads no netrc file either.
+        """
         if external.closed:
             raise ConfigurationError("the client's session is closed")
         session = aiohttp.ClientSession(
@@ -163,7 +173,8 @@ class AiohttpSessions:
             connector_owner=False,
             headers={hdrs.USER_AGENT: USER_AGENT, **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=external.trust_env,
+            trace_configs=external.trace_configs,
+            **{name: getattr(external, f"_{name}") for name in _LIMITS if hasattr(external, f"_{name}")},
             proxy=getattr(external, "_default_proxy", None),
             proxy_auth=getattr(external, "_default_proxy_auth", None),
         )

@@ -208,8 +208,15 @@ class Session:
         if route is None:
             headers = service.key_header
             other_keys = [key for name, key in self._keys.items() if (name == "runs") != (service.name == "runs")]
+            # Logins and cookies of a passed session are taken to be for Each Labs, if the client has a key for it.
+            foreign = (service.name == "runs") == ("api" in self._keys)
             route = self.http.route(
-                service.origin, headers or {}, creating=creating, isolated=headers is None, other_keys=other_keys
+                service.origin,
+                headers or {},
+                creating=creating,
+                isolated=headers is None,
+                foreign=foreign,
+                other_keys=other_keys,
             )
             service.routes[creating] = route
         return route
