@@ -101,7 +101,10 @@ class AiohttpSessions:
             if isolated or foreign or len(kept_headers) < len(session.headers):
                 if session.trust_env and getattr(session, "_default_proxy", None) is None:
                     arguments |= proxy_arguments_for(origin)
-                session = self._open_on_connector_of(session, {} if isolated else kept_headers)
+                if storage:
+                    session = self._storage = self._storage or self._open_on_connector_of(session, {})
+                else:
+                    session = self._open_on_connector_of(session, {} if isolated else kept_headers)
             # `send_once` goes around the session's own middlewares, those about the connection inside them.
             arguments["middlewares"] = [send_once, *middlewares]
             if creating:
