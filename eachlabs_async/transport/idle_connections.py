@@ -74,7 +74,7 @@ async def use_clean_connection(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """Send a request over a connection on which nothing has arrived, as a middleware for an external session."""
-    connector = None if request.session is None else request.session.connector
+    connector = request.session.connector
     with suppress(AttributeError):
         drop_unclean(connector, request.connection_key)
     try:
@@ -87,5 +87,5 @@ async def use_clean_connection(
 
 
 def _idle(connector: Any) -> MutableMapping[Any, Any]:
-    found = getattr(connector, "_conns", None)
-    return found if isinstance(found, dict) else {}
+    found: MutableMapping[Any, Any] = getattr(connector, "_conns", {})
+    return found

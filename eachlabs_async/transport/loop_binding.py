@@ -63,8 +63,9 @@ def let_go(connector: aiohttp.BaseConnector, transports: Iterable[object]) -> No
     The loop can close nothing any more. In a forked process it must not: its selector and, with TLS, the bytes of a
     farewell would reach the parent. So only this process's descriptors are closed.
     """
-    getattr(connector, "_conns", {}).clear()  # The connector would close, or warn of, what it keeps.
-    getattr(connector, "_acquired", set()).clear()
+    for name in ("_conns", "_acquired"):  # The connector would close, or warn of, what it keeps.
+        if hasattr(connector, name):
+            getattr(connector, name).clear()
     for transport in transports:
         _close_descriptor(transport)
 

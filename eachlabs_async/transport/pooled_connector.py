@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 
-from .idle_connections import close_idle, drop_unclean, make_room, ran_out_of_descriptors
+from .idle_connections import close_idle, make_room, ran_out_of_descriptors
 from .loop_binding import layers_of
+
+
+class PooledProtocol(ResponseHandler):
+    """A connection that counts as lost once something has arrived on it that nobody asked for."""
+
+    def is_connected(self) -> bool:
+        """Whether the connection may carry a request. The connector asks before it hands out an idle one."""
+        transport = self.transport
+        return transport is not None and not transport.is_closing() and not self.should_close
 
 
 class PooledConnector(aiohttp.TCPConnector):
@@ -31,27 +43,14 @@ class PooledConnector(aiohttp.TCPConnector):
         pool: aiohttp.TCPConnector | None = None,
     ) -> None:
         # The semaphore of the client limits the requests in flight. A limit here would add a second queue.
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  # aiohttp leaves one of the arguments open
             limit=0, resolver=resolver, ssl=True if context is None else context, force_close=pool is not None
         )
+        # There is no public name for it. Overriding `connect` instead would cost each request another coroutine.
+        self._factory: Any = partial(PooledProtocol, loop=asyncio.get_running_loop())
         self.transports: WeakSet[Any] = WeakSet()
         self._max_connections = max_connections
         self._pool = self if pool is None else pool
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        """Return a clean connection, from the pool or new."""
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        if protocol is None or not protocol.should_close:
-            return connection
-        connection.close()
-        drop_unclean(self, req.connection_key)
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        if protocol is not None and protocol.should_close:
-            connection.close()
-            raise aiohttp.ClientConnectionError("the server sent data before any request")
-        return connection
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
         """Open a connection. aiohttp's own connectors override this method of their base class too."""
@@ -66,6 +65,9 @@ class PooledConnector(aiohttp.TCPConnector):
         if protocol is None:
             await make_room(self._pool)
             protocol = await super()._create_connection(req, traces, timeout)
+        if protocol.should_close:
+            protocol.close()
+            raise aiohttp.ClientConnectionError("the server sent data before any request")
         with suppress(TypeError):  # Those of other loops than asyncio's may have no weak references.
             self.transports.update(layers_of(protocol.transport))
         return protocol

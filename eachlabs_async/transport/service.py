@@ -95,7 +95,7 @@ def _url_of(base_url: str) -> URL:
 
     The check of a `Service`, for instance for plain http, is about what `urllib` reads.
     """
-    parts = urlsplit(base_url)
+    parts, url = urlsplit(base_url), URL()
     try:
         url = URL(base_url)
         same = (url.scheme, url.host, url.explicit_port, url.path.rstrip("/")) == (

@@ -79,6 +79,7 @@ class Session:
         self._deprecated: set[str] = set()  # endpoints whose warning was logged
         self.closed = False
         self._binding = LoopBinding()
+        self.loop: asyncio.AbstractEventLoop | None = None  # that of the last call
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
@@ -96,15 +97,10 @@ class Session:
             )
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop in which the client is used, None before its first use."""
-        return self._binding.loop
-
-    @property
     def transfer_timer(self) -> DeadlineTimer:
         """The timer of uploads and downloads, for one that starts now."""
         loop = asyncio.get_running_loop()
-        if loop is not self._binding.loop:
+        if loop is not self.loop:
             self.bind(loop)
         return self._transfer_timer
 
@@ -118,7 +114,9 @@ class Session:
         self._rebind(loop)
 
     def _rebind(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._binding.bind(loop) == "first":
+        change = self._binding.bind(loop)
+        self.loop = loop
+        if change == "first":
             return
         self.http.let_go()
         self._drop_routes()
@@ -296,7 +294,7 @@ class Session:
         Raises `ConfigurationError` if the client is used in another loop, which is still open.
         """
         loop = asyncio.get_running_loop()
-        if self._binding.loop not in (None, loop):
+        if self.loop not in (None, loop):
             self._rebind(loop)
         self.closed = True
         for timer in self.deadline_timers:
