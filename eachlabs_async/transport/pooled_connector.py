@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -19,6 +18,14 @@ from .loop_binding import layers_of
 
 class PooledProtocol(ResponseHandler):
     """A connection that counts as lost once something has arrived on it that nobody asked for."""
+
+    on_lost: Callable[[], object] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the connection: its socket is closed."""
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def is_connected(self) -> bool:
         """Whether the connection may carry a request. The connector asks before it hands out an idle one."""
@@ -48,7 +55,7 @@ class PooledConnector(aiohttp.TCPConnector):
         )
         # There is no public name for it. Overriding `connect` instead would cost each request another coroutine.
         self._factory: Any = partial(PooledProtocol, loop=asyncio.get_running_loop())
-        self.transports: WeakSet[Any] = WeakSet()
+        self.transports: set[Any] = set()
         self._max_connections = max_connections
         self._pool = self if pool is None else pool
 
@@ -68,6 +75,8 @@ class PooledConnector(aiohttp.TCPConnector):
         if protocol.should_close:
             protocol.close()
             raise aiohttp.ClientConnectionError("the server sent data before any request")
-        with suppress(TypeError):  # Those of other loops than asyncio's may have no weak references.
-            self.transports.update(layers_of(protocol.transport))
+        if isinstance(protocol, PooledProtocol):
+            layers = layers_of(protocol.transport)
+            self.transports.update(layers)
+            protocol.on_lost = partial(self.transports.difference_update, layers)
         return protocol

@@ -73,7 +73,6 @@ def test_a_closed_loop_is_left_behind_without_a_word(thread: ServerThread, way: 
             else:
                 loop = asyncio.new_event_loop()
                 assert loop.run_until_complete(ask(client)) == [7] * 6
-                loop.run_until_complete(asyncio.sleep(0.05))  # The TLS connection of the POST says its farewell.
                 loop.close()
             gc.collect()
         asyncio.run(client.close())
