@@ -151,6 +151,7 @@ class RawServer:
         self.open_connections = 0
         self.came, self.gone = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         context = None
@@ -192,10 +193,17 @@ class RawServer:
                 self.came.clear()
                 await self.came.wait()
 
+    async def send_to_idle(self, data: bytes) -> None:
+        """Send bytes on every open connection, asked or not."""
+        for writer in self._writers:
+            writer.write(data)
+            await writer.drain()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.append(writer)
         self.connections += 1
         self.open_connections += 1
         number = self.connections
@@ -224,6 +232,7 @@ class RawServer:
         finally:
             self.open_connections -= 1
             self._tasks.discard(task)
+            self._writers.remove(writer)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError, ssl.SSLError):
                 await writer.wait_closed()

@@ -33,8 +33,8 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments creations deletion_hints endpoints keys page_shape redaction refusal requests retry "
-    "storage_url wire",
+    "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
+    "requests retry storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
@@ -46,6 +46,13 @@ ONLY = {
     "aiohttp": {
         "transport.adapter",
         "transport.bounded_body",
+        "transport.aiohttp_sessions",
+        "transport.caching_request",
+        "transport.idle_connections",
+        "transport.loop_binding",
+        "transport.loopback_resolver",
+        "transport.pooled_connector",
+        "transport.proxy",
         "transport.session",
         "transport.storage_requests",
         "transport.transport",

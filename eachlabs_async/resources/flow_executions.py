@@ -82,8 +82,8 @@ class FlowExecutions(NamesGuide):
         )
 
 
-Row = tuple[str | None, FlowExecution | ResponseDecodeError]
-"""The id of a row of a response, and the row or its own error."""
+Rows = list[tuple[str | None, FlowExecution | ResponseDecodeError]]
+"""The id of each row of a response, and the row or its own error."""
 
 
 def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[FlowExecution]]], Awaitable[None]]:
@@ -91,7 +91,11 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
         ids = [pending.outcome.id for pending in batch]
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), background=True)
         try:
-            rows = (await transport.receive(call, partial(_rows_of, transport, call)))[1]
+            decode = partial(_rows_of, transport, call)
+            rows = (await transport.receive(call, decode))[1]
+            if _are_others(rows, ids) and call.attempts < transport.retry.max_attempts:
+                call.fresh = True  # Whoever answered out of turn did so on this connection.
+                rows = (await transport.receive(call, decode))[1]
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -109,7 +113,7 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
     return fetch
 
 
-async def _rows_of(transport: Transport, call: Call, body: bytes) -> list[Row]:
+async def _rows_of(transport: Transport, call: Call, body: bytes) -> Rows:
     if len(body) < LARGE_ANSWER:
         return _decode_rows(transport, call, body)
     if (answer := decode_fast(body, FlowExecutionBatch)) is not None:
@@ -118,7 +122,13 @@ async def _rows_of(transport: Transport, call: Call, body: bytes) -> list[Row]:
         return await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
 
 
-def _decode_rows(transport: Transport, call: Call, body: bytes, *, strict: bool = False) -> list[Row]:
+def _are_others(rows: Iterable[tuple[str | None, object]], ids: Iterable[str]) -> bool:
+    """Whether there are rows and none of them was asked for: the answer is that to another request."""
+    named = {identity for identity, _ in rows if identity}
+    return bool(named) and named.isdisjoint(ids)
+
+
+def _decode_rows(transport: Transport, call: Call, body: bytes, *, strict: bool = False) -> Rows:
     return transport.decoder.decode_rows(
         call,
         body,
@@ -139,6 +149,10 @@ def _fill_in(
     """Set the outcome of each id to its row, or to the error of that row."""
     # A row without a readable id may belong to any id that seems to be missing, so none of those is called not found.
     unnamed = rows.get(None)
+    if unnamed is None and _are_others(rows.items(), [pending.outcome.id for pending in batch]):
+        others = ResponseDecodeError("the bulk answer is that to another request: ask again later", path="$.executions")
+        transport.session.with_call_details(call, others)
+        unnamed = others
     for pending in batch:
         outcome = pending.outcome
         outcome.attempts += call.attempts

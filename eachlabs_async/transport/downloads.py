@@ -25,7 +25,7 @@ from .deadline import until_closed
 from .keys import Key
 from .partial_file import PartialFile, checked_path
 from .redaction import line
-from .refusal import status_error
+from .refusal import MAX_ERROR_BODY, status_error
 from .storage_url import StorageUrl
 from .transport import MAX_REDIRECTS, Transport, log
 from .wire import Body, Headers, http_date

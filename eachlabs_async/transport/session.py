@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
@@ -27,12 +28,14 @@ from ..errors import (
     ResponseDecodeError,
 )
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
-from .adapter import AiohttpSessions, Route
+from .adapter import Route
+from .aiohttp_sessions import AiohttpSessions
 from .call import Call
 from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
 from .keys import Key, key_headers, secrets_of
+from .loop_binding import LoopBinding
 from .redaction import excerpt, line
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
 from .semaphore import PrioritySemaphore
@@ -60,6 +63,7 @@ class Session:
         api_key: Key | None,
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
+        context: ssl.SSLContext | None,
         max_concurrency: int,
         max_answer_bytes: int,
         creations: Creations,
@@ -67,24 +71,25 @@ class Session:
         self.hosts = hosts
         self.max_answer_bytes = max_answer_bytes
         self.creations = creations
-        self.http = AiohttpSessions(external)
+        self.http = AiohttpSessions(external, max_connections=max_concurrency, context=context)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
         # Uploads and downloads have limits of their own, but end when the client is closed.
-        self.transfer_timer = DeadlineTimer(NEVER, NEVER)
-        self.deadline_timers.add(self.transfer_timer)
+        self._transfer_timer = DeadlineTimer(NEVER, NEVER)
+        self.deadline_timers.add(self._transfer_timer)
         self.strict_decode_lock = asyncio.Lock()  # Threads that decode take turns at the interpreter anyway.
         self.secrets = secrets_of((api_key, runs_api_key))
         # Only the last twelve digits of a UUID change from request to request, which makes an id cost next to nothing.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # endpoints whose warning was logged
         self.closed = False
+        self._binding = LoopBinding()
+        self.loop: asyncio.AbstractEventLoop | None = None  # that of the last call
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
         self._services: dict[ServiceName, BoundService] = {}
         self._keyless_services: dict[ServiceName, BoundService] = {}
-        self._storage_routes: dict[str, Route] = {}
         for name in SERVICE_NAMES:
             service = hosts.service(name)
             # Another vendor runs the runs service: neither vendor may see the other's key.
@@ -95,6 +100,42 @@ class Session:
                 key_headers(service.auth, key) if key else None,
                 pauses.setdefault(service.base_url, Pause()),
             )
+
+    @property
+    def transfer_timer(self) -> DeadlineTimer:
+        """The timer of uploads and downloads, for one that starts now."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.bind(loop)
+        return self._transfer_timer
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use the client in the running `loop`, and drop everything that belongs to a closed loop or a parent process.
+
+        Raises `ConfigurationError` if the loop in which the client was used is still open, or if a session that was
+        passed in belongs to another one.
+        """
+        self.http.check_loop(loop)
+        self._rebind(loop)
+
+    def _rebind(self, loop: asyncio.AbstractEventLoop) -> None:
+        change = self._binding.bind(loop)
+        self.loop = loop
+        if change == "first":
+            return
+        self.http.let_go()
+        self._drop_routes()
+        self.semaphore = PrioritySemaphore(self.semaphore.size)
+        self.strict_decode_lock = asyncio.Lock()
+        self.creations.calls.clear()
+        for timer in self.deadline_timers:
+            timer.reset()
+        for service in self._services.values():
+            service.pause.waiting = 0
+
+    def _drop_routes(self) -> None:
+        for service in (*self._services.values(), *self._keyless_services.values()):
+            service.routes.clear()
 
     def service(self, name: ServiceName, key: KeyLocation = "header") -> BoundService:
         """Return the service called `name`.
@@ -170,8 +211,15 @@ class Session:
         if route is None:
             headers = service.key_header
             other_keys = [key for name, key in self._keys.items() if (name == "runs") != (service.name == "runs")]
+            # Logins and cookies of a passed session are taken to be for Each Labs, if the client has a key for it.
+            foreign = (service.name == "runs") == ("api" in self._keys)
             route = self.http.route(
-                service.origin, headers or {}, creating=creating, isolated=headers is None, other_keys=other_keys
+                service.origin,
+                headers or {},
+                creating=creating,
+                isolated=headers is None,
+                foreign=foreign,
+                other_keys=other_keys,
             )
             service.routes[creating] = route
         return route
@@ -180,10 +228,7 @@ class Session:
         """Return the route to a host that is not a service: without a key, and with a new connection each time."""
         if self.closed:
             raise ConfigurationError("the client is closed")
-        route = self._storage_routes.get(origin)
-        if route is None:
-            route = self._storage_routes[origin] = self.http.route(URL(origin), {}, creating=True, isolated=True)
-        return route
+        return self.http.route(URL(origin), {}, creating=True, isolated=True, storage=True)
 
     def with_call_details(self, call: Call, failure: EachLabsError) -> EachLabsError:
         """Return an error with the details of its call, and without keys in its texts.
@@ -249,11 +294,15 @@ class Session:
         return line(str(call.url), self.secrets)
 
     async def close(self) -> None:
-        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened."""
+        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened.
+
+        Raises `ConfigurationError` if the client is used in another loop, which is still open.
+        """
+        loop = asyncio.get_running_loop()
+        if self.loop not in (None, loop):
+            self._rebind(loop)
         self.closed = True
         for timer in self.deadline_timers:
             timer.close()
-        for service in (*self._services.values(), *self._keyless_services.values()):
-            service.routes.clear()
-        self._storage_routes.clear()
+        self._drop_routes()
         await self.http.close()

@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..hosts import Edition
 from .adapter import RequestBody, Route, error_from
+from .answer_identity import mixed_up_answer, other_identity
 from .backoff_copy import on_exception
 from .bounded_body import check_size, is_success, read_body
 from .call import Call
@@ -99,7 +100,24 @@ class Transport:
     ) -> T:
         """Call an endpoint and decode the response as `kind`. `path` holds the arguments of the path."""
         call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
-        return await self.get(call, kind)
+        found, identity = await self.get(call, kind), path[next(reversed(path))] if path else ""
+        if other_identity(endpoint, found, identity) is None:
+            return found
+        return await self.get_own_record(call, kind, identity, found)
+
+    async def get_own_record(self, call: Call, kind: type[T], identity: str, found: T) -> T:
+        """Carry out a call again, on a new connection, because it `found` a record that is not that of `identity`.
+
+        Raises `ResponseDecodeError` if the policy allows no further attempt or the next record is another's too.
+        """
+        assert call.endpoint is not None
+        if call.attempts < self.retry.max_attempts:
+            log.info("%s %s brought another record: asking again", call.method, self.session.redacted_url(call))
+            call.fresh = True
+            found = await self.get(call, kind)
+        if other_identity(call.endpoint, found, identity) is None:
+            return found
+        raise self.session.with_call_details(call, mixed_up_answer(call.endpoint, found, identity))
 
     def waiting(self, endpoint: Endpoint) -> int:
         """Return how many calls to the endpoint's service are waiting, for a pause to end or for their next attempt."""
@@ -142,10 +160,11 @@ class Transport:
         """
         timer, reading = self._deadline_timer, self._enforces_read_timeout and not call.creating
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
-        deadline = timer.start(asyncio.get_running_loop(), reading=reading)
-        if unreadable is not None:
-            deadline.started_at, deadline.expires_at = call.deadline.started_at, call.deadline.expires_at
-        call.deadline = deadline
+        loop = asyncio.get_running_loop()
+        if loop is not self.session.loop:
+            self.session.bind(loop)
+        earlier = call.deadline if call.attempts else None
+        deadline = call.deadline = timer.start(loop, reading=reading, earlier=earlier)
         semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
         max_bytes = self.session.max_answer_bytes
         url: Any = call.url
@@ -167,7 +186,7 @@ class Transport:
                         timer.restart_read_timeout(deadline)
                 is_first = False
                 try:
-                    route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
+                    route = routes.get(call.fresh) or self.session.route(call.service, creating=call.fresh)
                     arguments = route.arguments if call.body is None else self._with_body(call, route)
                     if not redirects:
                         call.attempts += 1

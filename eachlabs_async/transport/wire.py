@@ -106,12 +106,19 @@ def checked_path(path: object) -> str:
         raise ValueError("path must begin with '/' (it is relative to the service's base URL)")
     if "?" in path or "#" in path:
         raise ValueError("path must not contain '?' or '#': pass the query as params, and encode ids")
-    if any(unquote(part) in (".", "..") for part in path.split("/")):
-        raise ValueError("path must not contain a '.' or '..' segment")
+    if any(part.partition(";")[0] in (".", "..") for part in re.split(r"[/\\]", _unescaped(path))):
+        raise ValueError("path must not contain a '.' or '..' segment, not even an escaped one")
     try:
         return quote(path, safe="/%:@!$&'()*+,;=~")
     except UnicodeEncodeError:
         raise ValueError("path must be text that UTF-8 can encode (it contains a lone surrogate)") from None
+
+
+def _unescaped(path: str) -> str:
+    """Undo every percent-encoding, as servers behind servers do: an escaped slash or dot must not climb the path."""
+    while (plain := unquote(path)) != path:
+        path = plain
+    return path
 
 
 # ---- reading

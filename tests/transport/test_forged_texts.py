@@ -22,7 +22,7 @@ ANSWERS: dict[str, Callable[[], Act]] = {
     "xml": lambda: answer(503, body=f"<Error><Code>{FORGED}</Code><Message>{FORGED}</Message></Error>"),
     "validation": lambda: answer(422, json={"detail": [{"loc": [FORGED], "msg": FORGED}]}),
     "not_json": lambda: answer(body=FORGED),
-    "wrong_type": lambda: answer(json={"id": "r", "status": "x", "input": {FORGED: 1e400}}),
+    "wrong_type": lambda: answer(json={"id": 7, "status": FORGED}),
     "bad_head": lambda: Act(b"HTTP/1.1 200 OK\r\nX-Forged\x1b[2J\r\n\r\n", "close"),
     "bad_line": lambda: Act(b"HTTX \x1b[2J\xe2\x80\xae\r\n\r\n", "close"),
 }
@@ -58,11 +58,10 @@ async def test_the_part_of_a_key_before_the_cut_is_not_shown() -> None:
 
 async def test_a_key_in_a_path_is_redacted() -> None:
     """The path of an unreadable value has the service's own names, of any length."""
-    record = {"id": "r", "status": "x", "input": {f"{KEY} {'x' * 100_000}": float("1e300")}}
-    act = answer(body=answer(json=record).sent.partition(b"\r\n\r\n")[2].replace(b"1e+300", b"1e400"))
-    async with RawServer(then=act) as server, client_of(server) as client:
-        with pytest.raises(ResponseDecodeError, match="out of range|a number") as caught:
-            await client.runs.get("r")
+    record = {"execution_id": "w", "status": "x", "step_outputs": {f"{KEY} {'x' * 100_000}": 7}}
+    async with RawServer(then=answer(json=record)) as server, client_of(server) as client:
+        with pytest.raises(ResponseDecodeError, match="expected an object") as caught:
+            await client.workflow_executions.get("w")
     assert "labs" not in repr(vars(caught.value))
     assert "***" in caught.value.path
     assert len(caught.value.path) <= 300

@@ -148,7 +148,7 @@ class TestAttempts:
 
     async def test_a_host_that_does_not_exist(self) -> None:
         """A name that cannot be resolved is a connection error, and nothing was sent."""
-        async with EachLabs("k", hosts=hosts_at("http://nobody.invalid.localhost:1"), retry=ONCE) as client:
+        async with EachLabs("k", hosts=hosts_at("https://nobody.invalid:1"), retry=ONCE) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.request("api", "GET", "/x")
         assert not caught.value.sent

@@ -315,13 +315,13 @@ class TestProxies:
         assert "pa55word" not in told_by(caught.value)
 
     @pytest.mark.parametrize(
-        "proxy", ["socks5://user:pa55word@h:1", "http://", "http://[::1", "h:8080", "http://h:99999/pa55word"]
+        "proxy", ["socks5://user:pa55word@h:1", "http://", "http://[::1", "user:pa55word@", "http://h:99999/pa55word"]
     )
     async def test_a_proxy_that_cannot_be_used_is_told(self, environment: pytest.MonkeyPatch, proxy: str) -> None:
-        """It is a `ConfigurationError` with the scheme and without the URL; no request bypasses the proxy."""
+        """It is a `ConfigurationError` with the variable and without the URL; no request bypasses the proxy."""
         environment.setenv("HTTPS_PROXY", proxy)
         async with EachLabs(KEY, hosts=far_hosts()) as client:
-            with pytest.raises(ConfigurationError, match="the environment's proxy for https") as caught:
+            with pytest.raises(ConfigurationError, match=r"HTTPS_PROXY is not an http\(s\) URL") as caught:
                 await client.request("api", "GET", "/x")
         assert caught.value.attempts == 0
         assert "pa55word" not in told_by(caught.value)
