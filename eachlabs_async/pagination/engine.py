@@ -91,13 +91,13 @@ class Engine:
         self._known = KnownRows(before.anchors)
         by_offset = not (from_top or dialect == "cursor")
         self._from_top, self.span = not by_offset and before.at is None, span
-        self._next_offset = before.next_offset if by_offset else 0  # where the known rows should end
+        self._next_offset: int = before.next_offset if by_offset else 0  # where the known rows should end
         until = None if span[1] is None else span[1] + MARGIN
         self.page = JoinedPage(self._next_offset, self._next_offset, before.total, lowest=before.at, until=until)
         self._churn = float(look_ahead > 0 and dialect == "offset")  # rows that may vanish above it meanwhile
         self._plan: list[Request] = []
         self._answers = 0
-        self._misses = 0  # answers without a known row, or no further down, since the last new row
+        self._misses: int = 0  # answers without a known row, or no further down, since the last new row
         self._barren = 0  # answers that brought nothing since the last new row
         self._searched: tuple[int, int | None] | None = None  # the stretch without a known row; None: to the end
         self._ties = 0 if before.at is None else before.ties  # delivered rows of the lowest time, still to be met
