@@ -1,0 +1,230 @@
+"""Walking several windows at once, with a bounded buffer and one checkpoint for all of them.
+
+A task per window reads pages into a queue, and waits while its queue holds the window's share of the buffer. The rows
+are delivered from one queue at a time. A window's place in the checkpoint is that of the rows delivered: what the
+buffer holds does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Generic, Literal, TypeVar
+
+from attrs import define, field, frozen
+
+from ..errors import EachLabsError
+from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.tasks import cancel_and_wait
+from .known_rows import row_keys
+from .pager import Pager
+from .pages import WalkOptions, WalkStats
+from .window_checkpoint import WindowPlace, WindowPlaces, read_places, sorted_windows
+from .windows import Created, Window
+
+R = TypeVar("R", bound=Created)
+
+_SUMMED: Final = ("requests", "duplicates", "steps_back", "drift_seen")
+
+
+@frozen
+class _Batch(Generic[R]):
+    """The rows of a page that belong to the window, and the place after them."""
+
+    rows: list[R]
+    place: WindowPlace
+
+
+@define(eq=False)
+class _Walker(Generic[R]):
+    """A window under way; `held` is the number of rows in its queue."""
+
+    window: Window
+    pager: Pager[R]
+    batches: deque[_Batch[R]] = field(factory=deque[_Batch[R]])
+    held: int = 0
+    released: asyncio.Event = field(factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class WindowWalk(Stream, Generic[R]):
+    """An iterator over the rows of several windows, walked concurrently. Creating one does no I/O.
+
+    It can be iterated once. Use `async with` or `aclose()` if you may leave the loop early. After a cancelled wait,
+    such as `asyncio.wait_for(anext(rows), 1)`, the next one continues the walk.
+    """
+
+    def __init__(
+        self,
+        windows: Iterable[Window],
+        make_pager: Callable[[Window, str | None], Pager[R]],
+        *,
+        concurrency: int,
+        ordered: bool,
+        buffer_rows: int,
+        walk: WalkOptions,
+    ) -> None:
+        super().__init__(
+            reused="a WindowWalk is walked once: make a new one with walk_windows()",
+            closed="the walk was closed while a row was awaited",
+        )
+        given = list(windows)
+        for one in given:
+            if not isinstance(one, Window):
+                raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
+        given = sorted_windows(given)
+        self._share = max(1, buffer_rows // concurrency)
+        resume = walk.get("resume")
+        if resume is not None:
+            self._places = read_places(resume, given)
+        else:
+            # Pieces that fit their share are read at the same time. A quarter is left for uneven densities.
+            rows = max(1, self._share * 3 // 4)
+            self._places = WindowPlaces(given, [window.pieces_of(rows) if ordered else 1 for window in given])
+        pieces = self._places.pieces()
+        for number, place in self._places.places.items():
+            make_pager(pieces[number], place.checkpoint)  # This checks the checkpoint.
+        self._waiting_windows = deque(each for each in enumerate(pieces) if each[0] not in self._places.done)
+        self._make_pager = make_pager
+        self._concurrency = concurrency
+        self._ordered = ordered
+        self._max_rows = walk.get("max_rows")
+        self._on_progress = walk.get("on_progress")
+        self._walkers: dict[int, _Walker[R]] = {}
+        self._current: int | None = None  # the window whose first batch is being delivered
+        self._rows: list[R] = []  # that batch, or as much of it as `max_rows` allows
+        self._delivered = 0  # rows delivered of it
+        self._changed = asyncio.Event()
+        self._ended_stats = WalkStats()  # those of the windows done
+        counts = [window.rows for window in given]
+        self._stats = WalkStats(total=None if None in counts else sum(count or 0 for count in counts))
+
+    @property
+    def stats(self) -> WalkStats:
+        """The statistics of all windows together; the object is updated when a page is delivered and when this is read.
+
+        `rows` counts rows of pages whose delivery has begun, `total` is the sum of the windows' `rows`, None if one of
+        them is unknown. The other counts include the pages that are buffered.
+        """
+        parts = [self._ended_stats, *(walker.pager.stats for walker in self._walkers.values())]
+        for name in _SUMMED:
+            setattr(self._stats, name, sum(getattr(part, name) for part in parts))
+        self._stats.longest_page = max(part.longest_page for part in parts)
+        return self._stats
+
+    @property
+    def checkpoint(self) -> str:
+        """The state of the walk as JSON text, for `walk_windows(windows, resume=checkpoint)` with the same windows.
+
+        It can be read at any time; the row delivered last counts as done. It lists the windows done and has a place in
+        each of those under way. Resuming neither misses nor repeats a row.
+        """
+        if self._current is None or not self._delivered:
+            return self._places.write({})
+        return self._places.write({self._current: self._place_in_batch(self._current)})
+
+    def _place_in_batch(self, number: int) -> WindowPlace:
+        batch = self._walkers[number].batches[0]
+        if self._delivered == len(batch.rows):
+            return batch.place
+        before = self._places.places.get(number, WindowPlace())
+        return WindowPlace(before.checkpoint, before.keys.union(_keys(batch.rows)[: self._delivered]))
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        """Iterate over the rows of all windows."""
+        return self._iterate(self._take)
+
+    def _take(self) -> R | Literal[Nothing.NOTHING]:
+        if self._delivered == len(self._rows):
+            return NOTHING
+        row = self._rows[self._delivered]
+        self._delivered += 1
+        return row
+
+    async def _advance(self) -> None:
+        self._end_batch()
+        left = None if self._max_rows is None else self._max_rows - self._stats.rows
+        if left == 0:
+            raise StopAsyncIteration
+        while self._waiting_windows and len(self._walkers) < self._concurrency:
+            self._start(*self._waiting_windows.popleft())
+        if not self._walkers:
+            raise StopAsyncIteration
+        self._changed.clear()
+        # Ordered, only the first window delivers rows; the other windows buffer theirs.
+        for number in [min(self._walkers)] if self._ordered else self._walkers:
+            walker = self._walkers[number]
+            if walker.batches:
+                self._current, self._rows = number, walker.batches[0].rows[:left]
+                self._stats.rows += len(self._rows)
+                stats = self.stats
+                if self._on_progress is not None:
+                    self._on_progress(stats)
+                return
+            assert walker.task is not None
+            if walker.task.done():
+                self._end_window(number, walker.task)
+                return
+        await self._changed.wait()
+
+    def _start(self, number: int, window: Window) -> None:
+        place = self._places.places.get(number, WindowPlace())
+        walker = self._walkers[number] = _Walker(window, self._make_pager(window, place.checkpoint))
+        walker.task = asyncio.create_task(self._walk_one(walker, set(place.keys)))
+
+    def _end_batch(self) -> None:
+        """Record the current batch as delivered, and let its window read on."""
+        if self._current is None:
+            return
+        walker = self._walkers[self._current]
+        self._places.places[self._current] = self._place_in_batch(self._current)
+        walker.held -= len(walker.batches.popleft().rows)
+        walker.released.set()
+        self._current, self._rows, self._delivered = None, [], 0
+
+    def _end_window(self, number: int, task: asyncio.Task[None]) -> None:
+        try:
+            task.result()
+        except EachLabsError as exc:
+            exc.checkpoint = self.checkpoint
+            raise
+        stats, ended = self._walkers.pop(number).pager.stats, self._ended_stats
+        for name in _SUMMED:
+            setattr(ended, name, getattr(ended, name) + getattr(stats, name))
+        ended.longest_page = max(ended.longest_page, stats.longest_page)
+        self._places.done.add(number)
+        self._places.places.pop(number, None)
+
+    async def _walk_one(self, walker: _Walker[R], known: set[str]) -> None:
+        """Read a window into its queue. `known` are the keys of rows that were delivered before."""
+        try:
+            async with walker.pager as pager:
+                async for page in pager.pages():
+                    rows = [row for row in page.rows if walker.window.holds(row)]
+                    if known:
+                        fresh = [(key, row) for key, row in zip(_keys(rows), rows, strict=True) if key not in known]
+                        known.difference_update(_keys(rows))
+                        rows = [row for _, row in fresh]
+                    if rows:
+                        walker.batches.append(_Batch(rows, WindowPlace(pager.checkpoint, frozenset(known))))
+                        walker.held += len(rows)
+                        self._changed.set()
+                    while walker.held >= self._share:
+                        walker.released.clear()
+                        await walker.released.wait()
+        finally:
+            self._changed.set()
+
+    async def _stop(self) -> None:
+        if self._current is not None and self._delivered:
+            self._places.places[self._current] = self._place_in_batch(self._current)
+        self._current, self._rows, self._delivered = None, [], 0
+        self._waiting_windows.clear()
+        for walker in self._walkers.values():
+            walker.batches.clear()
+        await cancel_and_wait([walker.task for walker in self._walkers.values() if walker.task is not None])
+
+
+def _keys(rows: list[R]) -> list[str]:
+    return list(row_keys([row.id for row in rows], rows))
