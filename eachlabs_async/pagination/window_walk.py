@@ -25,6 +25,7 @@ from .windows import Created, Window
 
 R = TypeVar("R", bound=Created)
 
+_PIECE_ROWS: Final = 100  # Smaller pieces would need more requests.
 _SUMMED: Final = ("requests", "duplicates", "steps_back", "drift_seen")
 
 
@@ -80,7 +81,7 @@ class WindowWalk(Stream, Generic[R]):
             self._places = read_places(resume, given)
         else:
             # Pieces that fit their share are read at the same time. A quarter is left for uneven densities.
-            rows = max(1, self._share * 3 // 4)
+            rows = max(_PIECE_ROWS, self._share * 3 // 4)
             self._places = WindowPlaces(given, [window.pieces_of(rows) if ordered else 1 for window in given])
         pieces = self._places.pieces()
         for number, place in self._places.places.items():
