@@ -81,8 +81,9 @@ class WindowWalk(Stream, Generic[R]):
             self._places = read_places(resume, given)
         else:
             # Pieces that fit their share are read at the same time. A quarter is left for uneven densities.
-            rows = max(_PIECE_ROWS, self._share * 3 // 4)
-            self._places = WindowPlaces(given, [window.pieces_of(rows) if ordered else 1 for window in given])
+            rows, share = max(_PIECE_ROWS, self._share * 3 // 4), max(_PIECE_ROWS, self._share)
+            cuts = [window.pieces_of(rows) if ordered and (window.rows or 0) > share else 1 for window in given]
+            self._places = WindowPlaces(given, cuts)
         pieces = self._places.pieces()
         for number, place in self._places.places.items():
             make_pager(pieces[number], place.checkpoint)  # This checks the checkpoint.
