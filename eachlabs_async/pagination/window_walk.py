@@ -25,7 +25,7 @@ from .windows import Created, Window
 
 R = TypeVar("R", bound=Created)
 
-_PIECE_ROWS: Final = 100  # Smaller pieces would need more requests.
+_PIECE_ROWS: Final = 100  # A page: smaller pieces would need more requests.
 _SUMMED: Final = ("requests", "duplicates", "steps_back", "drift_seen")
 
 
@@ -41,12 +41,15 @@ class _Batch(Generic[R]):
 class _Walker(Generic[R]):
     """A window under way; `held` is the number of rows in its queue."""
 
-    window: Window
-    pager: Pager[R]
+    stats: WalkStats
     batches: deque[_Batch[R]] = field(factory=deque[_Batch[R]])
     held: int = 0
     released: asyncio.Event = field(factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def reading(self) -> bool:
+        return self.task is not None and not self.task.done()
 
 
 class WindowWalk(Stream, Generic[R]):
@@ -75,6 +78,7 @@ class WindowWalk(Stream, Generic[R]):
             if not isinstance(one, Window):
                 raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
         given = sorted_windows(given)
+        self._buffer_rows = buffer_rows
         self._share = max(1, buffer_rows // concurrency)
         resume = walk.get("resume")
         if resume is not None:
@@ -109,7 +113,7 @@ class WindowWalk(Stream, Generic[R]):
         `rows` counts rows of pages whose delivery has begun, `total` is the sum of the windows' `rows`, None if one of
         them is unknown. The other counts include the pages that are buffered.
         """
-        parts = [self._ended_stats, *(walker.pager.stats for walker in self._walkers.values())]
+        parts = [self._ended_stats, *(walker.stats for walker in self._walkers.values())]
         for name in _SUMMED:
             setattr(self._stats, name, sum(getattr(part, name) for part in parts))
         self._stats.longest_page = max(part.longest_page for part in parts)
@@ -149,7 +153,7 @@ class WindowWalk(Stream, Generic[R]):
         left = None if self._max_rows is None else self._max_rows - self._stats.rows
         if left == 0:
             raise StopAsyncIteration
-        while self._waiting_windows and len(self._walkers) < self._concurrency:
+        while self._waiting_windows and self._has_room():
             self._start(*self._waiting_windows.popleft())
         if not self._walkers:
             raise StopAsyncIteration
@@ -170,10 +174,23 @@ class WindowWalk(Stream, Generic[R]):
                 return
         await self._changed.wait()
 
+    def _has_room(self) -> bool:
+        """Whether one more window may be read: one that was read to its end needs no more than the rows it holds."""
+        walkers = self._walkers.values()
+        if len(walkers) < self._concurrency:
+            return True
+        if sum(walker.reading for walker in walkers) >= self._concurrency:
+            return False
+        # At least some rows each, so that the number of empty windows is bounded too.
+        reserved = sum(max(walker.held, self._share if walker.reading else _PIECE_ROWS) for walker in walkers)
+        return reserved + self._share <= self._buffer_rows
+
     def _start(self, number: int, window: Window) -> None:
         place = self._places.places.get(number, WindowPlace())
-        walker = self._walkers[number] = _Walker(window, self._make_pager(window, place.checkpoint))
-        walker.task = asyncio.create_task(self._walk_one(walker, set(place.keys)))
+        pager = self._make_pager(window, place.checkpoint)
+        walker = self._walkers[number] = _Walker[R](pager.stats)
+        # Only the task has the pager, which holds a page, so that it is freed at the end of the window.
+        walker.task = asyncio.create_task(self._walk_one(walker, window, pager, set(place.keys)))
 
     def _end_batch(self) -> None:
         """Record the current batch as delivered, and let its window read on."""
@@ -191,19 +208,19 @@ class WindowWalk(Stream, Generic[R]):
         except EachLabsError as exc:
             exc.checkpoint = self.checkpoint
             raise
-        stats, ended = self._walkers.pop(number).pager.stats, self._ended_stats
+        stats, ended = self._walkers.pop(number).stats, self._ended_stats
         for name in _SUMMED:
             setattr(ended, name, getattr(ended, name) + getattr(stats, name))
         ended.longest_page = max(ended.longest_page, stats.longest_page)
         self._places.done.add(number)
         self._places.places.pop(number, None)
 
-    async def _walk_one(self, walker: _Walker[R], known: set[str]) -> None:
+    async def _walk_one(self, walker: _Walker[R], window: Window, pager: Pager[R], known: set[str]) -> None:
         """Read a window into its queue. `known` are the keys of rows that were delivered before."""
         try:
-            async with walker.pager as pager:
+            async with pager:
                 async for page in pager.pages():
-                    rows = [row for row in page.rows if walker.window.holds(row)]
+                    rows = [row for row in page.rows if window.holds(row)]
                     if known:
                         fresh = [(key, row) for key, row in zip(_keys(rows), rows, strict=True) if key not in known]
                         known.difference_update(_keys(rows))

@@ -161,9 +161,9 @@ class Executions:
         window is requested a second wider on each side, and its rows are filtered by `since <= created_at < until`, so
         that no row is lost or doubled at a boundary.
 
-        At most `buffer_rows` rows (from 1) and one page per window, 100 rows, are held in memory. Each of the windows
-        under way has an equal share of the buffer and stops reading once it has filled it, so a slow consumer stops the
-        fetching. With `ordered` a window with more rows than fit its share is cut into pieces of equal length,
+        At most `buffer_rows` rows (from 1) and `concurrency` pages of 100 rows are held in memory. Each of the windows
+        being read has an equal share of the buffer and stops reading once it has filled it, so a slow consumer stops
+        the fetching. With `ordered` a window with more rows than fit its share is cut into pieces of equal length,
         if its number of `rows` is known; else only the first window is read on while the others are full.
 
         `walk` takes the options of `WalkOptions`, which apply to all windows together, except that `look_ahead` and

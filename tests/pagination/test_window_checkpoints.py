@@ -149,13 +149,33 @@ async def test_the_buffer_bounds_the_rows_held(ordered: bool, buffer_rows: int) 
     async with served("compat", 8000) as (_, client, ids):
         windows = await cut(client, 3)
         walk = client.executions.walk_windows(windows, concurrency=4, ordered=ordered, buffer_rows=buffer_rows)
-        most, count = buffer_rows + 4 * 100, 0
+        most, count = buffer_rows + 4 * 100, 0  # a page per window being read
         async with walk as opened:
             async for _ in opened:
                 count += 1
                 if count % 2000 == 50:
                     await until_idle(walk)
                 assert rows_held(walk) <= most
+        assert count == len(ids)
+
+
+async def test_many_small_windows_are_bounded_too() -> None:
+    """Ordered and slow, windows that were read to their end count by the rows they hold, and empty ones count too."""
+    async with served("compat", 3000) as (server, client, ids):
+        windows = await cut(client, 40)
+        span = windows[0].since - timedelta(days=1)
+        empty = [Window(span - timedelta(hours=hour + 1), span - timedelta(hours=hour)) for hour in range(300)]
+        await server.reset()
+        walk = client.executions.walk_windows([*windows, *empty], concurrency=4, buffer_rows=1200)
+        count = 0
+        async with walk as opened:
+            async for _ in opened:
+                count += 1
+                if count == 10:
+                    await until_idle(walk)
+                    # Four windows are read; the others were read to their end meanwhile.
+                    assert sum((await server.account())["asked"].values()) < 30
+                assert rows_held(walk) <= 1200 + 4 * 100
         assert count == len(ids)
 
 
