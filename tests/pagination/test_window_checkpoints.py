@@ -17,6 +17,7 @@ from test_execution_walks import client_of
 
 from eachlabs_async import APIStatusError, DriftError, EachLabs, WalkStats, Window
 from eachlabs_async.emulator import Emulator, Fault
+from eachlabs_async.transport.arguments import rfc3339
 
 both_orders = pytest.mark.parametrize("ordered", [True, False])
 both_ways = pytest.mark.parametrize("edition", ["compat", "unified"])
@@ -159,24 +160,25 @@ async def test_the_buffer_bounds_the_rows_held(ordered: bool, buffer_rows: int) 
         assert count == len(ids)
 
 
-async def test_many_small_windows_are_bounded_too() -> None:
-    """Ordered and slow, windows that were read to their end count by the rows they hold, and empty ones count too."""
-    async with served("compat", 3000) as (server, client, ids):
-        windows = await cut(client, 40)
-        span = windows[0].since - timedelta(days=1)
-        empty = [Window(span - timedelta(hours=hour + 1), span - timedelta(hours=hour)) for hour in range(300)]
-        await server.reset()
-        walk = client.executions.walk_windows([*windows, *empty], concurrency=4, buffer_rows=1200)
-        count = 0
-        async with walk as opened:
-            async for _ in opened:
-                count += 1
-                if count == 10:
-                    await until_idle(walk)
-                    # Four windows are read; the others were read to their end meanwhile.
-                    assert sum((await server.account())["asked"].values()) < 30
+@pytest.mark.parametrize("empty", [True, False])
+async def test_windows_read_to_their_end_make_room_within_the_buffer(empty: bool) -> None:
+    """While the first window stalls, others are read to their end, until what they hold, or their number, is enough."""
+    async with Emulator(executions=2000, seed=6) as emulator:
+        async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+            now = emulator.now + timedelta(seconds=1)
+            top, days = Window(now - timedelta(days=1), now), timedelta(days=400 if empty else 1)
+            begin = top.since - days
+            below = [Window(begin - timedelta(hours=hour + 1), begin - timedelta(hours=hour)) for hour in range(600)]
+            seen_to = rfc3339(top.wider[1])
+            emulator.faults.add(Fault.latency(30), when=lambda seen: seen.query["to"] == seen_to)
+            async with client.executions.walk_windows([top, *below], concurrency=4, buffer_rows=1200) as walk:
+                rows = aiter(walk)
+                for _ in range(3):
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(anext(rows), 0.5)
                 assert rows_held(walk) <= 1200 + 4 * 100
-        assert count == len(ids)
+                # A window counts as a page at least: nine of 100 rows beside the share of the first.
+                assert 5 <= walk.stats.requests <= 4 + 9
 
 
 async def test_sixty_thousand_rows_are_not_all_held() -> None:
