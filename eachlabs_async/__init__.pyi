@@ -23,8 +23,8 @@ from .pagination.pager import Pager as Pager
 from .pagination.pager import WalkOptions as WalkOptions
 from .pagination.pager import WalkStats as WalkStats
 from .pagination.pages import UnreadableRow as UnreadableRow
+from .pagination.window_walk import WindowWalk as WindowWalk
 from .pagination.windows import Window as Window
-from .pagination.windows import WindowWalk as WindowWalk
 from .records import *
 from .transport.retry import RetryPolicy as RetryPolicy
 from .transport.retry import Timeouts as Timeouts

@@ -11,7 +11,8 @@ from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
 from ..pagination.listing_choice import RefusedListings
 from ..pagination.pager import Pager, WalkOptions
-from ..pagination.windows import Sample, Window, WindowWalk, split, split_by_density
+from ..pagination.window_walk import WindowWalk
+from ..pagination.windows import Sample, Window, split, split_by_density
 from ..records import Execution
 from ..transport.arguments import (
     checked_count,
@@ -152,31 +153,51 @@ class Executions(NamesGuide):
         return await split(first, last, parts, filters, count)
 
     def walk_windows(
-        self, windows: Iterable[Window], *, concurrency: int = 8, ordered: bool = True
+        self,
+        windows: Iterable[Window],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        buffer_rows: int = 10_000,
+        **walk: Unpack[WalkOptions],
     ) -> WindowWalk[Execution]:
         """Walk several windows at once; yields their rows.
 
         `concurrency` is the number of windows at once, from 1; `max_concurrency` of the client limits it too. With
-        `ordered` the rows come newest first, as in a walk of the whole span. The windows behind the first then keep all
-        their rows in memory, so split the span into more and smaller ones. Without it the rows come as the pages
-        arrive, and a slow consumer stops the fetching. Each window is requested a second wider on each side, and its
-        rows are filtered by `since <= created_at < until`, so that no row is lost or doubled at a boundary.
+        `ordered` the rows come newest first, as in a walk of the whole span, without it as the pages arrive. Each
+        window is requested a second wider on each side, and its rows are filtered by `since <= created_at < until`, so
+        that no row is lost or doubled at a boundary.
+
+        At most `buffer_rows` rows (from 1) and `concurrency` pages of 100 rows are held in memory. Each of the windows
+        being read has an equal share of the buffer and stops reading once it has filled it, so a slow consumer stops
+        the fetching. With `ordered` a window with more rows than fit its share is cut into pieces of equal length,
+        if its number of `rows` is known; else only the first window is read on while the others are full.
+
+        `walk` takes the options of `WalkOptions`, which apply to all windows together, except that `look_ahead` and
+        `drift` apply to each window (`look_ahead` pages more per window are then requested and held). The walk has
+        `stats` and a `checkpoint`; `resume` takes that checkpoint, with the same windows, in any process. `max_rows` is
+        exact, but pages of all windows at once may have been requested for it. `on_unreadable` is called when a row is
+        read, which is before its turn.
+
+        Raises `ValueError` or `TypeError` at once for an invalid argument, or a checkpoint of other windows. An error
+        in one window ends the walk with that error, and carries the checkpoint of the whole walk.
         """
 
-        def make_pager(window: Window) -> Pager[Execution]:
+        def make_pager(window: Window, options: WalkOptions) -> Pager[Execution]:
             since, until = window.wider
-            return ExecutionPager(
-                self._transport,
-                self._refused,
-                {**window.filters, "since": rfc3339(since), "until": rfc3339(until)},
-                size=MAX_LIMIT,
-            )
+            span = {**window.filters, "since": rfc3339(since), "until": rfc3339(until)}
+            return ExecutionPager(self._transport, self._refused, span, size=MAX_LIMIT, walk=options)
 
+        # Creating a pager checks the options before the first window is started.
+        checked: WalkOptions = {**walk, "resume": None}
+        ExecutionPager(self._transport, self._refused, {}, walk=checked)
         return WindowWalk(
             windows,
             make_pager,
             concurrency=checked_count("concurrency", concurrency, least=1),
             ordered=ordered,
+            buffer_rows=checked_count("buffer_rows", buffer_rows, least=1),
+            walk=walk,
         )
 
     def _filters(
