@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from attrs import evolve
 
 from ..transport.transport import Transport
+from .status_words import StatusWords
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -16,13 +17,15 @@ class Backend(Protocol[T_co]):
     """Runs the inputs of a map.
 
     `chunk_size` is the most inputs in one request, `senders` the most requests in flight. `creates` is True if sending
-    creates executions. `binding` names what is run, so that a journal is not used for something else.
+    creates executions. `binding` names what is run, so that a journal is not used for something else. `words` notes the
+    executions with an unknown status.
     """
 
     chunk_size: int
     senders: int
     creates: bool
     binding: str
+    words: StatusWords
 
     def checked(self, value: Any) -> Any:
         """Return an input as it is sent. Raises `TypeError` or `ValueError` if it cannot be sent."""
@@ -35,12 +38,18 @@ class Backend(Protocol[T_co]):
         """
         ...
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
-        """Return those of the running executions that have finished; the `fresh` ones may not be found yet."""
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
+        """Return those of the running executions `ids` that have finished.
+
+        Only the `due` ones have to be looked at. The `fresh` ones may not be found yet.
+        """
         ...
 
     async def fetch(self, identity: str) -> T_co:
-        """Read one execution in full. Raises `ExecutionFailedError` if it did not succeed."""
+        """Read one execution in full.
+
+        Raises `ExecutionFailedError` if it did not succeed, and `WaitTimeoutError` if it has not finished yet.
+        """
         ...
 
     async def find(
@@ -56,8 +65,12 @@ class Backend(Protocol[T_co]):
         """Return the arguments of a listing that shows what was created after `since` (Unix time)."""
         ...
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel the executions that can be cancelled; errors are ignored."""
+    def account(self) -> str:
+        """Return the host and a fingerprint of the key, so that a journal is not used with another account."""
+        ...
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Cancel the executions that can be cancelled, within two seconds, and return those that may still run."""
         ...
 
 

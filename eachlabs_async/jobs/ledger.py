@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from ..transport.creations import Creations
+from .account_limit import RememberedLimit
 from .claims import Claims
 from .own_executions import OwnExecutions
 
@@ -14,7 +15,8 @@ class Ledger:
     """The executions that one client created; all of its views share one ledger.
 
     `creations` is the part that the transport needs: the creating calls in flight and the pause of creations.
-    `account_limit` is the number of executions that the account runs at once as the last map learned it, or None.
+    `account_limit` is the number of executions that the account runs at once as the last map learned it, or None if it
+    met no limit.
     """
 
     __slots__ = ("account_limit", "claims", "creations", "executions")
@@ -23,7 +25,7 @@ class Ledger:
         self.claims = Claims()
         self.executions = OwnExecutions()
         self.creations = Creations(self.executions.running)
-        self.account_limit: int | None = None
+        self.account_limit: RememberedLimit | None = None
 
     def created(self, ids: Iterable[str]) -> None:
         """Record executions that a call created: the call claims them, and they run."""

@@ -79,7 +79,8 @@ class MapSender(Generic[T]):
     async def _take(self) -> list[Item[T]] | None:
         """Wait until inputs may be sent and return them, counted as running; None if no inputs are left."""
         state, limit = self.state, self.state.limit
-        while state.failure is None:
+        while state.failure is None and not state.leaving:
+            limit.probe(_now())
             wait_s = self._wait_s()
             if state.unsent_batches or state.unsent:
                 most = min(limit.available, state.backend.chunk_size)
@@ -91,7 +92,10 @@ class MapSender(Generic[T]):
                         return batch
             elif state.inputs.exhausted and not state.sending:
                 return None
-            await state.wait_for_change(wait_s if 0 < wait_s < _UNTIL_CHANGE and limit.available else None)
+            if not limit.available:
+                await state.wait_for_change(limit.probe_in_s(_now()) if state.unsent_batches or state.unsent else None)
+            else:
+                await state.wait_for_change(wait_s if 0 < wait_s < _UNTIL_CHANGE else None)
         return None
 
     def _wait_s(self) -> float:
@@ -153,9 +157,10 @@ class MapSender(Generic[T]):
             return False
         if entry.digest != item.digest:
             raise ValueError(f"input {entry.number} is not the one in the journal, which belongs to another job")
-        if entry.delivered:
+        if entry.delivered and not (entry.state == "unknown" and self.state.options.retry_unknown):
             self.state.drop(item)
-        return entry.delivered
+            return True
+        return False
 
     async def _resumed(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
         """Resume the inputs that an earlier process sent, and return those that it did not send."""
@@ -169,10 +174,11 @@ class MapSender(Generic[T]):
             entry = entries.get(item.outcome.index)
             if entry is None or entry.state == "refused":
                 unsent.append(item)
-            elif entry.state == "unknown":
+            elif entry.state == "unknown" and not state.options.retry_unknown:
                 state.limit.discard(1)
                 state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
             elif entry.execution_id is not None:
+                item.resumed = True
                 state.start(item, entry.execution_id)
             else:
                 sent.append((item, entry))
@@ -194,8 +200,14 @@ class MapSender(Generic[T]):
             await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
         try:
             async with self._requests:
-                results = await state.backend.submit([item.value for item in batch])
-                doubtful = await self._record_results(batch, results, ended)
+                # Leaving the map waits for this, so that the ids of what is created are known.
+                state.creating += len(batch)
+                try:
+                    results = await state.backend.submit([item.value for item in batch])
+                    doubtful = await self._record_results(batch, results, ended)
+                finally:
+                    state.creating -= len(batch)
+                    state.signal()
         except OutcomeUnknownError as exc:
             doubtful, reason = batch, exc
         except EachLabsError as exc:
@@ -278,7 +290,7 @@ class MapSender(Generic[T]):
         """Send a batch again when one of the running executions has ended, or after a pause if there are none."""
         state = self.state
         state.unsent_batches.appendleft(batch)
-        state.limit.refuse(len(batch))
+        state.limit.refuse(len(batch), _now())
         self._refusals += 1
         if state.limit.running == 0 and len(batch) == 1:
             # No execution of this map runs, so none can end: others use the account.
@@ -296,7 +308,7 @@ class MapSender(Generic[T]):
         """Send a batch again, fewer inputs at once, when an execution has ended and released its reservation."""
         state = self.state
         state.unsent_batches.appendleft(batch)
-        state.limit.refuse_for_balance(len(batch))
+        state.limit.refuse_for_balance(len(batch), _now())
         state.limited_by_balance = True
         self._one_by_one = True
         if alone:

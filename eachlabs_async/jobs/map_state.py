@@ -18,6 +18,7 @@ from .backend import Backend
 from .input_reader import InputReader
 from .journal import Journal
 from .ledger import Ledger
+from .map_options import MapOptions
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class Item(Generic[T]):
     """One input of a map.
 
     `digest` is empty until the input is checked. `began` is the time at which it was read, and later that at which its
-    execution was started.
+    execution was started. `resumed` is True for an execution that ran before this map began.
     """
 
     value: Any
@@ -35,6 +36,7 @@ class Item(Generic[T]):
     outcome: Outcome[T]
     finished: bool = False
     began: float = 0.0
+    resumed: bool = False
 
 
 class MapState(Generic[T]):
@@ -50,6 +52,7 @@ class MapState(Generic[T]):
         window: int,
         ordered: bool,
         journal: Journal | None,
+        options: MapOptions,
     ) -> None:
         self.backend = backend
         self.inputs = inputs
@@ -59,6 +62,7 @@ class MapState(Generic[T]):
         self.window = window
         self.ordered = ordered
         self.journal = journal
+        self.options = options
         self.stats = MapStats(level=limit.estimate)
         self.failure: BaseException | None = None
         self.undelivered = 0  # inputs that were read and not delivered
@@ -70,6 +74,8 @@ class MapState(Generic[T]):
         self.claimed: set[str] = set()  # ids of executions that belong to an input
         self.in_doubt: Counter[str] = Counter()  # digests of inputs that may have an execution which no input claims
         self.sending = 0
+        self.creating = 0  # inputs in creating requests that are in flight
+        self.leaving = False  # Nothing more may be sent.
         self.senders_left = backend.senders
         self._changed = asyncio.Event()
 

@@ -9,6 +9,7 @@ from ..records import WorkflowExecution
 from ..transport.transport import Transport
 from ..transport.wire import segment
 from .listing_watcher import ListingWatcher
+from .status_words import StatusWords
 
 
 class WaitBackend:
@@ -20,7 +21,8 @@ class WaitBackend:
     binding = ""
 
     def __init__(self, transport: Transport, workflow_id: str) -> None:
-        self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = StatusWords(transport.session.secrets)
+        self._watcher = ListingWatcher(transport, workflow_id, self.words)
 
     def checked(self, value: Any) -> Any:
         """Return an id if it can be requested."""
@@ -31,9 +33,9 @@ class WaitBackend:
         """Return the ids themselves."""
         return [(identity, "") for identity in inputs]
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing. The caller knows the ids, so none of them counts as fresh."""
-        return await self._watcher.finished(ids)
+        return await self._watcher.finished(ids, (), due)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -49,5 +51,10 @@ class WaitBackend:
         """Return no arguments, for the same reason."""
         return {}
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Do nothing: ending a wait does not end the executions."""
+    def account(self) -> str:
+        """Return nothing: a wait has no journal."""
+        return ""
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Return all of them: ending a wait does not end the executions."""
+        return list(ids)

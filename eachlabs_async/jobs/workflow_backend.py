@@ -14,6 +14,7 @@ from .ledger import Ledger
 from .listing_watcher import ListingWatcher
 from .reconcile import TimeSpan, WorkflowLookup, find_created
 from .refusals import refusal_of_all, refusal_reason
+from .status_words import StatusWords
 
 
 class WorkflowBackend:
@@ -43,7 +44,8 @@ class WorkflowBackend:
         self._webhook_url = webhook_url
         self._webhook_secret = webhook_secret
         self._prepared([{}])
-        self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = StatusWords(transport.session.secrets)
+        self._watcher = ListingWatcher(transport, workflow_id, self.words)
         self._lookup = WorkflowLookup(transport, workflow_id, version_id)
         self.binding = f"workflow {workflow_id}, version {version_id}, {transport.edition}"
 
@@ -74,9 +76,9 @@ class WorkflowBackend:
             raise session.with_call_details(call, refusal)
         return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions[: len(inputs)]]
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing."""
-        return await self._watcher.finished(ids, fresh)
+        return await self._watcher.finished(ids, fresh, due)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -93,5 +95,10 @@ class WorkflowBackend:
         """Return the arguments of the workflow's listing."""
         return TimeSpan.until_now(since).as_filters(**self._lookup.filters)
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Do nothing: the API has no call that cancels an execution of a workflow."""
+    def account(self) -> str:
+        """Return the host and a fingerprint of the key."""
+        return self._transport.session.account("workflows")
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Return all of them: the API has no call that cancels an execution of a workflow."""
+        return list(ids)

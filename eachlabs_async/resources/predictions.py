@@ -12,6 +12,7 @@ from ..bulk.outcomes import BulkStats, MapStats
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
 from ..jobs.map_inputs import map_inputs
+from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
@@ -199,6 +200,10 @@ class Predictions:
         window: int | None = None,
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
+        acknowledge: bool = False,
+        retry_unknown: bool = False,
+        timeout_s: float | None = None,
+        leave_s: float = DEFAULT_LEAVE_S,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[Prediction]:
         """Run any number of inputs through a model; yields an outcome for each, as they finish.
@@ -227,6 +232,9 @@ class Predictions:
             ordered=ordered,
             journal=journal,
             on_progress=on_progress,
+            options=MapOptions(
+                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from ..errors import ExecutionFailedError, ResponseDecodeError
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
 from ..jobs.map_inputs import map_inputs
+from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.reconcile import Candidate, WorkflowLookup, assign
 from ..jobs.workflow_backend import WorkflowBackend
@@ -237,6 +238,10 @@ class Workflows:
         window: int | None = None,
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
+        acknowledge: bool = False,
+        retry_unknown: bool = False,
+        timeout_s: float | None = None,
+        leave_s: float = DEFAULT_LEAVE_S,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[WorkflowExecution]:
         """Run any number of inputs through one version of a workflow; yields an outcome for each, as they finish.
@@ -277,6 +282,9 @@ class Workflows:
             ordered=ordered,
             journal=journal,
             on_progress=on_progress,
+            options=MapOptions(
+                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+            ),
         )
 
 
