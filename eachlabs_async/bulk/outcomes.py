@@ -41,15 +41,16 @@ class Outcome(Generic[T]):
         """Set what `acknowledge` does; a map calls this."""
         self._acknowledge = record
 
-    async def acknowledge(self) -> None:
+    def acknowledge(self) -> Awaitable[None]:
         """Record in the journal of a map that this outcome has been dealt with, so that no later run yields it again.
 
-        The record is on disk when this returns. Acknowledging twice does no harm. Raises `RuntimeError` if the map was
-        not made with `acknowledge=True`, or if its block was left, and `JournalError` if the journal cannot be written.
+        Await it: the record is on disk when this returns. Acknowledging twice does no harm. Raises `RuntimeError` if
+        the map was not made with `acknowledge=True`, or if its block was left, and `JournalError` if the journal cannot
+        be written.
         """
         if self._acknowledge is None:
             raise RuntimeError("only outcomes of a map with a journal and acknowledge=True are acknowledged")
-        await self._acknowledge()
+        return self._acknowledge()
 
     @property
     def ok(self) -> bool:

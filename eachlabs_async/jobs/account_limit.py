@@ -15,6 +15,8 @@ from attrs import define, frozen
 
 MIN_ENDED: Final = 2
 """Executions that end before more than the estimate is tried, if the estimate is lower than that."""
+MIN_ENDED_AFTER_402: Final = 16
+"""The same after a refusal for the balance: what others reserve does not change as quickly."""
 QUIET_S: Final = 2.0
 """Seconds without a refusal after which more is tried although nothing has ended; doubled each time it is refused."""
 MAX_QUIET_S: Final = 32.0
@@ -54,6 +56,7 @@ class AccountLimit:
     _probing: bool = False
     _ended: int = 0  # since the last refusal or probe
     _estimate_before: int = 0  # before the refusals since the last acceptance
+    _min_ended: int = MIN_ENDED
     _quiet_s: float = QUIET_S
     _quiet_since: float = 0.0
 
@@ -93,7 +96,7 @@ class AccountLimit:
         """Count executions as ended. After enough of them without a refusal, try one more than the estimate."""
         self.running -= count
         self._ended += count
-        if self._can_probe and self._ended >= max(self.estimate, MIN_ENDED):
+        if self._can_probe and self._ended >= max(self.estimate, self._min_ended):
             self._probe()
 
     def probe_in_s(self, now: float) -> float | None:
@@ -151,3 +154,4 @@ class AccountLimit:
         """Record that `count` executions were refused for the balance: it may cover fewer than were once accepted."""
         self.refuse(count, now)
         self.confirmed = min(self.confirmed, self.running)
+        self._min_ended, self._quiet_s = MIN_ENDED_AFTER_402, MAX_QUIET_S

@@ -29,11 +29,11 @@ _RESERVED_FOR_IDS: Final = 3
 
 
 class ListingWatcher:
-    """Checks which executions of one workflow have finished, again and again."""
+    """Checks which executions of one workflow have finished, again and again. `words` are those of their status."""
 
-    def __init__(self, transport: Transport, workflow_id: str, words: StatusWords) -> None:
+    def __init__(self, transport: Transport, workflow_id: str) -> None:
         self._transport = transport
-        self._words = words
+        self.words = StatusWords(transport.session.secrets)
         self._path = LIST_WORKFLOW_EXECUTIONS.expand(transport.edition, workflow_id=workflow_id)
         self._missed: deque[str] = deque()  # Ids that the listing did not show, those that waited longest first.
         self._offset = 0
@@ -57,7 +57,7 @@ class ListingWatcher:
                     for row in page.rows:
                         if row.execution_id in left:
                             left.discard(row.execution_id)
-                            self._words.note(row.execution_id, row)
+                            self.words.note(row.execution_id, row)
                             if row.is_finished:
                                 finished.append(row.execution_id)
                     if not left:
@@ -112,5 +112,5 @@ class ListingWatcher:
         found = await self._transport.request(
             GET_WORKFLOW_EXECUTION, WorkflowExecution, query, background=True, execution_id=identity
         )
-        self._words.note(identity, found)
+        self.words.note(identity, found)
         return found

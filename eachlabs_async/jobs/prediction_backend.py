@@ -20,7 +20,6 @@ from .backend import without_429_retries
 from .ledger import Ledger
 from .prediction_watcher import PredictionWatcher
 from .reconcile import ModelLookup, TimeSpan, find_created
-from .status_words import StatusWords
 
 SENDERS: Final = 4
 """Creating requests in flight at most: each carries one input, whereas a bulk trigger carries ten."""
@@ -60,8 +59,8 @@ class PredictionBackend:
         self._fallback_selector = fallback_selector
         self._prepared({})
         self._lookup = ModelLookup(transport, refused, model)
-        self.words = StatusWords(transport.session.secrets)
-        self._watcher = PredictionWatcher(transport, refused, model, self.words)
+        self._watcher = PredictionWatcher(transport, refused, model)
+        self.words = self._watcher.words
         self.binding = f"model {model}, version {version}, {transport.edition}"
         if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
             self.binding += f", fallback {fallback_selector}"

@@ -31,13 +31,13 @@ _MOST_SKIPPED: Final = 64
 
 
 class PredictionWatcher:
-    """Checks which predictions of one model have finished, again and again."""
+    """Checks which predictions of one model have finished, again and again. `words` are those of their status."""
 
-    def __init__(self, transport: Transport, refused: RefusedListings, model: str, words: StatusWords) -> None:
+    def __init__(self, transport: Transport, refused: RefusedListings, model: str) -> None:
         self._transport = transport
         self._refused = refused
         self._model = model
-        self._words = words
+        self.words = StatusWords(transport.session.secrets)
         self._finished: dict[str, Prediction] = {}
         self._useless = 0  # listings in a row that showed none of the predictions
         self._skip = 0  # checks for which the listing is not read, after such listings
@@ -114,5 +114,5 @@ class PredictionWatcher:
     async def _read(self, identity: str) -> Prediction:
         with hint_on_not_found(HINT_FOR_KNOWN_ID):
             found = await self._transport.request(GET_PREDICTION, Prediction, background=True, prediction_id=identity)
-        self._words.note(identity, found)
+        self.words.note(identity, found)
         return found

@@ -9,7 +9,6 @@ from ..records import WorkflowExecution
 from ..transport.transport import Transport
 from ..transport.wire import segment
 from .listing_watcher import ListingWatcher
-from .status_words import StatusWords
 
 
 class WaitBackend:
@@ -21,8 +20,8 @@ class WaitBackend:
     binding = ""
 
     def __init__(self, transport: Transport, workflow_id: str) -> None:
-        self.words = StatusWords(transport.session.secrets)
-        self._watcher = ListingWatcher(transport, workflow_id, self.words)
+        self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = self._watcher.words
 
     def checked(self, value: Any) -> Any:
         """Return an id if it can be requested."""

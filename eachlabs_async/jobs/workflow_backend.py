@@ -14,7 +14,6 @@ from .ledger import Ledger
 from .listing_watcher import ListingWatcher
 from .reconcile import TimeSpan, WorkflowLookup, find_created
 from .refusals import refusal_of_all, refusal_reason
-from .status_words import StatusWords
 
 
 class WorkflowBackend:
@@ -44,8 +43,8 @@ class WorkflowBackend:
         self._webhook_url = webhook_url
         self._webhook_secret = webhook_secret
         self._prepared([{}])
-        self.words = StatusWords(transport.session.secrets)
-        self._watcher = ListingWatcher(transport, workflow_id, self.words)
+        self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = self._watcher.words
         self._lookup = WorkflowLookup(transport, workflow_id, version_id)
         self.binding = f"workflow {workflow_id}, version {version_id}, {transport.edition}"
 
