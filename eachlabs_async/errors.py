@@ -91,8 +91,10 @@ class JournalError(EachLabsError, ValueError):
     - `path`: the journal's file.
     """
 
-    def __init__(self, message: str = "", *, path: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, path: str = "", method: str | None = None, url: str | None = None, attempts: int = 0
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
         self.path = path
 
 

@@ -175,7 +175,7 @@ def test_a_steady_cap_is_used_well(takes_s: float, senders: int, chunk: int, all
         notice_s=0.04 * takes_s,
     )
     assert run.rate(3 * takes_s, 33 * takes_s) >= 0.9 * allowed / takes_s
-    assert limit.refusals <= 20 + 33 * max(5.0, 0.6 * takes_s)
+    assert limit.refusals <= 20 + 33 * max(6.0, 0.6 * takes_s)
 
 
 def test_more_is_tried_after_a_quiet_time_although_nothing_has_ended() -> None:
