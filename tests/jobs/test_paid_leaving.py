@@ -24,11 +24,16 @@ def inputs(count: int) -> list[dict[str, Any]]:
     return [{"n": number, "seconds": 60 if number else 0.05} for number in range(count)]
 
 
-async def left_at_first(run: MapRun[Any], service: Paid, **rules: Any) -> float:
-    """Leave a map at its first outcome, after changing the service's rules; return how long leaving took."""
+async def left_at_first(run: MapRun[Any], service: Paid, count: int) -> float:
+    """Leave a map once its first outcome is there and `count` inputs were sent, while the service hangs.
+
+    Return how long leaving took.
+    """
     async with run as outcomes:
         async for _ in outcomes:
-            await service.control(rules=rules)
+            while run.stats.submitted < count:
+                await asyncio.sleep(0.01)
+            await service.control(rules={"hang": True})
             await asyncio.sleep(0.1)
             began = time.monotonic()
             break
@@ -49,7 +54,7 @@ async def test_a_service_that_hangs_does_not_hold_the_exit(
     async with paid() as service, service.client() as client:
         journal = tmp_path / "journal" if journaled else None
         run = mapped(client, kind, inputs(8), journal=journal, leave_s=LEAVE_S)
-        assert await left_at_first(run, service, hang=True) <= 2.0 + LEAVE_S
+        assert await left_at_first(run, service, 8) <= 2.0 + LEAVE_S
         running = set(await service.executed())
         said = warning(caplog)
         assert "7 executions may still run" in said
@@ -61,7 +66,7 @@ async def test_a_service_that_hangs_does_not_hold_the_exit(
 async def test_many_names_are_a_short_warning(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """The first ten are named, the others counted."""
     async with paid() as service, service.client() as client:
-        await left_at_first(mapped(client, kind, inputs(40), leave_s=LEAVE_S), service, hang=True)
+        await left_at_first(mapped(client, kind, inputs(40), leave_s=LEAVE_S), service, 40)
         assert "39 executions may still run" in warning(caplog)
         assert "and 29 more" in warning(caplog)
         assert len(warning(caplog)) < 1000
