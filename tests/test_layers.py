@@ -36,7 +36,8 @@ PURE = {
     "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
     "pagination": "checkpoint cursor_walk engine frontier known_rows pages walk_values",
     "bulk": "halving outcomes",
-    "jobs": "account_limit balance_backoff claims failure own_executions poll refusals",
+    "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
+    "service_clock",
 }
 """The modules that know no asyncio, no aiohttp and no clock."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 from attrs import evolve
 
 from ..transport.transport import Transport
+from .claims import SentInput
+from .reconcile import Search
 from .status_words import StatusWords
 
 T_co = TypeVar("T_co", covariant=True)
@@ -17,24 +19,33 @@ class Backend(Protocol[T_co]):
     """Runs the inputs of a map.
 
     `chunk_size` is the most inputs in one request, `senders` the most requests in flight. `creates` is True if sending
-    creates executions. `binding` names what is run, so that a journal is not used for something else. `words` notes the
-    executions with an unknown status.
+    creates executions, and `bulk` if it does so by bulk triggers. `scope` is that of the inputs, see `SentInput`.
+    `deadline_s` is the longest time, in seconds, that one request takes.
+    `binding` names what is run, so that a journal is not used for something else. `words` notes the executions with an
+    unknown status.
     """
 
     chunk_size: int
     senders: int
     creates: bool
+    bulk: bool
+    scope: str
+    deadline_s: float
     binding: str
     words: StatusWords
 
     def checked(self, value: Any) -> Any:
-        """Return an input as it is sent. Raises `TypeError` or `ValueError` if it cannot be sent."""
+        """Return an input as it is sent, which later changes do not reach.
+
+        Raises `TypeError` or `ValueError` if it cannot be sent.
+        """
         ...
 
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
         """Send inputs and return for each, in order, its execution id, or None and why it was refused.
 
-        The reason is empty if the answer gives neither. The result may be shorter than `inputs`.
+        The reason is empty if the answer gives neither. Raises `OutcomeUnknownError` if the answer does not say which
+        execution is whose.
         """
         ...
 
@@ -52,13 +63,12 @@ class Backend(Protocol[T_co]):
         """
         ...
 
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
-    ) -> list[str | None]:
-        """Return the id of an unclaimed execution for each input that was created after `since` (Unix time), or None.
+    def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
+        """Return a search for the executions of lost inputs; those in `claimed` belong to others."""
+        ...
 
-        `in_doubt` counts, by digest, all inputs that may have an execution which no input claims.
-        """
+    def inputs_of(self, record: Any) -> Any:
+        """Return the inputs that an execution shows, or None if it shows none."""
         ...
 
     def lookup(self, since: float) -> dict[str, str]:

@@ -1,29 +1,77 @@
 """Which executions belong to which call of one client, so that a look-up does not take another call's execution.
 
-A look-up for what a lost answer created must skip two kinds of executions with the same inputs: those that another call
-received in its answer (they are claimed), and those that a call still in flight may be creating (while there is such
-a call, the look-up cannot decide).
+Every input that is sent is registered until it is known what became of it. A look-up for what a lost answer created
+skips the executions that an answer gave to another input (they are claimed), and those that another input, under way or
+lost, may own.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
-from typing import Final
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from attrs import define, field
+
+from .sent_inputs import Defaults, additions, digest
 
 MAX_CLAIMS: Final = 10_000
 """Ids remembered at most, the latest ones; a look-up goes back no further than its own call."""
+MAX_LOST: Final = 1_000
+"""Lost inputs remembered at most, the latest ones."""
+MAX_SAMPLES: Final = 20
+"""Executions of a scope whose inputs are remembered, to see what the service adds to them."""
+MAX_SCOPES: Final = 1_000
+LATE_S: Final = 0.5
+"""Seconds after a call was given up in which its execution may still be created."""
+EARLY_S: Final = 0.25
+"""Seconds by which the clock that stamps executions may be behind the one that stamps answers."""
+
+
+@define(eq=False)
+class SentInput:
+    """One input of a creating request, with the Unix times between which its execution may have been created.
+
+    `scope` names the workflow or model. `request` is shared by the inputs of one request, and `bulk` is whether that is
+    a bulk trigger. `until` is None while the request is under way. `value` is None if only the digest is known.
+    """
+
+    scope: str
+    value: Any
+    bulk: bool
+    request: object
+    since: float
+    until: float | None = None
+    _key: str | None = field(default=None, alias="key")
+
+    @property
+    def key(self) -> str:
+        """The digest of the value."""
+        if self._key is None:
+            try:
+                self._key = digest(self.value)
+            except (TypeError, ValueError):
+                self._key = f"unequal to all others: {id(self)}"
+        return self._key
+
+    def may_have_created(self, earliest: float, latest: float) -> bool:
+        """Whether an execution that was created between these local times may be this input's."""
+        return latest >= self.since - EARLY_S and (self.until is None or earliest <= self.until + LATE_S)
 
 
 class Claims:
-    """The claimed executions of one client, and what its calls are creating now."""
+    """The claimed executions of one client, and the inputs that are under way or lost."""
 
-    __slots__ = ("_creating", "_ids")
+    __slots__ = ("_defaults", "_ids", "_lost", "_samples", "_under_way")
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
-        self._creating: Counter[bytes] = Counter()
+        self._under_way: dict[SentInput, None] = {}
+        self._lost: dict[SentInput, None] = {}
+        self._samples: dict[str, deque[tuple[str, Any]]] = {}
+        self._defaults: dict[str, Defaults] = {}
+
+    # ---- ids
 
     def add(self, ids: Iterable[str]) -> None:
         """Claim executions."""
@@ -36,17 +84,64 @@ class Claims:
         """Whether an execution is claimed."""
         return identity in self._ids
 
-    @contextmanager
-    def creating(self, key: bytes) -> Generator[None, None, None]:
-        """Record, for the length of the block, that a call is creating what `key` describes."""
-        self._creating[key] += 1
-        try:
-            yield
-        finally:
-            self._creating[key] -= 1
-            if not self._creating[key]:
-                del self._creating[key]
+    # ---- inputs
 
-    def is_only_creator(self, key: bytes) -> bool:
-        """Whether no more than one call is creating what `key` describes."""
-        return self._creating[key] <= 1
+    def begin(self, scope: str, values: Sequence[Any], *, bulk: bool, now: float) -> list[SentInput]:
+        """Register the inputs of a request that is about to be sent."""
+        request = object()
+        inputs = [SentInput(scope, value, bulk, request, now) for value in values]
+        self._under_way.update(dict.fromkeys(inputs))
+        return inputs
+
+    def lose(self, inputs: Iterable[SentInput], now: float) -> None:
+        """Record that no clear answer came for inputs: they may have an execution."""
+        for one in inputs:
+            one.until = now if one.until is None else one.until
+            self._under_way.pop(one, None)
+            self._lost[one] = None
+        while len(self._lost) > MAX_LOST:
+            del self._lost[next(iter(self._lost))]
+
+    def is_under_way(self, one: SentInput) -> bool:
+        """Whether it is not known yet what became of an input."""
+        return one in self._under_way
+
+    def settle(self, inputs: Iterable[SentInput]) -> None:
+        """Record that inputs were certainly not carried out, or that their executions are known."""
+        for one in inputs:
+            self._under_way.pop(one, None)
+            self._lost.pop(one, None)
+
+    def claim(self, one: SentInput, identity: str) -> None:
+        """Record the execution of an input."""
+        self.settle([one])
+        self.add([identity])
+        if one.value is not None:
+            samples = self._samples.setdefault(one.scope, deque(maxlen=MAX_SAMPLES))
+            samples.append((identity, one.value))
+            while len(self._samples) > MAX_SCOPES:
+                del self._samples[next(iter(self._samples))]
+
+    def rivals(self, scope: str) -> tuple[list[SentInput], list[SentInput]]:
+        """Return the inputs of a scope that are under way, and those that are lost."""
+        return (
+            [one for one in self._under_way if one.scope == scope],
+            [one for one in self._lost if one.scope == scope],
+        )
+
+    # ---- what the service adds to inputs
+
+    def samples(self, scope: str) -> list[tuple[str, Any]]:
+        """Return the latest executions of a scope with the inputs that were sent."""
+        return list(self._samples.get(scope, ()))
+
+    def defaults(self, scope: str) -> Defaults:
+        """Return what the service was seen to add to the inputs of a scope."""
+        while len(self._defaults) >= MAX_SCOPES and scope not in self._defaults:
+            del self._defaults[next(iter(self._defaults))]
+        return self._defaults.setdefault(scope, Defaults())
+
+    def learn(self, scope: str, found: Any, sent: Any) -> None:
+        """Record the inputs that an execution of this client shows."""
+        if added := additions(found, sent):
+            self.defaults(scope).learn(added)

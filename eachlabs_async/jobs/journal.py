@@ -11,10 +11,7 @@ any number of processes or threads exactly one can hold that, and a process that
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -61,12 +58,6 @@ class JournalEntry:
     sent_at: float
     message: str | None
     delivered: bool
-
-
-def digest(value: object) -> str:
-    """Return a digest of an input, equal for equal JSON. Raises `TypeError` or `ValueError` if it is not JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def why_unusable(error: sqlite3.Error) -> str:
@@ -134,10 +125,10 @@ class Journal:
         query = "SELECT execution_id FROM inputs WHERE execution_id IS NOT NULL"
         return {row[0] for row in await self._run(lambda: self._connection.execute(query).fetchall())}
 
-    async def in_doubt(self) -> Counter[str]:
-        """Return the number of inputs that were perhaps sent, by digest."""
-        query = "SELECT digest, COUNT(*) FROM inputs WHERE state IN ('sending', 'unknown') GROUP BY digest"
-        return Counter(dict(await self._run(lambda: self._connection.execute(query).fetchall())))
+    async def in_doubt(self) -> list[tuple[int, str, float]]:
+        """Return the number, the digest and the time of each input that was perhaps sent."""
+        query = "SELECT number, digest, sent_at FROM inputs WHERE state IN ('sending', 'unknown')"
+        return await self._run(lambda: self._connection.execute(query).fetchall())
 
     async def intend(self, inputs: Sequence[tuple[int, str]], now: float) -> None:
         """Record that these inputs (number and digest) are about to be sent; it is on disk when this returns."""

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
+from ..errors import ResponseDecodeError
+from ..transport.call import Call
 from ..transport.creations import Creations
+from ..transport.endpoints import Endpoint
+from ..transport.transport import Transport
+from ..transport.wire import http_date
 from .account_limit import RememberedLimit
-from .claims import Claims
+from .claims import Claims, SentInput
 from .own_executions import OwnExecutions
+from .service_clock import ServiceClock
+
+
+def scope_of(filters: Mapping[str, str]) -> str:
+    """Return the scope in which equal inputs mean the same: that of a listing with these arguments."""
+    return json.dumps(filters, sort_keys=True)
 
 
 class Ledger:
@@ -19,13 +32,39 @@ class Ledger:
     met no limit.
     """
 
-    __slots__ = ("account_limit", "claims", "creations", "executions")
+    __slots__ = ("_clocks", "account_limit", "claims", "creations", "executions")
 
     def __init__(self) -> None:
         self.claims = Claims()
         self.executions = OwnExecutions()
         self.creations = Creations(self.executions.running)
         self.account_limit: RememberedLimit | None = None
+        self._clocks: dict[str, ServiceClock] = {}
+
+    def clock(self, transport: Transport, endpoint: Endpoint) -> ServiceClock:
+        """Return the clock of the service that an endpoint belongs to."""
+        url = transport.session.hosts.service(endpoint.service).base_url
+        return self._clocks.setdefault(url, ServiceClock())
+
+    def observe(self, transport: Transport, call: Call, sent_at: float) -> None:
+        """Record the time in the answer to a call that was sent at `sent_at` (Unix time)."""
+        if call.endpoint is not None:
+            clock = self.clock(transport, call.endpoint)
+            clock.observe(http_date(call.headers.get("Date")), sent_at, time.time())
+
+    def accept(self, inputs: Sequence[SentInput], ids: Sequence[str | None]) -> None:
+        """Record the execution of each input as an answer names it; the other inputs were not carried out.
+
+        Raises `ResponseDecodeError` if the answer names one that belongs to another input, or one twice.
+        """
+        named = [identity for identity in ids if identity is not None]
+        for number, identity in enumerate(named):
+            if identity in self.claims or identity in named[:number]:
+                raise ResponseDecodeError(f"the answer names {identity}, which already belongs to another call")
+        for one, found in zip(inputs, ids, strict=False):
+            if found is not None:
+                self.claims.claim(one, found)
+        self.created(named)
 
     def created(self, ids: Iterable[str]) -> None:
         """Record executions that a call created: the call claims them, and they run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, Generic, Literal, TypeVar
@@ -18,7 +19,9 @@ from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from ..transport.arguments import checked_callback
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
+from .claims import SentInput
 from .failure import listed, name_running
+from .map_recovery import MapRecovery
 from .map_sender import MapSender
 from .map_state import Item, MapState
 from .map_watcher import MapWatcher
@@ -135,13 +138,31 @@ class MapRun(Stream, Generic[T]):
             run.limit.start_from(remembered.estimate)
         if run.journal is not None:
             await run.journal.open()
-            run.claimed, run.in_doubt = await run.journal.claimed(), await run.journal.in_doubt()
-        sender, watcher = MapSender(run), MapWatcher(run)
+            run.claimed = await run.journal.claimed()
+            self._register_lost(await run.journal.in_doubt())
+        recovery = MapRecovery(run)
+        sender, watcher = MapSender(run, recovery), MapWatcher(run, recovery)
         self._reader = [asyncio.create_task(sender.read())]
         jobs = [*(sender.send() for _ in range(run.backend.senders)), watcher.watch()]
         self._tasks = [asyncio.create_task(job) for job in jobs]
         for task in [*self._reader, *self._tasks]:
             task.add_done_callback(self._task_done)
+
+    def _register_lost(self, in_doubt: list[tuple[int, str, float]]) -> None:
+        """Register what an earlier process may have sent: another input must not be given its execution."""
+        run, now = self._run_state, time.time()
+        backend = run.backend
+        for number, fingerprint, sent_at in in_doubt:
+            run.lost_before[number] = SentInput(
+                backend.scope,
+                None,
+                backend.bulk,
+                ("journal", sent_at),
+                sent_at,
+                until=min(now, sent_at + backend.deadline_s),
+                key=fingerprint,
+            )
+        run.ledger.claims.lose(run.lost_before.values(), now)
 
     def _next_finished(self) -> Item[T] | None:
         run = self._run_state

@@ -14,14 +14,15 @@ from typing import Final, Generic, TypeVar
 from ..bulk.halving import halves
 from ..errors import EachLabsError, OutcomeUnknownError, PaymentRequiredError, RateLimitError
 from .balance_backoff import BalanceBackoff
-from .journal import JournalEntry, digest
+from .claims import SentInput
+from .journal import JournalEntry
+from .map_recovery import MapRecovery
 from .map_state import Item, MapState
 from .refusals import FATAL_FOR_MAP, is_at_limit, is_out_of_balance, refused_input
+from .sent_inputs import digest
 
 T = TypeVar("T")
 
-LOOKUP_DELAYS_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0)
-"""Pauses before the look-ups for lost executions, in seconds: a listing may show them late."""
 BATCH_DELAY_S: Final = 0.05
 """How long the first inputs of a batch wait for the others if the source is slow, in seconds."""
 _MAX_PAUSE_S: Final = 5.0
@@ -35,10 +36,9 @@ log: Final = logging.getLogger("eachlabs_async")
 class MapSender(Generic[T]):
     """The reader and the senders of one map, and the state that they share."""
 
-    def __init__(self, state: MapState[T]) -> None:
+    def __init__(self, state: MapState[T], recovery: MapRecovery[T]) -> None:
         self.state = state
-        self._requests = asyncio.Semaphore(state.backend.senders)
-        self._looking_up = asyncio.Lock()
+        self._recovery = recovery
         self._not_before = 0.0
         self._refusals = 0  # consecutive 429s
         self._balance_backoff = BalanceBackoff()
@@ -132,24 +132,18 @@ class MapSender(Generic[T]):
     async def _checked(self, items: list[Item[T]]) -> list[Item[T]]:
         """Check inputs, act on what the journal records of them, and return those that are to be sent."""
         state = self.state
-        invalid: list[tuple[Item[T], Exception]] = []
-        valid: list[Item[T]] = []
         for item in items:
-            try:
-                item.value = state.backend.checked(item.value)
+            if item.invalid is None:
                 item.digest = digest(item.value)
-            except (TypeError, ValueError) as exc:
-                invalid.append((item, exc.with_traceback(None)))
-            else:
-                valid.append(item)
         entries: dict[int, JournalEntry] = {}
         if state.journal is not None:
             entries = await state.journal.entries([item.outcome.index for item in items])
-        for item, error in invalid:
-            state.limit.discard(1)
-            if not self._was_delivered(item, entries):
-                state.finish(item, error)
-        return await self._resumed(valid, entries)
+        for item in items:
+            if item.invalid is not None:
+                state.limit.discard(1)
+                if not self._was_delivered(item, entries):
+                    state.finish(item, item.invalid)
+        return await self._resumed([item for item in items if item.invalid is None], entries)
 
     def _was_delivered(self, item: Item[T], entries: dict[int, JournalEntry]) -> bool:
         entry = entries.get(item.outcome.index)
@@ -165,7 +159,8 @@ class MapSender(Generic[T]):
     async def _resumed(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
         """Resume the inputs that an earlier process sent, and return those that it did not send."""
         state = self.state
-        sent: list[tuple[Item[T], JournalEntry]] = []
+        lost: list[Item[T]] = []
+        started: list[Item[T]] = []
         unsent: list[Item[T]] = []
         for item in items:
             if self._was_delivered(item, entries):
@@ -174,50 +169,85 @@ class MapSender(Generic[T]):
             entry = entries.get(item.outcome.index)
             if entry is None or entry.state == "refused":
                 unsent.append(item)
-            elif entry.state == "unknown" and not state.options.retry_unknown:
+                continue
+            item.sent = self._sent_before(item, entry)
+            if entry.state == "unknown" and not state.options.retry_unknown:
                 state.limit.discard(1)
                 state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
             elif entry.execution_id is not None:
                 item.resumed = True
                 state.start(item, entry.execution_id)
+                started.append(item)
             else:
-                sent.append((item, entry))
-        if sent:
-            since = min(entry.sent_at for _, entry in sent)
+                lost.append(item)
+        state.place(started)
+        if lost:
             reason = OutcomeUnknownError("the job was ended while this input was being sent")
-            await self._reconcile([item for item, _ in sent], since, reason)
+            await self._recovery.recover(lost, reason)
         return unsent
+
+    def _sent_before(self, item: Item[T], entry: JournalEntry) -> SentInput:
+        """Return the record of an input that an earlier process sent, or may have sent."""
+        backend = self.state.backend
+        known = self.state.lost_before.get(entry.number)
+        if known is not None:
+            known.value = item.value
+            return known
+        until = min(time.time(), entry.sent_at + backend.deadline_s)
+        return SentInput(backend.scope, item.value, backend.bulk, object(), entry.sent_at, until=until)
 
     # ---- sending
 
     async def _submit(self, batch: list[Item[T]]) -> None:
-        state, now = self.state, time.time()
+        state, claims = self.state, self.state.ledger.claims
         ended, alone = state.ledger.executions.ended, not state.ledger.running()
         failure: EachLabsError | None = None
         doubtful: list[Item[T]] = []
         reason = OutcomeUnknownError("the answer does not say what became of this input")
-        if state.journal is not None:
-            await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
-        try:
-            async with self._requests:
-                # Leaving the map waits for this, so that the ids of what is created are known.
-                state.creating += len(batch)
-                try:
-                    results = await state.backend.submit([item.value for item in batch])
-                    doubtful = await self._record_results(batch, results, ended)
-                finally:
-                    state.creating -= len(batch)
-                    state.signal()
-        except OutcomeUnknownError as exc:
-            doubtful, reason = batch, exc
-        except EachLabsError as exc:
-            failure = exc
+        async with self._recovery.requests:
+            now = time.time()
+            if state.journal is not None:
+                await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
+            inputs = self._begin(batch, now)
+            # Leaving the map waits for this, so that the ids of what is created are known.
+            state.creating += len(batch)
+            try:
+                results = await state.backend.submit([item.value for item in batch])
+                doubtful = await self._record_results(batch, results, ended)
+            except OutcomeUnknownError as exc:
+                doubtful, reason = batch, exc
+            except EachLabsError as exc:
+                failure = exc
+                claims.settle(inputs)
+            except BaseException:
+                # What is known by now is claimed, and stays so. The rest may have been sent.
+                claims.lose([one for one in inputs if claims.is_under_way(one)], time.time())
+                raise
+            finally:
+                state.creating -= len(batch)
+                state.signal()
         if failure is not None:
             await self._record_refusal(batch, failure, ended=ended, alone=alone)
         elif doubtful:
-            # Without awaiting before: a look-up for another input must not take an execution of these.
-            state.in_doubt.update(item.digest for item in doubtful)
-            await self._reconcile(doubtful, now, reason)
+            await self._recovery.recover(doubtful, self._reason(doubtful, reason))
+
+    def _begin(self, batch: list[Item[T]], now: float) -> list[SentInput]:
+        backend = self.state.backend
+        if not backend.creates:
+            return []
+        values = [item.value for item in batch]
+        inputs = self.state.ledger.claims.begin(backend.scope, values, bulk=backend.bulk, now=now)
+        for item, one in zip(batch, inputs, strict=True):
+            item.sent = one
+        return inputs
+
+    def _reason(self, doubtful: list[Item[T]], reason: OutcomeUnknownError) -> OutcomeUnknownError:
+        names = [item.outcome.id for item in doubtful if item.outcome.id]
+        for item in doubtful:
+            item.outcome.id = ""
+        if not names:
+            return reason
+        return OutcomeUnknownError(f"the answer names {', '.join(names)}, which already belongs to another call")
 
     async def _record_refusal(self, batch: list[Item[T]], failure: EachLabsError, *, ended: int, alone: bool) -> None:
         """Act on a refused batch, or one that was not sent: certainly none of its inputs was carried out.
@@ -252,9 +282,8 @@ class MapSender(Generic[T]):
         """Record the results of a batch, and return the inputs that the answer says nothing about."""
         state = self.state
         answered = list(zip(batch, results, strict=False))
-        started = [(item, identity) for item, (identity, _) in answered if identity is not None]
+        started, doubtful = self._claim(answered)
         refused = [(item, message) for item, (identity, message) in answered if identity is None and message]
-        doubtful = [item for item, (identity, message) in answered if identity is None and not message]
         if state.journal is not None:
             await state.journal.answered(
                 [(item.outcome.index, identity) for item, identity in started],
@@ -263,6 +292,7 @@ class MapSender(Generic[T]):
         for item, identity in started:
             state.stats.submitted += 1
             state.start(item, identity)
+        state.place([item for item, _ in started])
         at_limit: list[Item[T]] = []
         not_covered: list[Item[T]] = []
         for item, message in refused:
@@ -283,6 +313,34 @@ class MapSender(Generic[T]):
             self._refusals = 0
             self._one_by_one = False
         return doubtful + batch[len(results) :]
+
+    def _claim(
+        self, answered: list[tuple[Item[T], tuple[str | None, str]]]
+    ) -> tuple[list[tuple[Item[T], str]], list[Item[T]]]:
+        """Claim the executions that an answer names. Return them, and the items of which it is not known whose.
+
+        An execution that already belongs to another input is kept as the id of the item's outcome.
+        """
+        state, now = self.state, time.time()
+        claims = state.ledger.claims
+        started: list[tuple[Item[T], str]] = []
+        doubtful: list[Item[T]] = []
+        for item, (identity, message) in answered:
+            if item.sent is None:  # Nothing is sent.
+                started += [(item, identity)] if identity is not None else []
+                continue
+            item.sent.until = now
+            if identity is None and message:
+                claims.settle([item.sent])
+            elif identity is None or identity in claims or identity in state.claimed:
+                item.outcome.id = identity or ""
+                doubtful.append(item)
+            else:
+                claims.claim(item.sent, identity)
+                started.append((item, identity))
+        if state.backend.creates:
+            state.ledger.created(identity for _, identity in started)
+        return started, doubtful
 
     # ---- sending again
 
@@ -316,51 +374,6 @@ class MapSender(Generic[T]):
         if not self._balance_backoff.refusals:
             log.info("inputs wait until running executions release a part of the balance: HTTP 402: %s", reason)
         self._balance_backoff.refuse(ended, _now())
-
-    # ---- looking up what may have been carried out
-
-    async def _reconcile(self, batch: list[Item[T]], since: float, reason: OutcomeUnknownError) -> None:
-        """Look for the executions of inputs that may have been carried out; nothing else is sent meanwhile."""
-        state, left = self.state, batch
-        async with self._looking_up:
-            acquired = 0
-            try:
-                # A request in flight may carry an equal input, and its execution must not be taken for this one's.
-                while acquired < state.backend.senders:
-                    await self._requests.acquire()
-                    acquired += 1
-                for pause_s in LOOKUP_DELAYS_S:
-                    await asyncio.sleep(pause_s)
-                    left = await self._start_found(left, since)
-                    if not left:
-                        return
-            finally:
-                for _ in range(acquired):
-                    self._requests.release()
-        state.limit.discard(len(left))
-        reason.lookup = state.backend.lookup(since)
-        if state.journal is not None:
-            await state.journal.unknown([item.outcome.index for item in left], reason.message)
-        for item in left:
-            state.finish(item, reason.with_traceback(None))
-
-    async def _start_found(self, items: list[Item[T]], since: float) -> list[Item[T]]:
-        """Look up executions once, record those that were found, and return the inputs without one."""
-        state = self.state
-        try:
-            found = await state.backend.find([item.value for item in items], since, state.claimed, state.in_doubt)
-        except EachLabsError:
-            return items  # The transport has retried already; the next look-up is another attempt.
-        pairs = list(zip(items, found, strict=True))
-        matched = [(item, identity) for item, identity in pairs if identity is not None]
-        if state.journal is not None:
-            await state.journal.answered([(item.outcome.index, identity) for item, identity in matched])
-        for item, identity in matched:
-            state.stats.submitted += 1
-            state.stats.recovered += 1
-            state.in_doubt[item.digest] -= 1
-            state.start(item, identity)
-        return [item for item, identity in pairs if identity is None]
 
 
 def _now() -> float:

@@ -7,33 +7,49 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any, Generic, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 
 from ..bulk.outcomes import MapStats, Outcome
+from ..errors import EachLabsError
 from .account_limit import AccountLimit
 from .backend import Backend
+from .claims import SentInput
 from .input_reader import InputReader
 from .journal import Journal
 from .ledger import Ledger
 from .map_options import MapOptions
+from .placement import Placement
 
 T = TypeVar("T")
+
+
+@frozen
+class Read(Generic[T]):
+    """What was read of an execution that ended: its record, or an error."""
+
+    value: T | None
+    error: EachLabsError | None
 
 
 @define(eq=False)
 class Item(Generic[T]):
     """One input of a map.
 
-    `digest` is empty until the input is checked. `began` is the time at which it was read, and later that at which its
-    execution was started. `resumed` is True for an execution that ran before this map began.
+    `value` is a copy of the input as it is sent; `invalid` is the reason why it cannot be sent. `digest` is empty until
+    the journal was asked about it. `began` is the time at which it was read, and later that at which its execution was
+    started. `sent` is set when it is sent, and `placement` when its execution is known. `resumed` is True for an
+    execution that ran before this map began.
     """
 
     value: Any
     digest: str
     outcome: Outcome[T]
+    invalid: Exception | None = None
+    sent: SentInput | None = None
+    placement: Placement[Item[T], Read[T]] | None = None
     finished: bool = False
     began: float = 0.0
     resumed: bool = False
@@ -72,7 +88,7 @@ class MapState(Generic[T]):
         self.ready: deque[Item[T]] = deque()  # if not ordered: inputs with an outcome
         self.running: dict[str, list[Item[T]]] = {}  # by execution id; several only if a wait was given an id twice
         self.claimed: set[str] = set()  # ids of executions that belong to an input
-        self.in_doubt: Counter[str] = Counter()  # digests of inputs that may have an execution which no input claims
+        self.lost_before: dict[int, SentInput] = {}  # by number: inputs that an earlier process may have sent
         self.sending = 0
         self.creating = 0  # inputs in creating requests that are in flight
         self.leaving = False  # Nothing more may be sent.
@@ -80,8 +96,12 @@ class MapState(Generic[T]):
         self._changed = asyncio.Event()
 
     def admit(self, number: int, value: Any) -> None:
-        """Add an input to the window."""
+        """Add an input to the window, as it is now: the caller may go on to change it."""
         item: Item[T] = Item(value, "", Outcome("", number), began=time.monotonic())
+        try:
+            item.value = self.backend.checked(value)
+        except (TypeError, ValueError) as exc:
+            item.invalid = exc.with_traceback(None)
         self.undelivered += 1
         self.unsent.append(item)
         if self.ordered:
@@ -104,6 +124,13 @@ class MapState(Generic[T]):
         self.ledger.executions.watch(identity)
         self.running.setdefault(identity, []).append(item)
         self.signal()
+
+    def place(self, items: list[Item[T]]) -> None:
+        """Record that the executions of items were named together, so that one may turn out to be another's."""
+        if self.backend.creates and items:
+            placement: Placement[Item[T], Read[T]] = Placement.of({item: item.value for item in items})
+            for item in items:
+                item.placement = placement
 
     def finish(self, item: Item[T], error: Exception | None) -> None:
         """Record the end of an input, so that its outcome can be delivered."""

@@ -9,11 +9,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Final, Generic, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Final, Generic, TypeVar
 
-from ..errors import ConfigurationError, EachLabsError, NotFoundError, WaitTimeoutError
+from ..errors import (
+    ConfigurationError,
+    EachLabsError,
+    ExecutionFailedError,
+    NotFoundError,
+    OutcomeUnknownError,
+    WaitTimeoutError,
+)
 from ..transport.tasks import cancel_and_wait
-from .map_state import Item, MapState
+from .map_recovery import MapRecovery
+from .map_state import Item, MapState, Read
+from .placement import Stray
 from .refusals import FATAL_FOR_MAP
 from .wait import GRACE_S
 from .watch_schedule import MAX_PAUSE_S, MIN_PAUSE_S, WatchSchedule
@@ -30,10 +40,11 @@ _NEVER: Final = float("inf")
 class MapWatcher(Generic[T]):
     """The watcher task of one map."""
 
-    def __init__(self, state: MapState[T]) -> None:
+    def __init__(self, state: MapState[T], recovery: MapRecovery[T]) -> None:
         self.state = state
         self.schedule = WatchSchedule()
         self._due: dict[str, float] = {}  # by id: when to look at it again
+        self._recovery = recovery
         self._failures = 0  # consecutive failed checks
         self._refused_since: float | None = None
         self._reading: set[asyncio.Task[None]] = set()
@@ -42,18 +53,17 @@ class MapWatcher(Generic[T]):
         """Watch until nothing runs, nothing more will be sent, and every finished execution has been read."""
         state, reading = self.state, self._reading
         try:
-            while state.running or state.senders_left:
+            while state.running or state.senders_left or reading:
                 if not state.running:
                     await state.wait_for_change()
                     continue
                 await self._until_due()
-                self._end_overdue()
                 # Executions are read in tasks of their own, so that the next checks and sends do not wait for them.
-                for identity, items in await self._check():
-                    reading.add(task := asyncio.create_task(self._read(identity, items)))
+                work = self._overdue()
+                work += [self._read(identity, items) for identity, items in await self._check()]
+                for each in work:
+                    reading.add(task := asyncio.create_task(each))
                     task.add_done_callback(self._read_done)
-            while reading:
-                await asyncio.wait(reading)
         finally:
             await cancel_and_wait(list(reading))
 
@@ -88,9 +98,13 @@ class MapWatcher(Generic[T]):
             limit_s = UNKNOWN_STATUS_S if identity in self.state.backend.words.unknown else _NEVER
         return item.began + limit_s
 
-    def _end_overdue(self) -> None:
-        """Give up the executions that have run for too long; they continue at the service."""
+    def _overdue(self) -> list[Coroutine[Any, Any, None]]:
+        """Give up the executions that have run for too long, and return what ends their inputs.
+
+        They continue at the service.
+        """
         state, now = self.state, time.monotonic()
+        ending: list[Coroutine[Any, Any, None]] = []
         for identity, items in list(state.running.items()):
             if now < self._ends_at(identity, items[0]):
                 continue
@@ -100,9 +114,8 @@ class MapWatcher(Generic[T]):
             self._forget(identity)
             state.ledger.executions.unwatch([identity], asyncio.get_running_loop().time())
             state.limit.end(len(items))
-            for item in items:
-                item.outcome.elapsed_s = now - item.began
-                state.finish(item, WaitTimeoutError(message, execution_id=identity))
+            ending.append(self._end(items, Read(None, WaitTimeoutError(message, execution_id=identity))))
+        return ending
 
     # ---- what
 
@@ -187,12 +200,51 @@ class MapWatcher(Generic[T]):
             await asyncio.sleep(pause_s * (0.9 + 0.2 * random.random()))
             pause_s = min(1.5 * pause_s, MAX_PAUSE_S / 2)
         self.state.backend.words.forget(identity)
+        await self._end(items, Read(value, None if error is None else error.with_traceback(None)))
+
+    async def _end(self, items: list[Item[T]], read: Read[T]) -> None:
         for item in items:
-            item.outcome.value = value
             item.outcome.elapsed_s = time.monotonic() - item.began
-            self.state.finish(item, None if error is None else error.with_traceback(None))
+            await self._place(item, read)
+
+    async def _place(self, item: Item[T], read: Read[T]) -> None:
+        """Finish an input if the execution is its own, and those whose executions are known thereby."""
+        state, placement = self.state, item.placement
+        record = read.error.record if isinstance(read.error, ExecutionFailedError) else read.value
+        inputs = None if record is None else state.backend.inputs_of(record)
+        if placement is None:
+            self._finish(item, read)
+            return
+        if inputs is None or placement.is_placed(item, inputs):
+            placement.keep(item)
+            if inputs is not None:
+                state.ledger.claims.learn(state.backend.scope, inputs, item.value)
+            self._finish(item, read)
+        else:
+            placement.set_aside(item, Stray(item.outcome.id, inputs, read))
+        placed, left = placement.settled()
+        if placed and state.journal is not None:
+            await state.journal.answered([(item.outcome.index, stray.id) for item, stray in placed])
+        for other, stray in placed:
+            other.outcome.id = stray.id
+            self._finish(other, stray.read)
+        for other in left:
+            other.placement = None
+        if left:
+            names = ", ".join(dict.fromkeys(other.outcome.id for other in left))
+            reason = OutcomeUnknownError(f"the answer names {names}, which has the inputs of another")
+            for other in left:
+                other.outcome.id = ""
+            state.limit.start(len(left))
+            await self._recovery.recover(list(left), reason)
+
+    def _finish(self, item: Item[T], read: Read[T]) -> None:
+        item.outcome.value = read.value
+        self.state.finish(item, read.error)
 
     def _read_done(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
+        self.state.signal()
+        self.state.signal()
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.state.stop_for(failure)  # An outcome is missing, which must not pass for the end.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,9 +18,12 @@ from ..transport.retry import RetryPolicy
 from ..transport.tasks import gather_or_cancel
 from ..transport.transport import Transport
 from .backend import without_429_retries
-from .ledger import Ledger
+from .claims import SentInput
+from .ledger import Ledger, scope_of
+from .lookup import ModelLookup
 from .prediction_watcher import PredictionWatcher
-from .reconcile import ModelLookup, TimeSpan, find_created
+from .reconcile import Search, TimeSpan
+from .sent_inputs import snapshot
 
 SENDERS: Final = 4
 """Creating requests in flight at most: each carries one input, whereas a bulk trigger carries ten."""
@@ -36,6 +40,7 @@ class PredictionBackend:
     chunk_size = 1
     senders = SENDERS
     creates = True
+    bulk = False
 
     def __init__(
         self,
@@ -58,9 +63,12 @@ class PredictionBackend:
         self._webhook_secret = webhook_secret
         self._fallback_selector = fallback_selector
         self._prepared({})
-        self._lookup = ModelLookup(transport, refused, model)
         self._watcher = PredictionWatcher(transport, refused, model)
         self.words = self._watcher.words
+        self._refused = refused
+        self._filters = {"model": model}
+        self.scope = scope_of(self._filters)
+        self.deadline_s = transport.timeouts.deadline_s
         self.binding = f"model {model}, version {version}, {transport.edition}"
         if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
             self.binding += f", fallback {fallback_selector}"
@@ -77,8 +85,8 @@ class PredictionBackend:
         )
 
     def checked(self, value: Any) -> Any:
-        """Return an input as a JSON object."""
-        return checked_object("input", value)
+        """Return a copy of an input as a JSON object."""
+        return snapshot(checked_object("input", value))
 
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
         """Create one prediction."""
@@ -86,8 +94,9 @@ class PredictionBackend:
         prepared = self._prepared(value)
         call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
         call.execution_count = 1
+        sent_at = time.time()
         created = await self._sender.get(call, CreatedPrediction)
-        self._ledger.created([created.id])
+        self._ledger.observe(self._sender, call, sent_at)
         return [(created.id, "")]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
@@ -98,16 +107,18 @@ class PredictionBackend:
         """Return the finished prediction."""
         return await self._watcher.fetch(identity)
 
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
-    ) -> list[str | None]:
+    def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
         """Search the model's newest executions."""
-        span = TimeSpan.until_now(since)
-        return await find_created(self._lookup, self._ledger.claims, inputs, span, claimed=claimed, in_doubt=in_doubt)
+        lookup = ModelLookup(self._transport, self._ledger, self._refused, self._model)
+        return Search(lookup, self._ledger.claims, lost, claimed)
+
+    def inputs_of(self, record: Prediction) -> Any:
+        """Return the input of a prediction."""
+        return record.input
 
     def lookup(self, since: float) -> dict[str, str]:
         """Return the arguments of the listing of executions."""
-        return TimeSpan.until_now(since).as_filters(**self._lookup.filters)
+        return TimeSpan.until_now(since).as_filters(**self._filters)
 
     def account(self) -> str:
         """Return the host and a fingerprint of the key."""

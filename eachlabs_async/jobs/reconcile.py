@@ -1,42 +1,36 @@
-"""Find the executions that a creating request with a lost answer may have created, and match them to their inputs.
+"""Find the executions that creating requests with a lost answer may have created, and match them to their inputs.
 
-A candidate was created between the start and the end of the request, by the service's clock. That clock is read from
-the `Date` header of the look-up's own answer; because the header has whole seconds, the span is widened by two seconds
-on each side. A candidate also has the inputs of the request and belongs to no other call of this client. A listing may
-show a row late, so it is read several times, at growing intervals.
-
-The request itself is sent by `create`, or by a map.
+`lookup` reads the candidates and `matching` decides. A listing may show an execution late, and another client's equal
+one first. What is found is therefore certain only if it is still the only match when the listing's lag is over. The
+request itself is sent by `create`, or by a map.
 """
 
 from __future__ import annotations
 
 import asyncio
-import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol, TypeGuard, TypeVar
+from typing import Final, TypeVar
 
 from attrs import frozen
 
-from ..bulk.fetch_each import fetch_each
-from ..errors import EachLabsError, NotFoundError, OutcomeUnknownError
-from ..pagination.execution_pager import ExecutionPager
-from ..pagination.first_rows import first_rows
-from ..pagination.listing_choice import RefusedListings
-from ..pagination.pager import Pager
-from ..records import Prediction, WorkflowExecution, WorkflowExecutionSummary
+from ..errors import EachLabsError, OutcomeUnknownError
 from ..transport.arguments import rfc3339
-from ..transport.endpoints import GET_PREDICTION, GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS, Endpoint
 from ..transport.transport import Transport
-from ..transport.wire import http_date
-from .claims import Claims
-from .journal import digest
+from .claims import Claims, SentInput
+from .lookup import Lookup, Question
+from .matching import Candidate, match, may_fit
+from .sent_inputs import additions
 
 T = TypeVar("T")
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=2)
 LOOKUP_ATTEMPTS: Final = 5
-_NONE_IN_DOUBT: Final[Mapping[str, int]] = {}
+LISTING_LAG_S: Final = 2.0
+"""Seconds after which a listing is taken to show every execution."""
+MAX_CANDIDATES: Final = 100
+"""Ids in an error at most."""
 
 
 @frozen
@@ -59,277 +53,127 @@ class TimeSpan:
             "until": rfc3339(self.until + CLOCK_TOLERANCE),
         }
 
-    def in_service_time(self, served_at: datetime | None) -> tuple[datetime, datetime]:
-        """Return the widened span by the service's clock, which just showed `served_at`."""
-        now = datetime.now(UTC)
-        skew = (served_at or now) - now
-        return self.since + skew - CLOCK_TOLERANCE, self.until + skew + CLOCK_TOLERANCE
 
+class Search:
+    """The looks for the executions of lost inputs of one scope; each look may settle some of them.
 
-@frozen(kw_only=True)
-class Candidate:
-    """An execution that was created in the span of a call."""
-
-    id: str
-    status: str
-    inputs: dict[str, Any] | None
-    started_at: datetime | None = None
-    bulk_id: str | None = None
-
-
-def _candidate(record: Prediction | WorkflowExecution) -> Candidate:
-    if isinstance(record, Prediction):
-        return Candidate(id=record.id, status=record.status, inputs=record.input)
-    return Candidate(
-        id=record.execution_id,
-        status=record.status,
-        inputs=record.inputs,
-        started_at=record.started_at,
-        bulk_id=record.bulk_id,
-    )
-
-
-# ---- looking candidates up
-
-
-class Lookup(Protocol):
-    """A listing in which the executions of one kind can be found."""
-
-    @property
-    def filters(self) -> dict[str, str]:
-        """The arguments that narrow the listing to this kind of executions."""
-        ...
-
-    async def candidates(self, span: TimeSpan, is_claimed: Callable[[str], bool]) -> list[Candidate]:
-        """Return the executions that were created in `span` and are not claimed."""
-        ...
-
-
-class _DetailReader:
-    """Reads executions in full, each of them once, because a listing may leave their inputs out."""
-
-    def __init__(self, transport: Transport, endpoint: Endpoint, kind: type[Prediction | WorkflowExecution]) -> None:
-        self._transport = transport
-        self._endpoint = endpoint
-        self._kind = kind
-        self._read: dict[str, Candidate] = {}
-
-    async def read(self, ids: Sequence[str]) -> dict[str, Candidate]:
-        """Return the candidates by id; an execution that cannot be found yet is left out."""
-        missing = [identity for identity in ids if identity not in self._read]
-        async with fetch_each(self._transport, self._endpoint, self._kind, missing, concurrency=8) as outcomes:
-            async for outcome in outcomes:
-                if not isinstance(outcome.error, NotFoundError):
-                    self._read[outcome.id] = _candidate(outcome.unwrap())
-        return {identity: self._read[identity] for identity in ids if identity in self._read}
-
-
-class WorkflowLookup:
-    """The listing of one workflow's executions.
-
-    `version_id` keeps those of one version. With `in_full` every execution is read in full, for its `bulk_id`.
+    `claimed` holds executions that belong to other inputs, in addition to those that the client's calls have claimed.
     """
 
     def __init__(
-        self, transport: Transport, workflow_id: str, version_id: str | None, *, in_full: bool = False
+        self, lookup: Lookup, claims: Claims, lost: Sequence[SentInput], claimed: Collection[str] = frozenset()
     ) -> None:
-        self._transport = transport
-        self._workflow_id = workflow_id
-        self._version_id = version_id
-        self._in_full = in_full
-        self._details = _DetailReader(transport, GET_WORKFLOW_EXECUTION, WorkflowExecution)
+        self._lookup = lookup
+        self._claims = claims
+        self._claimed = claimed
+        self._left = list(lost)
+        self._possible: dict[SentInput, list[str]] = {}
+        self._cut = ""
+        self._unconfirmed = False
 
     @property
-    def filters(self) -> dict[str, str]:
-        """The workflow."""
-        return {"workflow_id": self._workflow_id}
+    def confirmed_in_s(self) -> float | None:
+        """In how many seconds a look can confirm what the last one found, or None if it found nothing to confirm."""
+        return max(0.0, self._lag_ends - time.time()) if self._unconfirmed else None
 
-    async def candidates(self, span: TimeSpan, is_claimed: Callable[[str], bool]) -> list[Candidate]:
-        """Return the executions of the workflow that were created in `span` and are not claimed."""
-        path = LIST_WORKFLOW_EXECUTIONS.expand(self._transport.edition, workflow_id=self._workflow_id)
-        clock = self._transport.call(LIST_WORKFLOW_EXECUTIONS, path, "limit=1&offset=0", chosen_by_caller=False)
-        await self._transport.send(clock)
-        since, until = span.in_service_time(http_date(clock.headers.get("Date")))
-        pager: Pager[WorkflowExecutionSummary] = Pager(
-            self._transport, LIST_WORKFLOW_EXECUTIONS, path, {}, start=0, size=100, walk={}
+    @property
+    def _lag_ends(self) -> float:
+        return max((one.until or 0.0 for one in self._left), default=0.0) + LISTING_LAG_S
+
+    def _is_claimed(self, identity: str) -> bool:
+        return identity in self._claims or identity in self._claimed
+
+    async def look(self) -> dict[SentInput, Candidate]:
+        """Look once and return the executions that are certain; they are claimed. Raises the errors of a call."""
+        lost, claims = self._left, self._claims
+        scope = lost[0].scope
+        known = dict(claims.samples(scope))
+
+        def lacks_defaults(candidates: Sequence[Candidate]) -> bool:
+            return any(additions(found.inputs, one.value) for found in candidates for one in lost)
+
+        began = time.time()
+        look = await self._lookup.look(
+            Question(
+                since=min(one.since for one in lost),
+                until=max(began if one.until is None else one.until for one in lost),
+                is_claimed=self._is_claimed,
+                wants=lambda found: any(may_fit(one, found) for one in lost),
+                samples=list(known),
+                wants_sample=lacks_defaults,
+            )
         )
-        found: list[WorkflowExecutionSummary] = []
-        async with pager:
-            async for page in pager.pages():
-                times = [row.created_at for row in page.rows if row.created_at is not None]
-                found += [
-                    row
-                    for row in page.rows
-                    if row.created_at is not None
-                    and since <= row.created_at <= until
-                    and self._version_id in (None, row.version_id)
-                    and not is_claimed(row.execution_id)
-                ]
-                # Rows come newest first, so nothing of the span follows a page from before it. Should they come in the
-                # opposite order, the walk goes on to its end.
-                if times and times[-1] <= times[0] < since:
-                    break
-        details = await self._details.read([row.execution_id for row in found if row.inputs is None or self._in_full])
-        return [
-            details.get(row.execution_id)
-            or Candidate(id=row.execution_id, status=row.status, inputs=row.inputs, started_at=row.started_at)
-            for row in found
-        ]
+        for identity, inputs in look.samples.items():
+            claims.learn(scope, inputs, known[identity])
+        # From here on without awaiting: other calls claim executions, and begin, at any time.
+        candidates = [one for one in reversed(look.candidates) if not self._is_claimed(one.id)]
+        self._possible = {one: [found.id for found in candidates if may_fit(one, found)] for one in lost}
+        self._cut = look.cut
+        under_way, others_lost = claims.rivals(scope)
+        matches = match(lost, under_way, others_lost, candidates, claims.defaults(scope))
+        found = {one: chosen for one, chosen in zip(lost, matches, strict=True) if chosen is not None}
+        self._unconfirmed = bool(found) and not look.cut and began < self._lag_ends
+        if look.cut or self._unconfirmed:
+            return {}
+        return found
 
+    def accept(self, found: dict[SentInput, Candidate]) -> None:
+        """Claim what a look has found."""
+        for one, chosen in found.items():
+            self._claims.claim(one, chosen.id)
+        self._left = [one for one in self._left if one not in found]
 
-class ModelLookup:
-    """The listing of executions, narrowed to the predictions of one model."""
-
-    def __init__(self, transport: Transport, refused: RefusedListings, model: str) -> None:
-        self._transport = transport
-        self._refused = refused
-        self._model = model
-        self._details = _DetailReader(transport, GET_PREDICTION, Prediction)
-
-    @property
-    def filters(self) -> dict[str, str]:
-        """The model."""
-        return {"model": self._model}
-
-    async def candidates(self, span: TimeSpan, is_claimed: Callable[[str], bool]) -> list[Candidate]:
-        """Return the predictions of the model that were created in `span` and are not claimed."""
-        first = await first_rows(self._transport, self._refused, {})
-        since, until = span.in_service_time(first.served_at)
-        filters = {"model": self._model, "since": rfc3339(since), "until": rfc3339(until)}
-        rows = await ExecutionPager(self._transport, self._refused, filters).collect()
-        # An execution with a workflow is a step of that workflow, not a prediction of its own.
-        ids = [row.id for row in rows if row.workflow_id is None and not is_claimed(row.id)]
-        return list((await self._details.read(ids)).values())
-
-
-# ---- matching candidates to inputs
-
-
-def contains(found: Any, given: Any) -> bool:
-    """Whether the inputs `found` contain all that was `given`, at any depth; the service may add defaults."""
-    if _is_object(found) and _is_object(given):
-        return all(name in found and contains(found[name], value) for name, value in given.items())
-    return bool(found == given)
-
-
-def with_inputs(inputs: Sequence[Any], candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that have one of these inputs or, if there is none, those that contain one of them."""
-    equal = [one for one in candidates if one.inputs in inputs]
-    return equal or [one for one in candidates if any(contains(one.inputs, value) for value in inputs)]
-
-
-def assign(inputs: Sequence[Any], candidates: Sequence[Candidate]) -> list[Candidate | None]:
-    """Return a candidate for each input, or None; every candidate is assigned to one input at most.
-
-    Equal inputs take precedence over those that only contain what was given.
-    """
-    left = list(candidates)
-    result: list[Candidate | None] = [None] * len(inputs)
-    for fits in (operator.eq, contains):
-        for index, value in enumerate(inputs):
-            if result[index] is None:
-                result[index] = match = next((one for one in left if fits(one.inputs, value)), None)
-                if match is not None:
-                    left.remove(match)
-    return result
-
-
-def assign_if_certain(
-    inputs: Sequence[Any], candidates: Sequence[tuple[str, Any]], in_doubt: Mapping[str, int] = _NONE_IN_DOUBT
-) -> list[str | None]:
-    """Return the id of a candidate for each input, or None; `candidates` are pairs of an id and its inputs, in order.
-
-    Every candidate is assigned to one input at most, and equal inputs take precedence over those that only contain
-    what was given. `in_doubt` counts, by digest, all inputs that may have an unclaimed execution, including those that
-    are not among `inputs`: a candidate that equals one of them is assigned to no other. An input with more candidates
-    than equal inputs gets none, because it cannot be told which of them are this client's.
-    """
-    found: list[str | None] = [None] * len(inputs)
-    digests = {name: digest(theirs) for name, theirs in candidates}
-    for fits in (operator.eq, contains):
-        for index, given in enumerate(inputs):
-            equal = [other for other in range(len(inputs)) if found[other] is None and inputs[other] == given]
-            if index not in equal:
-                continue
-            fitting = [
-                name
-                for name, theirs in candidates
-                if name not in found and fits(theirs, given) and (fits is operator.eq or digests[name] not in in_doubt)
-            ]
-            if len(fitting) <= max(len(equal), in_doubt.get(digest(given), 0)):
-                for other, name in zip(equal, fitting, strict=False):
-                    found[other] = name
-    return found
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-# ---- both together
-
-
-async def find_created(
-    lookup: Lookup,
-    claims: Claims,
-    inputs: Sequence[Any],
-    span: TimeSpan,
-    *,
-    claimed: Collection[str],
-    in_doubt: Mapping[str, int],
-) -> list[str | None]:
-    """Return the id of the execution of each input that is certain, and claim it; None for the other inputs.
-
-    Executions that are in `claimed` or claimed by another call are left out. For `in_doubt` see `assign_if_certain`.
-    """
-    found = await lookup.candidates(span, lambda identity: identity in claimed or identity in claims)
-    ids = assign_if_certain(inputs, [(one.id, one.inputs) for one in reversed(found)], in_doubt)
-    claims.add(identity for identity in ids if identity is not None)
-    return ids
+    def explain(self, unknown: OutcomeUnknownError, inputs: Sequence[SentInput]) -> None:
+        """Add to an error what the last look showed of inputs that stay unknown: the candidates and the reason."""
+        ids = list(dict.fromkeys(identity for one in inputs for identity in self._possible.get(one, ())))
+        unknown.candidates = tuple(ids[:MAX_CANDIDATES])
+        count = len(ids)
+        text = f"a look-up found {count or 'no'} candidate{'' if count == 1 else 's'}"
+        append(unknown, f"{text}, and was incomplete: {self._cut}" if self._cut else text)
 
 
 async def reconcile(
-    lookup: Lookup,
+    search: Search,
     transport: Transport,
-    claims: Claims,
-    inputs: Sequence[Any],
-    span: TimeSpan,
+    lost: Sequence[SentInput],
     *,
-    key: bytes,
     answer_of: Callable[[list[Candidate]], T | None],
     unknown: OutcomeUnknownError,
 ) -> T | None:
-    """Return the answer that a request would have had, made from the candidates, or None if it stays unknown.
+    """Return the answer that a request would have had, made from what was found, or None if it stays unknown.
 
-    The listing is read up to five times, within the deadline of a call. `answer_of` returns an answer if the
-    candidates are exactly those of one request. `key` describes what is created, see `Claims.creating`. If no
-    answer can be made, the ids of the candidates and the reason are added to `unknown`.
+    The listing is read up to five times, and once more to confirm a match, within the deadline of a call. `answer_of`
+    returns an answer if the executions, one for each input, are those of one request. If no answer can be made, the ids
+    of the candidates and the reason are added to `unknown`.
     """
     loop = asyncio.get_running_loop()
     ends = loop.time() + transport.timeouts.deadline_s
     pause_s = transport.retry.base_s
-    for attempt in range(LOOKUP_ATTEMPTS):
-        if attempt:
-            if loop.time() + pause_s >= ends:
-                break
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
+    attempts = 0
+    while True:
         try:
-            found = await lookup.candidates(span, claims.__contains__)
+            found = await search.look()
         except EachLabsError as exc:
-            _append(unknown, f"the look-up failed: {exc.message}")
+            append(unknown, f"the look-up failed: {exc.message}")
             return None
-        candidates = with_inputs(inputs, found)
-        answer = answer_of(candidates)
-        # While another call creates the same, the candidate may be that call's, which claims it when it ends.
-        if answer is not None and claims.is_only_creator(key):
+        answer = answer_of([found[one] for one in lost]) if len(found) == len(lost) else None
+        if answer is not None:
+            search.accept(found)
             return answer
-        unknown.candidates = tuple(one.id for one in candidates)
-    count = len(unknown.candidates)
-    _append(unknown, f"a look-up found {count or 'no'} candidate{'' if count == 1 else 's'}")
+        attempts += 1
+        wait_s = search.confirmed_in_s
+        if wait_s is None:
+            wait_s, pause_s = pause_s, 2 * pause_s
+        elif attempts == LOOKUP_ATTEMPTS:
+            attempts -= 1  # Nothing but the end of the listing's lag is missing.
+        if attempts == LOOKUP_ATTEMPTS or loop.time() + wait_s >= ends:
+            break
+        await asyncio.sleep(wait_s)
+    search.explain(unknown, lost)
     return None
 
 
-def _append(unknown: OutcomeUnknownError, text: str) -> None:
+def append(unknown: OutcomeUnknownError, text: str) -> None:
+    """Add a text to the message of an error."""
     unknown.message += f"; {text}"
     unknown.args = (unknown.message,)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..records import WorkflowExecution
 from ..transport.transport import Transport
 from ..transport.wire import segment
+from .claims import SentInput
 from .listing_watcher import ListingWatcher
+from .reconcile import Search
 
 
 class WaitBackend:
@@ -17,6 +19,9 @@ class WaitBackend:
     chunk_size = 1000
     senders = 1
     creates = False
+    bulk = False
+    scope = ""
+    deadline_s = 0.0
     binding = ""
 
     def __init__(self, transport: Transport, workflow_id: str) -> None:
@@ -40,11 +45,13 @@ class WaitBackend:
         """Read one execution with its steps."""
         return await self._watcher.fetch(identity)
 
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
-    ) -> list[str | None]:
-        """Find nothing: nothing is sent, so no answer can be lost."""
-        return [None] * len(inputs)
+    def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
+        """Search nothing: nothing is sent, so no answer can be lost."""
+        raise NotImplementedError
+
+    def inputs_of(self, record: WorkflowExecution) -> Any:
+        """Return None: the caller gave an id, and no inputs."""
+        return None
 
     def lookup(self, since: float) -> dict[str, str]:
         """Return no arguments, for the same reason."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from ..errors import ResponseDecodeError
 from ..records import BulkTriggered, WorkflowExecution
 from ..transport import requests
 from ..transport.requests import MAX_BULK_INPUTS, PreparedRequest, checked_object
 from ..transport.transport import Transport
 from .backend import without_429_retries
-from .ledger import Ledger
+from .claims import SentInput
+from .ledger import Ledger, scope_of
 from .listing_watcher import ListingWatcher
-from .reconcile import TimeSpan, WorkflowLookup, find_created
+from .lookup import WorkflowLookup
+from .reconcile import Search, TimeSpan
 from .refusals import refusal_of_all, refusal_reason
+from .sent_inputs import snapshot
 
 
 class WorkflowBackend:
@@ -25,6 +30,7 @@ class WorkflowBackend:
     chunk_size = MAX_BULK_INPUTS
     senders = 1
     creates = True
+    bulk = True
 
     def __init__(
         self,
@@ -45,7 +51,9 @@ class WorkflowBackend:
         self._prepared([{}])
         self._watcher = ListingWatcher(transport, workflow_id)
         self.words = self._watcher.words
-        self._lookup = WorkflowLookup(transport, workflow_id, version_id)
+        self._filters = {"workflow_id": workflow_id}
+        self.scope = scope_of(self._filters)
+        self.deadline_s = transport.timeouts.deadline_s
         self.binding = f"workflow {workflow_id}, version {version_id}, {transport.edition}"
 
     def _prepared(self, inputs: list[Any]) -> PreparedRequest:
@@ -59,21 +67,26 @@ class WorkflowBackend:
         )
 
     def checked(self, value: Any) -> Any:
-        """Return an input as a JSON object."""
-        return checked_object("input", value)
+        """Return a copy of an input as a JSON object."""
+        return snapshot(checked_object("input", value))
 
     async def submit(self, inputs: list[Any]) -> list[tuple[str | None, str]]:
         """Send inputs with one bulk trigger."""
         prepared = self._prepared(inputs)
         call = self._sender.call(prepared.endpoint, prepared.path, body=prepared.body)
         call.execution_count = len(inputs)
+        sent_at = time.time()
         answer = await self._sender.get(call, BulkTriggered)
-        self._ledger.created(entry.execution_id for entry in answer.executions if entry.execution_id)
+        self._ledger.observe(self._sender, call, sent_at)
         if (refusal := refusal_of_all(answer)) is not None:
             session = self._transport.session
             session.share_pause(call, refusal, self._transport.retry)
             raise session.with_call_details(call, refusal)
-        return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions[: len(inputs)]]
+        if len(answer.executions) != len(inputs):
+            text = f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs"
+            failure = ResponseDecodeError(text, path="$.executions")
+            raise self._transport.session.with_call_details(call, failure)
+        return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing."""
@@ -83,16 +96,18 @@ class WorkflowBackend:
         """Read one execution with its steps."""
         return await self._watcher.fetch(identity)
 
-    async def find(
-        self, inputs: list[Any], since: float, claimed: Collection[str], in_doubt: Mapping[str, int]
-    ) -> list[str | None]:
-        """Search the workflow's newest executions."""
-        span = TimeSpan.until_now(since)
-        return await find_created(self._lookup, self._ledger.claims, inputs, span, claimed=claimed, in_doubt=in_doubt)
+    def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
+        """Search the workflow's newest executions; each is read in full, to see which bulk trigger it is of."""
+        lookup = WorkflowLookup(self._transport, self._ledger, self._workflow_id, self._version_id, in_full=True)
+        return Search(lookup, self._ledger.claims, lost, claimed)
+
+    def inputs_of(self, record: WorkflowExecution) -> Any:
+        """Return the inputs of an execution."""
+        return record.inputs
 
     def lookup(self, since: float) -> dict[str, str]:
         """Return the arguments of the workflow's listing."""
-        return TimeSpan.until_now(since).as_filters(**self._lookup.filters)
+        return TimeSpan.until_now(since).as_filters(**self._filters)
 
     def account(self) -> str:
         """Return the host and a fingerprint of the key."""

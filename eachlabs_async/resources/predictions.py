@@ -11,12 +11,13 @@ from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
+from ..jobs.lookup import ModelLookup
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
+from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
-from ..jobs.reconcile import Candidate, ModelLookup
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
@@ -72,7 +73,7 @@ class Predictions:
             prepared,
             CreatedPrediction,
             ids_of=lambda answer: [answer.id],
-            lookup=ModelLookup(self._transport, self._refused, model),
+            lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
             answer_of=_created if reconcile else None,
         )
 
@@ -97,7 +98,7 @@ class Predictions:
             requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
             ids_of=lambda answer: [answer.id],
-            lookup=ModelLookup(self._transport, self._refused, model),
+            lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
         self._ledger.seen(finished.id, finished=True)
         return finished
@@ -238,5 +239,5 @@ class Predictions:
         )
 
 
-def _created(candidates: list[Candidate]) -> CreatedPrediction | None:
-    return CreatedPrediction(predictionID=candidates[0].id) if len(candidates) == 1 else None
+def _created(candidates: list[Candidate]) -> CreatedPrediction:
+    return CreatedPrediction(predictionID=candidates[0].id)

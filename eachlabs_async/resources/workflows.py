@@ -11,10 +11,11 @@ from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
 from ..jobs.create import create
 from ..jobs.ledger import Ledger
+from ..jobs.lookup import WorkflowLookup
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
-from ..jobs.reconcile import Candidate, WorkflowLookup, assign
+from ..jobs.matching import Candidate
 from ..jobs.workflow_backend import WorkflowBackend
 from ..pagination.pager import Pager, WalkOptions
 from ..records import (
@@ -186,7 +187,7 @@ class Workflows:
             prepared,
             BulkTriggeredExecution,
             ids_of=_one_id,
-            lookup=WorkflowLookup(self._transport, workflow_id, version_id),
+            lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id),
             answer_of=_one_execution if reconcile else None,
         )
         return _triggered(answer)
@@ -213,17 +214,22 @@ class Workflows:
         )
         del webhook_secret
 
-        def one_bulk(candidates: builtins.list[Candidate]) -> BulkTriggered | None:
-            return _one_bulk(prepared.inputs, candidates)
+        def all_ids(answer: BulkTriggered) -> builtins.list[str | None]:
+            if len(answer.executions) != len(inputs):
+                raise ResponseDecodeError(
+                    f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs", path="$.executions"
+                )
+            return [entry.execution_id for entry in answer.executions]
 
         return await create(
             self._transport,
             self._ledger,
             prepared,
             BulkTriggered,
-            ids_of=_all_ids,
-            lookup=WorkflowLookup(self._transport, workflow_id, version_id, in_full=True),
-            answer_of=one_bulk if reconcile else None,
+            ids_of=all_ids,
+            bulk=True,
+            lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id, in_full=True),
+            answer_of=_one_bulk if reconcile else None,
         )
 
     def map(
@@ -288,7 +294,7 @@ class Workflows:
         )
 
 
-def _one_id(answer: BulkTriggeredExecution) -> list[str]:
+def _one_id(answer: BulkTriggeredExecution) -> list[str | None]:
     if answer.execution_id is not None:
         return [answer.execution_id]
     if answer.state is State.FAILED:
@@ -296,8 +302,8 @@ def _one_id(answer: BulkTriggeredExecution) -> list[str]:
     raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
 
 
-def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution | None:
-    return _entry(candidates[0]) if len(candidates) == 1 else None
+def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution:
+    return _entry(candidates[0])
 
 
 def _entry(one: Candidate) -> BulkTriggeredExecution:
@@ -313,20 +319,9 @@ def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
 
 
-def _all_ids(answer: BulkTriggered) -> list[str]:
-    return [entry.execution_id for entry in answer.executions if entry.execution_id is not None]
-
-
-def _one_bulk(inputs: Sequence[Any], candidates: list[Candidate]) -> BulkTriggered | None:
-    """Return the answer of the only bulk trigger among the candidates, if it started all of `inputs`."""
-    bulks: dict[str, list[Candidate]] = {}
-    for one in candidates:
-        if one.bulk_id is not None:
-            bulks.setdefault(one.bulk_id, []).append(one)
-    if len(bulks) != 1:
+def _one_bulk(members: list[Candidate]) -> BulkTriggered | None:
+    """Return the answer of the bulk trigger that has these members, one for each input, if it is a single one."""
+    (bulk_id, *others) = {one.bulk_id for one in members}
+    if others or bulk_id is None:
         return None
-    bulk_id, members = bulks.popitem()
-    found = [one for one in assign(inputs, members) if one is not None]
-    if len(found) != len(inputs) or len(members) != len(inputs):
-        return None
-    return BulkTriggered(bulk_id=bulk_id, executions=[_entry(one) for one in found])
+    return BulkTriggered(bulk_id=bulk_id, executions=[_entry(one) for one in members])

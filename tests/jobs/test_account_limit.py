@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eachlabs_async.jobs.account_limit import MIN_ENDED, QUIET_S, AccountLimit, RememberedLimit
-from eachlabs_async.jobs.reconcile import assign_if_certain, contains
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 10**6))
@@ -109,33 +108,6 @@ def test_the_cap_is_found_with_few_refusals(allowed: int) -> None:
             limit.refuse(count, 0.0)
     assert limit.estimate == limit.running == allowed
     assert limit.refusals <= 5
-
-
-@pytest.mark.parametrize(
-    ("inputs", "candidates", "wanted"),
-    [
-        ([{"a": 1}], [("x", {"a": 1})], ["x"]),
-        ([{"a": 1}], [("x", {"a": 1, "default": True})], ["x"]),
-        ([{"a": 1}], [("x", {"a": 2})], [None]),
-        ([{"a": 1}, {"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], ["x", "y"]),
-        ([{"a": 1}, {"a": 1}], [("x", {"a": 1})], ["x", None]),
-        ([{"a": 1}], [("x", {"a": 1}), ("y", {"a": 1})], [None]),
-        ([{"a": 1}, {"a": 1, "b": 2}], [("x", {"a": 1, "b": 2}), ("y", {"a": 1})], ["y", "x"]),
-        ([{"a": 1}], [("x", None)], [None]),
-    ],
-)
-def test_inputs_are_matched_to_executions(
-    inputs: list[object], candidates: list[tuple[str, object]], wanted: list[str | None]
-) -> None:
-    """Equal inputs match first, then inputs that contain the given ones; if too many match, none is chosen."""
-    assert assign_if_certain(inputs, candidates) == wanted
-
-
-def test_inputs_hold_what_was_given_however_deep() -> None:
-    """Values that the service added match at any depth; values that it changed do not."""
-    assert contains({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1}})
-    assert not contains({"a": {"b": 2}}, {"a": {"b": 1}})
-    assert not contains({"a": [1]}, {"a": [1, 2]})
 
 
 @pytest.mark.parametrize("takes_s", [0.5, 2.0, 22.0])

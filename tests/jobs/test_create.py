@@ -15,12 +15,15 @@ from raw_server import Act, RawServer, RecordedRequest, answer, client_of, hosts
 from eachlabs_async import EachLabs, Poll, RetryPolicy, Timeouts, to_dict
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import OutcomeUnknownError, RateLimitError, ServerError
-from eachlabs_async.jobs import claims as claims_module
-from eachlabs_async.jobs.claims import Claims
-from eachlabs_async.jobs.reconcile import Candidate, assign, contains, with_inputs
 
 QUICK = RetryPolicy(base_s=0.01, cap_s=0.02)
 LOST = [Fault.reset(late=True), Fault.status(503, late=True), Fault.cut_body(0.3), Fault.html(200, late=True)]
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the lag after which a listing shows everything."""
+    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.02)
 
 
 @pytest.fixture(params=["compat", "unified"])
@@ -199,7 +202,7 @@ async def test_the_service_s_clock_bounds_the_look() -> None:
     """Of executions with the same inputs, only the one from the time of the call counts, by the service's clock."""
     shift = timedelta(hours=3)
     now = datetime.now(UTC)
-    rows = [row(1, now + shift + timedelta(seconds=1)), row(2, now, inputs={"a": 1}), row(3, now - timedelta(days=1))]
+    rows = [row(1, now + shift + timedelta(seconds=0.1)), row(2, now, inputs={"a": 1}), row(3, now - timedelta(days=1))]
     async with RawServer(then=Service(shift_s=shift.total_seconds(), rows=lambda: rows)) as server:
         async with client_of(server, retry=QUICK) as client:
             found = await client.workflows.trigger("wf", "v1", {"a": 1}, reconcile=True)
@@ -233,10 +236,12 @@ async def test_only_new_executions_of_the_version_are_read() -> None:
     service = Service(rows=lambda: [*others, ours, *many])
     async with RawServer(then=service) as server, client_of(server, retry=QUICK) as client:
         assert (await client.workflows.trigger("wf", "v1", {"a": 1}, reconcile=True)).execution_id == "e-1"
-        assert [target for target in server.targets if "limit=100" in target] == [
+        read = [target for target in server.targets if "limit=100" in target]
+        one_look = [
             "/workflows/workflows/wf/executions?limit=100&offset=0",
             "/workflows/workflows/wf/executions?limit=100&offset=99",
         ]
+        assert read == one_look * 2, "the second look confirms the match"
         last = row(1, datetime.now(UTC), execution_id="e-last")
         service.rows = lambda: [*reversed(many), last]
         assert (await client.workflows.trigger("wf", None, {"a": 1}, reconcile=True)).execution_id == "e-last"
@@ -271,7 +276,7 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
         found = await client.predictions.create("m", {"a": 1}, reconcile=True)
-    assert (found.id, service.looks) == ("e-1", 2)
+    assert (found.id, service.looks) == ("e-1", 3), "the third look confirms the match"
 
 
 async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:
@@ -331,33 +336,3 @@ async def test_a_webhook_s_secret_is_in_no_traceback() -> None:
                     assert "s3cret" not in shown
                     assert "labs-key" not in shown
                     frame = frame.tb_next
-
-
-# ---- the pure parts
-
-
-def test_inputs_that_hold_what_was_given_come_after_equal_ones() -> None:
-    """The service may add defaults to the inputs: such an execution is taken if none has equal inputs."""
-    equal, more = (
-        Candidate(id="1", status="x", inputs={"a": {"b": 1}}),
-        Candidate(id="2", status="x", inputs={"a": {"b": 1, "c": 2}}),
-    )
-    assert with_inputs([{"a": {"b": 1}}], [more, equal]) == [equal]
-    assert with_inputs([{"a": {"b": 1}}], [more]) == [more]
-    assert assign([{}, {"a": {"b": 1}}, {"z": 0}], [equal, more]) == [more, equal, None]
-    assert not contains({"a": 1}, {"a": {}})
-    assert not contains(None, {"a": 1})
-    assert contains([1], [1])
-
-
-def test_the_latest_claims_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of claims is bounded, and a call that creates alone is distinguished from one that does not."""
-    monkeypatch.setattr(claims_module, "MAX_CLAIMS", 2)
-    claims = Claims()
-    claims.add("abc")
-    assert ("a" in claims, "b" in claims, "c" in claims) == (False, True, True)
-    with claims.creating(b"x"):
-        assert claims.is_only_creator(b"x")
-        with claims.creating(b"x"):
-            assert not claims.is_only_creator(b"x")
-        assert claims.is_only_creator(b"x")

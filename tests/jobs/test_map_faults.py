@@ -13,7 +13,6 @@ from map_jobs import CREATES, EDITIONS, KINDS, given, mapped, numbered, stage, t
 
 from eachlabs_async import BadRequestError, NotFoundError, OutcomeUnknownError, ServerError
 from eachlabs_async.emulator import Emulator, Fault, RecordedRequest
-from eachlabs_async.jobs.reconcile import assign_if_certain
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
@@ -31,7 +30,8 @@ LISTINGS = {"workflow": "workflow_executions.list", "prediction": "executions.li
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between look-ups: the emulator's listings show new executions at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.01)
 
 
 async def held(emulator: Emulator, run: Any, inputs: list[dict[str, Any]]) -> Counter[str]:
@@ -171,17 +171,6 @@ class TestNothingIsBilledTwice:
             result = await mapped(emulator, client, "prediction", inputs).collect()
             assert isinstance(result.errors["0"], OutcomeUnknownError)
             assert given(result.values["1"]) == inputs[1]
-
-    def test_what_equals_another_lost_input_belongs_to_no_other(self) -> None:
-        """If there are as many candidates as lost inputs, all are ours, even if the inputs are looked up one by one."""
-        from eachlabs_async.jobs.journal import digest
-
-        small, large = {"a": 1}, {"a": 1, "b": 2}
-        assert assign_if_certain([small], [("x", large)]) == ["x"]
-        assert assign_if_certain([small], [("x", large)], {digest(small): 1, digest(large): 1}) == [None]
-        two = [("x", small), ("y", small)]
-        assert assign_if_certain([small], two) == [None]
-        assert assign_if_certain([small], two, {digest(small): 2}) == ["x"]
 
 
 class TestWatching:

@@ -40,7 +40,8 @@ LOST = (
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between look-ups: the emulator's listings show new executions at once."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_sender.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.002, 0.01))
+    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.01)
 
 
 def states(path: Path) -> Counter[tuple[str, int]]:
@@ -391,10 +392,11 @@ class TestTheWrongJob:
 JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
-from eachlabs_async.jobs import map_sender
+from eachlabs_async.jobs import map_recovery, reconcile
 from eachlabs_async.emulator.url_prefixes import hosts_at
 
-map_sender.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
+map_recovery.LOOKUP_DELAYS_S = (0.0, 0.01, 0.05)
+reconcile.LISTING_LAG_S = 0.01
 
 async def main(url, key, kind, target, journal, count):
     inputs = [{"n": number // 2} for number in range(count)]

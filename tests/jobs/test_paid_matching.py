@@ -19,6 +19,13 @@ LOSE_BEFORE: dict[str, Any] = {"act": "lose_before"}
 P: dict[str, Any] = {"p": "a"}
 
 
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses of look-ups, and the lag after which a listing shows everything."""
+    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.05, 0.1, 0.2))
+    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.4)
+
+
 async def sent(service: Paid, count: int) -> None:
     """Wait until the service has received so many creating requests."""
     async with asyncio.timeout(5):

@@ -220,7 +220,9 @@ async def test_a_key_that_is_revoked_ends_the_wait() -> None:
 async def test_who_waits_sends_nothing_that_could_be_lost() -> None:
     """So there is nothing to look up."""
     backend = WaitBackend(cast("Any", Hosted()), "w")
-    assert await backend.find(["a", "b"], 0.0, set(), {}) == [None, None]
+    assert not backend.creates
+    with pytest.raises(NotImplementedError):
+        backend.search([], set())
     assert backend.lookup(0.0) == {}
 
 

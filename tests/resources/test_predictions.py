@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from raw_server import RawServer, answer, client_of, hosts_at, reset
+from raw_server import Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset
 
 from eachlabs_async import EachLabs, Poll, State
 from eachlabs_async.emulator import Emulator
@@ -20,7 +22,13 @@ from eachlabs_async.errors import (
 )
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
-CREATED = answer(json={"status": "success", "message": "ok", "predictionID": "p-1"})
+
+
+def created() -> Callable[[RecordedRequest], Act]:
+    """Return a script that answers with one new prediction after the other."""
+    numbers = itertools.count(1)
+    said = {"status": "success", "message": "ok"}
+    return lambda seen: answer(json={**said, "predictionID": f"p-{next(numbers)}"})
 
 
 def body(server: RawServer) -> Any:
@@ -29,7 +37,7 @@ def body(server: RawServer) -> Any:
 
 async def test_a_creation_names_a_version_where_its_edition_wants_one() -> None:
     """The compat edition sends `0.0.1` if the caller names no version; the unified one sends none."""
-    async with RawServer(then=CREATED) as server:
+    async with RawServer(then=created()) as server:
         async with client_of(server) as client:
             made = await client.predictions.create("m", {"a": 1}, webhook_url="https://me/", webhook_secret="s")
             assert body(server) == {
@@ -73,7 +81,7 @@ async def test_what_the_service_would_refuse_is_refused_at_the_call(
 @pytest.mark.parametrize("selector", ["a", "7", "any-image", "a-1-b", "x" * 50])
 async def test_a_fallback_chain_is_named_in_the_request(selector: str) -> None:
     """It is sent as it is in both editions, and absent if none is given."""
-    async with RawServer(then=CREATED) as server:
+    async with RawServer(then=created()) as server:
         for unified in (False, True):
             async with client_of(server, hosts=hosts_at(server.url, unified=unified)) as client:
                 await client.predictions.create("m", {}, fallback_selector=selector)

@@ -46,6 +46,7 @@ async def test_a_trigger_says_the_version_where_its_edition_wants_it() -> None:
             await client.workflows.trigger("wf 1", "v1", {"a": 1}, webhook_url="https://me.example/hook")
             assert server.targets[-1] == "/workflows/wf%201/trigger"
             assert body(server) == {"version_id": "v1", "inputs": {"a": 1}, "webhook_url": "https://me.example/hook"}
+        async with client_of(server) as client:
             triggered = await client.workflows.trigger("wf")
             assert body(server) == {"inputs": {}}
         async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
@@ -75,9 +76,9 @@ async def test_a_bulk_trigger_sends_one_to_ten_inputs() -> None:
             with pytest.raises(TypeError, match=r"inputs\[1\] must be a mapping, not int"):
                 await client.workflows.bulk_trigger("wf", "v1", [{}, 1])
         async with client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
-            await client.workflows.bulk_trigger("wf", "v1", [{}])
+            await client.workflows.bulk_trigger("wf", "v1", [{}, {}])
             assert server.targets[-1] == "/api/workflows/bulk-trigger/wf/v1"
-            assert body(server) == {"inputs": [{}]}
+            assert body(server) == {"inputs": [{}, {}]}
 
 
 async def test_a_workflow_is_made_as_its_edition_wants() -> None:
