@@ -22,6 +22,7 @@ from .pagination.pager import Page as Page
 from .pagination.pager import Pager as Pager
 from .pagination.pager import WalkOptions as WalkOptions
 from .pagination.pager import WalkStats as WalkStats
+from .pagination.pages import UnreadableRow as UnreadableRow
 from .pagination.windows import Window as Window
 from .pagination.windows import WindowWalk as WindowWalk
 from .records import *

@@ -49,7 +49,7 @@ async def create(
     is_lost = False
     try:
         try:
-            answer = await transport.decoder.decode(call, await transport.send(call), kind)
+            answer = await transport.get(call, kind)
             ledger.observe(transport, call, since)
             ledger.accept(inputs, ids_of(answer))
             return answer

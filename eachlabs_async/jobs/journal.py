@@ -94,7 +94,7 @@ class Journal:
     """
 
     def __init__(self, path: str | PathLike[str], binding: str, account: str) -> None:
-        self._path = _checked_path(path)
+        self.path = _checked_path(path)
         self._binding = binding
         self._account = account
         self._lock: sqlite3.Connection | None = None
@@ -192,7 +192,7 @@ class Journal:
             return doing.result()
         except sqlite3.Error as exc:
             problem = why_unusable(exc)
-        raise JournalError(f"journal {self._path} {problem}", path=self._path)
+        raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         def write() -> None:
@@ -204,11 +204,11 @@ class Journal:
     def _open(self) -> None:
         try:
             self._lock = sqlite3.connect(
-                f"{self._path}-lock", timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                f"{self.path}-lock", timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             # The only lock that is taken at once by one of many: in WAL mode they can get in each other's way.
             self._lock.execute("BEGIN IMMEDIATE")
-            self._db = db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
+            self._db = db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -219,7 +219,7 @@ class Journal:
             problem = why_unusable(exc)
         if problem:
             self._close()
-            raise JournalError(f"journal {self._path} {problem}", path=self._path)
+            raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     def _bind(self, db: sqlite3.Connection) -> str:
         """Bind a new file to this job. Return what is wrong with a file of another job, or an empty string."""

@@ -21,6 +21,7 @@ from ..transport.arguments import (
     checked_words,
     rfc3339,
 )
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 MAX_LIMIT: Final = 100
@@ -41,10 +42,16 @@ ERROR_CLASSIFICATIONS: Final = frozenset(
 UNIFIED_STATUSES: Final = frozenset({"created", "starting", "success", "error"})
 
 
-class Executions:
+class Executions(NamesGuide):
     """The executions of models in the whole organisation."""
 
     __slots__ = ("_refused", "_transport")
+
+    _instead = {  # noqa: RUF012  # a constant of the class
+        "get": "use `client.predictions.get` for one execution of a model, or `client.workflow_executions.get` for one "
+        "of a workflow",
+        "get_many": "use `client.predictions.get_many`, or `client.workflow_executions.get_many`",
+    }
 
     def __init__(self, transport: Transport, refused: RefusedListings) -> None:
         self._transport = transport

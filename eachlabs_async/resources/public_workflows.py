@@ -10,10 +10,11 @@ from ..jobs.ledger import Ledger
 from ..records import PublicWorkflow, TriggeredExecution
 from ..transport import requests
 from ..transport.endpoints import GET_PUBLIC_WORKFLOW
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class PublicWorkflows:
+class PublicWorkflows(NamesGuide):
     """The workflows that are public or unlisted; unified edition only."""
 
     __slots__ = ("_ledger", "_transport")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack
 
@@ -31,12 +31,14 @@ from ..records import (
 from ..transport import requests
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
+from ..transport.guidance import NamesGuide
+from ..transport.redaction import line
 from ..transport.transport import Transport
 
 SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status")
 
 
-class Workflows:
+class Workflows(NamesGuide):
     """The workflows of the organisation."""
 
     __slots__ = ("_ledger", "_transport")
@@ -171,8 +173,10 @@ class Workflows:
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
         listing of the workflow's executions is first searched for one with these inputs that was created during the
-        call, and by no other call of this client: if there is exactly one, it is the result, otherwise the error has
-        `candidates`. Other clients that send the same inputs at the same moment cannot be told apart.
+        call, which no other input of this client could own: if it is the only one and stays so for two seconds, it is
+        the result, otherwise the error has `candidates`. The inputs are compared as JSON; defaults that the service
+        adds are known from earlier executions of this client. Another client's equal inputs at the same moment cannot
+        be told apart. A look-up reads at most 1,000 rows, up to six times, and 200 executions.
 
         Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
         unified edition answers with a 400), and the other errors of a call.
@@ -190,7 +194,7 @@ class Workflows:
             lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id),
             answer_of=_one_execution if reconcile else None,
         )
-        return _triggered(answer)
+        return _triggered(answer, self._transport.session.secrets)
 
     async def bulk_trigger(
         self,
@@ -263,10 +267,13 @@ class Workflows:
         the client. `on_progress` is called with the statistics after each outcome. The webhook arguments are those of
         `trigger`.
 
-        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions; an
-        input without one is an outcome with an `OutcomeUnknownError`. `journal`, the path of an SQLite file, extends
-        this guarantee across restarts: the intent to send is on disk before anything is sent, and a job that was killed
-        and is restarted with the same inputs continues where it was, without the outcomes that it delivered.
+        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions, as
+        by `trigger`; an input without one is an outcome with an `OutcomeUnknownError`. An input is copied when it is
+        read, and is a failed outcome if JSON cannot represent it. The inputs of each finished execution are compared
+        with it: an execution with other inputs is not its outcome, and its own is searched for. `journal`, the path of
+        an SQLite file, extends this guarantee across restarts: the intent to send is on disk before anything is sent,
+        and a job that was killed and is restarted with the same inputs continues where it was, without the outcomes
+        that it delivered.
 
         Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
         resumes when one of them has ended; a 429 that calls for a pause is waited out, see
@@ -310,12 +317,11 @@ def _entry(one: Candidate) -> BulkTriggeredExecution:
     return BulkTriggeredExecution(execution_id=one.id, status=one.status, started_at=one.started_at)
 
 
-def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
+def _triggered(answer: BulkTriggeredExecution, secrets: Collection[str]) -> TriggeredExecution:
     """Return the queued execution. The compat edition may accept a trigger and refuse its inputs."""
     if answer.execution_id is None:
-        raise ExecutionFailedError(
-            f"the workflow was not triggered: {answer.message or 'no reason was given'}", error=answer.message
-        )
+        reason = answer.message and line(answer.message, secrets)
+        raise ExecutionFailedError(f"the workflow was not triggered: {reason or 'no reason was given'}", error=reason)
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
 
 
