@@ -185,13 +185,13 @@ class MapWatcher(Generic[T]):
             except WaitTimeoutError as exc:
                 error = exc
             except FATAL_FOR_MAP as exc:
+                error = exc
                 if isinstance(exc, NotFoundError):
-                    error = exc
-                    break
-                if not self._is_patient(exc):
+                    if items[0].resumed or time.monotonic() - items[0].began >= GRACE_S:
+                        break  # Before that it may not be visible yet.
+                elif not self._is_patient(exc):
                     self.state.running[identity] = items  # The error names it.
                     raise
-                error = exc
             except EachLabsError as exc:
                 error = exc
                 break

@@ -77,7 +77,7 @@ def sent_by(request: RecordedRequest) -> list[int]:
 
 
 def entries(request: RecordedRequest) -> Act:
-    """Serve a map of two inputs: one is refused, also when it is sent alone, and the execution of the other one fails."""
+    """Serve a map of two inputs: one is refused, alone as well, and the execution of the other one fails."""
     failed: dict[str, Any] = {"execution_id": "e0", "status": "failed"}
     if request.method == "POST":
         refused = {"execution_id": None, "status": "failed", "message": ECHO}
