@@ -22,6 +22,7 @@ __all__ = [
     "EachLabsError",
     "ExecutionFailedError",
     "HumanFeedbackRequiredError",
+    "JournalError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PaginationError",
@@ -51,6 +52,7 @@ class EachLabsError(Exception):
       else the `X-Request-Id` that was sent.
     - `checkpoint`: where to resume, if a walk raised the error.
     - `partial`: what was collected so far (rows, or a `BulkResult`), if a `collect()` raised the error.
+    - `running`: the ids of the executions that had not ended, if the error ended a map or a wait for many.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class EachLabsError(Exception):
         self.request_id = request_id
         self.checkpoint: str | None = None
         self.partial: Any = None
+        self.running: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         suffix = f" [request {self.request_id}]" if self.request_id else ""
@@ -81,6 +84,19 @@ class EachLabsError(Exception):
 
 class ConfigurationError(EachLabsError, ValueError):
     """The client cannot make the call as it is configured: a key is missing, a host is not allowed, or it is closed."""
+
+
+class JournalError(EachLabsError, ValueError):
+    """The journal of a map cannot be used: it is in use, belongs to another job or account, or cannot be written.
+
+    - `path`: the journal's file.
+    """
+
+    def __init__(
+        self, message: str = "", *, path: str = "", method: str | None = None, url: str | None = None, attempts: int = 0
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.path = path
 
 
 class APIConnectionError(EachLabsError):

@@ -19,6 +19,7 @@ from eachlabs_async.cli.demo_server import DemoServer
 from eachlabs_async.codec import fast
 from eachlabs_async.emulator import Collection
 from eachlabs_async.jobs.backend import Backend
+from eachlabs_async.jobs.journal import Journal
 from eachlabs_async.jobs.ledger import Ledger
 from eachlabs_async.jobs.map_run import MapRun
 from eachlabs_async.pagination.window_walk import WindowWalk
@@ -112,6 +113,15 @@ def is_sending(run: MapRun[Any]) -> bool:
 def slots_held(run: MapRun[Any]) -> int:
     """Return how many executions a map counts against the account's limit: one for each sent or running input."""
     return run._run_state.limit.running
+
+
+def limit_pages(journal: Journal, count: int) -> None:
+    """Make a journal's disk full once its file has so many pages."""
+    journal._connection.execute(f"PRAGMA max_page_count = {count}")
+
+
+def make_read_only(journal: Journal) -> None:
+    journal._connection.execute("PRAGMA query_only = ON")
 
 
 def selections_remembered(rows: Collection) -> int:

@@ -6,6 +6,7 @@ import struct
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from attrs import define, field, frozen
@@ -35,6 +36,22 @@ class MutableOutcome(Generic[T]):
     error: Exception | None = None
     attempts: int = 0
     elapsed_s: float = 0.0
+    _acknowledge: Callable[[], Awaitable[None]] | None = field(default=None, init=False, repr=False)
+
+    def acknowledge_with(self, record: Callable[[], Awaitable[None]]) -> None:
+        """Set what `acknowledge` does; a map calls this."""
+        self._acknowledge = record
+
+    def acknowledge(self) -> Awaitable[None]:
+        """Record in the journal of a map that this outcome has been dealt with, so that no later run yields it again.
+
+        Await it: the record is on disk when this returns. Acknowledging twice does no harm. Raises `RuntimeError` if
+        the map was not made with `acknowledge=True`, or if its block was left, and `JournalError` if the journal cannot
+        be written.
+        """
+        if self._acknowledge is None:
+            raise RuntimeError("only outcomes of a map with a journal and acknowledge=True are acknowledged")
+        return self._acknowledge()
 
     @property
     def ok(self) -> bool:
@@ -62,6 +79,8 @@ if TYPE_CHECKING:
         elapsed_s: float
 
         def unwrap(self) -> T: ...
+
+        def acknowledge(self) -> Awaitable[None]: ...
 
     class Success(_Delivered[T]):
         """An outcome with a value."""

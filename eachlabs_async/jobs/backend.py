@@ -10,6 +10,7 @@ from attrs import evolve
 from ..transport.transport import Transport
 from .claims import SentInput
 from .reconcile import Search
+from .status_words import StatusWords
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -20,7 +21,8 @@ class Backend(Protocol[T_co]):
     `chunk_size` is the most inputs in one request, `senders` the most requests in flight. `creates` is True if sending
     creates executions, and `bulk` if it does so by bulk triggers. `scope` is that of the inputs, see `SentInput`.
     `deadline_s` is the longest time, in seconds, that one request takes.
-    `binding` names what is run, so that a journal is not used for something else.
+    `binding` names what is run, so that a journal is not used for something else. `words` notes the executions with an
+    unknown status.
     """
 
     chunk_size: int
@@ -30,6 +32,7 @@ class Backend(Protocol[T_co]):
     scope: str
     deadline_s: float
     binding: str
+    words: StatusWords
 
     def checked(self, value: Any) -> Any:
         """Return an input as it is sent, which later changes do not reach.
@@ -46,12 +49,18 @@ class Backend(Protocol[T_co]):
         """
         ...
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
-        """Return those of the running executions that have finished; the `fresh` ones may not be found yet."""
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
+        """Return those of the running executions `ids` that have finished.
+
+        Only the `due` ones have to be looked at. The `fresh` ones may not be found yet.
+        """
         ...
 
     async def fetch(self, identity: str) -> T_co:
-        """Read one execution in full. Raises `ExecutionFailedError` if it did not succeed."""
+        """Read one execution in full.
+
+        Raises `ExecutionFailedError` if it did not succeed, and `WaitTimeoutError` if it has not finished yet.
+        """
         ...
 
     def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
@@ -66,8 +75,12 @@ class Backend(Protocol[T_co]):
         """Return the arguments of a listing that shows what was created after `since` (Unix time)."""
         ...
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel the executions that can be cancelled; errors are ignored."""
+    def account(self) -> str:
+        """Return the host and a fingerprint of the key, so that a journal is not used with another account."""
+        ...
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Cancel the executions that can be cancelled, within two seconds, and return those that may still run."""
         ...
 
 

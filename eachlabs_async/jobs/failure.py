@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeGuard, TypeVar
 
 from attrs import asdict, frozen
 
-from ..errors import ExecutionFailedError, HumanFeedbackRequiredError
+from ..errors import EachLabsError, ExecutionFailedError, HumanFeedbackRequiredError, WaitTimeoutError
 from ..records import Prediction, Run, State, WorkflowExecution
 from ..transport.redaction import line
 
@@ -16,6 +16,9 @@ R = TypeVar("R", Prediction, WorkflowExecution)
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+")
 """A word with underscores: the code of a failure that the service describes by a string alone."""
+
+_MAX_LISTED: Final = 10
+_MAX_NAME: Final = 100
 
 
 def _identity(record: Prediction | WorkflowExecution | Run) -> str:
@@ -144,8 +147,25 @@ def _workflow_reasons(record: WorkflowExecution) -> _Reasons:
 
 
 def checked_success(record: R, secrets: Collection[str]) -> R:
-    """Return a finished record that succeeded, or raise the error of its failure."""
+    """Return a finished record that succeeded. Raise the error of its failure, or `WaitTimeoutError` if it runs yet."""
     failure = failure_of(record, secrets)
     if failure is not None:
         raise failure
+    if not record.is_finished:
+        identity = _identity(record)
+        message = line(f"{identity} has not ended: it is {record.status}", secrets)
+        raise WaitTimeoutError(message, execution_id=identity, record=record)
     return record
+
+
+def listed(ids: Sequence[str]) -> str:
+    """Return ids as text, the first ten of them by name."""
+    names = ", ".join("".join(filter(str.isprintable, identity))[:_MAX_NAME] for identity in ids[:_MAX_LISTED])
+    return f"{names} and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else names
+
+
+def name_running(failure: EachLabsError, ids: Sequence[str]) -> None:
+    """Add the ids of executions that have not ended to the error that ends a map."""
+    failure.running = tuple(ids)
+    failure.message += f"; {len(ids)} executions had not ended: {listed(ids)}"
+    failure.args = (failure.message,)

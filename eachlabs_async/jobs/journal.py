@@ -3,6 +3,9 @@
 The intent to send is written before anything is sent. A job that was killed at any point can therefore tell, when it is
 restarted, whether each input was certainly sent, perhaps sent, or not sent. The store is SQLite: a write torn by a
 crash is rolled back when the file is opened again. `map_sender` decides what follows from an entry.
+
+Beside the journal lies a second file, `<journal>-lock`. It is an empty SQLite file with an open write transaction: of
+any number of processes or threads exactly one can hold that, and a process that dies releases it.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from attrs import frozen
 
+from ..errors import JournalError
+
 R = TypeVar("R")
 State = Literal["sending", "running", "unknown", "refused"]
-VERSION: Final = "1"
+VERSION: Final = "2"
 OPEN_TIMEOUT_S: Final = 0.5
 """Seconds to wait for a lock: a run of this process that was abandoned a moment ago is still closing its journal."""
 
@@ -55,6 +60,24 @@ class JournalEntry:
     delivered: bool
 
 
+def why_unusable(error: sqlite3.Error) -> str:
+    """Return why SQLite cannot use a file and what to do about it."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return f"is in use: another job has it open ({text}); wait until that one has ended, or use another path"
+    if "full" in text:
+        return f"cannot be written: the disk is full ({text}); free some space, then start the job again"
+    if "readonly" in text:
+        return (
+            f"cannot be written: the file or its folder is read-only ({text}); make both writable, or use another path"
+        )
+    if "unable to open" in text:
+        return f"cannot be opened ({text}); its folder must exist and be writable"
+    if isinstance(error, sqlite3.OperationalError):
+        return f"cannot be read or written ({text}); check the disk, then start the job again"
+    return f"is not a journal: {text}"
+
+
 def _checked_path(path: object) -> str:
     """Return the path of the file, made absolute. SQLite would take `""` and `":memory:"` for no file at all."""
     if not isinstance(path, str | PathLike):
@@ -65,17 +88,25 @@ def _checked_path(path: object) -> str:
 
 
 class Journal:
-    """A journal in one file, open in one job at a time; `binding` names the job that the file belongs to."""
+    """A journal in one file, open in one job at a time.
 
-    def __init__(self, path: str | PathLike[str], binding: str) -> None:
+    The file belongs to one job, which `binding` names, and to the account that `account` describes.
+    """
+
+    def __init__(self, path: str | PathLike[str], binding: str, account: str) -> None:
         self.path = _checked_path(path)
         self._binding = binding
+        self._account = account
+        self._lock: sqlite3.Connection | None = None
         self._db: sqlite3.Connection | None = None
         # A single thread: waiting for the disk does not block the loop, and the calls keep their order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="eachlabs-journal")
 
     async def open(self) -> None:
-        """Open or create the file. Raises `ValueError` if it belongs to another job, is no journal, or is in use."""
+        """Open or create the file.
+
+        Raises `JournalError` if it belongs to another job or account, is no journal, is in use or cannot be written.
+        """
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -112,7 +143,11 @@ class Journal:
 
         def write() -> None:
             with self._connection as db:
-                db.executemany("UPDATE inputs SET state = 'running', execution_id = ? WHERE number = ?", rows)
+                db.executemany(
+                    # An unknown outcome may have been delivered before the execution was found.
+                    "UPDATE inputs SET state = 'running', execution_id = ?, delivered = 0 WHERE number = ?",
+                    rows,
+                )
                 db.executemany("DELETE FROM inputs WHERE number = ?", [(number,) for number in refused])
 
         await self._run(write)
@@ -126,17 +161,13 @@ class Journal:
         """Delete the entries of inputs that were certainly not carried out."""
         await self.answered((), numbers)
 
-    async def delivered(self, number: int, fingerprint: str) -> None:
-        """Record that the outcome of an input is delivered, even if the input was never sent."""
+    async def delivered(self, inputs: Sequence[tuple[int, str]]) -> None:
+        """Record that the outcomes of these inputs (number and digest) are delivered, even if one was never sent."""
         await self._write(
             "INSERT INTO inputs (number, digest, state, sent_at, delivered) VALUES (?, ?, 'refused', 0, 1) "
             "ON CONFLICT (number) DO UPDATE SET delivered = 1",
-            [(number, fingerprint)],
+            list(inputs),
         )
-
-    async def undelivered(self, number: int) -> None:
-        """Record that the outcome of an input was not delivered after all."""
-        await self._write("UPDATE inputs SET delivered = 0 WHERE number = ?", [(number,)])
 
     # ---- in the thread
 
@@ -157,7 +188,11 @@ class Journal:
         if cancelled is not None:
             doing.exception()  # Retrieved, so that the loop does not report it.
             raise cancelled
-        return doing.result()
+        try:
+            return doing.result()
+        except sqlite3.Error as exc:
+            problem = why_unusable(exc)
+        raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         def write() -> None:
@@ -167,42 +202,49 @@ class Journal:
         await self._run(write)
 
     def _open(self) -> None:
-        problem = ""
-        db: sqlite3.Connection | None = None
         try:
-            db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
+            self._lock = sqlite3.connect(
+                f"{self.path}-lock", timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            # The only lock that is taken at once by one of many: in WAL mode they can get in each other's way.
+            self._lock.execute("BEGIN IMMEDIATE")
+            self._db = db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             with db:
                 db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
                 problem = self._bind(db)
-        except sqlite3.OperationalError as exc:
-            problem = f"cannot be opened, or another job has it open: {exc}"
-        except sqlite3.DatabaseError as exc:
-            problem = f"is not a journal: {exc}"
+        except sqlite3.Error as exc:
+            problem = why_unusable(exc)
         if problem:
-            if db is not None:
-                db.close()
-            raise ValueError(f"journal {self.path} {problem}")
-        self._db = db
+            self._close()
+            raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     def _bind(self, db: sqlite3.Connection) -> str:
         """Bind a new file to this job. Return what is wrong with a file of another job, or an empty string."""
         found = dict(db.execute("SELECT name, value FROM meta").fetchall())
+        mine = {"version": VERSION, "job": self._binding, "account": self._account}
         if not found:
-            db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", VERSION), ("job", self._binding)])
+            db.executemany("INSERT INTO meta VALUES (?, ?)", list(mine.items()))
             return ""
         if found.get("version") != VERSION:
-            return f"is of version {found.get('version')}, not {VERSION}"
+            return f"is of version {found.get('version')}, not {VERSION}: use another path"
         if found.get("job") != self._binding:
             return f"belongs to another job: {found.get('job')}, not {self._binding}"
+        if found.get("account") != self._account:
+            return (
+                f"belongs to another account or host: {found.get('account')}, not {self._account}: open it with the "
+                "key and the hosts that it was made with, or use another path"
+            )
         return ""
 
     def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        # The journal first: whoever gets the lock then finds it closed.
+        for connection in (self._db, self._lock):
+            if connection is not None:
+                connection.close()
+        self._db = self._lock = None
 
     def _entries(self, numbers: Sequence[int]) -> dict[int, JournalEntry]:
         marks = ",".join("?" * len(numbers))

@@ -13,6 +13,7 @@ from ..transport.creations import Creations
 from ..transport.endpoints import Endpoint
 from ..transport.transport import Transport
 from ..transport.wire import http_date
+from .account_limit import RememberedLimit
 from .claims import Claims, SentInput
 from .own_executions import OwnExecutions
 from .service_clock import ServiceClock
@@ -27,7 +28,8 @@ class Ledger:
     """The executions that one client created; all of its views share one ledger.
 
     `creations` is the part that the transport needs: the creating calls in flight and the pause of creations.
-    `account_limit` is the number of executions that the account runs at once as the last map learned it, or None.
+    `account_limit` is the number of executions that the account runs at once as the last map learned it, or None if it
+    met no limit.
     """
 
     __slots__ = ("_clocks", "account_limit", "claims", "creations", "executions")
@@ -36,7 +38,7 @@ class Ledger:
         self.claims = Claims()
         self.executions = OwnExecutions()
         self.creations = Creations(self.executions.running)
-        self.account_limit: int | None = None
+        self.account_limit: RememberedLimit | None = None
         self._clocks: dict[str, ServiceClock] = {}
 
     def clock(self, transport: Transport, endpoint: Endpoint) -> ServiceClock:

@@ -19,6 +19,7 @@ from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIO
 from ..transport.transport import Transport
 from .failure import checked_success
 from .refusals import FATAL_FOR_MAP
+from .status_words import StatusWords
 
 REQUESTS_PER_CHECK: Final = 15
 _MIN_ROWS: Final = 10
@@ -28,18 +29,22 @@ _RESERVED_FOR_IDS: Final = 3
 
 
 class ListingWatcher:
-    """Checks which executions of one workflow have finished, again and again."""
+    """Checks which executions of one workflow have finished, again and again. `words` are those of their status."""
 
     def __init__(self, transport: Transport, workflow_id: str) -> None:
         self._transport = transport
+        self.words = StatusWords(transport.session.secrets)
         self._path = LIST_WORKFLOW_EXECUTIONS.expand(transport.edition, workflow_id=workflow_id)
         self._missed: deque[str] = deque()  # Ids that the listing did not show, those that waited longest first.
         self._offset = 0
 
-    async def finished(self, ids: Iterable[str], fresh: Collection[str] = ()) -> list[str]:
+    async def finished(
+        self, ids: Iterable[str], fresh: Collection[str] = (), due: Collection[str] | None = None
+    ) -> list[str]:
         """Return those of `ids` that have finished or that the service does not know. Sends about 15 requests.
 
-        A 404 for an id in `fresh` is ignored: the execution may not be visible yet.
+        Of those that the listing does not show, only the `due` ones are requested by id; None for all. A 404 for an id
+        in `fresh` is ignored: the execution may not be visible yet.
         """
         left = set(ids)
         finished: list[str] = []
@@ -52,6 +57,7 @@ class ListingWatcher:
                     for row in page.rows:
                         if row.execution_id in left:
                             left.discard(row.execution_id)
+                            self.words.note(row.execution_id, row)
                             if row.is_finished:
                                 finished.append(row.execution_id)
                     if not left:
@@ -62,13 +68,18 @@ class ListingWatcher:
                         break
         except (ResponseDecodeError, PaginationError):
             pass  # A listing that cannot be read must not block the map for ever: the ids are requested one by one.
+        if due is not None:
+            left &= set(due)
         for identity in self._next_missed(left, max(_RESERVED_FOR_IDS, REQUESTS_PER_CHECK - pager.stats.requests)):
             if await self._is_finished(identity, identity in fresh):
                 finished.append(identity)
         return finished
 
     async def fetch(self, identity: str) -> WorkflowExecution:
-        """Read one finished execution with its steps. Raises `ExecutionFailedError` if it did not succeed."""
+        """Read one finished execution with its steps.
+
+        Raises `ExecutionFailedError` if it did not succeed, `WaitTimeoutError` if it has not finished yet.
+        """
         with hint_on_not_found(HINT_FOR_KNOWN_ID):
             return checked_success(await self._read(identity), self._transport.session.secrets)
 
@@ -98,6 +109,8 @@ class ListingWatcher:
 
     async def _read(self, identity: str) -> WorkflowExecution:
         query = GET_WORKFLOW_EXECUTION.shortest_poll_query(self._transport.edition)
-        return await self._transport.request(
+        found = await self._transport.request(
             GET_WORKFLOW_EXECUTION, WorkflowExecution, query, background=True, execution_id=identity
         )
+        self.words.note(identity, found)
+        return found

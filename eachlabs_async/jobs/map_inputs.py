@@ -13,6 +13,7 @@ from .backend import Backend
 from .input_reader import InputReader
 from .journal import Journal
 from .ledger import Ledger
+from .map_options import MapOptions
 from .map_run import MapRun
 from .map_state import MapState
 from .wait import checked_timeout
@@ -35,29 +36,25 @@ def map_inputs(
     ordered: bool,
     journal: str | PathLike[str] | None,
     on_progress: Callable[[MapStats], object] | None,
+    options: MapOptions,
 ) -> MapRun[T]:
     """Return a map of `inputs` over `backend`. It starts from the account limit that the last map learned."""
+    if journal is None and (options.acknowledge or options.retry_unknown):
+        raise ValueError(f"{'acknowledge' if options.acknowledge else 'retry_unknown'} needs a journal")
     checked_count("concurrency", concurrency, least=1)
     if window is not None:
         checked_count("window", window, least=backend.chunk_size)
-    limit = AccountLimit(concurrency, concurrency)
-    if ledger.account_limit is not None:
-        known = min(concurrency, ledger.account_limit)
-        limit = AccountLimit(concurrency, known, confirmed=known, known=True)
     state = MapState(
         backend,
         InputReader("inputs", inputs),
-        limit,
+        AccountLimit(concurrency, concurrency),
         ledger=ledger,
         window=max(WINDOW * concurrency, backend.chunk_size) if window is None else window,
         ordered=ordered,
-        journal=None if journal is None else Journal(journal, backend.binding),
+        journal=None if journal is None else Journal(journal, backend.binding, backend.account()),
+        options=options,
     )
-
-    def remember(limit: int) -> None:
-        ledger.account_limit = limit
-
-    return MapRun(state, on_progress=on_progress, remember=remember)
+    return MapRun(state, on_progress=on_progress)
 
 
 def wait_for_many(
@@ -78,6 +75,7 @@ def wait_for_many(
         window=2 * WATCHED_AT_ONCE,
         ordered=ordered,
         journal=None,
+        options=MapOptions(),
     )
     limit_s = None if timeout_s is None else checked_timeout("timeout_s", timeout_s)
     return MapRun(state, on_progress=on_progress, timeout_s=limit_s)

@@ -1,16 +1,18 @@
 """Many inputs run through a workflow or a model: starts the tasks, yields the outcomes and ends both.
 
 What is run is the `Backend`'s business, the account's limit is `AccountLimit`'s; `MapSender` reads and sends the inputs
-and `MapWatcher` follows what runs. With a journal an outcome is handed out once: one that is being recorded when the
-consumer is cancelled was not handed out, and only a process that dies in that very moment may lose it.
+and `MapWatcher` follows what runs. With a journal, an outcome is recorded as delivered when the consumer asks for the
+next one, or when it acknowledges it: one that is still in its hands when it fails comes again in the next run.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Generic, Literal, TypeVar
+from functools import partial
+from typing import Final, Generic, Literal, TypeVar
 
 from ..bulk.outcomes import BulkResult, MapStats, Outcome
 from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
@@ -18,13 +20,15 @@ from ..transport.arguments import checked_callback
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
 from .claims import SentInput
-from .journal import Journal
+from .failure import listed, name_running
 from .map_recovery import MapRecovery
 from .map_sender import MapSender
 from .map_state import Item, MapState
 from .map_watcher import MapWatcher
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger("eachlabs_async")
 
 
 class MapRun(Stream, Generic[T]):
@@ -41,7 +45,6 @@ class MapRun(Stream, Generic[T]):
         run: MapState[T],
         *,
         on_progress: Callable[[MapStats], object] | None = None,
-        remember: Callable[[int], None] | None = None,
         timeout_s: float | None = None,
     ) -> None:
         super().__init__(
@@ -50,12 +53,11 @@ class MapRun(Stream, Generic[T]):
         )
         self._run_state = run
         self._on_progress = checked_callback("on_progress", on_progress)
-        self._remember = remember
         self._timeout_s = timeout_s
         self._ends: float | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._counted: Item[T] | None = None
-        self._recorded: Item[T] | None = None
+        self._handed_out: list[Item[T]] = []  # with a journal: given to the consumer and not yet recorded
+        self._collecting = False
         self._tasks: list[asyncio.Task[None]] = []
         self._reader: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Lock()
@@ -74,42 +76,51 @@ class MapRun(Stream, Generic[T]):
         An error that ends the run carries those before it as `partial`.
         """
         result: BulkResult[T] = BulkResult()
-        try:
-            async with self as outcomes:
+        self._collecting = True
+        async with self as outcomes:
+            try:
                 async for outcome in outcomes:
                     if outcome.error is None:
                         result.values[str(outcome.index)] = outcome.unwrap()
                     else:
                         result.errors[str(outcome.index)] = outcome.error
-        except EachLabsError as exc:
-            exc.partial = result
-            raise
+            except EachLabsError as exc:
+                exc.partial = result
+                raise
         return result
 
     # ---- iteration
 
     def _take(self) -> Outcome[T] | Literal[Nothing.NOTHING]:
-        if self._run_state.journal is None:
-            item = self._next_finished()
-            if item is not None:
-                self._count(item.outcome.delivered())
-        else:
-            item, self._recorded = self._recorded, None
-        return NOTHING if item is None else item.outcome.delivered()
+        if self._handed_out and not self._collecting:
+            return NOTHING  # The consumer asks for the next one: the one before is recorded first.
+        item = self._next_finished()
+        if item is None:
+            return NOTHING
+        self._count(item.outcome.delivered())  # An error of `on_progress` leaves the outcome to the next run.
+        if self._run_state.journal is not None:
+            if self._run_state.options.acknowledge and not self._collecting:
+                item.outcome.acknowledge_with(partial(self._acknowledge, item))
+            else:
+                self._handed_out.append(item)
+        return item.outcome.delivered()
 
     async def _advance(self) -> None:
-        run, loop = self._run_state, asyncio.get_running_loop()
+        run = self._run_state
         if self._opening is None or not self._opening.done():
             await self._begin()
             return  # Outcomes may be there by now.
-        if run.journal is not None and (item := self._next_finished()) is not None:
-            await self._record(run.journal, item)
+        if self._handed_out and not self._collecting:
+            await self._record_delivery()
             return
         if self._is_over():
+            await self._record_delivery()  # What `collect` is about to return.
             self._end()
-        if self._ends is not None and loop.time() >= self._ends:
-            raise WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
-        await run.wait_for_change(None if self._ends is None else self._ends - loop.time())
+        if self._ends is not None and _now() >= self._ends:
+            failure = WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
+            failure.running = tuple(run.running)
+            raise failure
+        await run.wait_for_change(None if self._ends is None else self._ends - _now())
 
     async def _begin(self) -> None:
         """Open the journal and start the tasks, in a task of its own: a cancelled wait must not do it by halves."""
@@ -121,7 +132,10 @@ class MapRun(Stream, Generic[T]):
     async def _open(self) -> None:
         run = self._run_state
         if self._timeout_s is not None:
-            self._ends = asyncio.get_running_loop().time() + self._timeout_s
+            self._ends = _now() + self._timeout_s
+        remembered = run.ledger.account_limit
+        if run.backend.creates and remembered is not None and remembered.is_recent(_now()):
+            run.limit.start_from(remembered.estimate)
         if run.journal is not None:
             await run.journal.open()
             run.claimed = await run.journal.claimed()
@@ -166,22 +180,18 @@ class MapRun(Stream, Generic[T]):
             run.signal()
         return found
 
-    async def _record(self, journal: Journal, item: Item[T]) -> None:
-        """Record that an outcome is handed out, before it is: whenever the process dies, none comes twice."""
-        if item is not self._counted:
-            self._count(
-                item.outcome.delivered()
-            )  # First, so that an error of `on_progress` leaves the outcome to the next run.
-            self._counted = item
-        try:
-            await journal.delivered(item.outcome.index, item.digest)
-        except asyncio.CancelledError:
-            await journal.undelivered(item.outcome.index)
-            run = self._run_state
-            (run.in_order if run.ordered else run.ready).appendleft(item)
-            run.undelivered += 1
-            raise
-        self._recorded = item
+    async def _record_delivery(self) -> None:
+        """Record that the outcomes which were handed out are delivered; it is seen through even if it is cancelled."""
+        items, self._handed_out = self._handed_out, []
+        journal = self._run_state.journal
+        if items and journal is not None:
+            await journal.delivered([(item.outcome.index, item.digest) for item in items])
+
+    async def _acknowledge(self, item: Item[T]) -> None:
+        journal = self._run_state.journal
+        if journal is None:
+            raise RuntimeError("the map has ended and its journal is closed: acknowledge outcomes within its block")
+        await journal.delivered([(item.outcome.index, item.digest)])
 
     def _is_over(self) -> bool:
         # Not whether all tasks are done: how one ended is known only once `_task_done` has seen it.
@@ -192,6 +202,8 @@ class MapRun(Stream, Generic[T]):
         failure = run.failure or run.inputs.failure
         if failure is None:
             raise StopAsyncIteration
+        if run.running and isinstance(failure, EachLabsError):
+            name_running(failure, list(run.running))
         try:
             raise failure
         finally:
@@ -225,29 +237,67 @@ class MapRun(Stream, Generic[T]):
         self._run_state.signal()
 
     async def _stop(self) -> None:
-        """End the tasks, cancel what runs where there is no journal, and close the journal."""
-        run = self._run_state
+        """End the tasks, cancel what runs where there is no journal, and close the journal.
+
+        It takes as long as creating requests in flight do, but at most `leave_s` seconds, and two seconds more.
+        """
         async with self._stopping:
             if self._opening is not None:
                 await cancel_and_wait([self._opening])
-            tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
-            if self._remember is not None and run.limit.known and not run.limited_by_balance:
-                self._remember(run.limit.estimate)
             try:
-                await cancel_and_wait(tasks)
-                running, run.running = list(run.running), {}
-                run.ledger.executions.unwatch(running, asyncio.get_running_loop().time())
-                if running and run.journal is None:
-                    await run.backend.cancel(running)
+                await self._wait_for_creations()
             finally:
-                run.inputs.close()
-                # Nothing more may be handed out: the journal is closed.
-                for held in (run.unsent, run.in_order, run.ready, run.unsent_batches):
-                    held.clear()
-                self._take_stock()
-                journal, run.journal = run.journal, None
-                try:
-                    if journal is not None:
-                        await journal.close()
-                finally:
-                    run.signal()
+                await self._stop_now()
+
+    async def _wait_for_creations(self) -> None:
+        """Wait until the ids of what is being created are known, for a short time."""
+        run = self._run_state
+        run.leaving = True
+        run.signal()
+        ends = _now() + run.options.leave_s
+        while run.creating and self._tasks and (left_s := ends - _now()) > 0:
+            await run.wait_for_change(left_s)
+
+    async def _stop_now(self) -> None:
+        run = self._run_state
+        tasks, self._tasks, self._reader = [*self._reader, *self._tasks], [], []
+        if run.backend.creates and run.limit.known and not run.limited_by_balance:
+            run.ledger.account_limit = run.limit.remembered(_now())
+        unanswered = run.creating
+        try:
+            await cancel_and_wait(tasks)
+            running, run.running = list(run.running), {}
+            run.ledger.executions.unwatch(running, _now())
+            if running and run.journal is None:
+                running = await run.backend.cancel(running)
+            if run.backend.creates and (running or unanswered):
+                self._warn_of(running, unanswered)
+        finally:
+            run.inputs.close()
+            # Nothing more may be handed out: the journal is closed.
+            for held in (run.unsent, run.in_order, run.ready, run.unsent_batches):
+                held.clear()
+            self._take_stock()
+            journal, run.journal = run.journal, None
+            try:
+                if journal is not None:
+                    await journal.close()
+            finally:
+                run.signal()
+
+    def _warn_of(self, running: list[str], unanswered: int) -> None:
+        """Log what runs on although the map was left."""
+        kept = self._run_state.journal is not None
+        found = []
+        if running:
+            found.append(f"{len(running)} executions may still run: {listed(running)}")
+        if unanswered:
+            found.append(f"{unanswered} inputs were being sent and may have been carried out")
+        hint = (
+            "start the job again with the same journal to get their outcomes" if kept else "their outcomes are not kept"
+        )
+        log.warning("the map was left before its end, %s; %s", " and ".join(found), hint)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

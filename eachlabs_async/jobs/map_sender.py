@@ -19,6 +19,7 @@ from .journal import JournalEntry
 from .map_recovery import MapRecovery
 from .map_state import Item, MapState
 from .refusals import FATAL_FOR_MAP, is_at_limit, is_out_of_balance, refused_input
+from .refused_entries import RefusedEntries
 from .sent_inputs import digest
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class MapSender(Generic[T]):
         self._not_before = 0.0
         self._refusals = 0  # consecutive 429s
         self._balance_backoff = BalanceBackoff()
+        self._refused: RefusedEntries[Item[T]] = RefusedEntries()
         self._one_by_one = False  # After a refusal that further requests would prolong, until one is accepted.
 
     async def read(self) -> None:
@@ -79,9 +81,17 @@ class MapSender(Generic[T]):
     async def _take(self) -> list[Item[T]] | None:
         """Wait until inputs may be sent and return them, counted as running; None if no inputs are left."""
         state, limit = self.state, self.state.limit
-        while state.failure is None:
+        while state.failure is None and not state.leaving:
+            limit.probe(_now())
             wait_s = self._wait_s()
-            if state.unsent_batches or state.unsent:
+            if wait_s <= 0 and limit.available:
+                item = self._refused.take(state.ledger.executions.ended, limit.running)
+                if item is not None:
+                    limit.start(1)
+                    return [item]
+            if self._refused.holds_others:
+                wait_s = _UNTIL_CHANGE
+            elif state.unsent_batches or state.unsent:
                 most = min(limit.available, state.backend.chunk_size)
                 if wait_s <= 0 and most:
                     wait_s = self._batch_delay_s(most)
@@ -89,9 +99,12 @@ class MapSender(Generic[T]):
                         batch = self._next_batch(most)
                         limit.start(len(batch))
                         return batch
-            elif state.inputs.exhausted and not state.sending:
+            elif state.inputs.exhausted and not state.sending and not self._refused:
                 return None
-            await state.wait_for_change(wait_s if 0 < wait_s < _UNTIL_CHANGE and limit.available else None)
+            if not limit.available:
+                await state.wait_for_change(limit.probe_in_s(_now()) if state.unsent_batches or state.unsent else None)
+            else:
+                await state.wait_for_change(wait_s if 0 < wait_s < _UNTIL_CHANGE else None)
         return None
 
     def _wait_s(self) -> float:
@@ -147,9 +160,10 @@ class MapSender(Generic[T]):
             return False
         if entry.digest != item.digest:
             raise ValueError(f"input {entry.number} is not the one in the journal, which belongs to another job")
-        if entry.delivered:
+        if entry.delivered and not (entry.state == "unknown" and self.state.options.retry_unknown):
             self.state.drop(item)
-        return entry.delivered
+            return True
+        return False
 
     async def _resumed(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
         """Resume the inputs that an earlier process sent, and return those that it did not send."""
@@ -166,10 +180,11 @@ class MapSender(Generic[T]):
                 unsent.append(item)
                 continue
             item.sent = self._sent_before(item, entry)
-            if entry.state == "unknown":
+            if entry.state == "unknown" and not state.options.retry_unknown:
                 state.limit.discard(1)
                 state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
             elif entry.execution_id is not None:
+                item.resumed = True
                 state.start(item, entry.execution_id)
                 started.append(item)
             else:
@@ -204,6 +219,8 @@ class MapSender(Generic[T]):
             if state.journal is not None:
                 await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
             inputs = self._begin(batch, now)
+            # Leaving the map waits for this, so that the ids of what is created are known.
+            state.creating += len(batch)
             try:
                 results = await state.backend.submit([item.value for item in batch])
                 doubtful = await self._record_results(batch, results, ended)
@@ -216,6 +233,9 @@ class MapSender(Generic[T]):
                 # What is known by now is claimed, and stays so. The rest may have been sent.
                 claims.lose([one for one in inputs if claims.is_under_way(one)], time.time())
                 raise
+            finally:
+                state.creating -= len(batch)
+                state.signal()
         if failure is not None:
             await self._record_refusal(batch, failure, ended=ended, alone=alone)
         elif doubtful:
@@ -283,17 +303,19 @@ class MapSender(Generic[T]):
         for item, identity in started:
             state.stats.submitted += 1
             state.start(item, identity)
+            state.unsent_batches.extend([other] for other in self._refused.accept(item))
         state.place([item for item, _ in started])
         at_limit: list[Item[T]] = []
         not_covered: list[Item[T]] = []
         for item, message in refused:
-            if is_at_limit(message):
+            if is_at_limit(message) or self._refused.is_limit(message):
                 at_limit.append(item)
             elif is_out_of_balance(message):
                 not_covered.append(item)
             else:
                 state.limit.discard(1)
-                state.finish(item, refused_input(message))
+                if self._refused.refuse(item, message, ended):
+                    state.finish(item, refused_input(message))
         if at_limit:
             self._retry_at_limit(at_limit, 0.0)
         if not_covered:
@@ -339,7 +361,7 @@ class MapSender(Generic[T]):
         """Send a batch again when one of the running executions has ended, or after a pause if there are none."""
         state = self.state
         state.unsent_batches.appendleft(batch)
-        state.limit.refuse(len(batch))
+        state.limit.refuse(len(batch), _now())
         self._refusals += 1
         if state.limit.running == 0 and len(batch) == 1:
             # No execution of this map runs, so none can end: others use the account.
@@ -357,7 +379,7 @@ class MapSender(Generic[T]):
         """Send a batch again, fewer inputs at once, when an execution has ended and released its reservation."""
         state = self.state
         state.unsent_batches.appendleft(batch)
-        state.limit.refuse_for_balance(len(batch))
+        state.limit.refuse_for_balance(len(batch), _now())
         state.limited_by_balance = True
         self._one_by_one = True
         if alone:

@@ -20,6 +20,7 @@ from .claims import SentInput
 from .input_reader import InputReader
 from .journal import Journal
 from .ledger import Ledger
+from .map_options import MapOptions
 from .placement import Placement
 
 T = TypeVar("T")
@@ -39,7 +40,8 @@ class Item(Generic[T]):
 
     `value` is a copy of the input as it is sent; `invalid` is the reason why it cannot be sent. `digest` is empty until
     the journal was asked about it. `began` is the time at which it was read, and later that at which its execution was
-    started. `sent` is set when it is sent, and `placement` when its execution is known.
+    started. `sent` is set when it is sent, and `placement` when its execution is known. `resumed` is True for an
+    execution that ran before this map began.
     """
 
     value: Any
@@ -50,6 +52,7 @@ class Item(Generic[T]):
     placement: Placement[Item[T], Read[T]] | None = None
     finished: bool = False
     began: float = 0.0
+    resumed: bool = False
 
 
 class MapState(Generic[T]):
@@ -65,6 +68,7 @@ class MapState(Generic[T]):
         window: int,
         ordered: bool,
         journal: Journal | None,
+        options: MapOptions,
     ) -> None:
         self.backend = backend
         self.inputs = inputs
@@ -74,6 +78,7 @@ class MapState(Generic[T]):
         self.window = window
         self.ordered = ordered
         self.journal = journal
+        self.options = options
         self.stats = MapStats(level=limit.estimate)
         self.failure: BaseException | None = None
         self.undelivered = 0  # inputs that were read and not delivered
@@ -85,6 +90,8 @@ class MapState(Generic[T]):
         self.claimed: set[str] = set()  # ids of executions that belong to an input
         self.lost_before: dict[int, SentInput] = {}  # by number: inputs that an earlier process may have sent
         self.sending = 0
+        self.creating = 0  # inputs in creating requests that are in flight
+        self.leaving = False  # Nothing more may be sent.
         self.senders_left = backend.senders
         self._changed = asyncio.Event()
 

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
+from ..errors import EachLabsError
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, Prediction
 from ..transport import requests
-from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
-from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
+from ..transport.endpoints import CANCEL_PREDICTION
 from ..transport.requests import PreparedRequest, checked_object
+from ..transport.retry import RetryPolicy
 from ..transport.tasks import gather_or_cancel
 from ..transport.transport import Transport
 from .backend import without_429_retries
 from .claims import SentInput
-from .failure import checked_success
 from .ledger import Ledger, scope_of
 from .lookup import ModelLookup
+from .prediction_watcher import PredictionWatcher
 from .reconcile import Search, TimeSpan
-from .refusals import FATAL_FOR_MAP
 from .sent_inputs import snapshot
 
 SENDERS: Final = 4
 """Creating requests in flight at most: each carries one input, whereas a bulk trigger carries ten."""
+CANCEL_S: Final = 1.5
+"""Seconds for which leaving a map waits for the answers to its cancelling requests."""
 
 
 class PredictionBackend:
-    """Creates a prediction for each input, and polls each of them.
+    """Creates a prediction for each input, and watches them with `PredictionWatcher`.
 
     Invalid arguments are raised by the constructor rather than with the first input.
     """
@@ -52,6 +55,7 @@ class PredictionBackend:
     ) -> None:
         self._transport = transport
         self._sender = without_429_retries(transport)
+        self._canceller = Transport(transport.session, RetryPolicy.none(), transport.timeouts)
         self._ledger = ledger
         self._model = model
         self._version = version
@@ -59,11 +63,12 @@ class PredictionBackend:
         self._webhook_secret = webhook_secret
         self._fallback_selector = fallback_selector
         self._prepared({})
+        self._watcher = PredictionWatcher(transport, refused, model)
+        self.words = self._watcher.words
         self._refused = refused
         self._filters = {"model": model}
         self.scope = scope_of(self._filters)
         self.deadline_s = transport.timeouts.deadline_s
-        self._finished: dict[str, Prediction] = {}
         self.binding = f"model {model}, version {version}, {transport.edition}"
         if fallback_selector is not None:  # Left out otherwise, so that older journals stay valid.
             self.binding += f", fallback {fallback_selector}"
@@ -94,38 +99,13 @@ class PredictionBackend:
         self._ledger.observe(self._sender, call, sent_at)
         return [(created.id, "")]
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
-        """Request each prediction and keep the finished ones for `fetch`. Raises an error if every request failed."""
-        found = await gather_or_cancel(self._is_finished(identity, identity in fresh) for identity in ids)
-        failures = [answer for answer in found if isinstance(answer, EachLabsError)]
-        if len(failures) == len(found):
-            raise failures[0]
-        return [identity for identity, finished in zip(ids, found, strict=True) if finished is True]
-
-    async def _is_finished(self, identity: str, fresh: bool) -> bool | EachLabsError:
-        try:
-            prediction = await self._read(identity)
-        except NotFoundError:
-            return not fresh  # Reading it again raises the error again.
-        except ResponseDecodeError:
-            return True
-        except FATAL_FOR_MAP:
-            raise
-        except EachLabsError as exc:
-            return exc  # The other predictions do not wait for this one.
-        if prediction.is_finished:
-            self._finished[identity] = prediction
-        return prediction.is_finished
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
+        """Check the listing of executions or the predictions themselves."""
+        return await self._watcher.finished(ids, fresh, due)
 
     async def fetch(self, identity: str) -> Prediction:
         """Return the finished prediction."""
-        kept = self._finished.pop(identity, None)
-        record = kept if kept is not None else await self._read(identity)
-        return checked_success(record, self._transport.session.secrets)
-
-    async def _read(self, identity: str) -> Prediction:
-        with hint_on_not_found(HINT_FOR_KNOWN_ID):
-            return await self._transport.request(GET_PREDICTION, Prediction, background=True, prediction_id=identity)
+        return await self._watcher.fetch(identity)
 
     def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
         """Search the model's newest executions."""
@@ -140,13 +120,25 @@ class PredictionBackend:
         """Return the arguments of the listing of executions."""
         return TimeSpan.until_now(since).as_filters(**self._filters)
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel each prediction."""
-        await gather_or_cancel(self._cancel_one(identity) for identity in ids)
+    def account(self) -> str:
+        """Return the host and a fingerprint of the key."""
+        return self._transport.session.account("api")
 
-    async def _cancel_one(self, identity: str) -> None:
-        try:
-            await self._sender.request(CANCEL_PREDICTION, CancelledPrediction, background=True, prediction_id=identity)
-        except EachLabsError:
-            return  # It may have finished, or the service may be unavailable.
-        self._ledger.seen(identity, finished=True)
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Cancel each prediction with one request, all within a short time. Return those that may still run."""
+        left = dict.fromkeys(ids)
+
+        async def cancel_one(identity: str) -> None:
+            try:
+                await self._canceller.request(
+                    CANCEL_PREDICTION, CancelledPrediction, background=True, prediction_id=identity
+                )
+            except EachLabsError:
+                return  # It may have finished, or the service may be unavailable.
+            self._ledger.seen(identity, finished=True)
+            del left[identity]
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_S):
+                await gather_or_cancel(cancel_one(identity) for identity in left)
+        return list(left)

@@ -26,6 +26,7 @@ class WaitBackend:
 
     def __init__(self, transport: Transport, workflow_id: str) -> None:
         self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = self._watcher.words
 
     def checked(self, value: Any) -> Any:
         """Return an id if it can be requested."""
@@ -36,9 +37,9 @@ class WaitBackend:
         """Return the ids themselves."""
         return [(identity, "") for identity in inputs]
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing. The caller knows the ids, so none of them counts as fresh."""
-        return await self._watcher.finished(ids)
+        return await self._watcher.finished(ids, (), due)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -56,5 +57,10 @@ class WaitBackend:
         """Return no arguments, for the same reason."""
         return {}
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Do nothing: ending a wait does not end the executions."""
+    def account(self) -> str:
+        """Return nothing: a wait has no journal."""
+        return ""
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Return all of them: ending a wait does not end the executions."""
+        return list(ids)

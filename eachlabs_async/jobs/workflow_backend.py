@@ -51,6 +51,7 @@ class WorkflowBackend:
         self._webhook_secret = webhook_secret
         self._prepared([{}])
         self._watcher = ListingWatcher(transport, workflow_id)
+        self.words = self._watcher.words
         self._filters = {"workflow_id": workflow_id}
         self.scope = scope_of(self._filters)
         self.deadline_s = transport.timeouts.deadline_s
@@ -89,9 +90,9 @@ class WorkflowBackend:
         secrets = self._transport.session.secrets
         return [(entry.execution_id, line(refusal_reason(entry), secrets)) for entry in answer.executions]
 
-    async def finished(self, ids: Sequence[str], fresh: Collection[str]) -> list[str]:
+    async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing."""
-        return await self._watcher.finished(ids, fresh)
+        return await self._watcher.finished(ids, fresh, due)
 
     async def fetch(self, identity: str) -> WorkflowExecution:
         """Read one execution with its steps."""
@@ -110,5 +111,10 @@ class WorkflowBackend:
         """Return the arguments of the workflow's listing."""
         return TimeSpan.until_now(since).as_filters(**self._filters)
 
-    async def cancel(self, ids: Sequence[str]) -> None:
-        """Do nothing: the API has no call that cancels an execution of a workflow."""
+    def account(self) -> str:
+        """Return the host and a fingerprint of the key."""
+        return self._transport.session.account("workflows")
+
+    async def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Return all of them: the API has no call that cancels an execution of a workflow."""
+        return list(ids)

@@ -15,6 +15,7 @@ from ..jobs.ledger import Ledger
 from ..jobs.lookup import ModelLookup
 from ..jobs.lost_answer import request_or_look
 from ..jobs.map_inputs import map_inputs
+from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
@@ -217,6 +218,10 @@ class Predictions(NamesGuide):
         window: int | None = None,
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
+        acknowledge: bool = False,
+        retry_unknown: bool = False,
+        timeout_s: float | None = None,
+        leave_s: float = DEFAULT_LEAVE_S,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[Prediction]:
         """Run any number of inputs through a model; yields an outcome for each, as they finish.
@@ -245,6 +250,9 @@ class Predictions(NamesGuide):
             ordered=ordered,
             journal=journal,
             on_progress=on_progress,
+            options=MapOptions(
+                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+            ),
         )
 
 

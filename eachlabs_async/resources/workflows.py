@@ -13,6 +13,7 @@ from ..jobs.create import create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import WorkflowLookup
 from ..jobs.map_inputs import map_inputs
+from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.workflow_backend import WorkflowBackend
@@ -247,6 +248,10 @@ class Workflows(NamesGuide):
         window: int | None = None,
         ordered: bool = False,
         journal: str | PathLike[str] | None = None,
+        acknowledge: bool = False,
+        retry_unknown: bool = False,
+        timeout_s: float | None = None,
+        leave_s: float = DEFAULT_LEAVE_S,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[WorkflowExecution]:
         """Run any number of inputs through one version of a workflow; yields an outcome for each, as they finish.
@@ -268,15 +273,22 @@ class Workflows(NamesGuide):
         with it: an execution with other inputs is not its outcome, and its own is searched for. `journal`, the path of
         an SQLite file, extends this guarantee across restarts: the intent to send is on disk before anything is sent,
         and a job that was killed and is restarted with the same inputs continues where it was, without the outcomes
-        that it delivered.
+        that it delivered. An outcome is delivered when the next one is asked for, or with `acknowledge` when
+        `await outcome.acknowledge()` returns: each then comes at least once. The journal is bound to this job, account
+        and service. With `retry_unknown` the inputs to which an earlier run gave an `OutcomeUnknownError` are searched
+        for again.
 
         Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
         resumes when one of them has ended; a 429 that calls for a pause is waited out, see
         `RetryPolicy.creating_pause_s`. A 402 while nothing runs, and other refusals that every input would meet, stop
-        the sending; the running executions are waited for and delivered before the error is raised. Leaving the block
-        early sends nothing more. The API has no call that cancels an execution of a workflow.
+        the sending; the running executions are waited for and delivered before the error is raised. An execution that
+        runs for longer than `timeout_s` seconds (None: no limit) is an outcome with a `WaitTimeoutError`. Leaving the
+        block early sends nothing more and takes 2 seconds and at most `leave_s` more (from 0): requests under way are
+        awaited, so that the ids of what they create are known, and a warning names what still runs. The API has no call
+        that cancels an execution of a workflow.
 
-        Raises `ValueError` or `TypeError` at once for an argument that cannot be right.
+        Raises `ValueError` or `TypeError` at once for an argument that cannot be right, and `JournalError`, when the
+        iteration starts, for a journal that cannot be used: of another job or account, open elsewhere, or unwritable.
         """
         if checked_text("version_id", version_id) is None:
             raise TypeError("version_id must be a str, not NoneType: pass the version that all inputs are to run with")
@@ -290,6 +302,9 @@ class Workflows(NamesGuide):
             ordered=ordered,
             journal=journal,
             on_progress=on_progress,
+            options=MapOptions(
+                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+            ),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
@@ -40,6 +41,11 @@ def key_headers(auth: Auth, key: Key) -> dict[str, str]:
     if auth == "bearer":
         return {"Authorization": Key(f"Bearer {key}")}
     return {"X-API-Key": key}
+
+
+def fingerprint(key: Key) -> str:
+    """Return what tells one key from another and does not give it away: a part of its digest."""
+    return hashlib.blake2b(key.encode(), digest_size=8, person=b"eachlabs key").hexdigest()
 
 
 def secrets_of(keys: Iterable[Key | None]) -> tuple[str, ...]:

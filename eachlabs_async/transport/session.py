@@ -34,7 +34,7 @@ from .call import Call
 from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
-from .keys import Key, key_headers, secrets_of
+from .keys import Key, fingerprint, key_headers, secrets_of
 from .loop_binding import LoopBinding
 from .redaction import excerpt, line
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
@@ -154,6 +154,14 @@ class Session:
             )
             raise ConfigurationError(f"this call needs a key: pass {argument} or set {variable}")
         return service if key == "header" else self._keyless(name)
+
+    def account(self, name: ServiceName) -> str:
+        """Describe the account and the host of a service, without giving the key away.
+
+        Raises `ConfigurationError` if there is no key.
+        """
+        self.service(name)
+        return f"{self.hosts.service(name).base_url}, key with fingerprint {fingerprint(self._keys['api'])}"
 
     def key_for_body(self) -> Key:
         """Return the Each Labs key, for the one call that sends it in its body.

@@ -50,6 +50,12 @@ RULES: dict[str, Any] = {
     "delay": 0.0,
     "delay_s": [0.05, 0.3],
     "answer_s": [0.0, 0.0],  # how long each creating request takes
+    "partial": "",  # the words with which the entries of a bulk that exceed the cap fail; otherwise the bulk is a 429
+    "refuse": "",  # the name of a value for which the entries of a bulk are refused
+    "others": 0,  # places of the cap that other clients hold
+    "word": "",  # the status of what runs, if it is another word than usual
+    "deny": 0,  # the status that answers all reading requests
+    "hang": False,  # answer nothing any more
     "twins": 0.0,  # probability that another client sends the same at the same time
 }
 
@@ -119,13 +125,16 @@ class PaidService:
 
     def running(self) -> int:
         now = time.monotonic()
-        return sum(one["ends"] > now and not one["cancelled"] for one in self.executions.values())
+        ours = sum(one["ends"] > now and not one["cancelled"] for one in self.executions.values())
+        return int(ours + self.rules["others"])
 
     def status(self, one: dict[str, Any], *, detail: bool) -> str:
         if one["cancelled"]:
             return "cancelled"
         done = time.monotonic() >= (one["told"] if detail else one["ends"])
         failed = bool(one["given"].get("fail"))
+        if not done and self.rules["word"]:
+            return str(self.rules["word"])
         if one["kind"] == "workflow":
             return "running" if not done else "failed" if failed else "completed"
         return "processing" if not done else "error" if failed else "success"
@@ -197,7 +206,10 @@ class PaidService:
         if act == "lose_before":
             await asyncio.sleep(fault.get("s", 0.0))
             return None
-        if self.rules["cap"] and self.running() + len(inputs) > self.rules["cap"]:
+        room = self.rules["cap"] - self.running() if self.rules["cap"] else len(inputs)
+        refused = inputs[max(room, 0) :] if self.rules["partial"] and bulk else []
+        inputs = inputs[: len(inputs) - len(refused)]
+        if not refused and len(inputs) > room:
             return 429, {"error": "concurrent execution limit reached", "details": {"limit": self.rules["cap"]}}
         if self.chance.random() < self.rules["twins"]:
             self.start_all("twin", kind, place, inputs, bulk=bulk)
@@ -205,7 +217,9 @@ class PaidService:
             later = asyncio.get_running_loop().call_later
             later(fault["s"], lambda: self.start_all(name, kind, place, inputs, bulk=bulk))
             return None
-        bulk_id, ids = self.start_all(name, kind, place, inputs, bulk=bulk)
+        bad = [number for number, one in enumerate(inputs) if bulk and self.rules["refuse"] in one]
+        good = [one for number, one in enumerate(inputs) if number not in bad]
+        bulk_id, ids = self.start_all(name, kind, place, good, bulk=bulk)
         await asyncio.sleep(fault.get("s", 0.0) if act in ("delay", "lose") else self.some("answer_s"))
         if act == "lose":
             return None
@@ -221,6 +235,9 @@ class PaidService:
         entries = [{"execution_id": one, "status": "queued"} for one in ids]
         if not bulk:
             return 202, entries[0]
+        entries += [{"status": "failed", "message": self.rules["partial"]} for _ in refused]
+        for number in bad:
+            entries.insert(number, {"status": "failed", "message": f"input {number} is not acceptable"})
         if act == "short":
             entries = entries[1:]
         if act == "reverse":
@@ -282,8 +299,12 @@ class PaidService:
         creates = method == "POST" and parts[-1] != "cancel"
         self.log.append((name, f"{method} {target}"))
         self.requests["creating" if creates else "reading"] += 1
+        if self.rules["hang"]:
+            await asyncio.sleep(3600)
         if time.monotonic() < self.down_until:
             return 503, {"error": "restarting"}
+        if self.rules["deny"] and not creates:
+            return int(self.rules["deny"]), {"error": "refused"}
         if creates:
             return await self.create(name, parts, body)
         return self.read(parts, query)

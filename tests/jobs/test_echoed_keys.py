@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -70,12 +71,18 @@ async def test_a_refused_trigger_shows_no_key() -> None:
     assert_clean(caught.value)
 
 
+def sent_by(request: RecordedRequest) -> list[int]:
+    """Return the numbers of the inputs of a bulk."""
+    return [int(number) for number in re.findall(rb'"n": ?([0-9]+)', request.body)]
+
+
 def entries(request: RecordedRequest) -> Act:
-    """Serve a map of two inputs: one is refused, and the execution of the other one fails."""
+    """Serve a map of two inputs: one is refused, alone as well, and the execution of the other one fails."""
     failed: dict[str, Any] = {"execution_id": "e0", "status": "failed"}
     if request.method == "POST":
         refused = {"execution_id": None, "status": "failed", "message": ECHO}
-        return answer(json={"bulk_id": "b", "executions": [{"execution_id": "e0", "status": "queued"}, refused]})
+        created = {"execution_id": "e0", "status": "queued"}
+        return answer(json={"bulk_id": "b", "executions": [created if n == 0 else refused for n in sent_by(request)]})
     if request.target.partition("?")[0].endswith("/e0"):
         return answer(json={**failed, "error": ECHO, "step_outputs": STEPS})
     return answer(json={"executions": [failed], "total": 1, "total_count": 1, "limit": 100, "offset": 0})

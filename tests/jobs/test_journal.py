@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from internals import limit_pages, make_read_only
 
-from eachlabs_async.jobs.journal import Journal, JournalEntry
+from eachlabs_async import JournalError
+from eachlabs_async.jobs.journal import Journal, JournalEntry, why_unusable
 
 
-async def opened(path: Path, binding: str = "job") -> Journal:
-    journal = Journal(path, binding)
+async def opened(path: Path, binding: str = "job", account: str = "account") -> Journal:
+    journal = Journal(path, binding, account)
     await journal.open()
     return journal
 
@@ -27,10 +30,7 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
     await first.unknown([1], "who knows")
     await first.intend([(3, "a"), (4, "a"), (5, "d")], 6.0)
     await first.forget([5])
-    await first.delivered(0, "a")
-    await first.delivered(7, "")
-    await first.delivered(4, "a")
-    await first.undelivered(4)
+    await first.delivered([(0, "a"), (7, "")])
     await first.close()
     second = await opened(path)
     assert await second.entries([0, 1, 2, 3, 4, 5, 7]) == {
@@ -72,7 +72,7 @@ async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: byt
     """A foreign or damaged file is a clear error, and the file is not changed."""
     path = tmp_path / "job.sqlite"
     path.write_bytes(content)
-    journal = Journal(path, "job")
+    journal = Journal(path, "job", "account")
     with pytest.raises(ValueError, match="job.sqlite"):
         await journal.open()
     await journal.close()
@@ -83,12 +83,12 @@ async def test_a_journal_belongs_to_one_job(tmp_path: Path) -> None:
     """Another workflow, version or edition is refused, and so is a second job on the same file."""
     path = tmp_path / "job.sqlite"
     first = await opened(path, "workflow a")
-    second = Journal(path, "workflow a")
+    second = Journal(path, "workflow a", "account")
     with pytest.raises(ValueError, match="open"):
         await second.open()
     await second.close()
     await first.close()
-    third = Journal(path, "workflow b")
+    third = Journal(path, "workflow b", "account")
     with pytest.raises(ValueError, match="another job"):
         await third.open()
     await third.close()
@@ -116,7 +116,7 @@ async def test_a_write_is_seen_through_although_its_waiter_is_cancelled(tmp_path
 
 async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     """A missing folder is a clear error too."""
-    journal = Journal(tmp_path / "nowhere" / "job.sqlite", "job")
+    journal = Journal(tmp_path / "nowhere" / "job.sqlite", "job", "account")
     with pytest.raises(ValueError, match="cannot be opened"):
         await journal.open()
     await journal.close()
@@ -133,7 +133,7 @@ async def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(path: Any, error: type[Exception], says: str) -> None:
     """An empty path is refused too: SQLite would use a temporary file that is deleted on closing."""
     with pytest.raises(error, match=says):
-        Journal(path, "job")
+        Journal(path, "job", "account")
 
 
 async def test_a_name_that_sqlite_keeps_for_itself_is_a_file_too(
@@ -157,7 +157,120 @@ async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     with db:
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
     db.close()
-    journal = Journal(path, "job")
+    journal = Journal(path, "job", "account")
     with pytest.raises(ValueError, match="version 99"):
         await journal.open()
     await journal.close()
+
+
+async def test_a_journal_belongs_to_one_account_and_host(tmp_path: Path) -> None:
+    """Another account could not find the executions: each input would end as an error for good."""
+    path = tmp_path / "job.sqlite"
+    await (await opened(path, account="https://one, key with fingerprint 1")).close()
+    journal = Journal(path, "job", "https://one, key with fingerprint 2")
+    with pytest.raises(JournalError, match=r"another account or host: .* 1, not .* 2: open it with the key"):
+        await journal.open()
+    await journal.close()
+
+
+async def test_of_many_that_open_a_journal_at_once_exactly_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are told that it is in use, in every one of many rounds, also for a file that is new."""
+    monkeypatch.setattr("eachlabs_async.jobs.journal.OPEN_TIMEOUT_S", 0.02)
+    for number in range(20):
+        path = tmp_path / str(number // 2)  # Every other round finds the file there.
+        journals = [Journal(path, "job", "account") for _ in range(8)]
+        found = await asyncio.gather(*(journal.open() for journal in journals), return_exceptions=True)
+        assert [type(one) for one in found].count(type(None)) == 1
+        assert all(one is None or "another job has it open" in str(one) for one in found)
+        for journal in journals:
+            await journal.close()
+
+
+OPENER = """
+import asyncio, sys
+from eachlabs_async.jobs import journal
+
+journal.OPEN_TIMEOUT_S = 0.05
+
+async def main(path):
+    opened = journal.Journal(path, "job", "account")
+    sys.stdin.readline()
+    try:
+        await opened.open()
+    except ValueError as exc:
+        print("refused" if "another job has it open" in str(exc) else exc, flush=True)
+    else:
+        print("open", flush=True)
+    sys.stdin.readline()
+    await opened.close()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_of_many_processes_exactly_one_gets_a_journal(tmp_path: Path) -> None:
+    """A process that is killed leaves the journal to the next one."""
+    for number in range(3):
+        openers = [
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                OPENER,
+                str(tmp_path / str(number // 2)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            for _ in range(6)
+        ]
+        for one in openers:
+            assert one.stdin is not None
+            one.stdin.write(b"\n")
+        said = [await one.stdout.readline() for one in openers if one.stdout is not None]
+        for one in openers:
+            one.kill()
+            await one.communicate()
+        assert sorted(said) == [b"open\n", *[b"refused\n"] * 5]
+
+
+async def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    """The error names the file and the remedy; what was written before is still there."""
+    path = tmp_path / "job.sqlite"
+    journal = await opened(path)
+    await journal.intend([(0, "a")], 1.0)
+    limit_pages(journal, 4)
+    with pytest.raises(JournalError, match=r"job\.sqlite cannot be written: .* full .*free some space") as caught:
+        await journal.intend([(number, "a" * 1000) for number in range(1, 100)], 1.0)
+    assert caught.value.path == str(path)
+    await journal.close()
+    again = await opened(path)
+    assert set(await again.entries(range(100))) == {0}
+    await again.close()
+
+
+async def test_a_file_that_is_read_only_says_so(tmp_path: Path) -> None:
+    """Nothing is sent with a journal that cannot record it."""
+    path = tmp_path / "job.sqlite"
+    await (await opened(path)).close()
+    journal = await opened(path)
+    make_read_only(journal)
+    with pytest.raises(JournalError, match="read-only .*make both writable"):
+        await journal.intend([(0, "a")], 1.0)
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (sqlite3.OperationalError("database is locked"), "another job has it open"),
+        (sqlite3.OperationalError("database or disk is full"), "free some space"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "read-only"),
+        (sqlite3.OperationalError("unable to open database file"), "folder must exist"),
+        (sqlite3.OperationalError("disk I/O error"), "check the disk"),
+        (sqlite3.DatabaseError("file is not a database"), "is not a journal"),
+    ],
+)
+def test_what_sqlite_says_becomes_advice(error: sqlite3.Error, says: str) -> None:
+    """Each way in which a file can be unusable has its own advice."""
+    assert says in why_unusable(error)

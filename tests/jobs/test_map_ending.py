@@ -19,6 +19,13 @@ from eachlabs_async.jobs.map_run import MapRun
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 LONG = 60.0
+READS = (
+    "workflow_executions.list",
+    "workflow_executions.get",
+    "predictions.get",
+    "executions.list",
+    "executions.list_by_cursor",
+)
 
 
 def statuses(emulator: Emulator) -> set[str]:
@@ -179,15 +186,33 @@ class TestFailing:
                     seen.append(outcome.index)
                 assert sorted(seen) == list(range(6))
 
-    @pytest.mark.parametrize("kind", KINDS)
-    async def test_a_key_that_is_revoked_ends_the_watching(self, kind: str) -> None:
-        """Nothing can be watched any more, so the error is raised."""
-        watched = ("workflow_executions.list", "predictions.get")
+    @both_kinds
+    async def test_a_key_that_is_revoked_ends_the_watching(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing can be watched any more: the error that is raised after a while has the ids of what runs."""
+        monkeypatch.setattr("eachlabs_async.jobs.map_watcher.PATIENCE_S", 0.2)
         async with stage() as (emulator, client):
-            emulator.faults.add(Fault.status(401), endpoint=watched)
-            with pytest.raises(AuthenticationError):
+            emulator.faults.add(Fault.status(401), endpoint=READS)
+            with pytest.raises(AuthenticationError, match="3 executions had not ended") as caught:
                 await mapped(emulator, client, kind, numbered(3)).collect()
+            ids = {one.id for one in emulator.submitted}
+            assert set(caught.value.running) == ids
+            assert all(identity in str(caught.value) for identity in ids)
             assert not tasks()
+
+    @both_kinds
+    async def test_a_key_that_is_refused_for_a_while_loses_nothing(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What runs is paid for: its outcomes are read once the key works again, with few requests until then."""
+        monkeypatch.setattr("eachlabs_async.jobs.map_watcher.PATIENCE_S", 5.0)
+        async with stage() as (emulator, client):
+            rule = emulator.faults.add(Fault.status(401), endpoint=READS)
+            job = asyncio.create_task(mapped(emulator, client, kind, numbered(3)).collect())
+            await until(lambda: emulator.answers[401] >= 4)
+            await asyncio.sleep(0.3)
+            assert emulator.answers[401] <= 60
+            emulator.faults.remove(rule)
+            assert len((await job).values) == 3
 
     @pytest.mark.parametrize("where", ["submit", "fetch", "finished"])
     async def test_an_error_of_our_own_does_not_pass_for_the_end(self, where: str) -> None:

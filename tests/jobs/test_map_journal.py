@@ -1,8 +1,8 @@
 """Tests for jobs with a journal that end at any point and start again: nothing is executed or delivered twice.
 
-After a cancellation, an error or a break, each input has exactly one outcome over all runs. After a kill, no outcome
-comes twice, and one may be missing for each kill: the one that was on its way to the caller. However a job ends, no
-input is executed twice, and an input that may have been executed and is not found is reported.
+An outcome is done with when the caller asks for the next one, or acknowledges it. One that is still in the caller's
+hands when the job ends, by a break, an error, a cancellation or a kill, comes again in the next run; no other does.
+However a job ends, no input is executed twice, and an input that may have been executed and is not found is reported.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ import pytest
 from event_loop import until
 from map_jobs import CREATES, EDITIONS, KINDS, mapped, numbered, slug, stage, times
 
-from eachlabs_async import OutcomeUnknownError, PaymentRequiredError
+from eachlabs_async import EachLabs, JournalError, OutcomeUnknownError, PaymentRequiredError
 from eachlabs_async.bulk.outcomes import Outcome
 from eachlabs_async.emulator import Emulator, Fault
-from eachlabs_async.jobs.journal import Journal
 
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 LOST = (
@@ -126,9 +125,9 @@ class TestCancelledAtAnyPoint:
                     await until(lambda: len(emulator.submitted) == 7)
                     await asyncio.sleep(0.05)
                     break
-            assert states(journal) == {("running", 0): 6, ("running", 1): 1}
+            assert states(journal) == {("running", 0): 7}
             again = mapped(emulator, client, kind, [*inputs, {"n": 9}], journal=journal)
-            assert len(await outcomes_of(again)) == 7
+            assert len(await outcomes_of(again)) == 8
             assert again.stats.submitted == 1
             assert len(emulator.submitted) == 8
             assert await outcomes_of(mapped(emulator, client, kind, [*inputs, {"n": 9}], journal=journal)) == []
@@ -140,7 +139,8 @@ class TestCancelledAtAnyPoint:
         inputs = [{"n": 0}, {"n": 0}, {"n": 0}, {"n": 1}]
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.stalled_answer(late=True), endpoint=CREATES, times=4)
-            job = asyncio.create_task(outcomes_of(mapped(emulator, client, kind, inputs, journal=journal)))
+            run = mapped(emulator, client, kind, inputs, journal=journal, leave_s=0.05)
+            job = asyncio.create_task(outcomes_of(run))
             await until(lambda: len(emulator.submitted) == 4)
             job.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -158,7 +158,8 @@ class TestCancelledAtAnyPoint:
         journal = tmp_path / "journal"
         async with stage() as (emulator, client):
             emulator.faults.add(Fault.stalled_answer(), endpoint=CREATES, times=1)
-            job = asyncio.create_task(outcomes_of(mapped(emulator, client, kind, [{"n": 0}], journal=journal)))
+            left = mapped(emulator, client, kind, [{"n": 0}], journal=journal, leave_s=0.05)
+            job = asyncio.create_task(outcomes_of(left))
             await until(lambda: sum(emulator.requests[name] for name in CREATES) == 1)
             job.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -177,31 +178,120 @@ class TestCancelledAtAnyPoint:
             assert states(journal) == {("unknown", 1): 1}
             assert not emulator.submitted
 
-    async def test_a_cancellation_while_an_outcome_is_written_down_hands_it_out_next_time(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The outcome was not delivered, so the journal does not record it as delivered."""
+    @both_kinds
+    async def test_an_unknown_outcome_is_looked_for_again_on_request(self, kind: str, tmp_path: Path) -> None:
+        """Whether its error was delivered or not; what is not found is an error again, and nothing is sent again."""
         journal = tmp_path / "journal"
-        written = asyncio.Event()
-        plain = Journal.delivered
+        listings = ("workflow_executions.list", "executions.list", "executions.list_by_cursor")
+        async with stage() as (emulator, client):
+            emulator.faults.add(Fault.reset(late=True), endpoint=CREATES, times=2)
+            away = emulator.faults.add(Fault.status(503), endpoint=listings)
+            inputs = numbered(2)
+            first = await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal, concurrency=2))
+            assert {type(one.error) for one in first} == {OutcomeUnknownError}
+            assert states(journal) == {("unknown", 1): 2}
+            assert await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal)) == []
+            again = mapped(emulator, client, kind, inputs, journal=journal, retry_unknown=True)
+            assert {type(one.error) for one in await outcomes_of(again)} == {OutcomeUnknownError}
+            emulator.faults.remove(away)
+            found = await outcomes_of(
+                mapped(emulator, client, kind, inputs, journal=journal, retry_unknown=True, acknowledge=True)
+            )
+            assert sorted(one.index for one in found if one.ok) == [0, 1]
+            assert len(await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal))) == 2
+            last = mapped(emulator, client, kind, inputs, journal=journal, retry_unknown=True)
+            assert await outcomes_of(last) == []
+            assert set(times(emulator).values()) == {1}
 
-        async def slow(self: Journal, number: int, fingerprint: str) -> None:
-            await plain(self, number, fingerprint)
-            written.set()
-            await asyncio.sleep(3600)
+
+class TestInTheCallersHands:
+    @both_kinds
+    @pytest.mark.parametrize("ordered", [False, True])
+    @pytest.mark.parametrize("how", ["break", "exception", "cancellation"])
+    async def test_an_outcome_comes_again_if_the_loop_ends_before_the_next(
+        self, kind: str, how: str, ordered: bool, tmp_path: Path
+    ) -> None:
+        """Those before it, for which the caller had asked for the next, do not."""
+        journal = tmp_path / "journal"
+        seen: list[int] = []
+
+        async def go(stop: int) -> None:
+            stop += len(seen)
+            run = mapped(emulator, client, kind, numbered(5), journal=journal, ordered=ordered)
+            async with run as outcomes:
+                async for outcome in outcomes:
+                    seen.append(outcome.index)
+                    if len(seen) != stop:
+                        continue
+                    if how == "break":
+                        break
+                    if how == "exception":
+                        raise ZeroDivisionError
+                    asyncio.current_task().cancel()  # type: ignore[union-attr]
+                    await asyncio.sleep(0)
 
         async with stage() as (emulator, client):
-            monkeypatch.setattr(Journal, "delivered", slow)
-            job = asyncio.create_task(outcomes_of(mapped(emulator, client, "workflow", numbered(1), journal=journal)))
-            await written.wait()
+            for stop in (3, 2):
+                with contextlib.suppress(ZeroDivisionError, asyncio.CancelledError):
+                    await asyncio.create_task(go(stop))
+            await go(100)
+            in_hand = [seen[2], seen[4]]
+            assert sorted(seen) == sorted([*range(5), *in_hand]), "another outcome came twice, or one is missing"
+            assert len(emulator.submitted) == 5
+
+    @both_kinds
+    async def test_what_is_collected_comes_again_if_collecting_fails(self, kind: str, tmp_path: Path) -> None:
+        """The caller has seen none of it; what is returned, or attached to the error, does not come again."""
+        journal = tmp_path / "journal"
+        inputs = [*numbered(3), {"n": 3, "seconds": 0.3}]
+        async with stage() as (emulator, client):
+            run = mapped(emulator, client, kind, inputs, journal=journal)
+            job = asyncio.create_task(run.collect())
+            await until(lambda: run.stats.done == 3)
             job.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await job
-            monkeypatch.undo()
-            assert states(journal) == {("running", 0): 1}
-            again = mapped(emulator, client, "workflow", numbered(1), journal=journal)
-            assert len(await outcomes_of(again)) == 1
-            assert len(emulator.submitted) == 1
+            assert len((await mapped(emulator, client, kind, inputs, journal=journal).collect()).values) == 4
+            assert await outcomes_of(mapped(emulator, client, kind, inputs, journal=journal)) == []
+            assert len(emulator.submitted) == 4
+
+    @both_kinds
+    async def test_with_acknowledge_only_what_is_acknowledged_is_done_with(self, kind: str, tmp_path: Path) -> None:
+        """The rest comes again, although the caller had asked for more."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+
+            async def go(**options: Any) -> list[Outcome[Any]]:
+                found = []
+                run = mapped(emulator, client, kind, numbered(6), journal=journal, acknowledge=True, **options)
+                async with run as outcomes:
+                    async for outcome in outcomes:
+                        if outcome.index % 2 and outcome.index < 5:
+                            await outcome.acknowledge()
+                            await outcome.acknowledge()
+                        found.append(outcome)
+                return found
+
+            assert len(await go()) == 6
+            again = await go()
+            assert sorted(one.index for one in again) == [0, 2, 4, 5]
+            with pytest.raises(RuntimeError, match="within its block"):
+                await again[0].acknowledge()
+            assert len((await mapped(emulator, client, kind, numbered(6), journal=journal).collect()).values) == 4
+            assert len(emulator.submitted) == 6
+
+    async def test_what_cannot_be_acknowledged_says_why(self, tmp_path: Path) -> None:
+        """Without a journal there is nothing to record."""
+        async with stage() as (emulator, client):
+            async for outcome in mapped(emulator, client, "workflow", numbered(1), journal=tmp_path / "journal"):
+                with pytest.raises(RuntimeError, match="acknowledge=True"):
+                    outcome.acknowledge()
+            for options in ({"acknowledge": True}, {"retry_unknown": True}):
+                with pytest.raises(ValueError, match="needs a journal"):
+                    mapped(emulator, client, "workflow", [], **options)
+            for wrong in ({"acknowledge": 1}, {"leave_s": -1}, {"leave_s": "5"}, {"timeout_s": 0}):
+                with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
+                    mapped(emulator, client, "workflow", [], journal=tmp_path / "journal", **wrong)
 
 
 class TestRefused:
@@ -284,7 +374,19 @@ class TestTheWrongJob:
                     with pytest.raises(ValueError, match="another job has it open"):
                         await outcomes_of(mapped(emulator, client, "workflow", numbered(3), journal=journal))
                     break
-            assert len(await outcomes_of(mapped(emulator, client, "workflow", numbered(3), journal=journal))) == 2
+            assert len(await outcomes_of(mapped(emulator, client, "workflow", numbered(3), journal=journal))) == 3
+
+    async def test_another_account_is_refused(self, tmp_path: Path) -> None:
+        """It would find none of the executions; the file names neither key."""
+        journal = tmp_path / "journal"
+        async with stage() as (emulator, client):
+            await outcomes_of(mapped(emulator, client, "workflow", numbered(1), journal=journal))
+            async with EachLabs("another-key", hosts=emulator.unified_hosts) as other:
+                with pytest.raises(JournalError, match="another account"):
+                    await outcomes_of(mapped(emulator, other, "workflow", numbered(1), journal=journal))
+            content = journal.read_bytes()
+            assert emulator.api_key.encode() not in content
+            assert b"fingerprint" in content
 
 
 JOB = """
@@ -314,7 +416,7 @@ asyncio.run(main(*json.loads(sys.argv[1])))
 class TestKilled:
     @both_kinds
     async def test_a_process_that_is_killed_and_started_again(self, kind: str, tmp_path: Path) -> None:
-        """No input is executed twice and no outcome comes twice; one may be missing for each kill."""
+        """No input is executed twice and no outcome is missing; one may come twice for each kill."""
         journal, count = tmp_path / "journal", 40
         chance = random.Random(kind)
         seen: Counter[int] = Counter()
@@ -339,13 +441,11 @@ class TestKilled:
                     break
                 assert code == -9
             assert kills >= 2
-            assert set(seen.values()) == {1}, "an outcome came twice"
-            assert count - kills <= len(seen) <= count
-            assert set(seen) <= set(range(count))
+            assert set(seen) == set(range(count)), "an outcome is missing"
+            assert seen.total() - count <= kills, "more came twice than was in the caller's hands"
             wanted = Counter(str({"n": number // 2}) for number in range(count))
             assert not times(emulator) - wanted, "an input was executed twice"
-            # Each outcome that came and is not unknown was executed; one that a kill took away can be of either kind.
-            assert len(emulator.submitted) >= len(seen) - unknown
+            assert len(emulator.submitted) >= count - unknown
 
 
 @contextlib.asynccontextmanager

@@ -22,9 +22,15 @@ LISTING, GET = "workflow_executions.list", "workflow_executions.get"
 
 
 class Hosted:
-    """The part of a transport that expanding a path needs."""
+    """The part of a transport that a watcher needs before its first request."""
 
     edition = "compat"
+
+    @property
+    def session(self) -> Any:
+        return self
+
+    secrets = ()
 
 
 def started(emulator: Emulator, count: int, **inputs: Any) -> list[str]:
