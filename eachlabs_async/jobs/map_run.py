@@ -288,7 +288,7 @@ class MapRun(Stream, Generic[T]):
     def _warn_of(self, running: list[str], unanswered: int) -> None:
         """Log what runs on although the map was left."""
         kept = self._run_state.journal is not None
-        found = []
+        found: list[str] = []
         if running:
             found.append(f"{len(running)} executions may still run: {listed(running)}")
         if unanswered:
