@@ -77,6 +77,13 @@ async def create(
     raise unknown.with_traceback(None)
 
 
+def checked_id(identity: str | None, path: str) -> str:
+    """Return the id of what was created. An empty one is none: whether anything was created is then unknown."""
+    if not identity:
+        raise ResponseDecodeError(f"cannot decode the response at {path}: is missing or empty", path=path)
+    return identity
+
+
 def _as_sent(value: object) -> object:
     try:
         return snapshot(value)

@@ -183,7 +183,7 @@ class MapSender(Generic[T]):
             if entry.state == "unknown" and not state.options.retry_unknown:
                 state.limit.discard(1)
                 state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
-            elif entry.execution_id is not None:
+            elif entry.execution_id:
                 item.resumed = True
                 state.start(item, entry.execution_id)
                 started.append(item)

@@ -88,7 +88,7 @@ class WorkflowBackend:
             failure = ResponseDecodeError(text, path="$.executions")
             raise self._transport.session.with_call_details(call, failure)
         secrets = self._transport.session.secrets
-        return [(entry.execution_id, line(refusal_reason(entry), secrets)) for entry in answer.executions]
+        return [(entry.execution_id or None, line(refusal_reason(entry), secrets)) for entry in answer.executions]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing."""

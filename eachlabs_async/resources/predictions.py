@@ -10,7 +10,8 @@ from typing import Any
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
-from ..jobs.create import create
+from ..errors import ExecutionFailedError
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import ModelLookup
 from ..jobs.lost_answer import request_or_look
@@ -20,6 +21,7 @@ from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
+from ..jobs.refusals import refusal_of
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction, State
@@ -27,6 +29,7 @@ from ..transport import requests
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
 from ..transport.guidance import NamesGuide
+from ..transport.redaction import line
 from ..transport.transport import Transport
 
 
@@ -72,15 +75,18 @@ class Predictions(NamesGuide):
             self._transport.edition, model, input, version, webhook_url, webhook_secret, fallback_selector
         )
         del webhook_secret  # A traceback shows the locals of this frame.
-        return await create(
+        created = await create(
             self._transport,
             self._ledger,
             prepared,
             CreatedPrediction,
-            ids_of=lambda answer: [answer.id],
+            ids_of=_one_id,
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
             answer_of=_created if reconcile else None,
         )
+        if reason := line(refusal_of(created), self._transport.session.secrets):
+            raise ExecutionFailedError(f"the prediction was not created: {reason}", error=reason)
+        return created
 
     async def run(
         self,
@@ -102,7 +108,7 @@ class Predictions(NamesGuide):
             self._ledger,
             requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
-            ids_of=lambda answer: [answer.id],
+            ids_of=lambda answer: [checked_id(answer.id, "$.id")],
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
         self._ledger.seen(finished.id, finished=True)
@@ -254,6 +260,10 @@ class Predictions(NamesGuide):
                 acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
             ),
         )
+
+
+def _one_id(answer: CreatedPrediction) -> list[str | None]:
+    return [] if refusal_of(answer) else [checked_id(answer.id, "$.predictionID")]
 
 
 def _created(candidates: list[Candidate]) -> CreatedPrediction:

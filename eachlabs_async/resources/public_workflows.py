@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..jobs.create import create
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..records import PublicWorkflow, TriggeredExecution
 from ..transport import requests
@@ -68,5 +68,5 @@ class PublicWorkflows(NamesGuide):
             self._ledger,
             prepared,
             TriggeredExecution,
-            ids_of=lambda answer: [answer.execution_id],
+            ids_of=lambda answer: [checked_id(answer.execution_id, "$.execution_id")],
         )

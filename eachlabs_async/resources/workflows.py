@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Unpack
 
 from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
-from ..jobs.create import create
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import WorkflowLookup
 from ..jobs.map_inputs import map_inputs
@@ -223,7 +223,7 @@ class Workflows(NamesGuide):
                 raise ResponseDecodeError(
                     f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs", path="$.executions"
                 )
-            return [entry.execution_id for entry in answer.executions]
+            return [entry.execution_id or None for entry in answer.executions]
 
         return await create(
             self._transport,
@@ -309,11 +309,11 @@ class Workflows(NamesGuide):
 
 
 def _one_id(answer: BulkTriggeredExecution) -> list[str | None]:
-    if answer.execution_id is not None:
+    if answer.execution_id:
         return [answer.execution_id]
     if answer.state is State.FAILED:
         return []
-    raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
+    return [checked_id(None, "$.execution_id")]
 
 
 def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution:
@@ -326,7 +326,7 @@ def _entry(one: Candidate) -> BulkTriggeredExecution:
 
 def _triggered(answer: BulkTriggeredExecution, secrets: Collection[str]) -> TriggeredExecution:
     """Return the queued execution. The compat edition may accept a trigger and refuse its inputs."""
-    if answer.execution_id is None:
+    if not answer.execution_id:
         reason = answer.message and line(answer.message, secrets)
         raise ExecutionFailedError(f"the workflow was not triggered: {reason or 'no reason was given'}", error=reason)
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
