@@ -30,7 +30,7 @@ from .known_rows import ANCHORS, keys_of
 from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep, too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
-from .row_times import are_ordered, lowest, with_bound
+from .row_times import lowest, with_bound
 from .spans import SpanRequest, SpanWalk
 from .walk_values import Answer, Request, Span
 
@@ -83,6 +83,7 @@ class ExecutionPager(Pager[Execution]):
         self._bottom = before.bottom if before is not None else None
         self._bottom_known = before is not None and (before.bottom is not None or before.at is not None)
         self._skip = 0  # rows before the start, which are read because their offset cannot be requested
+        self._encoded: tuple[dict[str, object], str] = {}, ""  # the filters of the last request, and their text
         self._is_ordered = True  # All rows so far came in the order of their times.
         self._seeks = False  # the engine has the state of the walk
         self._call_with_date: Call | None = None
@@ -202,8 +203,9 @@ class ExecutionPager(Pager[Execution]):
                 if is_refused(exc, "cursor", self._transport.session):
                     raise _UnusableListingError(exc) from None
                 raise
-            self._fix_bottom([row.created_at for row in response.rows])
-            walk.oldest = self._oldest
+            if walk.oldest is None:
+                self._fix_bottom([row.created_at for row in response.rows])
+                walk.oldest = self._oldest
             accepted = [walk.accept(other, answer) for other, answer in self._answers(walk)]
             if not all(accepted):
                 # A span cannot be told from the others by the times of its rows.
@@ -216,11 +218,12 @@ class ExecutionPager(Pager[Execution]):
             del self._ahead[request]
             if taken is not None:
                 offset = self._last_checkpoint.next_offset
-                fresh = self._to_deliver(response, taken[0], ended=taken[1])
+                fresh = self._to_deliver(taken.positions, ended=taken.ended, ordered=taken.ordered)
                 self._step = PageStep(response, request, fresh, offset)
                 room = self._request_limit(ahead)
                 del response, taken, fresh
-                await self._request_next([] if self._ended else walk.requests(room, needed=False))
+                if ahead:
+                    await self._request_next([] if self._ended else walk.requests(room, needed=False))
                 yield
             if not self._ended:
                 requests = walk.requests(self._request_limit(ahead + 1))
@@ -229,13 +232,10 @@ class ExecutionPager(Pager[Execution]):
     def _answers(self, walk: SpanWalk) -> list[tuple[SpanRequest, Answer]]:
         """Return the answers that have come, to pages that were not delivered yet."""
         found: list[tuple[SpanRequest, Answer]] = []
-        for request, task in [*self._ahead.items()]:
-            if isinstance(task, asyncio.Task):
-                if not task.done() or task.cancelled() or task.exception() is not None:
-                    continue
-                page = task.result()
-            else:
-                page = task
+        for request, task in [(each, self._ahead[each]) for each in self._ahead if walk.awaits(each)]:
+            if isinstance(task, asyncio.Task) and (not task.done() or task.cancelled() or task.exception() is not None):
+                continue
+            page = task.result() if isinstance(task, asyncio.Task) else task
             if not page.readable:
                 self._ahead[request] = page = self._with_times(page, walk.lowest(request))
             times = [row.created_at for row in page.rows]
@@ -249,10 +249,9 @@ class ExecutionPager(Pager[Execution]):
         bound = bound or self._last_checkpoint.at or self._latest
         return evolve(response, rows=with_bound(response.rows, bound))
 
-    def _to_deliver(self, response: PageResponse[Execution], positions: Sequence[int], *, ended: bool) -> Sequence[int]:
+    def _to_deliver(self, positions: Sequence[int], *, ended: bool, ordered: bool) -> Sequence[int]:
         """Return the positions to deliver, without the rows to skip and those beyond `max_rows`."""
-        if self._is_ordered and response.rows:
-            self._is_ordered = are_ordered([row.created_at for row in response.rows])
+        self._is_ordered = self._is_ordered and ordered
         skipped = min(self._skip, len(positions))
         self._skip -= skipped
         fresh, self._ended = positions[skipped:], ended
@@ -306,7 +305,7 @@ class ExecutionPager(Pager[Execution]):
                 continue
             del self._ahead[request]
             self.stats.rows -= len(accepted.positions)  # They are counted here, without those that are skipped.
-            fresh = self._to_deliver(response, accepted.positions, ended=accepted.ended)
+            fresh = self._to_deliver(accepted.positions, ended=accepted.ended, ordered=engine.page.ordered)
             offset = request.offset + next(iter(fresh), 0)
             if request.until is not None or self._from_top:
                 offset = self._last_checkpoint.next_offset
@@ -364,8 +363,11 @@ class ExecutionPager(Pager[Execution]):
         if by_cursor and request.since is not None:
             oldest = self._oldest
             filters["since"] = rfc3339(request.since if oldest is None else max(oldest, request.since))
-        window = {"limit": page.size, **({"cursor": page.cursor} if by_cursor else {"offset": page.offset})}
-        text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
+        if filters != self._encoded[0]:
+            named = {words.get(name, name): value for name, value in filters.items()}
+            self._encoded = filters, query(named)
+        place = {"cursor": page.cursor} if by_cursor else {"offset": page.offset}
+        text = "&".join(filter(None, (self._encoded[1], f"limit={page.size}", query(place))))
         endpoint = LIST_EXECUTIONS_BY_CURSOR if by_cursor else self._endpoint
         # Warn that v1 is deprecated only if the caller selected it.
         chosen = self._transport.session.hosts.executions_by != "auto"

@@ -46,6 +46,14 @@ class SpanRequest(NamedTuple):
         return self.request.size
 
 
+class TakenPage(NamedTuple):
+    """The positions of the rows to deliver, whether the walk ends with them, and whether they are in order so far."""
+
+    positions: Sequence[int]
+    ended: bool
+    ordered: bool
+
+
 @define(eq=False)
 class Chain:
     """The requests of one span. `pending` are those whose pages are not delivered yet, with the pages that came."""
@@ -202,12 +210,18 @@ class SpanWalk:
     def _is_of(part: Chain | Gap, request: SpanRequest) -> bool:
         return isinstance(part, Chain) and part.number == request.span and part.pending.get(request, request) is None
 
-    def take(self, request: SpanRequest) -> tuple[Sequence[int], bool] | None:
-        """Return the rows of the page that comes next, and whether the walk ends; None if the page is not needed."""
-        accepted = self.head.pending.pop(request, None)
+    def awaits(self, request: SpanRequest) -> bool:
+        """Whether the answer to a request is to be recorded by `accept`."""
+        return any(self._is_of(part, request) for part in self._parts)
+
+    def take(self, request: SpanRequest) -> TakenPage | None:
+        """Return the page that comes next, or None if it is not needed."""
+        chain = self.head
+        accepted = chain.pending.pop(request, None)
         if accepted is None:
             return None
-        return accepted.positions, all(isinstance(part, Chain) and part.is_done for part in self._parts)
+        ended = all(isinstance(part, Chain) and part.is_done for part in self._parts)
+        return TakenPage(accepted.positions, ended, chain.engine.page.ordered)
 
     def lowest(self, request: SpanRequest) -> datetime | None:
         """Return the time of the lowest row so far of the span of a request, None if it has none."""
