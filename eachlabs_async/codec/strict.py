@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 from math import isinf
 from typing import Any, Final, NoReturn, TypeVar, cast, get_args, get_type_hints
 
@@ -158,10 +158,6 @@ def _renaming(kind: Any) -> dict[str, Any]:
     return {name: override(rename=wire) for name, wire in wire_names(kind).items()}
 
 
-def _record_unstructure_hook(kind: Any) -> Callable[[Any], Any]:
-    return make_dict_unstructure_fn(kind, _CONVERTER, **_renaming(kind))
-
-
 def _record_hook(kind: Any) -> _Hook:
     structure = cast(_Hook, make_dict_structure_fn(kind, _CONVERTER, **_renaming(kind)))
     return lambda value, _: (
@@ -184,7 +180,7 @@ def _container_hook(kind: Any) -> _Hook:
     return read_list if container_of(kind) is list else read_dict
 
 
-def _make_converter() -> cattrs.Converter:
+def _make_converter(write_time: Callable[[datetime], Any]) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True)
     converter.register_structure_hook(str, _read_str)
     converter.register_structure_hook(int, _read_int)
@@ -196,14 +192,15 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, _record_hook)
     converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _container_hook)
     converter.register_unstructure_hook_factory(
-        lambda kind: attrs.has(kind) and bool(wire_names(kind)), _record_unstructure_hook
+        lambda kind: attrs.has(kind) and bool(wire_names(kind)),
+        lambda kind: make_dict_unstructure_fn(kind, converter, **_renaming(kind)),
     )
-    converter.register_unstructure_hook(datetime, _write_time)
-    converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), _copy_json)
+    converter.register_unstructure_hook(datetime, write_time)
+    converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), partial(_copy_json, converter))
     return converter
 
 
-def _copy_json(value: Any) -> Any:
+def _copy_json(converter: cattrs.Converter, value: Any) -> Any:
     # Not by recursion: a value that could be read must not fail here for its depth.
     top: list[Any] = [value]
     todo: list[tuple[Any, Any]] = [(top, 0)]
@@ -217,16 +214,20 @@ def _copy_json(value: Any) -> Any:
             holder[key] = item = list(item)
             todo.extend((item, index) for index in range(len(item)))
         elif not isinstance(item, str | int | float | None):
-            holder[key] = _CONVERTER.unstructure(item)
+            holder[key] = converter.unstructure(item)
     return top[0]
 
 
+def _in_utc(time: datetime) -> datetime:
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def _write_time(time: datetime) -> str:
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return _in_utc(time).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-_CONVERTER: Final = _make_converter()
+_CONVERTER: Final = _make_converter(_write_time)
+_KEEPS_TIMES: Final = _make_converter(_in_utc)
 _READ_ERRORS = (_InvalidValueError, RecursionError, cattrs.ClassValidationError, cattrs.IterableValidationError)
 
 
@@ -359,15 +360,16 @@ def decode_json(body: bytes) -> Any:
     return decode_strict(body, cast(Any, Any)) if body else None
 
 
-def to_dict(record: Any) -> dict[str, Any]:
+def to_dict(record: Any, *, keep_times: bool = False) -> dict[str, Any]:
     """Return a record as a dict of plain JSON values, with the API's names for its fields.
 
-    Records in it become dicts, and times RFC 3339 text in UTC. Raises `TypeError` if `record` is not a record of this
-    package.
+    Records in it become dicts, and times RFC 3339 text in UTC, all with six digits of a second, so that their text
+    sorts as they do. With `keep_times` they stay aware datetimes in UTC. Raises `TypeError` if `record` is not a record
+    of this package.
     """
     if not attrs.has(cast(Any, type(record))):
         raise TypeError(f"record must be a record of this package, not {type(record).__name__}")
-    return cast(dict[str, Any], _CONVERTER.unstructure(record))
+    return cast(dict[str, Any], (_KEEPS_TIMES if keep_times else _CONVERTER).unstructure(record))
 
 
 def encode_json(value: Any) -> bytes:

@@ -17,12 +17,13 @@ from ..records import Execution
 from ..transport.arguments import (
     checked_count,
     checked_moment,
+    checked_span,
     checked_text,
-    checked_time,
     checked_words,
     rfc3339,
 )
 from ..transport.guidance import NamesGuide
+from ..transport.status_filter import status_filter
 from ..transport.transport import Transport
 
 MAX_LIMIT: Final = 100
@@ -40,7 +41,6 @@ ERROR_CLASSIFICATIONS: Final = frozenset(
         "unknown",
     }
 )
-UNIFIED_STATUSES: Final = frozenset({"created", "starting", "success", "error"})
 
 
 class Executions(NamesGuide):
@@ -80,11 +80,11 @@ class Executions(NamesGuide):
         time span, and continues with the rows older than the last one. If the service refuses one of the two, the walk
         continues with the other; `Hosts.executions_by` selects one of them.
 
-        `status` and `error_classification` take one word or several; `error_classification`, and in the unified edition
-        also `status`, is a closed set. `since` and `until`, aware datetimes or RFC 3339 text, limit the creation time;
-        without `since` the service goes back 90 days from `until`. `limit` is the number of rows per request, 1 to 100.
-        `offset` is the number of rows to skip, from 0; by cursor, and above 900, they are read and dropped. `walk`
-        takes the options of `WalkOptions`, `max_rows` among them.
+        `status` and `error_classification` take one word or several. `status` also takes a `State`, or the word of
+        another service for one, such as "failed"; a word that no service knows is refused. `since` and `until`, aware
+        datetimes or RFC 3339 text, limit the creation time; without `since` the service goes back 90 days from `until`.
+        `limit` is the number of rows per request, 1 to 100. `offset` is the number of rows to skip, from 0; by cursor,
+        and above 900, they are read and dropped. `walk` takes the options of `WalkOptions`, `max_rows` among them.
 
         `snapshot` keeps new executions out of the walk: one request before it asks the service for its time, and
         `until` is set to a second before that, so that executions created later cannot shift the pages. Rows can still
@@ -95,10 +95,11 @@ class Executions(NamesGuide):
         offers no cursor.
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
+        first, last = checked_span(since, until)
         return ExecutionPager(
             self._transport,
             self._refused,
-            {**filters, "since": checked_time("since", since), "until": checked_time("until", until)},
+            {**filters, "since": first, "until": last},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
             walk=walk,
@@ -211,7 +212,7 @@ class Executions(NamesGuide):
         unified = self._transport.edition == "unified"
         return {
             "model": checked_text("model", model),
-            "status": checked_words("status", status, UNIFIED_STATUSES if unified else None),
+            "status": status_filter(status, closed=unified),
             "workflow_id": checked_text("workflow_id", workflow_id),
             "workflow_execution_id": checked_text("workflow_execution_id", workflow_execution_id),
             "error_classification": checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS),

@@ -294,12 +294,26 @@ def test_a_record_goes_back_to_plain_json() -> None:
     )
     plain = to_dict(record)
     assert plain["started_at"] == "2026-01-01T00:00:00.000005Z"
-    assert plain["step_outputs"]["s"]["started_at"] == "2026-01-01T00:00:00Z"
+    assert plain["step_outputs"]["s"]["started_at"] == "2026-01-01T00:00:00.000000Z"
     assert set(plain) == {field.name for field in attrs.fields(records.WorkflowExecution)}
     plain["step_outputs"]["s"]["output"][0]["x"].append(2)
     assert step.output == [{"x": [1]}]
     with pytest.raises(TypeError, match="record must be"):
         to_dict({"a": 1})
+
+
+def test_times_sort_as_their_text_does_or_stay_datetimes() -> None:
+    """All have six digits of a second; with `keep_times` they are aware datetimes in UTC, in nested records too."""
+    east = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    times = [east + timedelta(microseconds=number) for number in (0, 5, 250_000, 1_000_000)]
+    texts = [to_dict(records.Execution(id="a", model="m", status="s", created_at=time))["created_at"] for time in times]
+    assert texts == sorted(texts)
+    assert len({len(text) for text in texts}) == 1
+    step = records.StepOutput(step_id="s", status="completed", started_at=east)
+    record = records.WorkflowExecution(execution_id="a", status="b", started_at=east, step_outputs={"s": step})
+    kept = to_dict(record, keep_times=True)
+    assert kept["started_at"] == kept["step_outputs"]["s"]["started_at"] == east
+    assert kept["started_at"].tzinfo is UTC
 
 
 def test_to_dict_goes_as_deep_as_reading_does() -> None:
@@ -314,7 +328,7 @@ def test_to_dict_goes_as_deep_as_reading_does() -> None:
             (mine,), (theirs,) = mine, theirs
         assert mine == theirs == []
     record = records.Run(id="a", status="b", output=[{"at": datetime(2026, 1, 2, tzinfo=UTC)}])
-    assert to_dict(record)["output"] == [{"at": "2026-01-02T00:00:00Z"}]
+    assert to_dict(record)["output"] == [{"at": "2026-01-02T00:00:00.000000Z"}]
 
 
 def test_only_json_goes_into_a_body() -> None:
