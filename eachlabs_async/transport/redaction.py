@@ -5,6 +5,7 @@ Every text of a service that goes into an error or a log line passes `line` or `
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_qp
 from collections.abc import Collection, Sequence
 from functools import reduce
@@ -19,6 +20,8 @@ _MASK: Final = "***"
 _MAX_ESCAPES: Final = 3
 """How often a text may have been escaped, for example as JSON in a URL in JSON."""
 _MIN_TAIL: Final = 12
+_MAX_DUMMY: Final = 3
+"""Characters of a key that is no real one, but a dummy such as "key" in a test."""
 _ENTITIES: Final = (
     ("&quot;", '"'),
     ("&#34;", '"'),
@@ -38,7 +41,7 @@ def redact(text: str, secrets: Collection[str]) -> str:
     whatever it contains.
     """
     plain_secrets = [str.__str__(secret) for secret in secrets]
-    text = reduce(lambda found, secret: found.replace(secret, _MASK), plain_secrets, text)
+    text = reduce(_mask, plain_secrets, text)
     if not plain_secrets or not _may_have_escapes(text):
         return text
     wanted = {form for secret in plain_secrets for form in _forms(secret)}
@@ -50,8 +53,15 @@ def redact(text: str, secrets: Collection[str]) -> str:
         if found == before:
             break
         if any(form in found for form in wanted):
-            text = found = reduce(lambda rest, form: rest.replace(form, _MASK), _longest_first(wanted), found)
+            text = found = reduce(_mask, _longest_first(wanted), found)
     return text
+
+
+def _mask(text: str, secret: str) -> str:
+    """Replace a secret by asterisks. A dummy such as "key" is only replaced where it is a word."""
+    if len(secret) > _MAX_DUMMY:
+        return text.replace(secret, _MASK)
+    return re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", _MASK, text)
 
 
 def _forms(secret: str) -> set[str]:

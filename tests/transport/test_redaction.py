@@ -129,3 +129,18 @@ def test_values_are_cleaned_at_every_depth() -> None:
     found = value({KEY: [{"a": f"{KEY}\n"}, 1, None, True]}, (KEY,))
     assert found == {"***": [{"a": "***\\n"}, 1, None, True]}
     assert value([[[1]]], (), 2) == [["..."]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("monkey-business", "monkey-business"),
+        ("key", "***"),
+        ("the key: key.", "the ***: ***."),
+        ("X-API-Key=key&x=1", "X-API-Key=***&x=1"),
+        ("keys and my_key_2", "keys and my_***_2"),
+    ],
+)
+def test_a_short_key_hides_no_part_of_a_word(text: str, shown: str) -> None:
+    """A dummy such as "key" is redacted where it stands alone."""
+    assert redact(text, ["key"]) == shown
