@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CONVERSIONS: Final[dict[Content, Callable[[Any], Any]]] = {
-    "text": utf8,
     "cost": exact_cost,
-    "texts": lambda texts: [utf8(text) for text in texts],
     "json": json_text,
 }
 
@@ -77,8 +75,14 @@ def _array(arrow: Any, column: Column, kind: Any, rows: Sequence[Any]) -> Any:
     values = read_column(column, rows, _CONVERSIONS.get(column.content))
     try:
         return arrow.array(values, kind)
+    except UnicodeEncodeError:
+        return arrow.array([None if value is None else _with_escapes(value) for value in values], kind)
     except (arrow.ArrowInvalid, OverflowError) as error:
         raise ValueError(f"{column.name} has a value that does not fit {kind}: {error}") from None
+
+
+def _with_escapes(value: Any) -> Any:
+    return utf8(value) if isinstance(value, str) else [utf8(text) for text in value]
 
 
 def table_of(kind: type[Any], batches: Iterable[pa.RecordBatch]) -> pa.Table:

@@ -72,16 +72,24 @@ def _columns_of(kind: Any) -> tuple[Column, ...]:
 
 
 def json_text(value: Any) -> str:
-    """Return a value, in which there may be records, as compact JSON that UTF-8 can encode.
+    """Return a value, in which there may be records, as `plain_json_text` does."""
+    return plain_json_text(to_plain(value))
+
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
+
+def plain_json_text(plain: Any) -> str:
+    """Return plain JSON values as compact JSON that UTF-8 can encode.
 
     A number that JSON cannot represent is written as Python's `json` does (`NaN`, `Infinity`). Raises `ValueError` for
     nesting that is too deep.
     """
     try:
-        plain = to_plain(value)
-        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        text = _JSON.encode(plain)
         # Only JSON's own escape can represent a lone surrogate.
-        return text if _is_utf8(text) else json.dumps(plain, separators=(",", ":"))
+        return text if _is_utf8(text) else _ASCII_JSON.encode(plain)
     except RecursionError:
         raise ValueError("the value is nested too deeply for JSON") from None
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import attrs
+
 from .arrow import arrow_schema, import_pyarrow, record_batch
-from .columns import SECRETS, Content, columns_of, json_text, read_column, utf8
+from .columns import SECRETS, Content, columns_of, json_text, plain_json_text, read_column
 from .strict import to_dict, to_plain
 
 
@@ -47,7 +49,10 @@ class JSONLines(RowFormat):
 
     def encode(self, rows: Sequence[Any]) -> bytes:
         """Return a line for each row."""
-        return "".join(f"{json_text(without_secrets(to_dict(row)))}\n" for row in rows).encode()
+        plain = [to_dict(row) for row in rows]
+        if len(columns_of(self.kind)) < len(attrs.fields(self.kind)):
+            plain = [without_secrets(values) for values in plain]
+        return "".join([f"{plain_json_text(values)}\n" for values in plain]).encode()
 
 
 def without_secrets(values: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +61,10 @@ def without_secrets(values: dict[str, Any]) -> dict[str, Any]:
 
 
 class CSV(RowFormat):
-    """Comma-separated values in UTF-8 with a header (RFC 4180, with LF as the end of a line); None is empty."""
+    """Comma-separated values in UTF-8 with a header (RFC 4180, with LF as the end of a line).
+
+    None is empty. A lone surrogate, which UTF-8 cannot encode, is written as an escape.
+    """
 
     name = "csv"
 
@@ -66,37 +74,36 @@ class CSV(RowFormat):
 
     def encode(self, rows: Sequence[Any]) -> bytes:
         """Return a line for each row, and more where a text has several."""
-        columns = [read_column(column, rows, _AS_TEXT[column.content]) for column in columns_of(self.kind)]
+        columns = [read_column(column, rows, _AS_TEXT.get(column.content)) for column in columns_of(self.kind)]
         return _csv(list(zip(*columns, strict=True)))
 
 
 _AS_TEXT: Final[dict[Content, Callable[[Any], Any]]] = {
-    "text": utf8,
+    # The writer of `csv` takes numbers as they are.
     "time": to_plain,
-    "integer": str,
-    "number": repr,
-    "cost": repr,
     "boolean": json_text,
     "texts": json_text,
     "json": json_text,
 }
 
 
-def _csv(rows: Sequence[Sequence[str | None]]) -> bytes:
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+_GROUP_ROWS: Final = 10_000
 
 
 class Parquet(RowFormat):
-    """A Parquet file with the columns of `arrow_schema`, compressed with zstd, with a row group per `rows` rows.
+    """A Parquet file with the columns of `arrow_schema`, compressed with zstd, in row groups of `_GROUP_ROWS` rows.
 
     A Parquet file cannot be continued after a crash, because its index is at the end. So the rows are appended as an
     Arrow stream, which can, and made into Parquet at the end. The file takes this space on the disk meanwhile.
     """
 
     name = "parquet"
-    rows = 10_000
 
     def __init__(self, kind: type[Any]) -> None:
         super().__init__(kind)
@@ -112,7 +119,7 @@ class Parquet(RowFormat):
         return bytes(batch.serialize())
 
     def complete(self, appended: Path) -> Path:
-        """Write the batches of the stream to a Parquet file beside it, one at a time."""
+        """Write the batches of the stream to a Parquet file beside it, with one row group in memory."""
         pa: Any = import_pyarrow()
         import pyarrow.parquet
 
@@ -122,6 +129,11 @@ class Parquet(RowFormat):
             appended.open("rb") as stream,
             parquet.ParquetWriter(str(done), self._schema, compression="zstd") as writer,
         ):
+            group: list[Any] = []
             for batch in pa.ipc.open_stream(stream):
-                writer.write_batch(batch)
+                group.append(batch)
+                if sum(each.num_rows for each in group) >= _GROUP_ROWS:
+                    writer.write_table(pa.Table.from_batches(group))
+                    group = []
+            writer.write_table(pa.Table.from_batches(group, schema=self._schema))
         return done

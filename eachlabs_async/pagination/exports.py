@@ -128,8 +128,8 @@ class Exports(Stream, Generic[T]):
     async def write_parquet(self, path: str | os.PathLike[str]) -> ExportedFile:
         """Write all rows to a Parquet file with the columns of `arrow_schema`, as `write_jsonl` does.
 
-        `NAME.part` is an Arrow stream of 10,000 rows a batch, from which the Parquet file is made at the end; it takes
-        space on the disk until then. Raises `ImportError` without pyarrow (the extra `arrow`).
+        `NAME.part` is an Arrow stream, from which the Parquet file is made at the end (zstd, row groups of 10,000
+        rows), so both take space on the disk. Raises `ImportError` without pyarrow (the extra `arrow`).
         """
         return await self._write(path, Parquet)
 
