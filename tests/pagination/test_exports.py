@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 from listings import KINDS, Reached, ids_of, reached
-from raw_server import RawServer
+from raw_server import RawServer, answer
 from test_unreadable import LISTINGS, client_at, rows_of, serving
 
 from eachlabs_async import EachLabsError, Execution, ExportedFile, Pager, ServerError, UnreadableRow, arrow_schema
@@ -305,6 +305,33 @@ async def test_unreadable_rows_have_a_file_of_their_own(form: str, tmp_path: Pat
     async with reached(KINDS[0], 10) as healthy:
         assert (await write(healthy.list(), form, target)).unreadable_path is None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+async def test_an_unreadable_row_that_was_written_before_a_kill_is_written_once(tmp_path: Path) -> None:
+    """Such a row is in its file before the checkpoint is, so a resumed walk reports it again."""
+    listing = LISTINGS["executions"]
+    rows = rows_of(listing, 300, 0, 5, 150, 299)
+    serve, broken = serving(listing, rows), False
+    asked: list[Any] = []
+
+    def act(seen: Any) -> Any:
+        asked.append(seen)
+        return answer(500) if broken and len(asked) == 2 else serve(seen)
+
+    async with RawServer(then=act) as server, client_at(server) as client:
+        whole = await client.executions.list().write_csv(tmp_path / "other")
+        assert whole.unreadable_path is not None
+        asked.clear()
+        broken = True
+        with pytest.raises(ServerError):
+            await client.executions.list().write_csv(tmp_path / "file")
+        part = tmp_path / "file.unreadable.jsonl.part"
+        part.write_bytes(whole.unreadable_path.read_bytes() + b'{"id": "torn')
+        done = await client.executions.list().write_csv(tmp_path / "file")
+    assert done.resumed_rows
+    assert (done.rows, done.unreadable) == (296, 4)
+    assert done.unreadable_path is not None
+    assert [line["id"] for line in read(done.unreadable_path, "jsonl")] == ["r0", "r5", "r150", "r299"]
 
 
 async def test_a_row_that_a_format_cannot_hold_is_an_unreadable_one(tmp_path: Path) -> None:
