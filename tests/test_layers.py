@@ -64,6 +64,7 @@ ONLY = {
     "backoff": {"transport.backoff_copy"},
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
+    "pyarrow": {"codec.arrow", "codec.row_formats"},
 }
 """Who may import what was made by others: a module, or a package as a whole; attrs is everybody's."""
 

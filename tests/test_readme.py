@@ -71,6 +71,7 @@ async def test_the_python_runs(
             "ids": emulator.workflow_executions.ids()[:50],
             "archive": {},
             "photo": photo,
+            "folder": tmp_path,
             "journal": tmp_path / "job.sqlite",
             "save": saved.append,
         }
@@ -95,7 +96,7 @@ from eachlabs_async import EachLabs, WorkflowExecution
 """What the text takes for granted, for the type checkers; each block becomes a function with the other names."""
 ARGUMENTS = (
     "client: EachLabs, workflow_id: str, ids: list[str], archive: dict[str, WorkflowExecution], photo: Path, "
-    "journal: Path, save: Callable[[object], None]"
+    "journal: Path, folder: Path, save: Callable[[object], None]"
 )
 
 

@@ -327,7 +327,7 @@ def decode_page(body: bytes, kind: type[T], *, rows: str, identity: str) -> tupl
     except _READ_ERRORS as caught:
         error = _decode_error(caught, body)
     else:
-        row_kind, path = _row_kind(cast(Any, kind), rows), f"$.{rows}" if rows else "$"
+        row_kind, path = kind_of_rows(cast(Any, kind), rows), f"$.{rows}" if rows else "$"
         found: list[Any] = []
         for number, row in enumerate(parts):
             above = getattr(found[-1], "created_at", None) if found else None
@@ -337,7 +337,8 @@ def decode_page(body: bytes, kind: type[T], *, rows: str, identity: str) -> tupl
 
 
 @cache
-def _row_kind(kind: Any, rows: str) -> Any:
+def kind_of_rows(kind: Any, rows: str) -> Any:
+    """Return the class of the rows in a field of an envelope, or in an array if `rows` is empty."""
     hint = get_type_hints(kind)[rows] if rows else kind
     return next(get_args(option)[0] for option in (hint, *get_args(hint)) if container_of(option) is list)
 
@@ -370,6 +371,11 @@ def to_dict(record: Any, *, keep_times: bool = False) -> dict[str, Any]:
     if not attrs.has(cast(Any, type(record))):
         raise TypeError(f"record must be a record of this package, not {type(record).__name__}")
     return cast(dict[str, Any], (_KEEPS_TIMES if keep_times else _CONVERTER).unstructure(record))
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value of any field as plain JSON values, as `to_dict` does."""
+    return _CONVERTER.unstructure(value)
 
 
 def encode_json(value: Any) -> bytes:

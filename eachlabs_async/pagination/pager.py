@@ -10,24 +10,23 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final, Generic, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
+from ..codec.strict import kind_of_rows
 from ..codec.undecoded_row import UndecodedRow
 from ..errors import EachLabsError, NotFoundError, PaginationError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
-from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.stream import NOTHING, Nothing
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
 from ..transport.wire import query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
+from .exports import Exports
 from .known_rows import keys_of
-from .pages import CurrentPage, PageResponse, PageStep, UnreadableRow, check_names
-from .pages import Page as Page
-from .pages import WalkOptions as WalkOptions
-from .pages import WalkStats as WalkStats
+from .pages import CurrentPage, Page, PageResponse, PageStep, UnreadableRow, WalkOptions, check_names
 from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ MAX_MISSING: Final = 8
 """Pages in a row that may be refused with a 404 behind the last page, at most."""
 
 
-class Pager(Stream, Generic[T]):
+class Pager(Exports[T]):
     """A listing to iterate over. Creating a pager does no I/O. It can be iterated once.
 
     `async for row in pager` yields rows. If you may leave the loop early with `look_ahead` on, use
@@ -72,6 +71,7 @@ class Pager(Stream, Generic[T]):
         self._endpoint = endpoint
         self._shape = endpoint.page
         self._path = path
+        self._record_class = kind_of_rows(endpoint.response, endpoint.page.rows)
         self._filters = dict(filters)
         self._named = dict(named or {})
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from attrs import define, field, frozen
 
 from ..errors import EachLabsError
-from ..transport.stream import NOTHING, Nothing, Stream
+from ..records import Execution
+from ..transport.stream import NOTHING, Nothing
 from ..transport.tasks import cancel_and_wait
+from .exports import Exports
 from .known_rows import row_keys
 from .pager import Pager
 from .pages import UnreadableRow, WalkOptions, WalkStats
@@ -54,16 +56,19 @@ class _Walker(Generic[R]):
         return self.task is not None and not self.task.done()
 
 
-class WindowWalk(Stream, Generic[R]):
+class WindowWalk(Exports[R]):
     """An iterator over the rows of several windows, walked concurrently. Creating one does no I/O.
 
     It can be iterated once. Use `async with` or `aclose()` if you may leave the loop early. After a cancelled wait,
     such as `asyncio.wait_for(anext(rows), 1)`, the next one continues the walk.
     """
 
+    _record_class = Execution
+    _counts_unreadable = False
+
     def __init__(
         self,
-        windows: Iterable[Window],
+        windows: Sequence[Window],
         make_pager: Callable[[Window, WalkOptions], Pager[R]],
         *,
         concurrency: int,
@@ -75,11 +80,10 @@ class WindowWalk(Stream, Generic[R]):
             reused="a WindowWalk is walked once: make a new one with walk_windows()",
             closed="the walk was closed while a row was awaited",
         )
-        given = list(windows)
-        for one in given:
+        for one in windows:
             if not isinstance(one, Window):
                 raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
-        given = sorted_windows(given)
+        given = sorted_windows(windows)
         self._buffer_rows = buffer_rows
         self._share = max(1, buffer_rows // concurrency)
         resume = walk.get("resume")

@@ -10,7 +10,8 @@ from typing import Final, Unpack
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
 from ..pagination.listing_choice import RefusedListings
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..pagination.window_walk import WindowWalk
 from ..pagination.windows import Sample, Window, split, split_by_density
 from ..records import Execution
@@ -193,7 +194,7 @@ class Executions(NamesGuide):
         checked: WalkOptions = {**walk, "resume": None}
         ExecutionPager(self._transport, self._refused, {}, walk=checked)
         return WindowWalk(
-            windows,
+            list(windows),
             make_pager,
             concurrency=checked_count("concurrency", concurrency, least=1),
             ordered=ordered,

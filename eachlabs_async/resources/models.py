@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, Unpack
 
 from ..errors import APIStatusError, NotFoundError
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Model, ModelSchema
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_MODEL, GET_MODEL_BY_QUERY, GET_MODEL_SCHEMA, LIST_MODELS

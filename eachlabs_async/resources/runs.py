@@ -15,7 +15,8 @@ from ..jobs.lost_answer import request_or_look
 from ..jobs.poll import Poll
 from ..jobs.reconcile import TimeSpan
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Run, RunDeletion, State
 from ..transport import requests
 from ..transport.arguments import checked_count

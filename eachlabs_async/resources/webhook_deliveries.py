@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Webhook
 from ..transport.arguments import checked_count
 from ..transport.endpoints import GET_WEBHOOK, LIST_WEBHOOKS

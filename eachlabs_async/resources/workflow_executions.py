@@ -16,7 +16,8 @@ from ..jobs.map_run import MapRun
 from ..jobs.poll import MAX_HOLD_S, Poll
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..jobs.wait_backend import WaitBackend
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 from ..transport.arguments import checked_count
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found

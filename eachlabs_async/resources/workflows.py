@@ -17,7 +17,8 @@ from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.workflow_backend import WorkflowBackend
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import (
     BulkTriggered,
     BulkTriggeredExecution,
