@@ -108,10 +108,10 @@ def checked_time(name: str, value: object) -> str | None:
 
 
 def checked_span(since: object, until: object) -> tuple[str | None, str | None]:
-    """Return two optional moments as RFC 3339 text. Raises `ValueError` if `until` is not after `since`."""
+    """Return two optional moments as RFC 3339 text. Raises `ValueError` if `until` is before `since`."""
     first, last = checked_time("since", since), checked_time("until", until)
-    if first is not None and last is not None and datetime.fromisoformat(first) >= datetime.fromisoformat(last):
-        raise ValueError(f"until must be after since ({first}), not {last}")
+    if first is not None and last is not None and datetime.fromisoformat(first) > datetime.fromisoformat(last):
+        raise ValueError(f"until must not be before since ({first}): it is {last}")
     return first, last
 
 
