@@ -158,6 +158,10 @@ def _renaming(kind: Any) -> dict[str, Any]:
     return {name: override(rename=wire) for name, wire in wire_names(kind).items()}
 
 
+def _record_unstructure_hook(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Any]:
+    return make_dict_unstructure_fn(kind, converter, **_renaming(kind))
+
+
 def _record_hook(kind: Any) -> _Hook:
     structure = cast(_Hook, make_dict_structure_fn(kind, _CONVERTER, **_renaming(kind)))
     return lambda value, _: (
@@ -192,8 +196,7 @@ def _make_converter(write_time: Callable[[datetime], Any]) -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, _record_hook)
     converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _container_hook)
     converter.register_unstructure_hook_factory(
-        lambda kind: attrs.has(kind) and bool(wire_names(kind)),
-        lambda kind: make_dict_unstructure_fn(kind, converter, **_renaming(kind)),
+        lambda kind: attrs.has(kind) and bool(wire_names(kind)), partial(_record_unstructure_hook, converter)
     )
     converter.register_unstructure_hook(datetime, write_time)
     converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), partial(_copy_json, converter))
