@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from attrs import frozen
 
+from ..codec.undecoded_row import UndecodedRow
 from ..errors import APIStatusError
 from ..records import Execution, ExecutionCursorPage, ExecutionList
+from ..transport.call import Call
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
 from ..transport.wire import http_date, query
 from .listing_choice import ListingChoice, RefusedListings, is_refused
+
+T = TypeVar("T")
 
 
 @frozen
@@ -26,7 +32,7 @@ class FirstRows:
     lists by cursor only, which states no total.
     """
 
-    rows: list[Execution]
+    rows: list[Execution | UndecodedRow]
     more: bool
     total: int | None
     counted: bool
@@ -55,8 +61,7 @@ async def first_rows(
 async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS.expand(transport.session.hosts.edition)
     call = transport.call(LIST_EXECUTIONS, path, query({**params, "offset": 0}), chosen_by_caller=False)
-    answer = await transport.get(call, ExecutionList)
-    rows = answer.executions or []
+    answer, rows = await _read(transport, call, ExecutionList)
     total = answer.total_count if answer.total_capped is False else None
     more = len(rows) < (answer.total_count or 0)
     return FirstRows(rows, more, total, True, http_date(call.headers.get("Date")))
@@ -65,5 +70,12 @@ async def _counted(transport: Transport, params: Mapping[str, object]) -> FirstR
 async def _uncounted(transport: Transport, params: Mapping[str, object]) -> FirstRows:
     path = LIST_EXECUTIONS_BY_CURSOR.expand(transport.session.hosts.edition)
     call = transport.call(LIST_EXECUTIONS_BY_CURSOR, path, query(params), chosen_by_caller=False)
-    answer = await transport.get(call, ExecutionCursorPage)
-    return FirstRows(answer.executions or [], bool(answer.has_more), None, False, http_date(call.headers.get("Date")))
+    answer, rows = await _read(transport, call, ExecutionCursorPage)
+    return FirstRows(rows, bool(answer.has_more), None, False, http_date(call.headers.get("Date")))
+
+
+async def _read(transport: Transport, call: Call, kind: type[T]) -> tuple[T, list[Execution | UndecodedRow]]:
+    """Return a page and its rows. A row that cannot be read says nothing about the total and the service's time."""
+    decode = partial(transport.decoder.decode_page, call, kind, rows="executions", identity="id")
+    _, (page, rows, _) = await transport.receive(call, decode)
+    return page, rows or []

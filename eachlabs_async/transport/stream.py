@@ -84,7 +84,7 @@ class Stream(AsyncForGuide, ABC):
 class StreamIterator(AsyncForGuide, AsyncIterator[R]):
     """The iterator of a stream. After a cancelled wait, the next call continues at the same item."""
 
-    __slots__ = ("__weakref__", "_advance", "_ended", "_guard", "_stream", "_take", "_waiting")
+    __slots__ = ("__weakref__", "_advance", "_ended", "_failure", "_guard", "_stream", "_take", "_waiting")
 
     def __init__(
         self,
@@ -99,10 +99,12 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
         self._waiting = waiting
         self._guard: AsyncGenerator[None, None] | None = None
         self._ended = False
+        self._failure: BaseException | None = None  # the error that ended the stream, until a wait has raised it
 
     async def __anext__(self) -> R:
         if self._ended:
-            raise StopAsyncIteration
+            failure, self._failure = self._failure, None
+            raise failure or StopAsyncIteration
         if self._guard is None:
             self._guard = _guard(self._stream)
             await anext(self._guard)
@@ -114,8 +116,11 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
                 # A task of the stream was cancelled, not this one: the stream cannot continue.
                 await self.aclose()
             raise
-        except (Exception, StopAsyncIteration):
+        except (Exception, StopAsyncIteration) as exc:
+            # If this wait is cancelled while the tasks end, the next one raises the error: it is not a quiet end.
+            self._failure = exc
             await self.aclose()
+            self._failure = None
             raise
         return item
 

@@ -54,6 +54,7 @@ class Server:
         self.capped: bool = options.get("capped", False)
         self.shuffled: bool = options.get("shuffled", False)
         self.unreadable: list[int] = options.get("unreadable", [])  # numbers of rows with a time that does not exist
+        self.misstated: list[int] = options.get("misstated", [])  # numbers of rows with a run time that is no number
         self.untimed: bool = options.get("untimed", False)
         self.texts: dict[int, str] = {}
         self.dice = random.Random(options.get("seed", 1))
@@ -99,6 +100,8 @@ class Server:
         }
         if row[1] in self.unreadable:
             shown["created_at"] = "0000-00-00T00:00:00Z"
+        if row[1] in self.misstated:
+            shown["run_time"] = "long"
         text = self.texts[row[1]] = json.dumps(shown)
         return text
 

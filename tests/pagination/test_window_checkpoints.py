@@ -7,7 +7,8 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -123,6 +124,31 @@ async def test_rows_that_move_at_the_top_change_nothing(edition: str, ordered: b
         stayed = set((await server.account())["ids"])
         # The only ones missing are newer than the windows. The ids ascend with time.
         assert all(row > max(rows) for row in (old & stayed) - set(rows))
+
+
+@both_ways
+@both_orders
+async def test_delivered_rows_that_moved_to_a_later_page_do_not_come_again(edition: str, ordered: bool) -> None:
+    """Killed in its first page, a window that new rows enter finds the delivered ones again on the second page."""
+    async with served(edition, 150) as (server, client, ids):
+        now = datetime.now(UTC)
+        windows = [Window(now - timedelta(days=1), now + timedelta(days=1))]
+        rows: list[str] = []
+        resume: str | None = None
+        for kill_after, enter in ((60, 130), (100, 0), (3, 0), (1000, 0)):
+            async with client.executions.walk_windows(windows, ordered=ordered, resume=resume) as walk:
+                left = kill_after
+                async for row in walk:
+                    rows.append(row.id)
+                    left -= 1
+                    if not left:
+                        break
+                resume = walk.checkpoint
+            await server.reset(inserts=enter)
+            await client.executions.list(limit=1).first()  # The rows enter at this request.
+            await server.reset(inserts=0)
+        assert len(rows) == len(set(rows))
+        assert set(ids) <= set(rows)
 
 
 @both_orders
@@ -341,6 +367,48 @@ async def test_rows_that_cannot_be_read_are_reported_once(edition: str, ordered:
     assert sorted(rows) == sorted(set(ids) - unreadable)
     assert sorted(row.id or "" for row in found) == sorted(unreadable)
     assert walk.stats.unreadable == len(BAD)
+
+
+@both_ways
+@both_orders
+async def test_rows_at_the_edges_that_cannot_be_read_are_reported_once(edition: str, ordered: bool) -> None:
+    """Half of each request is margin here: a row is reported by its own window, one without a time by one window."""
+    untimed, timed = range(0, 400, 4), range(1, 400, 4)
+    async with running(rows=400, spacing_s=0.05, unreadable=[*untimed], misstated=[*timed]) as server:
+        async with client_of(server, edition) as client:
+            found: list[UnreadableRow] = []
+            rows = await client.executions.list(on_unreadable=found.append).collect()
+            times = {row.id: row.created_at for row in [*rows, *found] if row.created_at is not None}
+            oldest = min(times.values()) + timedelta(seconds=4)
+            edges = [oldest + timedelta(seconds=2 * number) for number in range(6)]
+            windows = [Window(since, until) for since, until in pairwise(edges)]
+            found.clear()
+            walk = client.executions.walk_windows(windows, ordered=ordered, concurrency=3, on_unreadable=found.append)
+            come = [row.id async for row in walk]
+    within = {identity for identity, time in times.items() if edges[0] <= time < edges[-1]}
+    bad = {f"exec-{number:08d}" for number in timed}
+    assert sorted(come) == sorted(within - bad)
+    assert sorted(row.id or "" for row in found if row.created_at is not None) == sorted(within & bad)
+    without = [row.id for row in found if row.created_at is None]
+    assert len(without) == len(set(without)) > 30
+    assert walk.stats.unreadable == len(found)
+
+
+@pytest.mark.parametrize("v1", [True, False])
+async def test_rows_that_cannot_be_read_are_counted_when_a_span_is_split(v1: bool) -> None:
+    """Splitting asks for counts, or for times, and pinning a snapshot for the time: neither needs readable rows."""
+    async with running(rows=500, spacing_s=60, unreadable=[*range(300, 500)], misstated=[*range(50)], v1=v1) as server:
+        async with client_of(server, "unified") as client:
+            now = datetime.now(UTC)
+            windows = await client.executions.windows(now - timedelta(days=1), now, parts=4)
+            assert 3 <= len(windows) <= 4
+            assert sum(window.rows or 0 for window in windows) == (500 if v1 else 0)
+            found: list[UnreadableRow] = []
+            rows = [row async for row in client.executions.walk_windows(windows, on_unreadable=found.append)]
+            assert (len(rows), len(found)) == (250, 250)
+            found.clear()
+            rows = await client.executions.list(snapshot=True, on_unreadable=found.append).collect()
+            assert (len(rows), len(found)) == (250, 250)
 
 
 @both_ways
