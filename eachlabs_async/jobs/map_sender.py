@@ -19,6 +19,7 @@ from .journal import JournalEntry
 from .map_recovery import MapRecovery
 from .map_state import Item, MapState
 from .refusals import FATAL_FOR_MAP, is_at_limit, is_out_of_balance, refused_input
+from .refused_entries import RefusedEntries
 from .sent_inputs import digest
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class MapSender(Generic[T]):
         self._not_before = 0.0
         self._refusals = 0  # consecutive 429s
         self._balance_backoff = BalanceBackoff()
+        self._refused: RefusedEntries[Item[T]] = RefusedEntries()
         self._one_by_one = False  # After a refusal that further requests would prolong, until one is accepted.
 
     async def read(self) -> None:
@@ -82,7 +84,14 @@ class MapSender(Generic[T]):
         while state.failure is None and not state.leaving:
             limit.probe(_now())
             wait_s = self._wait_s()
-            if state.unsent_batches or state.unsent:
+            if wait_s <= 0 and limit.available:
+                item = self._refused.take(state.ledger.executions.ended, limit.running)
+                if item is not None:
+                    limit.start(1)
+                    return [item]
+            if self._refused.holds_others:
+                wait_s = _UNTIL_CHANGE
+            elif state.unsent_batches or state.unsent:
                 most = min(limit.available, state.backend.chunk_size)
                 if wait_s <= 0 and most:
                     wait_s = self._batch_delay_s(most)
@@ -90,7 +99,7 @@ class MapSender(Generic[T]):
                         batch = self._next_batch(most)
                         limit.start(len(batch))
                         return batch
-            elif state.inputs.exhausted and not state.sending:
+            elif state.inputs.exhausted and not state.sending and not self._refused:
                 return None
             if not limit.available:
                 await state.wait_for_change(limit.probe_in_s(_now()) if state.unsent_batches or state.unsent else None)
@@ -292,17 +301,19 @@ class MapSender(Generic[T]):
         for item, identity in started:
             state.stats.submitted += 1
             state.start(item, identity)
+            state.unsent_batches.extend([other] for other in self._refused.accept(item))
         state.place([item for item, _ in started])
         at_limit: list[Item[T]] = []
         not_covered: list[Item[T]] = []
         for item, message in refused:
-            if is_at_limit(message):
+            if is_at_limit(message) or self._refused.is_limit(message):
                 at_limit.append(item)
             elif is_out_of_balance(message):
                 not_covered.append(item)
             else:
                 state.limit.discard(1)
-                state.finish(item, refused_input(message))
+                if self._refused.refuse(item, message, ended):
+                    state.finish(item, refused_input(message))
         if at_limit:
             self._retry_at_limit(at_limit, 0.0)
         if not_covered:

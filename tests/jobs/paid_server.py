@@ -51,6 +51,7 @@ RULES: dict[str, Any] = {
     "delay_s": [0.05, 0.3],
     "answer_s": [0.0, 0.0],  # how long each creating request takes
     "partial": "",  # the words with which the entries of a bulk that exceed the cap fail; otherwise the bulk is a 429
+    "refuse": "",  # the name of a value for which the entries of a bulk are refused
     "others": 0,  # places of the cap that other clients hold
     "word": "",  # the status of what runs, if it is another word than usual
     "deny": 0,  # the status that answers all reading requests
@@ -216,7 +217,9 @@ class PaidService:
             later = asyncio.get_running_loop().call_later
             later(fault["s"], lambda: self.start_all(name, kind, place, inputs, bulk=bulk))
             return None
-        bulk_id, ids = self.start_all(name, kind, place, inputs, bulk=bulk)
+        bad = [number for number, one in enumerate(inputs) if bulk and self.rules["refuse"] in one]
+        good = [one for number, one in enumerate(inputs) if number not in bad]
+        bulk_id, ids = self.start_all(name, kind, place, good, bulk=bulk)
         await asyncio.sleep(fault.get("s", 0.0) if act in ("delay", "lose") else self.some("answer_s"))
         if act == "lose":
             return None
@@ -233,6 +236,8 @@ class PaidService:
         if not bulk:
             return 202, entries[0]
         entries += [{"status": "failed", "message": self.rules["partial"]} for _ in refused]
+        for number in bad:
+            entries.insert(number, {"status": "failed", "message": f"input {number} is not acceptable"})
         if act == "short":
             entries = entries[1:]
         if act == "reverse":
