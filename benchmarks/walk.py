@@ -20,6 +20,7 @@ from .server import Server
 
 BASE = "aiohttp loop, json"
 GOAL = 5
+BUSY_GOAL = 0.80
 DEPTHS = (0, 4, 8, 16)
 
 _Way: TypeAlias = Literal["cursor", "seek"]
@@ -104,6 +105,27 @@ async def _depths(server: Server, way: _Way, pages: int, latency: int, rounds: i
     return table
 
 
+async def _busy(server: Server, pages: int, rounds: int) -> Table:
+    """Walk a listing that answers at once, so that the time is that of the client."""
+    rows = pages * PAGE_ROWS
+    base = server.base_url(latency=0, rows=rows)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(headers={"X-API-Key": "key"}))
+        variants: dict[str, Variant] = {BASE: LOOPS["cursor"](session, base, rows)}
+        for way, words in WAYS.items():
+            client = await stack.enter_async_context(client_of(base, way))
+            variants |= {f"{words}, look_ahead={depth}": _ours(client, depth, rows) for depth in (0, 8)}
+        spent = await interleave(variants, rounds=rounds)
+    table = Table(
+        f"walk: {pages} pages of {PAGE_ROWS}, no latency", "row", BASE, [], by="cpu",
+        goal=f"every walk without look-ahead at most {BUSY_GOAL:.2f} of the loop",
+    )  # fmt: skip
+    table.rows = compare(spent, base=BASE, units=rows, by="cpu")
+    ratios = [row.ratio for row in table.rows if "look_ahead=0" in row.name]
+    table.met = all(ratio is not None and ratio <= BUSY_GOAL for ratio in ratios)
+    return table
+
+
 # ---- other SDKs, each on a listing of its own API
 
 
@@ -179,6 +201,7 @@ async def _peers(server: Server, pages: int, latency: int, rounds: int) -> Table
 
 async def measure(server: Server, *, quick: bool, peers: bool) -> list[Table]:
     tables = [await _depths(server, way, pages=100, latency=20, rounds=2 if quick else 7) for way in WAYS]
+    tables.append(await _busy(server, pages=100, rounds=4 if quick else 15))
     if peers:
         pages = 40 if quick else 200
         tables += [await _peers(server, pages, latency, rounds=1 if quick else 3) for latency in (0, 20, 50)]

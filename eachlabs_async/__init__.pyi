@@ -10,6 +10,7 @@ from .bulk.outcomes import BulkStats as BulkStats
 from .bulk.outcomes import MapStats as MapStats
 from .bulk.outcomes import Outcome as Outcome
 from .client import EachLabs as EachLabs
+from .codec.arrow import arrow_schema as arrow_schema
 from .codec.strict import to_dict as to_dict
 from .errors import *
 from .hosts import COMPAT as COMPAT
@@ -18,12 +19,14 @@ from .hosts import Hosts as Hosts
 from .hosts import Service as Service
 from .jobs.map_run import MapRun as MapRun
 from .jobs.poll import Poll as Poll
-from .pagination.pager import Page as Page
+from .pagination.exports import ExportedFile as ExportedFile
 from .pagination.pager import Pager as Pager
-from .pagination.pager import WalkOptions as WalkOptions
-from .pagination.pager import WalkStats as WalkStats
+from .pagination.pages import Page as Page
+from .pagination.pages import UnreadableRow as UnreadableRow
+from .pagination.pages import WalkOptions as WalkOptions
+from .pagination.pages import WalkStats as WalkStats
+from .pagination.window_walk import WindowWalk as WindowWalk
 from .pagination.windows import Window as Window
-from .pagination.windows import WindowWalk as WindowWalk
 from .records import *
 from .transport.retry import RetryPolicy as RetryPolicy
 from .transport.retry import Timeouts as Timeouts

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, NoReturn, Self, TypeVar
 
 import aiohttp
 
@@ -29,6 +30,7 @@ from .resources.workflow_executions import WorkflowExecutions
 from .resources.workflows import Workflows
 from .transport.arguments import checked_count
 from .transport.call import Call
+from .transport.guidance import NamesGuide, WithGuide
 from .transport.keys import checked_key
 from .transport.requests import encoded
 from .transport.retry import RetryPolicy, Timeouts
@@ -41,14 +43,18 @@ V = TypeVar("V")
 _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": False, "PATCH": False}
 
 
-class EachLabs:
+class EachLabs(NamesGuide, WithGuide):
     """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
     Noxus key and defaults to `NOXUS_API_KEY`. Only a call that needs a missing key raises `ConfigurationError`.
     `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or
-    `COMPAT`. A `session` that you pass in is used and never closed. `retry` and `timeouts` apply to every call, see
-    `with_options`. `max_concurrency` is the largest number of requests in flight over all services, from 1.
+    `COMPAT`. A `session` that you pass in is used and never closed. `ssl` is a context with your certificate
+    authorities or your client certificate, for the services and the storages alike; it cannot be combined with a
+    `session`. `retry` and `timeouts` apply to every call, see `with_options`. `max_concurrency` is the largest number
+    of requests in flight over all services, and of connections that are kept open, from 1. `max_answer_bytes` is the
+    largest body of a response, from 1 and after decompression; a larger one raises `ResponseTooLargeError`. Downloads
+    have a `max_bytes` of their own.
     """
 
     executions: Executions
@@ -70,9 +76,11 @@ class EachLabs:
         hosts: Hosts | None = None,
         runs_api_key: str | None = None,
         session: aiohttp.ClientSession | None = None,
+        ssl: SSLContext | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  # frozen, so one default is as good as many
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # like the policy
         max_concurrency: int = 64,
+        max_answer_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         # Before anything else the keys are wrapped, even those that are refused: a traceback shows the locals.
         key = runs_key = refused = None
@@ -89,13 +97,19 @@ class EachLabs:
             raise TypeError(f"hosts must be a Hosts, not {type(hosts).__name__}")
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
+        if ssl is not None and not isinstance(ssl, SSLContext):
+            raise TypeError(f"ssl must be an ssl.SSLContext, not {type(ssl).__name__}")
+        if ssl is not None and session is not None:
+            raise ConfigurationError("ssl is for a client's own connections: pass it to the connector of your session")
         ledger = Ledger()
         shared = Session(
             default_hosts() if hosts is None else hosts,
             api_key=key,
             runs_api_key=runs_key,
             external=session,
+            context=ssl,
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
+            max_answer_bytes=checked_count("max_answer_bytes", max_answer_bytes, least=1),
             creations=ledger.creations,
         )
         self._owns_session = True
@@ -126,6 +140,12 @@ class EachLabs:
         self.webhook_deliveries = WebhookDeliveries(transport)
         self.files = Files(transport)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an EachLabs client cannot be pickled or copied: make one in each process, "
+            "or use with_options() for a view of this one"
+        )
+
     def __repr__(self) -> str:
         if not hasattr(self, "_session"):  # A traceback may show a client with refused arguments.
             return "<EachLabs client, not set up>"
@@ -142,7 +162,7 @@ class EachLabs:
         """Another name of `webhook_deliveries`."""
         return self.webhook_deliveries
 
-    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> EachLabs:
+    def with_options(self, *, retry: RetryPolicy | None = None, timeouts: Timeouts | None = None) -> Self:
         """Return a view of this client with another retry policy or other timeouts.
 
         Arguments that are left out keep their values. A view shares the session, the keys and the limits of the client,

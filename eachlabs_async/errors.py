@@ -30,6 +30,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "ResponseDecodeError",
+    "ResponseTooLargeError",
     "ServerError",
     "UnprocessableEntityError",
     "WaitTimeoutError",
@@ -217,6 +218,7 @@ class ResponseDecodeError(EachLabsError):
 
     - `path`: where decoding failed, for example `$.executions[3].created_at`.
     - `body`: the start of the body as text.
+    - `retryable`: True if the body is no JSON at all, such as a proxy's page of HTML, so that another attempt may help.
     """
 
     def __init__(
@@ -225,6 +227,7 @@ class ResponseDecodeError(EachLabsError):
         *,
         path: str = "$",
         body: str = "",
+        retryable: bool = False,
         method: str | None = None,
         url: str | None = None,
         attempts: int = 0,
@@ -232,6 +235,14 @@ class ResponseDecodeError(EachLabsError):
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.path = path
         self.body = body
+        self.retryable = retryable
+
+
+class ResponseTooLargeError(ResponseDecodeError):
+    """A successful response is larger than `max_answer_bytes`, so it was not read to its end.
+
+    Another attempt cannot help: ask for fewer rows, or pass a larger value to `EachLabs`.
+    """
 
 
 class PaginationError(EachLabsError):

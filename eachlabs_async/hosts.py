@@ -24,14 +24,22 @@ EDITION_VARIABLE = "EACHLABS_EDITION"
 SERVICE_NAMES: tuple[ServiceName, ...] = ("api", "workflows", "flows", "runs")
 
 
+_LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
+_LOOPBACK_IPV6 = ipaddress.ip_address("::1")
+
+
 def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address, without a port) can only be this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Whether `host` (without a port) is `localhost`, an address in 127.0.0.0/8 or `::1`.
+
+    Names below `localhost` do not count: some systems ask a DNS server for them.
+    """
+    if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address in _LOOPBACK or address == _LOOPBACK_IPV6
 
 
 def _checked_base_url(url: object) -> str:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from attrs import evolve
@@ -31,7 +32,9 @@ __all__ = [
     "SECRET_HEADER",
     "SIGNATURE_HEADER",
     "TIMESTAMP_HEADER",
+    "UNVERIFIED",
     "PredictionWebhook",
+    "Unverified",
     "WebhookEvent",
     "WorkflowWebhook",
     "aiohttp_handler",
@@ -44,6 +47,16 @@ TIMESTAMP_HEADER: Final = "X-Webhook-Timestamp"
 """The header with the time of signing in Unix seconds. It is part of what is signed."""
 SECRET_HEADER: Final = "X-Webhook-Secret"
 """The header with the secret in plain text."""
+
+
+class Unverified(Enum):
+    """The type of `UNVERIFIED`."""
+
+    UNVERIFIED = "unverified"
+
+
+UNVERIFIED: Final = Unverified.UNVERIFIED
+"""The `secret` of those who accept every delivery as genuine, whoever sent it."""
 
 _SIGNATURE: Final = re.compile(r"sha256=([0-9a-f]{64})").fullmatch
 _SECONDS: Final = re.compile(r"[0-9]{1,15}").fullmatch
@@ -58,7 +71,7 @@ def parse(
     headers: Mapping[str, str],
     body: bytes | bytearray | memoryview,
     *,
-    secret: str | Sequence[str] | None = None,
+    secret: str | Sequence[str] | Unverified,
     tolerance_s: float | None = 300.0,
     now: float | datetime | None = None,
     accept_plain_secret: bool = False,
@@ -67,8 +80,8 @@ def parse(
 
     - `headers`: those of the request; names in any case.
     - `body`: the raw body, byte for byte. Decoded text or re-encoded JSON does not match the signature.
-    - `secret`: the `webhook_secret` of the trigger, not empty. Several secrets are accepted while you rotate them. None
-      accepts every delivery as genuine.
+    - `secret`: the `webhook_secret` of the trigger, not empty. Several secrets are accepted while you rotate them.
+      `UNVERIFIED` accepts every delivery as genuine.
     - `tolerance_s`: the largest difference between the time of signing and `now`, in seconds from 0. None accepts any
       age, so that an old delivery can be replayed.
     - `now`: Unix seconds or an aware datetime. None is the local clock.
@@ -81,7 +94,7 @@ def parse(
     """
     # A traceback shows the locals of each frame, so no frame that raises may have a secret in them.
     expected, error = _checked_secrets(secret)
-    secret = None
+    del secret
     signed = _signature_headers(headers)
     kind = type(headers).__name__
     del headers
@@ -94,7 +107,8 @@ def parse(
     plain = _checked_flag(accept_plain_secret)
     body = raw = _checked_body(body)
     if expected is not None:
-        reason = _refusal_reason(signed, raw, expected, tolerance_s, now_s, plain=plain)
+        reason = _header_refusal(signed, expected, tolerance_s, now_s, plain=plain)
+        reason = reason or _signature_refusal(signed, raw, expected)
         if reason is not None:
             del signed
             raise WebhookVerificationError(reason)
@@ -113,7 +127,7 @@ def parse(
 def aiohttp_handler(
     callback: Callable[[WebhookEvent], Awaitable[object]],
     *,
-    secret: str | Sequence[str] | None,
+    secret: str | Sequence[str] | Unverified,
     tolerance_s: float | None = 300.0,
     accept_plain_secret: bool = False,
     max_bytes: int = 16 * 1024 * 1024,
@@ -124,11 +138,14 @@ def aiohttp_handler(
     that is read. The handler responds with 204 after the callback has returned, 401 to a delivery that is not genuine,
     413 to one that is too large, and 400 to one that cannot be decoded. A callback that raises is a 500, so that the
     service delivers again. An event can arrive twice; compare `event.key`.
+
+    A body is read only if the headers can be those of a genuine delivery. The service sends the secret along. Without
+    it all bodies together may take twice `max_bytes` at a time, beyond which the response is a 503.
     """
-    from aiohttp import web
+    from aiohttp import ClientError, web
 
     expected, error = _checked_secrets(secret)
-    secret = None
+    del secret
     if error is not None:
         raise error
     if not callable(callback):
@@ -137,17 +154,44 @@ def aiohttp_handler(
     plain = _checked_flag(accept_plain_secret)
     checked_count("max_bytes", max_bytes, least=1)
 
-    async def handle(request: web.Request) -> web.Response:
+    unproven = 0  # bytes of the bodies whose senders did not send the secret along
+
+    async def read_body(request: web.Request, *, proven: bool) -> Body | int:
+        """Return the body, or the status of the response to a delivery whose body is not read to its end."""
+        nonlocal unproven
         body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > max_bytes:
-                return web.Response(status=413)
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                unproven += 0 if proven else len(chunk)
+                if len(body) > max_bytes:
+                    return 413
+                if not proven and unproven > 2 * max_bytes:
+                    return 503
+            return Body(body)
+        except (ConnectionError, ClientError, web.RequestPayloadError):
+            return 400  # The sender left, or does not speak HTTP: that is none of the application's errors.
+        finally:
+            unproven -= 0 if proven else len(body)
+
+    async def handle(request: web.Request) -> web.Response:
+        proven = True
+        if expected is not None:
+            signed = _signature_headers(request.headers) or {}
+            if _header_refusal(signed, expected, tolerance_s, time.time(), plain=plain) is not None:
+                return web.Response(status=401)
+            proven = any(_equals_any(one, expected) for one in signed[SECRET_HEADER])
+            del signed
+        if (request.content_length or 0) > max_bytes:
+            return web.Response(status=413)
+        body = await read_body(request, proven=proven)
+        if isinstance(body, int):
+            return web.Response(status=body)
         try:
             event = parse(
                 request.headers,
-                Body(body),
-                secret=expected,
+                body,
+                secret=UNVERIFIED if expected is None else expected,
                 tolerance_s=tolerance_s,
                 accept_plain_secret=plain,
             )
@@ -166,8 +210,10 @@ def aiohttp_handler(
 
 def _checked_secrets(secret: object) -> tuple[Secrets | None, Exception | None]:
     """Return the secrets, or an error that the caller raises when it has no secret in its locals any more."""
-    if secret is None:
+    if secret is UNVERIFIED:
         return None, None
+    if secret is None:
+        return None, TypeError("secret must be a str or several, not None: pass UNVERIFIED to accept every delivery")
     given = [secret] if isinstance(secret, str) else secret
     if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Sequence):
         return None, TypeError(f"secret must be a str or several, not {type(secret).__name__}")
@@ -181,7 +227,7 @@ def _checked_secrets(secret: object) -> tuple[Secrets | None, Exception | None]:
             return None, ValueError("secret must be encodable as UTF-8 (it contains a lone surrogate)")
         checked.append(Key(one))
     if not checked:
-        return None, ValueError("secret must not be empty: pass at least one, or None to accept every delivery")
+        return None, ValueError("secret must not be empty: pass at least one, or UNVERIFIED to accept every delivery")
     return tuple(checked), None
 
 
@@ -240,16 +286,10 @@ def _signature_headers(headers: Mapping[str, str]) -> dict[str, list[Key]] | Non
     return signed
 
 
-def _refusal_reason(
-    signed: Mapping[str, list[Key]],
-    raw: Body,
-    expected: Secrets,
-    tolerance_s: float | None,
-    now_s: float,
-    *,
-    plain: bool,
+def _header_refusal(
+    signed: Mapping[str, list[Key]], expected: Secrets, tolerance_s: float | None, now_s: float, *, plain: bool
 ) -> str | None:
-    """Return why a delivery is refused, or None if it is genuine."""
+    """Return why a delivery is refused whatever its body is, or None."""
     for name, values in signed.items():
         if len(values) > 1:
             return f"the header {name} came more than once"
@@ -267,13 +307,19 @@ def _refusal_reason(
         return f"the header {TIMESTAMP_HEADER} is missing"
     if _SECONDS(stamps[0]) is None:
         return f"the header {TIMESTAMP_HEADER} is not Unix seconds"
-    if not _signed_by_any(expected, stamps[0], raw, signature[1]):
-        return f"the header {SIGNATURE_HEADER} is wrong: it was made with another secret, or the body was changed"
     age_s = now_s - int(stamps[0])
     if tolerance_s is not None and abs(age_s) > tolerance_s:
         when = f"{abs(age_s):.0f} s {'ago' if age_s > 0 else 'ahead of now'}"
         return f"it was signed {when}, but tolerance_s is {tolerance_s:g}: it is an old delivery, or a clock is wrong"
     return None
+
+
+def _signature_refusal(signed: Mapping[str, list[Key]], raw: Body, expected: Secrets) -> str | None:
+    """Return why a delivery with valid headers is refused, or None if it is genuine."""
+    signature = next(map(_SIGNATURE, signed[SIGNATURE_HEADER]), None)
+    if signature is None or _signed_by_any(expected, signed[TIMESTAMP_HEADER][0], raw, signature[1]):
+        return None  # One without a signature has the plain secret.
+    return f"the header {SIGNATURE_HEADER} is wrong: it was made with another secret, or the body was changed"
 
 
 def _signed_by_any(expected: Secrets, stamp: str, raw: bytes, signature: str) -> bool:

@@ -22,6 +22,7 @@ from eachlabs_async.jobs.backend import Backend
 from eachlabs_async.jobs.journal import Journal
 from eachlabs_async.jobs.ledger import Ledger
 from eachlabs_async.jobs.map_run import MapRun
+from eachlabs_async.pagination.window_walk import WindowWalk
 from eachlabs_async.transport import uploads
 from eachlabs_async.transport.deadline import Deadline, DeadlineTimer
 from eachlabs_async.transport.semaphore import PrioritySemaphore
@@ -131,3 +132,8 @@ def selections_remembered(rows: Collection) -> int:
 def process_of(server: DemoServer) -> asyncio.subprocess.Process:
     assert server._process is not None
     return server._process
+
+
+def rows_held(walk: WindowWalk[Any]) -> int:
+    """Return how many rows a walk of windows holds, those of the page being delivered included."""
+    return sum(len(batch.rows) for walker in walk._walkers.values() for batch in walker.batches)

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 
 import attrs
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import COMPAT, UNIFIED, Hosts, Service
@@ -150,6 +151,7 @@ class RawServer:
         self.open_connections = 0
         self.came, self.gone = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         context = None
@@ -191,10 +193,17 @@ class RawServer:
                 self.came.clear()
                 await self.came.wait()
 
+    async def send_to_idle(self, data: bytes) -> None:
+        """Send bytes on every open connection, asked or not."""
+        for writer in self._writers:
+            writer.write(data)
+            await writer.drain()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.append(writer)
         self.connections += 1
         self.open_connections += 1
         number = self.connections
@@ -223,6 +232,7 @@ class RawServer:
         finally:
             self.open_connections -= 1
             self._tasks.discard(task)
+            self._writers.remove(writer)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError, ssl.SSLError):
                 await writer.wait_closed()
@@ -263,6 +273,20 @@ def _abort(writer: asyncio.StreamWriter) -> None:
     sock: socket.socket = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+class ThisMachine(AbstractResolver):
+    """Resolves each name to this machine, except one that ends in `.never`: that look-up never ends."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if host.endswith(".never"):
+            await asyncio.Event().wait()
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Do nothing: nothing is open."""
 
 
 def hosts_at(url: str, *, runs: str | None = None, unified: bool = False) -> Hosts:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -148,6 +150,22 @@ def test_the_top_level_holds_what_the_house_rules_name() -> None:
     extra = {path.name for path in ROOT.iterdir() if not LEFT_BY_TOOLS.fullmatch(path.name)} - TOP
     assert not extra
     assert (ROOT / "eachlabs_async" / "py.typed").exists()
+
+
+def test_each_dependency_is_imported_by_a_statement() -> None:
+    """Tools that freeze an application find a library only so; an `import_module("...")` hides it from them."""
+    wanted = {"aiohttp", "attrs", "backoff", "cattrs", "msgspec"}
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert {word for text in dependencies for word in re.findall(r"[a-z]+", text)} == wanted
+    package = ROOT / "eachlabs_async"
+    imported = {
+        name.split(".")[0]
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+    }
+    assert wanted <= imported
 
 
 def test_a_record_goes_out_as_json_again() -> None:

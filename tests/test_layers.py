@@ -33,8 +33,9 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "arguments creations deletion_hints endpoints keys page_shape requests retry storage_url wire",
-    "pagination": "checkpoint cursor_walk engine frontier known_rows pages walk_values",
+    "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
+    "requests retry storage_url wire",
+    "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
     "service_clock",
@@ -44,6 +45,14 @@ PURE = {
 ONLY = {
     "aiohttp": {
         "transport.adapter",
+        "transport.bounded_body",
+        "transport.aiohttp_sessions",
+        "transport.caching_request",
+        "transport.idle_connections",
+        "transport.loop_binding",
+        "transport.loopback_resolver",
+        "transport.pooled_connector",
+        "transport.proxy",
         "transport.session",
         "transport.storage_requests",
         "transport.transport",
@@ -52,9 +61,10 @@ ONLY = {
         "emulator",
     },
     "yarl": {"transport", "emulator"},
-    "backoff": {"transport.transport"},
+    "backoff": {"transport.backoff_copy"},
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
+    "pyarrow": {"codec.arrow", "codec.row_formats"},
 }
 """Who may import what was made by others: a module, or a package as a whole; attrs is everybody's."""
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
+import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +21,8 @@ import eachlabs_async
 from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python -m eachlabs_async demo"
 TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" && .venv/bin/python -X dev -m pytest -n auto'
 
@@ -64,6 +71,7 @@ async def test_the_python_runs(
             "ids": emulator.workflow_executions.ids()[:50],
             "archive": {},
             "photo": photo,
+            "folder": tmp_path,
             "journal": tmp_path / "job.sqlite",
             "save": saved.append,
         }
@@ -77,6 +85,60 @@ async def test_the_python_runs(
         assert capsys.readouterr().out.strip(), "it prints, but nothing came"
     if "save(" in source:
         assert len(saved) == (50 if "get_many" in source else 330)
+
+
+TAKEN_FOR_GRANTED = """\
+from collections.abc import Callable
+from pathlib import Path
+from eachlabs_async import EachLabs, WorkflowExecution
+
+"""
+"""What the text takes for granted, for the type checkers; each block becomes a function with the other names."""
+ARGUMENTS = (
+    "client: EachLabs, workflow_id: str, ids: list[str], archive: dict[str, WorkflowExecution], photo: Path, "
+    "journal: Path, folder: Path, save: Callable[[object], None]"
+)
+
+
+def typed_blocks(tmp_path: Path) -> Path:
+    """Write a module with a function for each block of Python."""
+    functions = [
+        f"async def line_{line}({ARGUMENTS}) -> None:\n{textwrap.indent(source, '    ')}"
+        for line, source in blocks("python")
+    ]
+    path = tmp_path / "readme_blocks.py"
+    path.write_text(TAKEN_FOR_GRANTED + "\n\n".join(functions), encoding="utf-8")
+    return path
+
+
+def check(*arguments: str, **environment: str) -> None:
+    """Run a type checker, which must find nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
+def test_the_python_passes_mypy(tmp_path: Path) -> None:
+    """Each block is correct for mypy in strict mode."""
+    path = typed_blocks(tmp_path)
+    check("mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", str(path), MYPYPATH=str(ROOT))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
+def test_the_python_passes_pyright(tmp_path: Path) -> None:
+    """Each block is correct for pyright in strict mode, except that an example need not use all that it makes."""
+    unused = {"reportUnusedVariable": False, "reportUnusedFunction": False}
+    settings = {"extraPaths": [str(ROOT)], "typeCheckingMode": "strict", **unused}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    typed_blocks(tmp_path)
+    check("pyright", "--pythonpath", sys.executable, "--project", str(tmp_path))
 
 
 def public_calls() -> set[tuple[str, str]]:

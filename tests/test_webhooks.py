@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -19,6 +20,7 @@ import eachlabs_async
 from eachlabs_async import EachLabs, State, webhooks
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ResponseDecodeError
+from eachlabs_async.webhooks import UNVERIFIED
 
 PREDICTION = {"exec_id": "p", "flow_id": None, "status": "failed", "output": [{"error": "boom"}], "error": ""}
 WORKFLOW = {"execution_id": "e", "workflow_id": "w", "bulk_id": "b", "status": "completed", "inputs": {}, "new": 1}
@@ -55,7 +57,7 @@ def test_both_kinds_are_read() -> None:
     assert isinstance(workflow, eachlabs_async.WorkflowWebhook)
     assert isinstance(workflow, eachlabs_async.WorkflowExecution)
     assert (workflow.state, workflow.bulk_id, workflow.key) == (State.SUCCEEDED, "b", "workflow:e:completed")
-    assert workflow.key == webhooks.parse({}, raw(WORKFLOW)).key
+    assert workflow.key == webhooks.parse({}, raw(WORKFLOW), secret=UNVERIFIED).key
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -86,7 +88,7 @@ def test_a_body_is_bytes_of_any_kind(kind: Any) -> None:
 )
 def test_a_failed_prediction_says_why(output: Any, error: str) -> None:
     """Its reason, an object or a text, is in `error`; the output is unchanged."""
-    event = webhooks.parse({}, raw({**PREDICTION, "output": output}))
+    event = webhooks.parse({}, raw({**PREDICTION, "output": output}), secret=UNVERIFIED)
     assert isinstance(event, eachlabs_async.PredictionWebhook)
     assert (event.error, event.output) == (error, output)
 
@@ -97,7 +99,7 @@ def test_a_failed_prediction_says_why(output: Any, error: str) -> None:
 )
 def test_an_error_is_read_only_where_one_is_missing(more: dict[str, Any], error: str) -> None:
     """The output of a success is not an error, and a value in the field itself takes precedence."""
-    event = webhooks.parse({}, raw({**PREDICTION, **more}))
+    event = webhooks.parse({}, raw({**PREDICTION, **more}), secret=UNVERIFIED)
     assert event.error == error
 
 
@@ -122,7 +124,7 @@ def test_the_headers_are_found_in_any_case(written: Callable[[str], str]) -> Non
 def test_a_body_that_is_none_of_the_two_is_refused(body: bytes, path: str) -> None:
     """It is a `ResponseDecodeError` with the path."""
     with pytest.raises(ResponseDecodeError) as refused:
-        webhooks.parse({}, body)
+        webhooks.parse({}, body, secret=UNVERIFIED)
     assert refused.value.path == path
 
 
@@ -138,7 +140,7 @@ def test_a_body_that_is_none_of_the_two_is_refused(body: bytes, path: str) -> No
 def test_what_is_no_delivery_is_refused_by_name(headers: Any, body: Any, says: str) -> None:
     """Headers and a body of wrong types, such as a parsed body, are a `TypeError`."""
     with pytest.raises(TypeError, match=says):
-        webhooks.parse(headers, body)
+        webhooks.parse(headers, body, secret=UNVERIFIED)
 
 
 def test_headers_need_not_be_a_mapping_by_name() -> None:
@@ -216,8 +218,95 @@ async def test_the_handler_is_as_strict_as_it_is_told() -> None:
         assert await receiver.post(raw(WORKFLOW), {"X-Webhook-Secret": "s3cret"}) == 204
         assert await receiver.post(raw(WORKFLOW), {"X-Webhook-Secret": "old"}) == 401
         assert await receiver.post(raw(WORKFLOW), signed(raw(WORKFLOW), "old")) == 401
-    async with Receiver(secret=None) as receiver:
+    async with Receiver(secret=UNVERIFIED) as receiver:
         assert await receiver.post(raw(WORKFLOW), {}) == 204
+
+
+class Sender:
+    """A raw connection to a receiver, for deliveries that no HTTP client sends."""
+
+    def __init__(self, receiver: Receiver, headers: dict[str, str]) -> None:
+        self.port = int(receiver.url.split(":")[2].split("/")[0])
+        self.head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+    async def __aenter__(self) -> Sender:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writer.write(f"POST /hook HTTP/1.1\r\nHost: x\r\n{self.head}\r\n".encode())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    async def status(self) -> int:
+        return int((await self.reader.readuntil(b"\r\n")).split()[1])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Webhook-Secret": "s3cret"},
+        {"X-Webhook-Signature": "sha256=no", "X-Webhook-Timestamp": "1"},
+        signed(b"", age_s=400),
+    ],
+    ids=["none", "the secret alone", "no signature", "old"],
+)
+async def test_the_headers_are_looked_at_before_the_body_is_read(headers: dict[str, str]) -> None:
+    """What cannot be genuine is refused at once, although no byte of its body has come."""
+    async with Receiver() as receiver, Sender(receiver, {**headers, "Content-Length": "1000"}) as sender:
+        async with asyncio.timeout(2):
+            assert await sender.status() == 401
+        sender.writer.write(b" " * 1000)  # aiohttp waits a while for the rest before it closes a connection.
+
+
+async def test_a_body_that_is_announced_too_large_is_not_read() -> None:
+    """Its length is looked at too."""
+    async with (
+        Receiver(max_bytes=500) as receiver,
+        Sender(receiver, {**signed(b""), "Content-Length": "501"}) as sender,
+    ):
+        async with asyncio.timeout(2):
+            assert await sender.status() == 413
+        sender.writer.write(b" " * 501)
+
+
+async def test_senders_without_the_secret_share_their_room() -> None:
+    """Thirty who send a signature that could be genuine, and no secret, hold twice the largest body at most."""
+    forged = signed(b"")
+    del forged["x-webhook-secret"]
+    async with Receiver(max_bytes=1000) as receiver, contextlib.AsyncExitStack() as stack:
+        senders = [
+            await stack.enter_async_context(Sender(receiver, {**forged, "Content-Length": "1000"})) for _ in range(30)
+        ]
+        for sender in senders:
+            sender.writer.write(b" " * 900)
+        asked = [asyncio.ensure_future(sender.status()) for sender in senders]
+        async with asyncio.timeout(5):
+            while sum(one.done() for one in asked) < 28:
+                await asyncio.sleep(0.01)
+            assert await receiver.post(raw(WORKFLOW)) == 204
+            for sender in senders:
+                sender.writer.write(b" " * 100)
+            statuses = sorted(await asyncio.gather(*asked))
+        assert statuses == [401] * 2 + [503] * 28
+        unsigned = signed(raw(WORKFLOW))
+        del unsigned["x-webhook-secret"]
+        assert await receiver.post(raw(WORKFLOW), unsigned) == 204
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_senders_who_leave_are_no_error(chunked: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A sender who leaves in the middle of the body is not logged as a failure of the application."""
+    framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": "1000"}
+    async with Receiver() as receiver:
+        async with Sender(receiver, {**signed(b""), **framing}) as sender:
+            sender.writer.write(b"5\r\n12345\r\n")
+            await sender.writer.drain()
+            await asyncio.sleep(0.05)
+        assert await receiver.post(raw(WORKFLOW)) == 204
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
 
 
 async def test_a_callback_that_fails_asks_for_another_delivery(caplog: pytest.LogCaptureFixture) -> None:
@@ -234,6 +323,19 @@ def test_a_handler_needs_something_to_call() -> None:
     """The error is raised when the handler is created rather than at the first delivery."""
     with pytest.raises(TypeError, match="callback must be callable, not NoneType"):
         webhooks.aiohttp_handler(None, secret="s")
+
+
+@pytest.mark.parametrize("secret", [None, ...])
+def test_a_secret_has_to_be_given(secret: Any) -> None:
+    """An unset variable accepts nobody: who wants no verification says so, with `UNVERIFIED`."""
+    given = {} if secret is ... else {"secret": secret}
+    with pytest.raises(TypeError, match="secret"):
+        webhooks.parse({}, raw(WORKFLOW), **given)
+    with pytest.raises(TypeError, match="secret"):
+        webhooks.aiohttp_handler(pytest.fail, **given)
+    if secret is None:
+        with pytest.raises(TypeError, match="pass UNVERIFIED to accept every delivery"):
+            webhooks.parse({}, raw(WORKFLOW), **given)
 
 
 def test_a_limit_of_nothing_is_refused() -> None:

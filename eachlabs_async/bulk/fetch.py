@@ -108,8 +108,9 @@ class BulkFetch(Stream, Generic[T]):
             return NOTHING
         pending = ready.popleft()
         self._window.release(pending)
-        self._count(pending.outcome)
-        return pending.outcome
+        outcome = pending.outcome.delivered()
+        self._count(outcome)
+        return outcome
 
     async def _advance(self) -> None:
         loop, window = asyncio.get_running_loop(), self._window

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..errors import AuthenticationError, ConfigurationError
 from ..transport.wire import segment
-from .outcomes import BulkStats, Outcome
+from .outcomes import BulkStats, MutableOutcome
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class PendingId(Generic[T]):
     __slots__ = ("duplicates", "encoded", "finished", "outcome")
 
     def __init__(self, identity: Any, index: int) -> None:
-        self.outcome: Outcome[T] = Outcome(identity, index)
+        self.outcome: MutableOutcome[T] = MutableOutcome(identity, index)
         self.encoded = ""
         self.finished = False
         self.duplicates: list[PendingId[T]] | None = None

@@ -7,7 +7,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -21,12 +21,13 @@ _UPPER_HALF: Final = 1 if sys.byteorder == "little" else 0
 
 
 @define(eq=False)
-class Outcome(Generic[T]):
+class MutableOutcome(Generic[T]):
     """The outcome of one id: a value or an error, never both.
 
     `index` is the position of the id in the input, counted from 0; `attempts` the number of requests sent for it (0 if
     none was needed); `elapsed_s` the seconds from its first request to its end. In a map, `index` is the position of
-    the input and `id` that of its execution ("" if none was created).
+    the input and `id` that of its execution ("" if none was created). `outcome.error is None` tells type checkers that
+    there is a value (mypy also understands `outcome.ok`).
     """
 
     id: str
@@ -62,6 +63,43 @@ class Outcome(Generic[T]):
         if self.error is not None:
             raise self.error.with_traceback(None)  # An error that is raised again would collect frames each time.
         return self.value  # type: ignore[return-value]  # there is a value whenever there is no error
+
+    def delivered(self) -> Outcome[T]:
+        """Return this outcome as the type that callers see."""
+        return cast("Outcome[T]", self)
+
+
+if TYPE_CHECKING:
+    # Type checkers narrow a union of two classes. At run time there is one, which is filled in while its id is fetched.
+
+    class _Delivered(Generic[T]):
+        id: str
+        index: int
+        attempts: int
+        elapsed_s: float
+
+        def unwrap(self) -> T: ...
+
+        def acknowledge(self) -> Awaitable[None]: ...
+
+    class Success(_Delivered[T]):
+        """An outcome with a value."""
+
+        value: T
+        error: None
+        ok: Literal[True]
+
+    class Failure(_Delivered[T]):
+        """An outcome with an error."""
+
+        value: None
+        error: Exception
+        ok: Literal[False]
+
+    Outcome: TypeAlias = Success[T] | Failure[T]
+else:
+    Outcome = MutableOutcome
+    Outcome.__name__ = Outcome.__qualname__ = "Outcome"
 
 
 @frozen

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from ..codec.fast import fast_reader
 from ..errors import EachLabsError
+from ..transport.answer_identity import identity_field, mixed_up_answer, other_identity
 from ..transport.call import Call
 from ..transport.deletion_hints import add_hint
 from ..transport.endpoints import Endpoint
@@ -32,7 +35,7 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
     before, _, rest = endpoint.template(edition).partition("{")
     after = rest.partition("}")[2]
     query = endpoint.shortest_poll_query(edition)
-    reader = DeferredReader(transport, kind)
+    reader = DeferredReader(transport, endpoint, kind)
 
     async def work(window: IdWindow[T]) -> None:
         loop = asyncio.get_running_loop()
@@ -49,10 +52,14 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
             outcome = pending.outcome
             try:
                 body = await transport.send(call)
-                if len(body) <= SMALL_BODY:
+                # A body without the id is another's, or escapes it: it is decoded while another attempt is possible.
+                if len(body) <= SMALL_BODY and seems_complete(body) and pending.encoded.encode() in body:
                     reader.add(window, batch, call, body, loop)
                     continue
-                outcome.value = await transport.decoder.decode(call, body, kind)
+                value = (await transport.receive(call, partial(transport.decoder.decode, call, kind), body))[1]
+                if other_identity(endpoint, value, outcome.id) is not None:
+                    value = await transport.get_own_record(call, kind, outcome.id, value)
+                outcome.value = value
             except EachLabsError as exc:
                 add_hint(exc, hint)
                 outcome.error = exc.with_traceback(None)
@@ -65,14 +72,21 @@ def one_each(transport: Transport, endpoint: Endpoint, kind: type[T], *, hint: s
     return work
 
 
+def seems_complete(body: bytes) -> bool:
+    """Whether a body looks like one JSON object: a page of HTML or an object that was cut off does not."""
+    return body[:1] == b"{" and body[-1:] in b"}\n" and body.count(b"{") == body.count(b"}")
+
+
 class DeferredReader(Generic[T]):
     """Decodes the small bodies that arrive in one loop iteration together, after all workers have sent again.
 
     The decoder then runs with warm caches and does not delay the next requests.
     """
 
-    def __init__(self, transport: Transport, kind: type[T]) -> None:
+    def __init__(self, transport: Transport, endpoint: Endpoint, kind: type[T]) -> None:
         self._transport = transport
+        self._endpoint = endpoint
+        self._identity = attrgetter(identity_field(endpoint))
         self._kind = kind
         self._decode = fast_reader(kind)
         self._received: list[tuple[list[PendingId[T]], Call, bytes, float]] = []
@@ -85,6 +99,9 @@ class DeferredReader(Generic[T]):
         if not self._received:
             loop.call_soon(self._decode_all, window)
         self._received.append((batch, call, body, loop.time() - call.deadline.started_at))
+
+    def _is_another(self, value: T, identity: str) -> bool:
+        return other_identity(self._endpoint, value, identity) is not None
 
     def _decode_all(self, window: IdWindow[T]) -> None:
         received, self._received = self._received, []
@@ -99,6 +116,9 @@ class DeferredReader(Generic[T]):
                         value = self._transport.decoder.decode_strictly(call, body, self._kind)
                     except EachLabsError as exc:
                         outcome.error = exc.with_traceback(None)
+                if value is not None and self._identity(value) != outcome.id and self._is_another(value, outcome.id):
+                    failure = mixed_up_answer(self._endpoint, value, outcome.id)
+                    value, outcome.error = None, self._transport.session.with_call_details(call, failure)
                 outcome.value, outcome.attempts = value, call.attempts
                 window.done(batch, elapsed_s)
         except Exception as exc:  # nobody awaits this: it must not pass for the end of the ids

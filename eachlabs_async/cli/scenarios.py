@@ -14,7 +14,8 @@ from ..bulk.fetch import BulkFetch
 from ..bulk.outcomes import BulkStats
 from ..client import EachLabs
 from ..emulator.dataset import Dataset
-from ..pagination.pager import Pager, WalkOptions, WalkStats
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions, WalkStats
 from ..transport.endpoints import (
     GET_FLOW_EXECUTIONS,
     GET_WORKFLOW_EXECUTION,

@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from operator import attrgetter
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
@@ -37,9 +36,11 @@ from .times import (
 T = TypeVar("T")
 
 try:
-    _msgspec: Any = import_module("msgspec")
+    import msgspec  # a plain import, so that tools that freeze an application include it
 except ImportError:
-    _msgspec = None
+    _msgspec: Any = None
+else:
+    _msgspec = msgspec
 
 _LONG_FRACTION = re.compile(rb'(\.[0-9]{6})[0-9]++(?=(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})?"[ \t\r\n]*[]},])')
 """The end of a string value, not of a key, that could be a time with too many digits for msgspec."""

@@ -11,7 +11,9 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Final, NoReturn, TypeVar, cast, get_args
+from functools import cache, partial
+from math import isinf
+from typing import Any, Final, NoReturn, TypeVar, cast, get_args, get_type_hints
 
 import attrs
 import cattrs
@@ -21,6 +23,7 @@ from ..errors import ResponseDecodeError
 from ..records._field_metadata import wire_names
 from .fast import FAST_READERS
 from .times import UNSET, container_of
+from .undecoded_row import UndecodedRow
 
 T = TypeVar("T")
 _Hook = Callable[[Any, Any], Any]
@@ -37,46 +40,48 @@ class _InvalidValueError(ValueError):
     """Raised while reading a value. Its message becomes part of a `ResponseDecodeError`."""
 
 
-class _OutOfRange:
-    """Replaces a number that no Python number can hold. Only a field that is read raises an error for it."""
+class _NotJSONError(_InvalidValueError):
+    """Raised for a body that is no JSON at all."""
 
 
-_OUT_OF_RANGE: Final = _OutOfRange()
+class _OddNumber(float):
+    """NaN, or an infinity in the place of a number that is out of range. Only a typed field refuses it."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[float], tuple[str]]:
+        return float, (repr(self),)
 
 
-def _parse_float(digits: str) -> Any:
+def _parse_float(digits: str) -> float:
     number = float(digits)
-    return _OUT_OF_RANGE if number in (float("inf"), float("-inf")) else number
+    return _OddNumber(number) if isinf(number) else number
 
 
-def _parse_int(digits: str) -> Any:
+def _parse_int(digits: str) -> float:
     try:
         return int(digits)
     except ValueError:  # more digits than the interpreter's limit, sys.set_int_max_str_digits
-        return _OUT_OF_RANGE
-
-
-def _parse_constant(word: str) -> NoReturn:
-    raise _InvalidValueError(f"not JSON: {word} is not a number of JSON")
+        return _OddNumber(digits)
 
 
 def _parse(body: bytes) -> Any:
     if not body:
-        raise _InvalidValueError("the body is empty")
+        raise _NotJSONError("the body is empty")
     try:
         # JSON allows no byte order mark, but one does no harm.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _InvalidValueError(f"not JSON: byte {error.start} is not UTF-8") from None
+        raise _NotJSONError(f"not JSON: byte {error.start} is not UTF-8") from None
     try:
-        return json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=_parse_constant)
+        return json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=_OddNumber)
     except json.JSONDecodeError as error:
-        raise _InvalidValueError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise _NotJSONError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
 
 
 _JSON_NAMES: Final = {
     dict: "an object", list: "an array", str: "a string", int: "a number", float: "a number",
-    bool: "true or false", type(None): "null", _OutOfRange: "a number out of range",
+    bool: "true or false", type(None): "null", _OddNumber: "a number out of range",
 }  # fmt: skip
 
 
@@ -105,20 +110,10 @@ def _read_float(value: Any, _: Any) -> float:
             else _raise_unexpected("a number", value)
         )
     except OverflowError:
-        return _raise_unexpected("a number", _OUT_OF_RANGE)
+        return _raise_unexpected("a number", _OddNumber())
 
 
 def _read_any(value: Any, _: Any) -> Any:
-    # Not by recursion: a value that could be parsed must not fail here for its depth.
-    todo: list[Any] = [value]
-    while todo:
-        item = todo.pop()
-        if _is_exactly(item, dict):
-            todo.extend(item.values())
-        elif _is_exactly(item, list):
-            todo.extend(item)
-        elif item is _OUT_OF_RANGE:
-            _raise_unexpected("a number", item)
     return value
 
 
@@ -163,8 +158,8 @@ def _renaming(kind: Any) -> dict[str, Any]:
     return {name: override(rename=wire) for name, wire in wire_names(kind).items()}
 
 
-def _record_unstructure_hook(kind: Any) -> Callable[[Any], Any]:
-    return make_dict_unstructure_fn(kind, _CONVERTER, **_renaming(kind))
+def _record_unstructure_hook(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Any]:
+    return make_dict_unstructure_fn(kind, converter, **_renaming(kind))
 
 
 def _record_hook(kind: Any) -> _Hook:
@@ -189,7 +184,7 @@ def _container_hook(kind: Any) -> _Hook:
     return read_list if container_of(kind) is list else read_dict
 
 
-def _make_converter() -> cattrs.Converter:
+def _make_converter(write_time: Callable[[datetime], Any]) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True)
     converter.register_structure_hook(str, _read_str)
     converter.register_structure_hook(int, _read_int)
@@ -201,14 +196,14 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, _record_hook)
     converter.register_structure_hook_factory(lambda kind: container_of(kind) is not None, _container_hook)
     converter.register_unstructure_hook_factory(
-        lambda kind: attrs.has(kind) and bool(wire_names(kind)), _record_unstructure_hook
+        lambda kind: attrs.has(kind) and bool(wire_names(kind)), partial(_record_unstructure_hook, converter)
     )
-    converter.register_unstructure_hook(datetime, _write_time)
-    converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), _copy_json)
+    converter.register_unstructure_hook(datetime, write_time)
+    converter.register_unstructure_hook_func(lambda kind: kind in (dict, list), partial(_copy_json, converter))
     return converter
 
 
-def _copy_json(value: Any) -> Any:
+def _copy_json(converter: cattrs.Converter, value: Any) -> Any:
     # Not by recursion: a value that could be read must not fail here for its depth.
     top: list[Any] = [value]
     todo: list[tuple[Any, Any]] = [(top, 0)]
@@ -222,16 +217,20 @@ def _copy_json(value: Any) -> Any:
             holder[key] = item = list(item)
             todo.extend((item, index) for index in range(len(item)))
         elif not isinstance(item, str | int | float | None):
-            holder[key] = _CONVERTER.unstructure(item)
+            holder[key] = converter.unstructure(item)
     return top[0]
 
 
+def _in_utc(time: datetime) -> datetime:
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def _write_time(time: datetime) -> str:
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return _in_utc(time).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-_CONVERTER: Final = _make_converter()
+_CONVERTER: Final = _make_converter(_write_time)
+_KEEPS_TIMES: Final = _make_converter(_in_utc)
 _READ_ERRORS = (_InvalidValueError, RecursionError, cattrs.ClassValidationError, cattrs.IterableValidationError)
 
 
@@ -249,8 +248,18 @@ def _decode_error(error: Exception, body: bytes, path: str = "$") -> ResponseDec
     text = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if isinstance(error, KeyError):  # cattrs looked up a required field
         text = "is missing"
-    start = _SENSITIVE.sub(r"\1***", body[:_EXCERPT_LENGTH].decode("utf-8", "replace"))
-    return ResponseDecodeError(f"cannot decode the response at {path}: {text}", path=path, body=start)
+    start = start_of(body, _EXCERPT_LENGTH)
+    return ResponseDecodeError(
+        f"cannot decode the response at {path}: {text}",
+        path=path,
+        body=start,
+        retryable=isinstance(error, _NotJSONError),
+    )
+
+
+def start_of(body: bytes, size: int) -> str:
+    """Return the first `size` bytes of a body as text, without the values of fields that hold secrets."""
+    return _SENSITIVE.sub(r"\1***", body[:size].decode("utf-8", "replace"))
 
 
 def decode_strict(body: bytes, kind: type[T]) -> T:
@@ -295,25 +304,59 @@ def decode_rows(
     else:
         return [(getattr(row, identity), row) for row in getattr(envelope, rows) or ()]
     try:
-        raw = _parse(body)
-        parts: Any = raw.get(rows) if _is_exactly(raw, dict) else None
-    except _READ_ERRORS:
-        parts = None
-    if not _is_exactly(parts, list):
+        _, found = decode_page(body, kind, rows=rows, identity=identity)
+    except ResponseDecodeError:
+        raise error from None
+    if found is None:
         raise error
-    return [_read_row(row, row_kind, f"$.{rows}[{n}]", identity, body) for n, row in enumerate(parts)]
+    return [
+        (row.id, row.error) if isinstance(row, UndecodedRow) else (getattr(row, identity), row)
+        for row in cast("list[T | UndecodedRow]", found)
+    ]
 
 
-def _read_row(
-    raw: Any, kind: type[T], path: str, identity: str, body: bytes
-) -> tuple[str | None, T | ResponseDecodeError]:
-    name = raw.get(identity) if _is_exactly(raw, dict) else None
-    result: T | ResponseDecodeError
+def decode_page(body: bytes, kind: type[T], *, rows: str, identity: str) -> tuple[T, list[Any] | None]:
+    """Decode a page of rows without msgspec: return the page without its rows, and the rows (None if they are null).
+
+    A row that cannot be decoded becomes an `UndecodedRow`. `rows` names the field of the rows, empty if the body itself
+    is the array; `identity` names the field of their ids. Raises `ResponseDecodeError` if anything but a row fails.
+    """
     try:
-        result = _structure(raw, kind)
+        page = _parse(body)
+        parts: Any = page if not rows else page.get(rows) if _is_exactly(page, dict) else None
+        if not _is_exactly(parts, list):
+            return _structure(page, kind), None
+        envelope = _structure({**page, rows: []} if rows else [], kind)
     except _READ_ERRORS as caught:
-        result = _decode_error(caught, body, path)
-    return name if _is_exactly(name, str) else None, result
+        error = _decode_error(caught, body)
+    else:
+        row_kind, path = kind_of_rows(cast(Any, kind), rows), f"$.{rows}" if rows else "$"
+        found: list[Any] = []
+        for number, row in enumerate(parts):
+            above = getattr(found[-1], "created_at", None) if found else None
+            found.append(_read_row(row, row_kind, f"{path}[{number}]", identity, body, above))
+        return envelope, found
+    raise error
+
+
+@cache
+def kind_of_rows(kind: Any, rows: str) -> Any:
+    """Return the class of the rows in a field of an envelope, or in an array if `rows` is empty."""
+    hint = get_type_hints(kind)[rows] if rows else kind
+    return next(get_args(option)[0] for option in (hint, *get_args(hint)) if container_of(option) is list)
+
+
+def _read_row(raw: Any, kind: Any, path: str, identity: str, body: bytes, above: datetime | None) -> Any:
+    try:
+        return _structure(raw, kind)
+    except _READ_ERRORS as caught:
+        error = _decode_error(caught, body, path)
+    values = cast(dict[str, Any], raw) if _is_exactly(raw, dict) else {}
+    try:
+        stated_at = _read_time(values.get("created_at"), None)
+    except _InvalidValueError:
+        stated_at = None
+    return UndecodedRow.make(raw, values.get(wire_names(kind).get(identity, identity)), error, stated_at, above)
 
 
 def decode_json(body: bytes) -> Any:
@@ -321,15 +364,21 @@ def decode_json(body: bytes) -> Any:
     return decode_strict(body, cast(Any, Any)) if body else None
 
 
-def to_dict(record: Any) -> dict[str, Any]:
+def to_dict(record: Any, *, keep_times: bool = False) -> dict[str, Any]:
     """Return a record as a dict of plain JSON values, with the API's names for its fields.
 
-    Records in it become dicts, and times RFC 3339 text in UTC. Raises `TypeError` if `record` is not a record of this
-    package.
+    Records in it become dicts, and times RFC 3339 text in UTC, all with six digits of a second, so that their text
+    sorts as they do. With `keep_times` they stay aware datetimes in UTC. Raises `TypeError` if `record` is not a record
+    of this package.
     """
     if not attrs.has(cast(Any, type(record))):
         raise TypeError(f"record must be a record of this package, not {type(record).__name__}")
-    return cast(dict[str, Any], _CONVERTER.unstructure(record))
+    return cast(dict[str, Any], (_KEEPS_TIMES if keep_times else _CONVERTER).unstructure(record))
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value of any field as plain JSON values, as `to_dict` does."""
+    return _CONVERTER.unstructure(value)
 
 
 def encode_json(value: Any) -> bytes:

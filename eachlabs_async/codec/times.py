@@ -51,7 +51,7 @@ def container_of(kind: Any) -> Any:
     return origin if origin in (list, dict) else None
 
 
-def _optional(kind: Any) -> Any:
+def optional(kind: Any) -> Any:
     """Return X for `X | None`, None for any other union, and any other type unchanged."""
     if not isinstance(kind, UnionType):
         return kind
@@ -81,11 +81,11 @@ class TimeFields:
 
     def __init__(self, kind: Any) -> None:
         containers: list[Any] = []
-        inner = _optional(kind)
+        inner = optional(kind)
         while (origin := container_of(inner)) is list or (origin is dict and get_args(inner)[0] is str):
             containers.append(origin)
             kind = get_args(inner)[-1]
-            inner = _optional(kind)
+            inner = optional(kind)
         is_record = attrs.has(inner)
         if not is_record and inner not in (str, int, float, bool, Any):
             raise TypeError(f"a record may not hold {kind}: no rule says that msgspec reads it as cattrs does")
@@ -96,7 +96,7 @@ class TimeFields:
         self._nested: list[tuple[Callable[[Any], Any], TimeFields]] = []
         names: list[str] = []
         for name, hint in get_type_hints(inner).items() if is_record else ():
-            if _optional(hint) is datetime:
+            if optional(hint) is datetime:
                 names.append(name)
                 self._columns.append(_column(name))
                 self._setters.append(getattr(inner, name).__set__)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from .emulator import Emulator
 from .fault import Fault
+from .url_prefixes import PREFIXES
 
 __all__ = ["main"]
 
@@ -25,6 +26,11 @@ def _parser() -> argparse.ArgumentParser:
         description="An emulator of the Each Labs services on loopback, with seeded rows.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--beyond-loopback",
+        action="store_true",
+        help="accept a --host by which other machines reach the emulator, whose keys are no secret",
+    )
     parser.add_argument("--port", type=int, default=8123, help="port to listen on, 0 for a free one (default 8123)")
     parser.add_argument("--executions", type=int, default=1000, help="rows of each kind (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default 1)")
@@ -34,29 +40,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _banner(emulator: Emulator) -> str:
-    hosts, unified = emulator.hosts, emulator.unified_hosts
+    # Not from `emulator.hosts`: the client refuses plain http beyond loopback.
+    api, workflows, flows, runs = (emulator.url + prefix for prefix in PREFIXES["compat"].values())
     return f"""\
 The emulator listens on {emulator.url}
 
 service     edition   header                  base URL
-api         compat    X-API-Key: KEY          {hosts.api.base_url}
-workflows   compat    X-API-Key: KEY          {hosts.workflows.base_url}
-all of it   unified   Authorization: Bearer   {unified.api.base_url}
-flows       both      X-API-KEY: KEY          {hosts.flows.base_url}
-runs        both      X-API-Key: RUNS KEY     {hosts.runs.base_url}
+api         compat    X-API-Key: KEY          {api}
+workflows   compat    X-API-Key: KEY          {workflows}
+all of it   unified   Authorization: Bearer   {emulator.url}{PREFIXES["unified"]["api"]}
+flows       both      X-API-KEY: KEY          {flows}
+runs        both      X-API-Key: RUNS KEY     {runs}
 
 key: {emulator.api_key}    runs key: {emulator.runs_api_key}
 workflow: {emulator.workflow_ids[0]} (or {emulator.workflow_slugs[0]})
 
-  curl -H 'X-API-Key: {emulator.api_key}' '{hosts.api.base_url}/executions?limit=2'
+  curl -H 'X-API-Key: {emulator.api_key}' '{api}/executions?limit=2'
 
   from eachlabs_async import EachLabs
   from eachlabs_async.hosts import Hosts, Service
   hosts = Hosts(
-      api=Service("{hosts.api.base_url}"),
-      workflows=Service("{hosts.workflows.base_url}"),
-      flows=Service("{hosts.flows.base_url}"),
-      runs=Service("{hosts.runs.base_url}"),
+      api=Service("{api}"),
+      workflows=Service("{workflows}"),
+      flows=Service("{flows}"),
+      runs=Service("{runs}"),
   )
   client = EachLabs("{emulator.api_key}", hosts=hosts, runs_api_key="{emulator.runs_api_key}")
 
@@ -64,7 +71,14 @@ Ctrl-C stops it."""
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    emulator = Emulator(arguments.executions, arguments.seed, host=arguments.host, port=arguments.port, log_size=1000)
+    emulator = Emulator(
+        arguments.executions,
+        arguments.seed,
+        host=arguments.host,
+        port=arguments.port,
+        beyond_loopback=arguments.beyond_loopback,
+        log_size=1000,
+    )
     if arguments.latency_ms:
         emulator.faults.add(Fault.latency(arguments.latency_ms / 1000))
     emulator.faults.random(arguments.faults)

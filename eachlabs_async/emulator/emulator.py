@@ -21,6 +21,7 @@ from aiohttp import web
 from ..hosts import Edition, Hosts
 from ..transport.endpoints import ENDPOINTS, Endpoint
 from . import raw_faults
+from .address import checked_host, checked_port, url_at
 from .authentication import auth_for, key_status, key_status_in_body
 from .fault import Fault
 from .fault_rules import FaultPlan, Faults
@@ -100,7 +101,8 @@ class Emulator(Simulation, RequestLogView):
     is the reported balance while no `balance` is given. A started run ends after `step_seconds`; its input may contain
     `seconds` and `fail` as above, and `feedback`, with which it waits for a person and goes no further.
 
-    `log_size` is the number of requests in `log`. `host` and `port` (0: any free one) are the address to listen on.
+    `log_size` is the number of requests in `log`. `host` and `port` (0: any free one) are the address to listen on. A
+    host that is not loopback is a `ValueError` without `beyond_loopback`: the keys are no secret.
     """
 
     def __init__(
@@ -110,20 +112,19 @@ class Emulator(Simulation, RequestLogView):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        beyond_loopback: bool = False,
         api_key: str = "emulator-key",
         runs_api_key: str = "emulator-runs-key",
         log_size: int = 10_000,
         **options: Unpack[SimulationOptions],
     ) -> None:
         super().__init__(executions, seed, **options)
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port must be 0..65535, not {port}")
         self.api_key = api_key
         self.runs_api_key = runs_api_key
         self.faults = Faults(seed)
         self.moves = Moves(self, seed)
-        self._host = host
-        self._port = port
+        self._host = checked_host(host, beyond_loopback=beyond_loopback)
+        self._port = checked_port(port)
         self._request_log = RequestLog(log_size)
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -137,8 +138,7 @@ class Emulator(Simulation, RequestLogView):
         """The origin, such as `http://127.0.0.1:8123`. Raises `RuntimeError` while the emulator is not listening."""
         if self._runner is None:
             raise RuntimeError("the emulator is not listening: use `async with Emulator(...) as emulator`")
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return url_at(*self._runner.addresses[0][:2])
 
     @property
     def hosts(self) -> Hosts:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -21,6 +22,7 @@ __all__ = [
     "HandlerRequest",
     "choice_param",
     "clamped_int_param",
+    "decoded_json",
     "int_param",
     "is_uuid",
     "json_body",
@@ -30,6 +32,10 @@ __all__ = [
     "words_param",
 ]
 
+MAX_DEPTH: Final = 100
+"""How deeply the JSON of a request may be nested."""
+MAX_SPAN: Final = timedelta(days=366)
+"""What can be subtracted from a time in the query."""
 INTEGER: Final = re.compile(r"-?\d{1,18}")
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -114,9 +120,12 @@ def time_param(query: Mapping[str, str], name: str) -> datetime | None:
     if not text:
         return None
     time = parsed_time(text.upper()) if _RFC3339.fullmatch(text) else None
-    if time is None:
-        raise RefusedError(error_reply(400, f"invalid {name}: must be an RFC 3339 time"))
-    return time
+    try:
+        if time is not None and time.astimezone(UTC) - MAX_SPAN:
+            return time
+    except OverflowError:
+        pass
+    raise RefusedError(error_reply(400, f"invalid {name}: must be an RFC 3339 time"))
 
 
 def is_uuid(text: str) -> bool:
@@ -130,12 +139,33 @@ def is_uuid(text: str) -> bool:
 # ---- the body
 
 
+def decoded_json(body: bytes) -> Any:
+    """Return the JSON in a body. Raises `ValueError` for what cannot be sent back either, or is nested too deeply."""
+    try:
+        value: Any = json.loads(body, parse_constant=float)
+    except RecursionError:
+        raise ValueError("too deep") from None
+    todo: list[tuple[Any, int]] = [(value, 0)]
+    while todo:
+        one, depth = todo.pop()
+        if isinstance(one, str):
+            one.encode()  # A lone surrogate is a `ValueError` too.
+        elif isinstance(one, float) and not math.isfinite(one):
+            raise ValueError("not finite")
+        elif isinstance(one, dict | list):
+            if depth == MAX_DEPTH:
+                raise ValueError("too deep")
+            named = cast("dict[str, Any]", one) if isinstance(one, dict) else {}
+            todo += [(part, depth + 1) for part in (*cast("Iterable[Any]", one), *named.values())]
+    return value
+
+
 def json_body(request: HandlerRequest, *, required: bool = True) -> Row:
     """Read the body as a JSON object; refuse anything else, and an empty body if one is required."""
     if not request.body and not required:
         return {}
     try:
-        value: Any = json.loads(request.body)
+        value = decoded_json(request.body)
     except ValueError:
         value = None
     if not isinstance(value, dict):

@@ -69,9 +69,9 @@ class RunningExecution:
     ) -> RunningExecution:
         """Read the outcome from the inputs; `fails` decides if they do not say."""
         inputs = submitted.inputs
-        seconds, fail = inputs.get("seconds"), inputs.get("fail", fails)
-        if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            step_seconds = max(0.0, seconds) / len(steps)
+        seconds, fail = run_time_s(inputs), inputs.get("fail", fails)
+        if seconds is not None:
+            step_seconds = seconds / len(steps)
         failing = None
         if fail:
             named = [number for number, step in enumerate(steps) if step.get("step_id") == fail]
@@ -88,6 +88,14 @@ class RunningExecution:
             started=started,
             webhook=webhook,
         )
+
+
+def run_time_s(inputs: Row) -> float | None:
+    """Return for how many seconds an execution is to run, up to thirty years; None if its inputs do not say."""
+    seconds = inputs.get("seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(min(max(0, seconds), 10**9))
 
 
 def is_drawn_to_fail(seed: int, number: int, rate: float) -> bool:

@@ -30,7 +30,11 @@ def webhook_target(body: Row, request: HandlerRequest) -> WebhookTarget | None:
     secret = body.get("webhook_secret")
     if not url:
         return None
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    try:
+        is_valid = isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        is_valid = False
+    if not is_valid:
         raise RefusedError(error_reply(400, "webhook_url must be a URL"))
     if secret is not None and not isinstance(secret, str):
         raise RefusedError(error_reply(400, "webhook_secret must be a string"))

@@ -33,7 +33,8 @@ class SentInput:
     """One input of a creating request, with the Unix times between which its execution may have been created.
 
     `scope` names the workflow or model. `request` is shared by the inputs of one request, and `bulk` is whether that is
-    a bulk trigger. `until` is None while the request is under way. `value` is None if only the digest is known.
+    a bulk trigger. `until` is None while the request is under way. `value` is None if only the digest is known. `entry`
+    names the entry of a journal, if the input has one: the next run of the job registers it again.
     """
 
     scope: str
@@ -42,6 +43,7 @@ class SentInput:
     request: object
     since: float
     until: float | None = None
+    entry: tuple[str, int] | None = None
     _key: str | None = field(default=None, alias="key")
 
     @property
@@ -96,6 +98,8 @@ class Claims:
     def lose(self, inputs: Iterable[SentInput], now: float) -> None:
         """Record that no clear answer came for inputs: they may have an execution."""
         for one in inputs:
+            if one.entry is not None:  # An earlier run of the job may have registered it.
+                self.settle([other for other in self._lost if other.entry == one.entry])
             one.until = now if one.until is None else one.until
             self._under_way.pop(one, None)
             self._lost[one] = None

@@ -49,7 +49,7 @@ async def create(
     is_lost = False
     try:
         try:
-            answer = await transport.decoder.decode(call, await transport.send(call), kind)
+            answer = await transport.get(call, kind)
             ledger.observe(transport, call, since)
             ledger.accept(inputs, ids_of(answer))
             return answer
@@ -75,6 +75,13 @@ async def create(
         if not is_lost:
             claims.settle(inputs)
     raise unknown.with_traceback(None)
+
+
+def checked_id(identity: str | None, path: str) -> str:
+    """Return the id of what was created. An empty one is none: whether anything was created is then unknown."""
+    if not identity:
+        raise ResponseDecodeError(f"cannot decode the response at {path}: is missing or empty", path=path)
+    return identity
 
 
 def _as_sent(value: object) -> object:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeGuard, TypeVar
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from ..errors import EachLabsError, ExecutionFailedError, HumanFeedbackRequiredError, WaitTimeoutError
 from ..records import Prediction, Run, State, WorkflowExecution
+from ..transport.redaction import line
 
 R = TypeVar("R", Prediction, WorkflowExecution)
 
@@ -40,12 +41,15 @@ class _Reasons:
     step: str | None = None
 
 
-def failure_of(record: Prediction | WorkflowExecution | Run) -> ExecutionFailedError | None:
-    """Return the error of a record that failed or was cancelled, None for any other."""
+def failure_of(
+    record: Prediction | WorkflowExecution | Run, secrets: Collection[str] = ()
+) -> ExecutionFailedError | None:
+    """Return the error of a record that failed or was cancelled, None for any other. Its texts show no secret."""
     if record.state not in (State.FAILED, State.CANCELLED):
         return None
-    identity = _identity(record)
+    identity = line(_identity(record), secrets)
     reasons = _workflow_reasons(record) if isinstance(record, WorkflowExecution) else _output_reasons(record)
+    reasons = _Reasons(**{name: text and line(text, secrets) for name, text in asdict(reasons).items()})
     where = f" in step {reasons.step!r}" if reasons.step is not None else ""
     reason = ": ".join(part for part in (reasons.error, reasons.cause) if part)
     return ExecutionFailedError(
@@ -61,13 +65,15 @@ def failure_of(record: Prediction | WorkflowExecution | Run) -> ExecutionFailedE
     )
 
 
-def feedback_needed(record: Prediction | WorkflowExecution | Run) -> HumanFeedbackRequiredError | None:
+def feedback_needed(
+    record: Prediction | WorkflowExecution | Run, secrets: Collection[str] = ()
+) -> HumanFeedbackRequiredError | None:
     """Return the error of a record that waits for a person, None for any other."""
     if record.state is not State.WAITING:
         return None
-    identity = _identity(record)
+    identity, status = line(_identity(record), secrets), line(record.status, secrets)
     return HumanFeedbackRequiredError(
-        f"{_kind(record)} {identity} waits for a person ({record.status}): provide the feedback, then wait again",
+        f"{_kind(record)} {identity} waits for a person ({status}): provide the feedback, then wait again",
         execution_id=identity,
         record=record,
     )
@@ -140,14 +146,15 @@ def _workflow_reasons(record: WorkflowExecution) -> _Reasons:
     )
 
 
-def checked_success(record: R) -> R:
+def checked_success(record: R, secrets: Collection[str]) -> R:
     """Return a finished record that succeeded. Raise the error of its failure, or `WaitTimeoutError` if it runs yet."""
-    failure = failure_of(record)
+    failure = failure_of(record, secrets)
     if failure is not None:
         raise failure
     if not record.is_finished:
         identity = _identity(record)
-        raise WaitTimeoutError(f"{identity} has not ended: it is {record.status}", execution_id=identity, record=record)
+        message = line(f"{identity} has not ended: it is {record.status}", secrets)
+        raise WaitTimeoutError(message, execution_id=identity, record=record)
     return record
 
 

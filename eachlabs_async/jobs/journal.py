@@ -11,6 +11,7 @@ any number of processes or threads exactly one can hold that, and a process that
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,15 @@ from ..errors import JournalError
 
 R = TypeVar("R")
 State = Literal["sending", "running", "unknown", "refused"]
-VERSION: Final = "2"
+VERSION: Final = 3
+APPLICATION_ID: Final = 0x4541434A
+"""Marks a file as a journal, in the header of SQLite: "EACJ"."""
 OPEN_TIMEOUT_S: Final = 0.5
 """Seconds to wait for a lock: a run of this process that was abandoned a moment ago is still closing its journal."""
 
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inputs (
     number INTEGER PRIMARY KEY,
@@ -78,6 +83,19 @@ def why_unusable(error: sqlite3.Error) -> str:
     return f"is not a journal: {text}"
 
 
+def _what_else(db: sqlite3.Connection) -> str:
+    """Return what a file is if it is no journal of this version, or an empty string; this only reads it."""
+    (application,), (version,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == APPLICATION_ID and version != VERSION:
+        return f"is of version {version}, not {VERSION}: use another path"
+    if application != APPLICATION_ID and (application or version or tables):
+        return "is the database of another program: use another path"
+    return ""
+
+
 def _checked_path(path: object) -> str:
     """Return the path of the file, made absolute. SQLite would take `""` and `":memory:"` for no file at all."""
     if not isinstance(path, str | PathLike):
@@ -94,7 +112,7 @@ class Journal:
     """
 
     def __init__(self, path: str | PathLike[str], binding: str, account: str) -> None:
-        self._path = _checked_path(path)
+        self.path = _checked_path(path)
         self._binding = binding
         self._account = account
         self._lock: sqlite3.Connection | None = None
@@ -192,7 +210,7 @@ class Journal:
             return doing.result()
         except sqlite3.Error as exc:
             problem = why_unusable(exc)
-        raise JournalError(f"journal {self._path} {problem}", path=self._path)
+        raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     async def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         def write() -> None:
@@ -203,33 +221,37 @@ class Journal:
 
     def _open(self) -> None:
         try:
+            for path in (f"{self.path}-lock", self.path):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # It holds what ran, and what it was run with.
             self._lock = sqlite3.connect(
-                f"{self._path}-lock", timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                f"{self.path}-lock", timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             # The only lock that is taken at once by one of many: in WAL mode they can get in each other's way.
             self._lock.execute("BEGIN IMMEDIATE")
-            self._db = db = sqlite3.connect(self._path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            with db:
-                db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
-                problem = self._bind(db)
+            self._db = db = sqlite3.connect(self.path, timeout=OPEN_TIMEOUT_S, check_same_thread=False)
+            problem = _what_else(db)  # The file of another program is left as it is.
+            if not problem:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                with db:
+                    db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+                    problem = self._bind(db)
         except sqlite3.Error as exc:
             problem = why_unusable(exc)
+        except OSError as exc:
+            problem = f"cannot be opened ({exc.strerror}): it must be a file in a folder that exists and is writable"
         if problem:
             self._close()
-            raise JournalError(f"journal {self._path} {problem}", path=self._path)
+            raise JournalError(f"journal {self.path} {problem}", path=self.path)
 
     def _bind(self, db: sqlite3.Connection) -> str:
         """Bind a new file to this job. Return what is wrong with a file of another job, or an empty string."""
         found = dict(db.execute("SELECT name, value FROM meta").fetchall())
-        mine = {"version": VERSION, "job": self._binding, "account": self._account}
+        mine = {"job": self._binding, "account": self._account}
         if not found:
             db.executemany("INSERT INTO meta VALUES (?, ?)", list(mine.items()))
             return ""
-        if found.get("version") != VERSION:
-            return f"is of version {found.get('version')}, not {VERSION}: use another path"
         if found.get("job") != self._binding:
             return f"belongs to another job: {found.get('job')}, not {self._binding}"
         if found.get("account") != self._account:

@@ -81,7 +81,7 @@ class ListingWatcher:
         Raises `ExecutionFailedError` if it did not succeed, `WaitTimeoutError` if it has not finished yet.
         """
         with hint_on_not_found(HINT_FOR_KNOWN_ID):
-            return checked_success(await self._read(identity))
+            return checked_success(await self._read(identity), self._transport.session.secrets)
 
     def _pager(self, size: int, start: int) -> Pager[WorkflowExecutionSummary]:
         return Pager(self._transport, LIST_WORKFLOW_EXECUTIONS, self._path, {}, start=start, size=size, walk={})

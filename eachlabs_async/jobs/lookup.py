@@ -50,7 +50,7 @@ class Look:
 
     candidates: list[Candidate]
     cut: str = ""
-    samples: dict[str, Any] = field(factory=dict)
+    samples: dict[str, Any] = field(factory=dict[str, Any])
 
 
 @frozen

@@ -97,13 +97,13 @@ class MapRun(Stream, Generic[T]):
         item = self._next_finished()
         if item is None:
             return NOTHING
-        self._count(item.outcome)  # An error of `on_progress` leaves the outcome to the next run.
+        self._count(item.outcome.delivered())  # An error of `on_progress` leaves the outcome to the next run.
         if self._run_state.journal is not None:
             if self._run_state.options.acknowledge and not self._collecting:
                 item.outcome.acknowledge_with(partial(self._acknowledge, item))
             else:
                 self._handed_out.append(item)
-        return item.outcome
+        return item.outcome.delivered()
 
     async def _advance(self) -> None:
         run = self._run_state
@@ -152,6 +152,7 @@ class MapRun(Stream, Generic[T]):
         """Register what an earlier process may have sent: another input must not be given its execution."""
         run, now = self._run_state, time.time()
         backend = run.backend
+        path = run.journal.path if run.journal is not None else ""
         for number, fingerprint, sent_at in in_doubt:
             run.lost_before[number] = SentInput(
                 backend.scope,
@@ -160,6 +161,7 @@ class MapRun(Stream, Generic[T]):
                 ("journal", sent_at),
                 sent_at,
                 until=min(now, sent_at + backend.deadline_s),
+                entry=(path, number),
                 key=fingerprint,
             )
         run.ledger.claims.lose(run.lost_before.values(), now)
@@ -286,7 +288,7 @@ class MapRun(Stream, Generic[T]):
     def _warn_of(self, running: list[str], unanswered: int) -> None:
         """Log what runs on although the map was left."""
         kept = self._run_state.journal is not None
-        found = []
+        found: list[str] = []
         if running:
             found.append(f"{len(running)} executions may still run: {listed(running)}")
         if unanswered:

@@ -183,7 +183,7 @@ class MapSender(Generic[T]):
             if entry.state == "unknown" and not state.options.retry_unknown:
                 state.limit.discard(1)
                 state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
-            elif entry.execution_id is not None:
+            elif entry.execution_id:
                 item.resumed = True
                 state.start(item, entry.execution_id)
                 started.append(item)
@@ -203,7 +203,8 @@ class MapSender(Generic[T]):
             known.value = item.value
             return known
         until = min(time.time(), entry.sent_at + backend.deadline_s)
-        return SentInput(backend.scope, item.value, backend.bulk, object(), entry.sent_at, until=until)
+        name = None if self.state.journal is None else (self.state.journal.path, entry.number)
+        return SentInput(backend.scope, item.value, backend.bulk, object(), entry.sent_at, until=until, entry=name)
 
     # ---- sending
 
@@ -241,13 +242,14 @@ class MapSender(Generic[T]):
             await self._recovery.recover(doubtful, self._reason(doubtful, reason))
 
     def _begin(self, batch: list[Item[T]], now: float) -> list[SentInput]:
-        backend = self.state.backend
+        backend, journal = self.state.backend, self.state.journal
         if not backend.creates:
             return []
         values = [item.value for item in batch]
         inputs = self.state.ledger.claims.begin(backend.scope, values, bulk=backend.bulk, now=now)
         for item, one in zip(batch, inputs, strict=True):
             item.sent = one
+            one.entry = None if journal is None else (journal.path, item.outcome.index)
         return inputs
 
     def _reason(self, doubtful: list[Item[T]], reason: OutcomeUnknownError) -> OutcomeUnknownError:

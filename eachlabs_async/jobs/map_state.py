@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
 
-from ..bulk.outcomes import MapStats, Outcome
+from ..bulk.outcomes import MapStats, MutableOutcome
 from ..errors import EachLabsError
 from .account_limit import AccountLimit
 from .backend import Backend
@@ -46,7 +46,7 @@ class Item(Generic[T]):
 
     value: Any
     digest: str
-    outcome: Outcome[T]
+    outcome: MutableOutcome[T]
     invalid: Exception | None = None
     sent: SentInput | None = None
     placement: Placement[Item[T], Read[T]] | None = None
@@ -97,7 +97,7 @@ class MapState(Generic[T]):
 
     def admit(self, number: int, value: Any) -> None:
         """Add an input to the window, as it is now: the caller may go on to change it."""
-        item: Item[T] = Item(value, "", Outcome("", number), began=time.monotonic())
+        item: Item[T] = Item(value, "", MutableOutcome("", number), began=time.monotonic())
         try:
             item.value = self.backend.checked(value)
         except (TypeError, ValueError) as exc:
@@ -128,7 +128,7 @@ class MapState(Generic[T]):
     def place(self, items: list[Item[T]]) -> None:
         """Record that the executions of items were named together, so that one may turn out to be another's."""
         if self.backend.creates and items:
-            placement: Placement[Item[T], Read[T]] = Placement.of({item: item.value for item in items})
+            placement: Placement[Item[T], Read[T]] = Placement({item: item.value for item in items})
             for item in items:
                 item.placement = placement
 

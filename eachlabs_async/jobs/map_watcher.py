@@ -109,7 +109,7 @@ class MapWatcher(Generic[T]):
             if now < self._ends_at(identity, items[0]):
                 continue
             word = state.backend.words.unknown.get(identity)
-            status = "" if word is None else f": its status is {word!r}, which this version does not know"
+            status = "" if word is None else f": its status is '{word}', which this version does not know"
             message = f"{identity} did not end within {now - items[0].began:.1f} s{status}; it runs on at the service"
             self._forget(identity)
             state.ledger.executions.unwatch([identity], asyncio.get_running_loop().time())
@@ -185,13 +185,13 @@ class MapWatcher(Generic[T]):
             except WaitTimeoutError as exc:
                 error = exc
             except FATAL_FOR_MAP as exc:
+                error = exc
                 if isinstance(exc, NotFoundError):
-                    error = exc
-                    break
-                if not self._is_patient(exc):
+                    if items[0].resumed or time.monotonic() - items[0].began >= GRACE_S:
+                        break  # Before that it may not be visible yet.
+                elif not self._is_patient(exc):
                     self.state.running[identity] = items  # The error names it.
                     raise
-                error = exc
             except EachLabsError as exc:
                 error = exc
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from .sent_inputs import additions
 
@@ -32,14 +32,13 @@ class Placement(Generic[K, V]):
     """The inputs of one request whose executions an answer named; `values` holds what was sent of each, by its key."""
 
     values: dict[K, Any]
-    unread: int
-    strays: list[Stray[V]]
-    without: list[K]
+    unread: int = field(init=False)
+    strays: list[Stray[V]] = field(init=False)
+    without: list[K] = field(init=False)
 
-    @classmethod
-    def of(cls, values: dict[K, Any]) -> Placement[K, V]:
-        """Return the placement of these inputs, none of whose executions has been read."""
-        return cls(values, len(values), [], [])
+    def __attrs_post_init__(self) -> None:
+        self.unread = len(self.values)
+        self.strays, self.without = [], []
 
     def is_placed(self, key: K, inputs: Any) -> bool:
         """Whether an execution with these inputs is that of input `key`, and not that of a more specific one."""

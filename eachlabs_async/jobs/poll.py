@@ -49,11 +49,11 @@ class Poll:
         return min(step, self.cap_s) * (1 - SPREAD + 2 * SPREAD * jitter)
 
 
-def hold_s(pause_s: float, *, left_s: float, read_s: float, watched: bool) -> int:
-    """Return for how many seconds, 1 to 30, the service may hold its answer back.
+def hold_s(pause_s: float, *, left_s: float, read_s: float, watched: bool, most_s: int = MAX_HOLD_S) -> int:
+    """Return for how many seconds, 1 to `most_s`, the service may hold its answer back.
 
     The hold is as long as possible within the time left and three quarters of the read timeout `read_s`. If the
     caller is notified of each change (`watched`), it is no longer than the pause would be.
     """
-    wanted = math.ceil(pause_s) if watched else MAX_HOLD_S
-    return max(1, min(wanted, MAX_HOLD_S, math.floor(0.75 * read_s), math.ceil(left_s)))
+    wanted = math.ceil(pause_s) if watched else most_s
+    return max(1, min(wanted, most_s, math.floor(0.75 * read_s), math.ceil(left_s)))

@@ -13,6 +13,7 @@ from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, Prediction
 from ..transport import requests
 from ..transport.endpoints import CANCEL_PREDICTION
+from ..transport.redaction import line
 from ..transport.requests import PreparedRequest, checked_object
 from ..transport.retry import RetryPolicy
 from ..transport.tasks import gather_or_cancel
@@ -23,6 +24,7 @@ from .ledger import Ledger, scope_of
 from .lookup import ModelLookup
 from .prediction_watcher import PredictionWatcher
 from .reconcile import Search, TimeSpan
+from .refusals import refusal_of
 from .sent_inputs import snapshot
 
 SENDERS: Final = 4
@@ -97,7 +99,7 @@ class PredictionBackend:
         sent_at = time.time()
         created = await self._sender.get(call, CreatedPrediction)
         self._ledger.observe(self._sender, call, sent_at)
-        return [(created.id, "")]
+        return [(created.id or None, line(refusal_of(created), self._transport.session.secrets))]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the listing of executions or the predictions themselves."""

@@ -72,7 +72,8 @@ class PredictionWatcher:
         Raises `ExecutionFailedError` if it did not succeed, `WaitTimeoutError` if it has not finished yet.
         """
         kept = self._finished.pop(identity, None)
-        return checked_success(kept if kept is not None else await self._read(identity))
+        record = kept if kept is not None else await self._read(identity)
+        return checked_success(record, self._transport.session.secrets)
 
     async def _listed(self, left: set[str]) -> dict[str, bool]:
         """Return whether each prediction that the newest rows show has finished; empty if they cannot be read."""

@@ -93,10 +93,11 @@ class Search:
             return any(additions(found.inputs, one.value) for found in candidates for one in lost)
 
         began = time.time()
+        since, until = _span_with_rivals(lost, claims.rivals(scope)[1], began)
         look = await self._lookup.look(
             Question(
-                since=min(one.since for one in lost),
-                until=max(began if one.until is None else one.until for one in lost),
+                since=since,
+                until=until,
                 is_claimed=self._is_claimed,
                 wants=lambda found: any(may_fit(one, found) for one in lost),
                 samples=list(known),
@@ -130,6 +131,20 @@ class Search:
         count = len(ids)
         text = f"a look-up found {count or 'no'} candidate{'' if count == 1 else 's'}"
         append(unknown, f"{text}, and was incomplete: {self._cut}" if self._cut else text)
+
+
+def _span_with_rivals(lost: Sequence[SentInput], others_lost: Sequence[SentInput], now: float) -> tuple[float, float]:
+    """Return the time in which the executions were created that must be known to tell which are these inputs'.
+
+    Another lost input, whose call overlaps theirs, counts as a possible owner, so its own execution must be seen too.
+    """
+    since = min(one.since for one in lost)
+    until = max(now if one.until is None else one.until for one in lost)
+    overlapping = [one for one in others_lost if one.since <= until and (one.until or now) >= since]
+    return (
+        min([since, *(one.since for one in overlapping)]),
+        max([until, *(one.until or now for one in overlapping)]),
+    )
 
 
 async def reconcile(

@@ -15,7 +15,7 @@ from ..errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from ..records import BulkTriggered, BulkTriggeredExecution, State
+from ..records import BulkTriggered, BulkTriggeredExecution, CreatedPrediction, State, read_state
 
 FATAL_FOR_MAP: Final = (
     AuthenticationError,
@@ -44,9 +44,16 @@ def refusal_reason(entry: BulkTriggeredExecution) -> str:
     return entry.message or entry.status if entry.state is State.FAILED else ""
 
 
+def refusal_of(created: CreatedPrediction) -> str:
+    """Return why a prediction was not created although the answer is a 200, or an empty string if it was created."""
+    if created.id or read_state(created.status or "") is not State.FAILED:
+        return ""
+    return created.message or created.status or ""
+
+
 def refusal_of_all(answer: BulkTriggered) -> APIStatusError | None:
     """Return the refusal of a whole bulk answer: a 429 if all entries are at the limit, a 402 if none is covered."""
-    reasons = [refusal_reason(entry) if entry.execution_id is None else "" for entry in answer.executions]
+    reasons = ["" if entry.execution_id else refusal_reason(entry) for entry in answer.executions]
     if reasons and all(is_at_limit(reason) for reason in reasons):
         return RateLimitError(reasons[0], status=429)
     if reasons and all(is_out_of_balance(reason) for reason in reasons):

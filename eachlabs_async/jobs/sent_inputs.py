@@ -63,8 +63,10 @@ def additions(found: Any, sent: Any, *, lenient: bool = False) -> dict[Path, str
     """
     added: dict[Path, str] = {}
     try:
+        if found == sent and json.dumps(found, sort_keys=True) == json.dumps(sent, sort_keys=True):
+            return added  # The usual case, at a fraction of the cost.
         return added if _contains(found, sent, (), added, lenient) else None
-    except (RecursionError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return None
 
 
@@ -80,7 +82,7 @@ def _contains(found: Any, sent: Any, path: Path, added: dict[Path, str], lenient
         for name in found.keys() - sent.keys():
             added[*path, name] = digest(found[name])
         return True
-    if lenient and type(found) in (int, float) and type(sent) is int and abs(sent) > _EXACT_INTEGERS:
+    if lenient and isinstance(found, int | float) and isinstance(sent, int) and abs(sent) > _EXACT_INTEGERS:
         return float(found) == float(sent)
     return digest(found) == digest(sent)
 

@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from ..records import Prediction, State, WorkflowExecution, WorkflowExecutionSummary
-from ..transport.wire import redacted_line
+from ..transport.redaction import line
 
 MAX_WORDS: Final = 100
 MAX_LENGTH: Final = 60
@@ -26,12 +26,12 @@ class StatusWords:
         if record.state is not State.UNKNOWN:
             self.unknown.pop(identity, None)
             return
-        word = redacted_line(record.status, self._secrets)[:MAX_LENGTH]
+        word = line(record.status, self._secrets, MAX_LENGTH)
         self.unknown[identity] = word
         if word not in self._logged and len(self._logged) < MAX_WORDS:
             self._logged.add(word)
             log.warning(
-                "execution %s has the unknown status %r: it is watched on as if it were running", identity, word
+                "execution %s has the unknown status '%s': it is watched on as if it were running", identity, word
             )
 
     def forget(self, identity: str) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
 
 from ..errors import NotFoundError, WaitTimeoutError
 from ..records import Prediction, Run, State, WorkflowExecution
 from ..transport.arguments import checked_callback
+from ..transport.redaction import line
 from .failure import failure_of, feedback_needed
 from .poll import Poll
 
@@ -48,12 +49,13 @@ async def poll_until_finished(
     poll: Poll,
     on_update: Callable[[R], object] | None,
     fresh: bool,
+    secrets: Collection[str],
 ) -> R:
     """Poll until the execution finishes and return its record.
 
     `fetch` is called with the pause that would follow and the time that is left, both in seconds. `on_update` is called
     with each record that differs from the one before. With `fresh`, a 404 during the first ten seconds is ignored,
-    because an execution that was just created may not be found yet.
+    because an execution that was just created may not be found yet. No text of an error shows one of the `secrets`.
 
     Raises `ExecutionFailedError` if the execution failed or was cancelled, `HumanFeedbackRequiredError` if it waits
     for a person, and `WaitTimeoutError` after `timeout_s` seconds.
@@ -89,9 +91,9 @@ async def poll_until_finished(
     except TimeoutError:
         if not bound.expired():
             raise  # from a call
-        failure: Exception = _timeout_error(identity, timeout_s, last, missed)
+        failure: Exception = _timeout_error(identity, timeout_s, last, missed, secrets)
     else:
-        found = failure_of(last) or feedback_needed(last)
+        found = failure_of(last, secrets) or feedback_needed(last, secrets)
         if found is None:
             return last
         failure = found
@@ -100,10 +102,14 @@ async def poll_until_finished(
 
 
 def _timeout_error(
-    identity: str, timeout_s: float, last: Prediction | WorkflowExecution | Run | None, missed: NotFoundError | None
+    identity: str,
+    timeout_s: float,
+    last: Prediction | WorkflowExecution | Run | None,
+    missed: NotFoundError | None,
+    secrets: Collection[str],
 ) -> WaitTimeoutError:
     missing = "no answer came" if missed is None else "it was not found"
-    status = missing if last is None else f"it is {last.status}"
+    status = missing if last is None else f"it is {line(last.status, secrets)}"
     return WaitTimeoutError(
         f"{identity} did not end within {timeout_s:g} s: {status}", execution_id=identity, record=last
     )

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ResponseDecodeError
 from ..records import BulkTriggered, WorkflowExecution
 from ..transport import requests
+from ..transport.redaction import line
 from ..transport.requests import MAX_BULK_INPUTS, PreparedRequest, checked_object
 from ..transport.transport import Transport
 from .backend import without_429_retries
@@ -86,7 +87,8 @@ class WorkflowBackend:
             text = f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs"
             failure = ResponseDecodeError(text, path="$.executions")
             raise self._transport.session.with_call_details(call, failure)
-        return [(entry.execution_id, refusal_reason(entry)) for entry in answer.executions]
+        secrets = self._transport.session.secrets
+        return [(entry.execution_id or None, line(refusal_reason(entry), secrets)) for entry in answer.executions]
 
     async def finished(self, ids: Sequence[str], fresh: Collection[str], due: Collection[str]) -> list[str]:
         """Check the workflow's listing."""

@@ -1,42 +1,46 @@
 """Walking executions by cursor or by seeking, whichever the service offers.
 
 `/v2/executions` pages by cursor. `/v1/executions` pages by offset and serves only the first thousand rows, so a walk
-*seeks*: it reads a block of pages by offset, then requests the rows older than the last one (see `frontier`) and reads
-the next block. `Hosts.executions_by` selects the listing. With "auto", if the service refuses one listing, the walk
-continues with the other (see `listing_choice`).
+*seeks*: it reads a block of pages by offset, then requests the rows not newer than the last one and reads the next
+block. `engine` decides which rows come next; `spans` plans the look-ahead of a walk by cursor. `Hosts.executions_by`
+selects the listing. With "auto", if the service refuses one, the walk continues with the other (see `listing_choice`).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
 
-from ..errors import APIStatusError, DriftError, PaginationError
+from ..errors import APIStatusError, PaginationError
 from ..records import Execution, ExecutionCursorPage
 from ..transport.arguments import checked_moment, rfc3339
 from ..transport.call import Call
 from ..transport.endpoints import LIST_EXECUTIONS, LIST_EXECUTIONS_BY_CURSOR
 from ..transport.transport import Transport
-from ..transport.wire import Body, http_date, query
+from ..transport.wire import http_date, query
 from .checkpoint import Checkpoint
-from .cursor_walk import CursorRequest, CursorWalk
 from .engine import Engine
-from .frontier import SPAN_BY_DEFAULT, Frontier, lowest
-from .known_rows import row_keys
-from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep
+from .known_rows import ANCHORS, keys_of
+from .listing_choice import ListingChoice, RefusedListings, is_refused, is_too_deep, too_deep
 from .pager import Pager
 from .pages import CurrentPage, PageResponse, PageStep, WalkOptions
-from .recent_ids import WINDOW_ROWS, RecentIds
-from .walk_values import Answer, Request
+from .row_times import lowest, with_bound
+from .spans import SpanRequest, SpanWalk
+from .walk_values import Answer, Request, Span
 
 DEPTH: Final = 1000
 """The number of rows that `/v1/executions` serves, since September 2026."""
-ANCHORS: Final = 24
-"""The number of ids in a checkpoint."""
+SPAN_BY_DEFAULT: Final = timedelta(days=90)
+"""How far the service goes back from the newest time requested, if no oldest time is given."""
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_FUTURE: Final = timedelta(days=1)
+"""Added to the local time for a time that no execution has reached, whatever the clocks."""
 _CURSOR_REFUSED: Final = frozenset({400, 404, 410, 422})
 
 
@@ -78,26 +82,18 @@ class ExecutionPager(Pager[Execution]):
         self._last_checkpoint = before or Checkpoint(start, start)
         self._bottom = before.bottom if before is not None else None
         self._bottom_known = before is not None and (before.bottom is not None or before.at is not None)
-        self._frontier = self._initial_frontier(by_offset=False)
-        self._started = False  # a page was accepted
+        self._skip = 0  # rows before the start, which are read because their offset cannot be requested
+        self._encoded: tuple[dict[str, object], str] = {}, ""  # the filters of the last request, and their text
+        self._is_ordered = True  # All rows so far came in the order of their times.
         self._seeks = False  # the engine has the state of the walk
-        self._skips = False  # rows before the start, or before a checkpoint, are read and dropped
         self._call_with_date: Call | None = None
+        self._latest = datetime.now(UTC) + _FUTURE  # the time of unreadable rows above all readable ones
 
     @property
     def _edition(self) -> None:
         return None  # Both editions list the same rows, so a checkpoint of one is valid in the other.
 
     # ---- the beginning of a walk
-
-    def _initial_frontier(self, *, by_offset: bool) -> Frontier:
-        """Return the frontier of a new or resumed walk; `by_offset` if its first row can be requested by offset."""
-        before, seen = self._resumed, RecentIds(WINDOW_ROWS + (self._look_ahead + 2) * self._size)
-        if before is None or not before.anchors:
-            return Frontier(seen, skip=0 if by_offset else self._last_checkpoint.start)
-        if by_offset:
-            return Frontier(seen)
-        return Frontier(seen, at=before.at, ties=before.ties, anchors=before.anchors)
 
     def _fix_bottom(self, times: Sequence[datetime | None]) -> None:
         """Fix the oldest time, which the service sets to 90 days before the newest one by its own clock.
@@ -121,6 +117,13 @@ class ExecutionPager(Pager[Execution]):
             return str(since)
         return None if self._bottom is None else rfc3339(self._bottom)
 
+    @property
+    def _oldest(self) -> datetime | None:
+        """The time to which the walk goes, or None before the first answer, if that is to tell."""
+        if self._since is not None:
+            return checked_moment("since", self._since)
+        return _EARLIEST if self._bottom_known else None
+
     # ---- the checkpoint
 
     def _checkpoint_at(self) -> Checkpoint:
@@ -132,10 +135,12 @@ class ExecutionPager(Pager[Execution]):
         last = self._last_checkpoint
         if not delivered:
             return last
-        if isinstance(page.step.request, Request) and page.step.request.until is None and not self._skips:
+        if isinstance(page.step.request, Request) and page.step.request.until is None and not self._from_top:
             last = evolve(last, next_offset=self._engine.checkpoint(delivered).next_offset - delivered)
-        times = [row.created_at for row in page.rows[:delivered]]
-        at, ties = lowest(times, range(delivered), last.at, last.ties) if self._frontier.ordered else (None, 0)
+        at, ties = (last.at, last.ties) if self._is_ordered else (None, 0)
+        times = [row.created_at for row in page.rows[:delivered] if row.created_at != self._latest]
+        if self._is_ordered and times:
+            at, ties = lowest(times, at, ties)
         return Checkpoint(
             last.start,
             last.next_offset + delivered,
@@ -168,58 +173,88 @@ class ExecutionPager(Pager[Execution]):
 
     # ---- by cursor
 
+    def _span_walk(self, *, ahead: bool) -> SpanWalk:
+        """Return a walk by cursor from where this walk stands."""
+        last = self._last_checkpoint
+        self._skip = 0 if last.anchors else last.start
+        limit, drift, stats, resume = self._size, self._drift, self.stats, last if last.anchors else None
+
+        def engine(span: Span) -> Engine:
+            before = resume if span == (None, None) else None
+            made = Engine(dialect="cursor", limit=limit, drift=drift, resume=before, span=span)
+            made.stats = stats
+            return made
+
+        return SpanWalk(engine, stats, size=limit, ahead=ahead, oldest=self._oldest)
+
     async def _by_cursor(self) -> AsyncGenerator[None, None]:
-        if not self._started:
-            self._frontier = self._initial_frontier(by_offset=False)
-        frontier, ahead, stats = self._frontier, self._look_ahead, self.stats
-        until = None if self._filters.get("until") is None else str(self._filters["until"])
-        walk = CursorWalk(frontier, stats, size=self._size, since=self._since, until=until, ahead=ahead > 0)
-        if self._bottom_known:
-            walk.set_oldest(self._bottom)
-        requests = walk.next_requests(1)
+        self._seeks, ahead = False, self._look_ahead
+        walk = self._span_walk(ahead=ahead > 0)
+        requests = walk.requests(1)
         while not self._ended:
             request = requests[0]
             try:
                 response = await self._answer(requests)
             except APIStatusError as exc:
-                if request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.restart_chain():
-                    requests = walk.next_requests(self._request_limit(ahead + 1))
+                if request.request.cursor is not None and exc.status in _CURSOR_REFUSED and walk.restart(request):
+                    requests = walk.requests(self._request_limit(ahead + 1))
                     await self._keep_only(requests)
                     continue
                 if is_refused(exc, "cursor", self._transport.session):
                     raise _UnusableListingError(exc) from None
                 raise
-            times = [row.created_at for row in response.rows]
-            self._fix_bottom(times)
-            walk.set_oldest(self._bottom)
-            walk.record_answer(request, times, more=response.more, cursor=response.cursor)
-            for other, task in self._ahead.items():
-                if isinstance(task, PageResponse) or not task.done() or task.cancelled():
-                    continue
-                if task.exception() is None:
-                    page = task.result()
-                    walk.record_answer(other, [row.created_at for row in page.rows], more=page.more, cursor=page.cursor)
-            duplicates = stats.duplicates
-            accepted = walk.take(request, response.ids, times)
-            if stats.duplicates > duplicates:
-                stats.drift_seen += 1
-                if self._drift == "raise":
-                    raise DriftError("the listing moved while it was walked: rows delivered before were repeated")
+            if walk.oldest is None:
+                self._fix_bottom([row.created_at for row in response.rows])
+                walk.oldest = self._oldest
+            accepted = [walk.accept(other, answer) for other, answer in self._answers(walk)]
+            if not all(accepted):
+                # A span cannot be told from the others by the times of its rows.
+                await self._drop(list(self._ahead))
+                walk = self._span_walk(ahead=ahead > 0 and not walk.ignores_times)
+                requests = walk.requests(1)
+                continue
+            response = await self._answer(requests)  # with the times of unreadable rows
+            taken = walk.take(request)
             del self._ahead[request]
-            fresh = self._apply_max_rows(accepted.fresh, ended=accepted.ended)
-            self._check_anchors_found(ended=accepted.ended)
-            self._started, self._seeks = True, False
-            offset, room = self._last_checkpoint.next_offset, self._request_limit(ahead)
-            self._step = PageStep(response, request, fresh, offset)
-            del response, accepted, fresh
-            await self._request_next([] if self._ended else walk.next_requests(room, needed=False))
-            yield
+            if taken is not None:
+                offset = self._last_checkpoint.next_offset
+                fresh = self._to_deliver(taken.positions, ended=taken.ended, ordered=taken.ordered)
+                self._step = PageStep(response, request, fresh, offset)
+                room = self._request_limit(ahead)
+                del response, taken, fresh
+                if ahead:
+                    await self._request_next([] if self._ended else walk.requests(room, needed=False))
+                yield
             if not self._ended:
-                requests = walk.next_requests(self._request_limit(ahead + 1))
+                requests = walk.requests(self._request_limit(ahead + 1))
+                await self._keep_only(requests)
 
-    def _apply_max_rows(self, fresh: Sequence[int], *, ended: bool) -> Sequence[int]:
-        """Return the positions that `max_rows` still allows, counted as rows of the walk."""
-        self._ended = ended
+    def _answers(self, walk: SpanWalk) -> list[tuple[SpanRequest, Answer]]:
+        """Return the answers that have come, to pages that were not delivered yet."""
+        found: list[tuple[SpanRequest, Answer]] = []
+        for request, task in [(each, self._ahead[each]) for each in self._ahead if walk.awaits(each)]:
+            if isinstance(task, asyncio.Task) and (not task.done() or task.cancelled() or task.exception() is not None):
+                continue
+            page = task.result() if isinstance(task, asyncio.Task) else task
+            if not page.readable:
+                self._ahead[request] = page = self._with_times(page, walk.lowest(request))
+            times = [row.created_at for row in page.rows]
+            more = bool(page.cursor) if page.more is None else page.more
+            answer = Answer(page.ids, None, False, None, times, page.cursor or None, more, page.readable)
+            found.append((request, answer))
+        return found
+
+    def _with_times(self, response: PageResponse[Execution], bound: datetime | None) -> PageResponse[Execution]:
+        """Return an answer with times for the unreadable rows on top of it, of which `bound` is the latest possible."""
+        bound = bound or self._last_checkpoint.at or self._latest
+        return evolve(response, rows=with_bound(response.rows, bound))
+
+    def _to_deliver(self, positions: Sequence[int], *, ended: bool, ordered: bool) -> Sequence[int]:
+        """Return the positions to deliver, without the rows to skip and those beyond `max_rows`."""
+        self._is_ordered = self._is_ordered and ordered
+        skipped = min(self._skip, len(positions))
+        self._skip -= skipped
+        fresh, self._ended = positions[skipped:], ended
         if self._max_rows is not None and self.stats.rows + len(fresh) >= self._max_rows:
             fresh, self._ended = fresh[: self._max_rows - self.stats.rows], True
         self.stats.rows += len(fresh)
@@ -229,12 +264,8 @@ class ExecutionPager(Pager[Execution]):
         """Return how many requests may be in flight at once: `most`, or fewer if `max_rows` needs fewer."""
         if self._max_rows is None:
             return most
-        wanted = self._max_rows - self.stats.rows + self._frontier.skip
+        wanted = self._max_rows - self.stats.rows + self._skip
         return min(most, max(1, -(-wanted // self._size)))
-
-    def _check_anchors_found(self, *, ended: bool) -> None:
-        if ended and self._frontier.seeking:
-            raise DriftError("none of the rows recorded in the checkpoint exists any more")
 
     # ---- by seeking
 
@@ -245,7 +276,7 @@ class ExecutionPager(Pager[Execution]):
         requests = self._within_depth(engine.requests())
         while not self._ended:
             if not requests:
-                raise _UnusableListingError(self._depth_error())
+                raise _UnusableListingError(too_deep(self._depth, self._last_checkpoint.at))
             request: Request = requests[0]
             try:
                 response = await self._answer(requests)
@@ -263,7 +294,9 @@ class ExecutionPager(Pager[Execution]):
                 continue
             times = [row.created_at for row in response.rows]
             self._fix_bottom(times)
-            excluded = self._frontier.excluded(response.ids, times) if self._frontier.seeking else ()
+            if not response.readable:
+                response = self._with_times(response, engine.lowest)
+                times = [row.created_at for row in response.rows]
             answer = Answer(response.ids, response.total, response.exact, times=times)
             accepted = engine.accept(request, answer)
             if accepted is None:
@@ -271,14 +304,10 @@ class ExecutionPager(Pager[Execution]):
                 await self._keep_only(requests)
                 continue
             del self._ahead[request]
-            new = [at for at in accepted.positions if at not in excluded]
-            self.stats.rows -= len(accepted.positions)  # They are counted below, without those that are skipped.
-            self._frontier.seen.add(response.ids)
-            fresh = self._apply_max_rows(self._frontier.take(times, new), ended=accepted.ended)
-            self._check_anchors_found(ended=accepted.ended)
-            self._started = True
+            self.stats.rows -= len(accepted.positions)  # They are counted here, without those that are skipped.
+            fresh = self._to_deliver(accepted.positions, ended=accepted.ended, ordered=engine.page.ordered)
             offset = request.offset + next(iter(fresh), 0)
-            if request.until is not None or self._skips:
+            if request.until is not None or self._from_top:
                 offset = self._last_checkpoint.next_offset
             self._step = PageStep(response, request, fresh, offset)
             del response, answer, accepted
@@ -289,23 +318,26 @@ class ExecutionPager(Pager[Execution]):
     def _begin_to_seek(self) -> None:
         """Let the engine begin where the walk stands: at its start, at its checkpoint, or after a walk by cursor."""
         last = self._last_checkpoint
-        within = max(last.start, last.next_offset) <= self._depth - self._size
-        # What cannot be requested by offset, nor by time, is reached by reading all rows before it.
-        self._skips = last.at is None and not within
-        if not self._started:
-            self._frontier = self._initial_frontier(by_offset=not self._skips)
+        self._skip = last.start if self._from_top and not last.anchors else 0
         self._engine = Engine(
             largest=self._shape.largest,
-            start=0 if self._skips else last.start,
+            start=0 if self._from_top else last.start,
             limit=self._size,
             drift=self._drift,
             look_ahead=self._look_ahead,
-            max_rows=None if self._skips else self._max_rows,
+            max_rows=None if self._skip else self._max_rows,
             depth=self._block_depth(),
-            resume=None if self._skips or not last.anchors else last,
+            resume=last if last.anchors else None,
+            from_top=self._from_top,
         )
         self._engine.stats = self.stats
         self._seeks = True
+
+    @property
+    def _from_top(self) -> bool:
+        """Whether the first row can be requested neither by offset nor by time, so that all rows before it are read."""
+        last = self._last_checkpoint
+        return last.at is None and max(last.start, last.next_offset) > self._depth - self._size
 
     def _block_depth(self) -> int:
         """Return the rows to request below one time: a whole number of rounds of the requests in flight at once.
@@ -320,32 +352,23 @@ class ExecutionPager(Pager[Execution]):
         within = [request for request in requests if request.offset + request.size <= self._depth]
         return within if within[:1] == list(requests[:1]) else []
 
-    def _depth_error(self) -> PaginationError:
-        """Return the error for a walk whose next rows `/v1/executions` does not serve."""
-        frontier = self._frontier
-        if frontier.at is not None and frontier.ordered:
-            return PaginationError(
-                f"more than {self._depth} executions share the second of {rfc3339(frontier.at)}, and /v1/executions "
-                "serves no more rows of one time span: only /v2/executions can list them, see Hosts.executions_by"
-            )
-        return PaginationError(
-            f"/v1/executions serves {self._depth} rows, and the following ones cannot be requested by time, because "
-            "the rows are not ordered by time: only /v2/executions can list them, see Hosts.executions_by"
-        )
-
     # ---- requests
 
     def _call(self, request: Any) -> Call:
         words, filters = self._shape.words, dict(self._filters)
-        if isinstance(request, CursorRequest):
-            filters["since"], filters["until"] = request.since, request.until
-            window = {"limit": request.size, "cursor": request.cursor}
-        else:
-            if request.until is not None:
-                filters["since"], filters["until"] = self._since, self._earlier(request.until)
-            window = {"limit": request.size, "offset": request.offset}
-        text = query({**{words.get(name, name): value for name, value in filters.items()}, **window})
-        endpoint = LIST_EXECUTIONS_BY_CURSOR if isinstance(request, CursorRequest) else self._endpoint
+        by_cursor = isinstance(request, SpanRequest)
+        page: Request = request.request if by_cursor else request
+        if page.until is not None:
+            filters["since"], filters["until"] = self._since, self._earlier(page.until)
+        if by_cursor and request.since is not None:
+            oldest = self._oldest
+            filters["since"] = rfc3339(request.since if oldest is None else max(oldest, request.since))
+        if filters != self._encoded[0]:
+            named = {words.get(name, name): value for name, value in filters.items()}
+            self._encoded = filters, query(named)
+        place = {"cursor": page.cursor} if by_cursor else {"offset": page.offset}
+        text = "&".join(filter(None, (self._encoded[1], f"limit={page.size}", query(place))))
+        endpoint = LIST_EXECUTIONS_BY_CURSOR if by_cursor else self._endpoint
         # Warn that v1 is deprecated only if the caller selected it.
         chosen = self._transport.session.hosts.executions_by != "auto"
         call = self._transport.call(
@@ -361,14 +384,16 @@ class ExecutionPager(Pager[Execution]):
         return rfc3339(until if given is None else min(until, checked_moment("until", given)))
 
     async def _fetch(self, request: Any) -> PageResponse[Execution]:
-        if not isinstance(request, CursorRequest):
+        if not isinstance(request, SpanRequest):
             return await super()._fetch(request)
         self.stats.requests += 1
         call = self._call(request)
-        body = Body(await self._transport.send(call))
-        page = await self._transport.decoder.decode(call, body, ExecutionCursorPage)
-        rows = page.executions or []
-        ids = row_keys([row.id for row in rows], rows)
+        decode = partial(
+            self._transport.decoder.decode_page, call, ExecutionCursorPage, rows="executions", identity="id"
+        )
+        body, (page, rows, readable) = await self._transport.receive(call, decode)
+        rows = rows or []
+        keys = keys_of(rows, "id", unique=True, readable=readable)
         return PageResponse(
-            rows, ids, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor
+            rows, keys, None, False, page.limit, body, request, call.attempts, page.has_more, page.next_cursor, readable
         )

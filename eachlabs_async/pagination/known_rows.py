@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain, islice
-from typing import Final, cast
+from operator import attrgetter
+from typing import Any, Final, cast
+
+from ..codec.undecoded_row import UndecodedRow
 
 WINDOW: Final = 10_000
 """Known rows that are remembered at least; at most twice as many are."""
@@ -32,6 +35,19 @@ def row_keys(ids: Sequence[str | None], rows: Sequence[object]) -> Sequence[str]
         number = others.index(row) + 1
         keys.append(own if number == 1 else f"{own}#{number}")
     return keys
+
+
+def keys_of(rows: Sequence[Any], identity: str, *, unique: bool, readable: bool) -> Sequence[str]:
+    """Return the keys of the rows of one answer, whose ids are in the field `identity`.
+
+    If ids are not `unique`, a row is told from others by all that it says. `readable` is False if rows are undecoded.
+    """
+    get_id = attrgetter(identity)
+    if not unique:
+        return row_keys([None] * len(rows), rows)
+    if readable:
+        return row_keys(list(map(get_id, rows)), rows)
+    return row_keys([row.id if isinstance(row, UndecodedRow) else get_id(row) for row in rows], rows)
 
 
 class KnownRows:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import datetime
 from typing import Final, Literal
 
 from ..errors import APIStatusError, PaginationError
+from ..transport.arguments import rfc3339
 from ..transport.session import Session
 
 ListingStrategy = Literal["cursor", "seek"]
@@ -39,6 +41,19 @@ def is_refused(failure: APIStatusError, strategy: ListingStrategy, session: Sess
 def is_too_deep(failure: APIStatusError) -> bool:
     """Whether an answer means that the offset is too deep for `/v1/executions`."""
     return failure.status == 400 and _TOO_DEEP.search(failure.message) is not None
+
+
+def too_deep(depth: int, at: datetime | None) -> PaginationError:
+    """Return the error for a walk whose next rows `/v1/executions` does not serve; `at` is the time of the last row."""
+    if at is not None:
+        return PaginationError(
+            f"more than {depth} executions share the second of {rfc3339(at)}, and /v1/executions serves no more rows "
+            "of one time span: only /v2/executions can list them, see Hosts.executions_by"
+        )
+    return PaginationError(
+        f"/v1/executions serves {depth} rows, and the following ones cannot be requested by time, because the rows are "
+        "not ordered by time: only /v2/executions can list them, see Hosts.executions_by"
+    )
 
 
 class RefusedListings(dict[ListingStrategy, APIStatusError]):

@@ -9,32 +9,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from operator import attrgetter
-from typing import Any, Final, Generic, Literal, TypeVar
+from functools import partial
+from typing import Any, Final, Literal, TypeVar, cast
 
-from ..errors import EachLabsError, PaginationError, ResponseDecodeError
+from ..codec.strict import kind_of_rows
+from ..codec.undecoded_row import UndecodedRow
+from ..errors import EachLabsError, NotFoundError, PaginationError
 from ..transport.arguments import checked_callback, checked_count
 from ..transport.call import Call
 from ..transport.endpoints import Endpoint
-from ..transport.stream import NOTHING, Nothing, Stream
+from ..transport.stream import NOTHING, Nothing
 from ..transport.tasks import cancel_and_wait
 from ..transport.transport import Transport
-from ..transport.wire import MAX_BODY_TEXT, Body, query
+from ..transport.wire import query
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
-from .known_rows import row_keys
-from .pages import CurrentPage, PageResponse, PageStep
-from .pages import Page as Page
-from .pages import WalkOptions as WalkOptions
-from .pages import WalkStats as WalkStats
+from .exports import Exports
+from .known_rows import keys_of
+from .pages import CurrentPage, Page, PageResponse, PageStep, UnreadableRow, WalkOptions, check_names
 from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
 T = TypeVar("T")
 
-_NULL_ROWS: Final = "expected an array, found null (null rows are an empty page only where the total is 0)"
+_GO_ON: Final = "Pass on_unreadable=... to go on without such rows"
+MAX_MISSING: Final = 8
+"""Pages in a row that may be refused with a 404 behind the last page, at most."""
 
 
-class Pager(Stream, Generic[T]):
+class Pager(Exports[T]):
     """A listing to iterate over. Creating a pager does no I/O. It can be iterated once.
 
     `async for row in pager` yields rows. If you may leave the loop early with `look_ahead` on, use
@@ -60,23 +62,22 @@ class Pager(Stream, Generic[T]):
             closed="the walk was closed while a row was awaited",
         )
         assert endpoint.page is not None
-        unknown = walk.keys() - WalkOptions.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"list() has no argument {min(unknown)!r}")
+        check_names(walk, [*filters, *(named or {})], by_number=endpoint.page.dialect == "page")
         drift = walk.get("drift", "resync")
         if drift not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
-        max_rows = walk.get("max_rows")
-        resume = walk.get("resume")
+        max_rows, resume = walk.get("max_rows"), walk.get("resume")
         self._transport = transport
         self._endpoint = endpoint
         self._shape = endpoint.page
         self._path = path
+        self._record_class = kind_of_rows(endpoint.response, endpoint.page.rows)
         self._filters = dict(filters)
         self._named = dict(named or {})
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
         self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
+        self._on_unreadable = checked_callback("on_unreadable", walk.get("on_unreadable"))
         self._pin = pin
         self._drift: Drift = drift
         checkpoint = None
@@ -112,7 +113,6 @@ class Pager(Stream, Generic[T]):
         self._ended = max_rows == 0
         self._wait_cancelled = False  # a wait was cancelled
         self._stepping: asyncio.Task[bool] | None = None
-        self._identity: Callable[[T], str] = attrgetter(endpoint.page.identity)
         self._ahead: dict[Any, asyncio.Task[PageResponse[T]] | PageResponse[T]] = {}
         self._answered: tuple[Any, int] | None = None  # the last answered request and its attempts
         self.stats = self._engine.stats
@@ -177,21 +177,23 @@ class Pager(Stream, Generic[T]):
 
     def _take_row(self) -> T | Literal[Nothing.NOTHING]:
         page = self._page
-        if page is None or page.delivered == len(page.rows):
-            return NOTHING
-        row = page.rows[page.delivered]
-        page.delivered += 1
-        return row
+        while page is not None and page.delivered < len(page.rows):
+            row = page.rows[page.delivered]
+            page.delivered += 1
+            if not isinstance(row, UndecodedRow):
+                return row
+            self._report_unreadable(row, page.offset + page.delivered - 1)
+        return NOTHING
 
     def _take_page(self) -> Page[T] | Literal[Nothing.NOTHING]:
         page = self._page
-        if page is None or page.delivered or not page.rows:
+        rows = [] if page is None else self._take_readable(page)
+        if page is None or not rows:
             return NOTHING
-        page.delivered = len(page.rows)
-        self._number += 1
         response = page.step.response
+        self._number += 1
         return Page(
-            rows=page.rows,
+            rows=rows,
             number=self._number,
             offset=page.offset,
             requested=page.step.request.size,
@@ -199,6 +201,36 @@ class Pager(Stream, Generic[T]):
             total_is_exact=response.exact,
             raw=response.raw,
         )
+
+    def _take_readable(self, page: CurrentPage[T]) -> list[T]:
+        """Take the readable rows of a page; without a callback only those before the next unreadable one."""
+        rows: list[T] = []
+        if page.step.response.readable:
+            rows = rows if page.delivered else cast("list[T]", page.rows)
+            page.delivered = len(page.rows)
+            return rows
+        for at in range(page.delivered, len(page.rows)):
+            row = page.rows[at]
+            if not isinstance(row, UndecodedRow):
+                rows.append(row)
+                continue
+            if self._on_unreadable is None:
+                page.delivered = at if rows else at + 1
+                if rows:
+                    return rows
+            self._report_unreadable(row, page.offset + at)
+        page.delivered = len(page.rows)
+        return rows
+
+    def _report_unreadable(self, row: UndecodedRow, position: int) -> None:
+        """Call `on_unreadable` with a row of the listing, or raise the row's error."""
+        self.stats.unreadable += 1
+        if self._on_unreadable is not None:
+            self._on_unreadable(UnreadableRow.of(row, position))
+            return
+        row.error.message += f". {_GO_ON}"
+        row.error.checkpoint = self.checkpoint
+        raise row.error
 
     async def _advance(self) -> None:
         if self._page is not None:
@@ -264,10 +296,18 @@ class Pager(Stream, Generic[T]):
     async def _steps(self) -> AsyncGenerator[None, None]:
         """Set `_step` to one accepted page after the other, and request the following pages ahead."""
         engine = self._engine
-        requests = engine.requests()
+        requests, missing = engine.requests(), 0
         while not self._ended:
             request = requests[0]
-            response = await self._answer(requests)
+            try:
+                response = await self._answer(requests)
+                missing = 0
+            except NotFoundError:
+                missing += 1
+                if request.offset <= self._start or missing > MAX_MISSING:
+                    raise
+                # Behind the last page this means an empty page: the engine reads the end of the listing again.
+                self._ahead[request] = response = PageResponse[T]([], [], None, False, None, b"", request, 1)
             answer = Answer(response.ids, response.total, response.exact, response.stated_size)
             accepted = engine.accept(request, answer)
             requests = engine.requests() if accepted is None or not accepted.ended else []
@@ -276,9 +316,8 @@ class Pager(Stream, Generic[T]):
                 continue
             del self._ahead[request]
             self._ended = accepted.ended
-            self._step = PageStep(
-                response, request, accepted.positions, request.offset + next(iter(accepted.positions), 0)
-            )
+            offset = request.offset + next(iter(accepted.positions), 0)
+            self._step = PageStep(response, request, accepted.positions, offset)
             del accepted, response, answer
             await self._request_next(requests)
             yield
@@ -336,32 +375,26 @@ class Pager(Stream, Generic[T]):
             else f"page={request.number}&size={request.size}"
         )
         filters = query({words.get(name, name): value for name, value in self._filters.items()})
-        text = f"{filters}&{window}" if filters else window
-        return self._transport.call(self._endpoint, self._path, text, background=self._look_ahead > 0)
+        window = f"{filters}&{window}" if filters else window
+        return self._transport.call(self._endpoint, self._path, window, background=self._look_ahead > 0)
 
     async def _fetch(self, request: Request) -> PageResponse[T]:
         self.stats.requests += 1
         call, shape = self._call(request), self._shape
-        body = Body(await self._transport.send(call))
-        envelope = await self._transport.decoder.decode(call, body, self._endpoint.response)
-        rows: list[T] | None = getattr(envelope, shape.rows) if shape.rows else envelope
+        kind, decoder = self._endpoint.response, self._transport.decoder
+        decode = partial(decoder.decode_page, call, kind, rows=shape.rows, identity=shape.identity)
+        body, (envelope, rows, readable) = await self._transport.receive(call, decode)
         total: int | None = getattr(envelope, shape.total) if shape.total else None
         if total is not None and total < 0:
             total = None
-        if rows is None:
-            if total != 0:
-                text = body[:MAX_BODY_TEXT].decode("utf-8", "replace")
-                raise self._transport.session.with_call_details(
-                    call, ResponseDecodeError(_NULL_ROWS, path=f"$.{shape.rows}", body=text)
-                )
-            rows = []
         return PageResponse(
-            rows,
-            row_keys(list(map(self._identity, rows)), rows),
+            rows or [],
+            keys_of(rows or [], shape.identity, unique=shape.unique, readable=readable),
             total,
             total is not None and (shape.capped is None or getattr(envelope, shape.capped) is False),
             getattr(envelope, shape.size) if shape.size else None,
             body,
             request,
             call.attempts,
+            readable=readable,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 Drift = Literal["resync", "raise"]
 DRIFT_MODES: Final[tuple[Drift, ...]] = ("resync", "raise")
+Span: TypeAlias = tuple[datetime | None, datetime | None]
 Dialect = Literal["offset", "page", "cursor"]
 
 
@@ -34,6 +35,7 @@ class Answer(NamedTuple):
     """What an answer says: the keys of its rows, the total and whether it is exact, the page size that it states.
 
     `times` are the creation times of the rows, for seeking; `cursor` and `more` are those of a listing by cursor.
+    `readable` is False if the times of some rows are only the latest that they can be.
     """
 
     keys: Sequence[str]
@@ -43,6 +45,7 @@ class Answer(NamedTuple):
     times: Sequence[datetime | None] | None = None
     cursor: str | None = None
     more: bool = False
+    readable: bool = True
 
 
 class Accepted(NamedTuple):
@@ -95,9 +98,3 @@ class Stretch(NamedTuple):
     total: int | None
     grown: int
     is_last: bool
-
-
-def are_ordered(times: Sequence[datetime | None] | None) -> bool:
-    """Return whether all rows have a time and come newest first."""
-    known = [time for time in times or () if time is not None]
-    return times is not None and len(known) == len(times) and known == sorted(known, reverse=True)

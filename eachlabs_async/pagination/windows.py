@@ -1,26 +1,22 @@
-"""Splitting a time span into windows, and walking several windows at once.
+"""Splitting a time span into windows.
 
 Deep offsets are slow on real databases. Windows keep offsets shallow, and they can be walked concurrently, by one
-process or by several. Of the rows only `created_at` is used here; counting and listing them is left to the caller.
+process or by several (see `window_walk`). Counting and listing the rows is left to the caller.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from ..transport.stream import NOTHING, Nothing, Stream
-from ..transport.tasks import cancel_and_wait, gather_or_cancel
-from .pager import Pager
+from ..transport.tasks import gather_or_cancel
 
 _MARGIN: Final = timedelta(seconds=1)
 _SHORTEST: Final = timedelta(seconds=1)
-_BUFFERED_PAGES: Final = 2
+_SHORTEST_PIECE: Final = 10 * _SHORTEST  # The margins of shorter ones would cost too much.
 _COUNTS_PER_PART: Final = 8
 _SAMPLES_PER_PART: Final = 4
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
@@ -28,15 +24,17 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
 
 
 class Created(Protocol):
-    """A row with a creation time."""
+    """A row with an id and a creation time."""
+
+    @property
+    def id(self) -> str | None:
+        """The id of the row, or None."""
+        ...
 
     @property
     def created_at(self) -> datetime | None:
         """When the row was created, in UTC; None if unknown."""
         ...
-
-
-R = TypeVar("R", bound=Created)
 
 
 @frozen
@@ -59,6 +57,20 @@ class Window:
     def wider(self) -> tuple[datetime, datetime]:
         """The span to request: a second wider on each side, because the service may exclude either end."""
         return max(self.since, _EARLIEST) - _MARGIN, min(self.until, _LATEST) + _MARGIN
+
+    def pieces_of(self, rows: int) -> int:
+        """The number of equal pieces with about so many rows each; 1 if the rows of the window are unknown."""
+        if self.rows is None:
+            return 1
+        return max(1, min(-(-self.rows // rows), (self.until - self.since) // _SHORTEST_PIECE))
+
+    def pieces(self, number: int) -> list[Window]:
+        """Cut the window into adjacent pieces of equal length, newest first."""
+        if number == 1:
+            return [self]
+        cuts = [self.since + (self.until - self.since) * at / number for at in range(number)] + [self.until]
+        rows = None if self.rows is None else self.rows // number
+        return [evolve(self, since=cuts[at], until=cuts[at + 1], rows=rows) for at in reversed(range(number))]
 
 
 @define
@@ -190,87 +202,3 @@ def _merged(spans: Sequence[_Span], parts: int) -> list[_Span]:
             merged.append(span)
         current = share
     return merged
-
-
-class WindowWalk(Stream, Generic[R]):
-    """An iterator over the rows of several windows, walked concurrently. Creating one does no I/O.
-
-    It can be iterated once. Use `async with` or `aclose()` if you may leave the loop early.
-    """
-
-    def __init__(
-        self,
-        windows: Iterable[Window],
-        make_pager: Callable[[Window], Pager[R]],
-        *,
-        concurrency: int,
-        ordered: bool,
-    ) -> None:
-        super().__init__(
-            reused="a WindowWalk is walked once: make a new one with walk_windows()",
-            closed="the walk was closed while a row was awaited",
-        )
-        chosen = list(windows)
-        for one in chosen:
-            if not isinstance(one, Window):
-                raise TypeError(f"windows must hold Window objects, not {type(one).__name__}")
-        if ordered:
-            chosen.sort(key=lambda window: window.since, reverse=True)
-        self._waiting_windows = deque(enumerate(chosen))
-        self._make_pager = make_pager
-        self._concurrency = concurrency
-        self._ordered = ordered
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._pages: dict[int, deque[list[R]]] = {}
-        self._rows: deque[R] = deque()
-        self._changed = asyncio.Event()
-        self._page_consumed = asyncio.Event()
-
-    def __aiter__(self) -> AsyncIterator[R]:
-        """Iterate over the rows of all windows."""
-        return self._iterate(self._take)
-
-    def _take(self) -> R | Literal[Nothing.NOTHING]:
-        return self._rows.popleft() if self._rows else NOTHING
-
-    async def _advance(self) -> None:
-        while self._waiting_windows and len(self._tasks) < self._concurrency:
-            number, window = self._waiting_windows.popleft()
-            self._pages[number] = deque()
-            self._tasks[number] = asyncio.create_task(self._walk_one(number, window))
-        if not self._tasks:
-            raise StopAsyncIteration
-        self._changed.clear()
-        # Ordered, only the first window delivers rows; the other windows buffer theirs.
-        for number in [min(self._tasks)] if self._ordered else self._tasks:
-            pages, task = self._pages[number], self._tasks[number]
-            if pages:
-                self._rows.extend(pages.popleft())
-                self._page_consumed.set()
-                return
-            if task.done():
-                del self._tasks[number], self._pages[number]
-                task.result()
-                return
-        await self._changed.wait()
-
-    async def _walk_one(self, number: int, window: Window) -> None:
-        pages = self._pages[number]
-        try:
-            async with self._make_pager(window) as pager:
-                async for page in pager.pages():
-                    rows = [row for row in page.rows if window.holds(row)]
-                    if rows:
-                        pages.append(rows)
-                        self._changed.set()
-                    while not self._ordered and len(pages) >= _BUFFERED_PAGES:
-                        self._page_consumed.clear()
-                        await self._page_consumed.wait()
-        finally:
-            self._changed.set()
-
-    async def _stop(self) -> None:
-        tasks, self._tasks = list(self._tasks.values()), {}
-        self._waiting_windows.clear()
-        self._rows.clear()
-        await cancel_and_wait(tasks)

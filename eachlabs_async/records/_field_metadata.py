@@ -9,6 +9,9 @@ import attrs
 MOSTLY_ABSENT = {"mostly absent": True}
 """Metadata of an optional field that most answers leave out, so that the fast decoder can prepare for its absence."""
 
+COST = {"cost": True}
+"""Metadata of a field with a cost in USD that is meant to be summed, so that tables have it as an exact decimal."""
+
 _WIRE_NAME: Final = "wire name"
 
 

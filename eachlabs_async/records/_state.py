@@ -47,6 +47,11 @@ def read_state(status: str) -> State:
     return _STATES.get(status, State.UNKNOWN)
 
 
+def known_words() -> frozenset[str]:
+    """Return all status words of the services that this package knows."""
+    return frozenset(_STATES)
+
+
 class HasStatus(Protocol):
     """Anything with a status word."""
 

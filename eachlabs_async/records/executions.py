@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ._field_metadata import COST
 from ._result_urls import OutputUrls
 from ._state import Stateful
 
@@ -20,7 +21,7 @@ class Execution(OutputUrls, Stateful):
     requested_model: str | None = None
     workflow_id: str | None = None
     workflow_execution_id: str | None = None
-    execution_cost: float | None = None
+    execution_cost: float | None = field(default=None, metadata=COST)
     run_time: float | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None

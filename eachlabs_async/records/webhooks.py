@@ -39,13 +39,6 @@ class Webhook:
     created_at: datetime | None = None
     attempts: list[WebhookAttempt] | None = None
 
-    @property
-    def key(self) -> str:
-        """An identifier within the listing: the execution's id, or a combination of other fields if that is null."""
-        if self.execution_id is not None:
-            return self.execution_id
-        return f"{self.created_at} {self.source} {self.url} {self.request}"
-
 
 @frozen(kw_only=True)
 class WebhookList:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from ._field_metadata import MOSTLY_ABSENT
+from ._field_metadata import COST, MOSTLY_ABSENT
 from ._result_urls import OutputJsonUrls, has_failed, result_urls
 from ._state import State, Stateful
 
@@ -77,7 +77,7 @@ class WorkflowExecution(Stateful):
     workflow_output: dict[str, Any] | None = field(default=None, metadata=MOSTLY_ABSENT)
     error: str | None = field(default=None, metadata=MOSTLY_ABSENT)
     error_cause: str | None = field(default=None, metadata=MOSTLY_ABSENT)
-    total_cost: float | None = None
+    total_cost: float | None = field(default=None, metadata=COST)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ..records import Balance
 from ..transport.endpoints import GET_BALANCE
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class Billing:
+class Billing(NamesGuide):
     """The account that pays for executions."""
 
     __slots__ = ("_transport",)

@@ -10,17 +10,21 @@ from typing import Final, Unpack
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
 from ..pagination.listing_choice import RefusedListings
-from ..pagination.pager import Pager, WalkOptions
-from ..pagination.windows import Sample, Window, WindowWalk, split, split_by_density
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
+from ..pagination.window_walk import WindowWalk
+from ..pagination.windows import Sample, Window, split, split_by_density
 from ..records import Execution
 from ..transport.arguments import (
     checked_count,
     checked_moment,
+    checked_span,
     checked_text,
-    checked_time,
     checked_words,
     rfc3339,
 )
+from ..transport.guidance import NamesGuide
+from ..transport.status_filter import status_filter
 from ..transport.transport import Transport
 
 MAX_LIMIT: Final = 100
@@ -38,13 +42,18 @@ ERROR_CLASSIFICATIONS: Final = frozenset(
         "unknown",
     }
 )
-UNIFIED_STATUSES: Final = frozenset({"created", "starting", "success", "error"})
 
 
-class Executions:
+class Executions(NamesGuide):
     """The executions of models in the whole organisation."""
 
     __slots__ = ("_refused", "_transport")
+
+    _instead = {  # noqa: RUF012  # a constant of the class
+        "get": "use `client.predictions.get` for one execution of a model, or `client.workflow_executions.get` for one "
+        "of a workflow",
+        "get_many": "use `client.predictions.get_many`, or `client.workflow_executions.get_many`",
+    }
 
     def __init__(self, transport: Transport, refused: RefusedListings) -> None:
         self._transport = transport
@@ -72,11 +81,11 @@ class Executions:
         time span, and continues with the rows older than the last one. If the service refuses one of the two, the walk
         continues with the other; `Hosts.executions_by` selects one of them.
 
-        `status` and `error_classification` take one word or several; `error_classification`, and in the unified edition
-        also `status`, is a closed set. `since` and `until`, aware datetimes or RFC 3339 text, limit the creation time;
-        without `since` the service goes back 90 days from `until`. `limit` is the number of rows per request, 1 to 100.
-        `offset` is the number of rows to skip, from 0; by cursor, and above 900, they are read and dropped. `walk`
-        takes the options of `WalkOptions`, `max_rows` among them.
+        `status` and `error_classification` take one word or several. `status` also takes a `State`, or the word of
+        another service for one, such as "failed"; a word that no service knows is refused. `since` and `until`, aware
+        datetimes or RFC 3339 text, limit the creation time; without `since` the service goes back 90 days from `until`.
+        `limit` is the number of rows per request, 1 to 100. `offset` is the number of rows to skip, from 0; by cursor,
+        and above 900, they are read and dropped. `walk` takes the options of `WalkOptions`, `max_rows` among them.
 
         `snapshot` keeps new executions out of the walk: one request before it asks the service for its time, and
         `until` is set to a second before that, so that executions created later cannot shift the pages. Rows can still
@@ -87,10 +96,11 @@ class Executions:
         offers no cursor.
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
+        first, last = checked_span(since, until)
         return ExecutionPager(
             self._transport,
             self._refused,
-            {**filters, "since": checked_time("since", since), "until": checked_time("until", until)},
+            {**filters, "since": first, "until": last},
             start=checked_count("offset", offset),
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
             walk=walk,
@@ -145,31 +155,51 @@ class Executions:
         return await split(first, last, parts, filters, count)
 
     def walk_windows(
-        self, windows: Iterable[Window], *, concurrency: int = 8, ordered: bool = True
+        self,
+        windows: Iterable[Window],
+        *,
+        concurrency: int = 8,
+        ordered: bool = True,
+        buffer_rows: int = 10_000,
+        **walk: Unpack[WalkOptions],
     ) -> WindowWalk[Execution]:
         """Walk several windows at once; yields their rows.
 
         `concurrency` is the number of windows at once, from 1; `max_concurrency` of the client limits it too. With
-        `ordered` the rows come newest first, as in a walk of the whole span. The windows behind the first then keep all
-        their rows in memory, so split the span into more and smaller ones. Without it the rows come as the pages
-        arrive, and a slow consumer stops the fetching. Each window is requested a second wider on each side, and its
-        rows are filtered by `since <= created_at < until`, so that no row is lost or doubled at a boundary.
+        `ordered` the rows come newest first, as in a walk of the whole span, without it as the pages arrive. Each
+        window is requested a second wider on each side, and its rows are filtered by `since <= created_at < until`, so
+        that no row is lost or doubled at a boundary.
+
+        At most `buffer_rows` rows (from 1) and `concurrency` pages of 100 rows are held in memory. Each of the windows
+        being read has an equal share of the buffer and stops reading once it has filled it, so a slow consumer stops
+        the fetching. With `ordered` a window with more rows than fit its share is cut into pieces of equal length,
+        if its number of `rows` is known; else only the first window is read on while the others are full.
+
+        `walk` takes the options of `WalkOptions`, which apply to all windows together, except that `look_ahead` and
+        `drift` apply to each window (`look_ahead` pages more per window are then requested and held). The walk has
+        `stats` and a `checkpoint`; `resume` takes that checkpoint, with the same windows, in any process. `max_rows` is
+        exact, but pages of all windows at once may have been requested for it. `on_unreadable` is called when a row is
+        read, which is before its turn.
+
+        Raises `ValueError` or `TypeError` at once for an invalid argument, or a checkpoint of other windows. An error
+        in one window ends the walk with that error, and carries the checkpoint of the whole walk.
         """
 
-        def make_pager(window: Window) -> Pager[Execution]:
+        def make_pager(window: Window, options: WalkOptions) -> Pager[Execution]:
             since, until = window.wider
-            return ExecutionPager(
-                self._transport,
-                self._refused,
-                {**window.filters, "since": rfc3339(since), "until": rfc3339(until)},
-                size=MAX_LIMIT,
-            )
+            span = {**window.filters, "since": rfc3339(since), "until": rfc3339(until)}
+            return ExecutionPager(self._transport, self._refused, span, size=MAX_LIMIT, walk=options)
 
+        # Creating a pager checks the options before the first window is started.
+        checked: WalkOptions = {**walk, "resume": None}
+        ExecutionPager(self._transport, self._refused, {}, walk=checked)
         return WindowWalk(
-            windows,
+            list(windows),
             make_pager,
             concurrency=checked_count("concurrency", concurrency, least=1),
             ordered=ordered,
+            buffer_rows=checked_count("buffer_rows", buffer_rows, least=1),
+            walk=walk,
         )
 
     def _filters(
@@ -183,7 +213,7 @@ class Executions:
         unified = self._transport.edition == "unified"
         return {
             "model": checked_text("model", model),
-            "status": checked_words("status", status, UNIFIED_STATUSES if unified else None),
+            "status": status_filter(status, closed=unified),
             "workflow_id": checked_text("workflow_id", workflow_id),
             "workflow_execution_id": checked_text("workflow_execution_id", workflow_execution_id),
             "error_classification": checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS),

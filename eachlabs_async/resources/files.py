@@ -8,10 +8,12 @@ from typing import Final, Literal
 
 from attrs import evolve
 
+from ..errors import APIStatusError
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
 from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import DELETE_FILE, PRESIGN_UPLOAD
+from ..transport.guidance import NamesGuide
 from ..transport.keys import Key
 from ..transport.requests import encoded
 from ..transport.transport import Transport
@@ -20,7 +22,7 @@ FileType = Literal["image", "video", "audio", "other"]
 FILE_TYPES: Final = ("image", "video", "audio", "other")
 
 
-class Files:
+class Files(NamesGuide):
     """The files that models take as input and produce. The compat edition has `download` only."""
 
     __slots__ = ("_transport",)
@@ -66,11 +68,11 @@ class Files:
     ) -> UploadedFile:
         """Upload one file of up to 100 MB (100,000,000 bytes) and return it with its `public_url`.
 
-        `source` is a path, bytes, or an async iterable of bytes; a large file is never in memory as a whole.
-        `content_type` defaults to a guess from the name of the path, else `application/octet-stream`. `size`, in bytes,
-        is for an iterable only; without it the bytes are sent in chunks, which some storages refuse. `file_type` and
-        `expires_in_seconds` are those of `presign`. `on_progress` is called with the number of bytes sent so far, which
-        starts at 0 in each attempt, and the total number (None if unknown).
+        `source` is the path of a regular file, bytes, or an async iterable of bytes; a large file is never in memory as
+        a whole. `content_type` defaults to a guess from the name of the path, else `application/octet-stream`. `size`,
+        in bytes, is for an iterable only; without it the bytes are sent in chunks, which some storages refuse.
+        `file_type` and `expires_in_seconds` are those of `presign`. `on_progress` is called with the number of bytes
+        sent so far, which starts at 0 in each attempt, and the total number (None if unknown).
 
         A path or bytes are sent again under the retry policy, and to a new URL if the old one has expired. An iterable
         can be read only once: after its first bytes nothing is sent again. The storage never sees a key, and a redirect
@@ -114,8 +116,9 @@ class Files:
         arrive does not count towards `RetryPolicy.max_elapsed_s`, and the deadline of a call does not limit the
         download; an attempt ends when nothing arrives for the length of the read timeout.
 
-        No key and no cookie is sent to any host. Up to 5 redirects are followed, none from https to http. The bytes are
-        saved as they arrive: no content encoding is requested, and `content_encoding` names one that was used anyway.
+        No key and no cookie is sent to any host. Up to 5 redirects are followed, none from https to http or from
+        another machine to this one. The bytes are saved as they arrive: no content encoding is requested, and
+        `content_encoding` names one that was used anyway.
 
         Raises `ValueError` or `TypeError` for a wrong argument and `OSError` for a path that cannot be written, both
         before anything is sent; `APIStatusError` for an error response; `APIConnectionError` for a download that broke
@@ -133,4 +136,8 @@ class Files:
         Raises the errors of a call.
         """
         path = DELETE_FILE.expand(self._transport.edition, file_id=file_id)
-        await self._transport.send(self._transport.call(DELETE_FILE, path))
+        try:
+            await self._transport.send(self._transport.call(DELETE_FILE, path))
+        except APIStatusError as exc:
+            if exc.status not in (404, 410):
+                raise

@@ -21,13 +21,14 @@ from ..records import FlowExecution, FlowExecutionBatch
 from ..transport.call import Call
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, add_hint, hint_on_not_found
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 LARGE_ANSWER: Final = 32 * 1024
 """Bytes from which a body that msgspec refuses is decoded in a thread; that takes about 0.2 ms per KiB."""
 
 
-class FlowExecutions:
+class FlowExecutions(NamesGuide):
     """The executions of legacy flows."""
 
     __slots__ = ("_transport",)
@@ -81,19 +82,20 @@ class FlowExecutions:
         )
 
 
+Rows = list[tuple[str | None, FlowExecution | ResponseDecodeError]]
+"""The id of each row of a response, and the row or its own error."""
+
+
 def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[FlowExecution]]], Awaitable[None]]:
     async def fetch(batch: list[PendingId[FlowExecution]]) -> None:
         ids = [pending.outcome.id for pending in batch]
         call = transport.call(GET_FLOW_EXECUTIONS, path, body=encode_json({"execution_ids": ids}), background=True)
         try:
-            body = await transport.send(call)
-            if len(body) < LARGE_ANSWER:
-                rows = _decode_rows(transport, call, body)
-            elif (answer := decode_fast(body, FlowExecutionBatch)) is not None:
-                rows = [(row.execution_id, row) for row in answer.executions or ()]
-            else:
-                async with transport.session.strict_decode_lock:
-                    rows = await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
+            decode = partial(_rows_of, transport, call)
+            rows = (await transport.receive(call, decode))[1]
+            if _are_others(rows, ids) and call.attempts < transport.retry.max_attempts:
+                call.fresh = True  # Whoever answered out of turn did so on this connection.
+                rows = (await transport.receive(call, decode))[1]
         except EachLabsError as exc:
             failure = exc.with_traceback(None)
         else:
@@ -111,9 +113,22 @@ def _chunk_fetcher(transport: Transport, path: str) -> Callable[[list[PendingId[
     return fetch
 
 
-def _decode_rows(
-    transport: Transport, call: Call, body: bytes, *, strict: bool = False
-) -> list[tuple[str | None, FlowExecution | ResponseDecodeError]]:
+async def _rows_of(transport: Transport, call: Call, body: bytes) -> Rows:
+    if len(body) < LARGE_ANSWER:
+        return _decode_rows(transport, call, body)
+    if (answer := decode_fast(body, FlowExecutionBatch)) is not None:
+        return [(row.execution_id, row) for row in answer.executions or ()]
+    async with transport.session.strict_decode_lock:
+        return await asyncio.to_thread(_decode_rows, transport, call, body, strict=True)
+
+
+def _are_others(rows: Iterable[tuple[str | None, object]], ids: Iterable[str]) -> bool:
+    """Whether there are rows and none of them was asked for: the answer is that to another request."""
+    named = {identity for identity, _ in rows if identity}
+    return bool(named) and named.isdisjoint(ids)
+
+
+def _decode_rows(transport: Transport, call: Call, body: bytes, *, strict: bool = False) -> Rows:
     return transport.decoder.decode_rows(
         call,
         body,
@@ -134,6 +149,10 @@ def _fill_in(
     """Set the outcome of each id to its row, or to the error of that row."""
     # A row without a readable id may belong to any id that seems to be missing, so none of those is called not found.
     unnamed = rows.get(None)
+    if unnamed is None and _are_others(rows.items(), [pending.outcome.id for pending in batch]):
+        others = ResponseDecodeError("the bulk answer is that to another request: ask again later", path="$.executions")
+        transport.session.with_call_details(call, others)
+        unnamed = others
     for pending in batch:
         outcome = pending.outcome
         outcome.attempts += call.attempts

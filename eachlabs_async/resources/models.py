@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Final, Unpack
 
 from ..errors import APIStatusError, NotFoundError
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Model, ModelSchema
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_MODEL, GET_MODEL_BY_QUERY, GET_MODEL_SCHEMA, LIST_MODELS
+from ..transport.guidance import NamesGuide
 from ..transport.retry import RETRIED_STATUSES
 from ..transport.transport import Transport
 from ..transport.wire import query
@@ -16,7 +18,7 @@ from ..transport.wire import query
 MAX_LIMIT: Final = 500
 
 
-class Models:
+class Models(NamesGuide):
     """The models that predictions can be made with. No key is needed, and none is sent."""
 
     __slots__ = ("_transport",)

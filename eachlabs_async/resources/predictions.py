@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from functools import partial
 from os import PathLike
 from typing import Any
 
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
-from ..jobs.create import create
+from ..errors import ExecutionFailedError
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import ModelLookup
+from ..jobs.lost_answer import request_or_look
 from ..jobs.map_inputs import map_inputs
 from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
+from ..jobs.refusals import refusal_of
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
-from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction
+from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction, State
 from ..transport import requests
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
+from ..transport.guidance import NamesGuide
+from ..transport.redaction import line
 from ..transport.transport import Transport
 
 
-class Predictions:
+class Predictions(NamesGuide):
     """The predictions of models."""
 
     __slots__ = ("_ledger", "_refused", "_transport")
@@ -56,9 +62,11 @@ class Predictions:
         if this one fails: 1 to 50 lower-case letters and digits, with single hyphens between them.
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
-        model's executions that were created during the call are first searched for one with this input that no other
-        call of this client created: if there is exactly one, it is the result, otherwise the error has `candidates`.
-        Other clients that send the same input at the same moment cannot be told apart.
+        model's executions that were created during the call are first searched for one with this input, which no other
+        input of this client could own: if it is the only one and stays so for two seconds, it is the result, otherwise
+        the error has `candidates`. The input is compared as JSON; defaults that the service adds are known from earlier
+        executions of this client. Another client's equal input at the same moment cannot be told apart. A look-up reads
+        at most 1,000 rows, up to six times, and 200 predictions.
 
         Raises `BadRequestError` for a fallback chain that the service does not know, `PermissionDeniedError` if
         fallbacks are not enabled, and the other errors of a call.
@@ -67,15 +75,18 @@ class Predictions:
             self._transport.edition, model, input, version, webhook_url, webhook_secret, fallback_selector
         )
         del webhook_secret  # A traceback shows the locals of this frame.
-        return await create(
+        created = await create(
             self._transport,
             self._ledger,
             prepared,
             CreatedPrediction,
-            ids_of=lambda answer: [answer.id],
+            ids_of=_one_id,
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
             answer_of=_created if reconcile else None,
         )
+        if reason := line(refusal_of(created), self._transport.session.secrets):
+            raise ExecutionFailedError(f"the prediction was not created: {reason}", error=reason)
+        return created
 
     async def run(
         self,
@@ -97,7 +108,7 @@ class Predictions:
             self._ledger,
             requests.run_prediction(self._transport.edition, model, input, version),
             FinishedPrediction,
-            ids_of=lambda answer: [answer.id],
+            ids_of=lambda answer: [checked_id(answer.id, "$.id")],
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
         self._ledger.seen(finished.id, finished=True)
@@ -147,13 +158,24 @@ class Predictions:
         """Cancel one prediction, as far as its provider can (`POST /prediction/{id}/cancel`).
 
         It may finish all the same; `wait` returns its end. Cancelling twice does no harm, so a failed request is
-        retried.
+        retried. If the answer to one attempt was lost and the next one is refused, the prediction is requested: it is
+        no error if it is cancelled.
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        cancelled = await self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id)
+        cancelled = await request_or_look(
+            self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id),
+            partial(self._if_cancelled, prediction_id),
+            deadline_s=self._transport.timeouts.deadline_s,
+        )
         self._ledger.seen(prediction_id, finished=True)
         return cancelled
+
+    async def _if_cancelled(self, prediction_id: str) -> CancelledPrediction | None:
+        found = await self._read(prediction_id)
+        if found.state is not State.CANCELLED:
+            return None
+        return CancelledPrediction(predictionID=found.id, status=found.status)
 
     async def wait(
         self,
@@ -186,6 +208,7 @@ class Predictions:
             poll=poll,
             on_update=on_update,
             fresh=isinstance(prediction, CreatedPrediction),
+            secrets=self._transport.session.secrets,
         )
 
     def map(
@@ -237,6 +260,10 @@ class Predictions:
                 acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
             ),
         )
+
+
+def _one_id(answer: CreatedPrediction) -> list[str | None]:
+    return [] if refusal_of(answer) else [checked_id(answer.id, "$.predictionID")]
 
 
 def _created(candidates: list[Candidate]) -> CreatedPrediction:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..jobs.create import create
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..records import PublicWorkflow, TriggeredExecution
 from ..transport import requests
 from ..transport.endpoints import GET_PUBLIC_WORKFLOW
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class PublicWorkflows:
+class PublicWorkflows(NamesGuide):
     """The workflows that are public or unlisted; unified edition only."""
 
     __slots__ = ("_ledger", "_transport")
@@ -67,5 +68,5 @@ class PublicWorkflows:
             self._ledger,
             prepared,
             TriggeredExecution,
-            ids_of=lambda answer: [answer.execution_id],
+            ids_of=lambda answer: [checked_id(answer.execution_id, "$.execution_id")],
         )

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Unpack, cast
 
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats
 from ..errors import NotFoundError, OutcomeUnknownError
+from ..jobs.lost_answer import request_or_look
 from ..jobs.poll import Poll
 from ..jobs.reconcile import TimeSpan
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Run, RunDeletion, State
 from ..transport import requests
 from ..transport.arguments import checked_count
 from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class Runs:
+class Runs(NamesGuide):
     """The runs of workflows at Noxus. Its calls need `runs_api_key`."""
 
     __slots__ = ("_transport",)
@@ -73,11 +77,20 @@ class Runs:
     async def stop(self, run_id: str) -> Run:
         """Stop one run and return it in its new state (`POST /runs/{run_id}/stop`).
 
-        Stopping twice does no harm, so a failed request is retried.
+        Stopping twice does no harm, so a failed request is retried. If the answer to one attempt was lost and the next
+        one is refused, the run is requested: it is no error if it is stopped.
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        return await self._transport.request(STOP_RUN, Run, run_id=run_id)
+        return await request_or_look(
+            self._transport.request(STOP_RUN, Run, run_id=run_id),
+            partial(self._if_stopped, run_id),
+            deadline_s=self._transport.timeouts.deadline_s,
+        )
+
+    async def _if_stopped(self, run_id: str) -> Run | None:
+        found = await self.get(run_id)
+        return found if found.state is State.CANCELLED else None
 
     async def start(
         self,
@@ -142,6 +155,7 @@ class Runs:
             poll=poll,
             on_update=on_update,
             fresh=isinstance(run, Run) and run.state is State.PENDING,
+            secrets=self._transport.session.secrets,
         )
 
     async def delete(self, run_id: str) -> RunDeletion:

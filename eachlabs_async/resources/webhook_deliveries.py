@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import Webhook
 from ..transport.arguments import checked_count
 from ..transport.endpoints import GET_WEBHOOK, LIST_WEBHOOKS
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
-class WebhookDeliveries:
+class WebhookDeliveries(NamesGuide):
     """The webhooks that the service sends for the organisation, with its attempts to deliver them."""
 
     __slots__ = ("_transport",)

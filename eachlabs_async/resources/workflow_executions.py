@@ -9,17 +9,20 @@ from typing import Unpack
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
+from ..jobs.held_poll import HeldPoll
 from ..jobs.ledger import Ledger
 from ..jobs.map_inputs import wait_for_many
 from ..jobs.map_run import MapRun
-from ..jobs.poll import MAX_HOLD_S, Poll, hold_s
+from ..jobs.poll import MAX_HOLD_S, Poll
 from ..jobs.wait import checked_timeout, id_of, poll_until_finished
 from ..jobs.wait_backend import WaitBackend
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
 from ..transport.arguments import checked_count
 from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
+from ..transport.guidance import NamesGuide
 from ..transport.transport import Transport
 
 
@@ -62,7 +65,7 @@ class SummaryPager(Pager[WorkflowExecutionSummary]):
                 yield row.execution_id
 
 
-class WorkflowExecutions:
+class WorkflowExecutions(NamesGuide):
     """The executions of workflows."""
 
     __slots__ = ("_ledger", "_transport")
@@ -111,14 +114,16 @@ class WorkflowExecutions:
         with hint_on_not_found(HINT_FOR_ANY_ID):
             return await self._read(execution_id, wait_s)
 
-    async def _read(self, execution_id: str, wait_s: int | None) -> WorkflowExecution:
+    async def _read(
+        self, execution_id: str, wait_s: int | None, transport: Transport | None = None
+    ) -> WorkflowExecution:
         query = ""
         if wait_s is not None:
             checked_count("wait_s", wait_s, least=1, most=MAX_HOLD_S)
             if self._transport.edition != "compat":
                 raise ValueError("wait_s is part of the compat edition only")
             query = f"timeout={wait_s}"
-        found = await self._transport.request(
+        found = await (transport or self._transport).request(
             GET_WORKFLOW_EXECUTION, WorkflowExecution, query, execution_id=execution_id
         )
         self._ledger.seen(execution_id, finished=found.is_finished)
@@ -137,28 +142,31 @@ class WorkflowExecutions:
         `execution` is an id or a record. The result of `trigger` may take up to ten seconds to be found; a 404 is
         ignored for that long. `timeout_s` is the longest wait in seconds, above 0. `on_update` is called with the
         execution each time that it has changed. In the compat edition the service is asked to hold its answer until the
-        execution finishes, for up to 30 seconds, or, with `on_update`, for the length of the polling interval.
+        execution finishes, for up to 30 seconds, or, with `on_update`, for the length of the polling interval. The time
+        is halved whenever a gateway on the way cuts such a request off, with a 504 or without an answer.
 
         Raises `ExecutionFailedError`, with the failed step, if the execution failed or was cancelled; `NotFoundError`
         if it does not exist (any more: organisations can delete executions by age); `WaitTimeoutError`, with the last
         state of the execution, after `timeout_s`; and the errors of a call that retries did not overcome.
         """
         identity = id_of("execution", execution, "execution_id")
-        compat = self._transport.edition == "compat"
-        read_s = self._transport.timeouts.read_s
+
+        async def read(transport: Transport, wait_s: int | None) -> WorkflowExecution:
+            with hint_on_not_found(HINT_FOR_KNOWN_ID):
+                return await self._read(identity, wait_s, transport)
 
         async def fetch(pause_s: float, left_s: float) -> WorkflowExecution:
-            wait_s = hold_s(pause_s, left_s=left_s, read_s=read_s, watched=on_update is not None) if compat else None
-            with hint_on_not_found(HINT_FOR_KNOWN_ID):
-                return await self._read(identity, wait_s)
+            return await read(self._transport, None)
 
+        is_held = self._transport.edition == "compat"
         return await poll_until_finished(
             identity,
-            fetch,
+            HeldPoll(self._transport, read, watched=on_update is not None).fetch if is_held else fetch,
             timeout_s=checked_timeout("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(execution, TriggeredExecution),
+            secrets=self._transport.session.secrets,
         )
 
     def wait_many(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Unpack
 
 from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
-from ..jobs.create import create
+from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import WorkflowLookup
 from ..jobs.map_inputs import map_inputs
@@ -17,7 +17,8 @@ from ..jobs.map_options import DEFAULT_LEAVE_S, MapOptions
 from ..jobs.map_run import MapRun
 from ..jobs.matching import Candidate
 from ..jobs.workflow_backend import WorkflowBackend
-from ..pagination.pager import Pager, WalkOptions
+from ..pagination.pager import Pager
+from ..pagination.pages import WalkOptions
 from ..records import (
     BulkTriggered,
     BulkTriggeredExecution,
@@ -31,12 +32,14 @@ from ..records import (
 from ..transport import requests
 from ..transport.arguments import checked_count, checked_text
 from ..transport.endpoints import GET_WORKFLOW, LIST_WORKFLOWS, RENAME_WORKFLOW
+from ..transport.guidance import NamesGuide
+from ..transport.redaction import line
 from ..transport.transport import Transport
 
 SORT_KEYS: Final = ("name", "created_at", "updated_at", "trigger_count", "status")
 
 
-class Workflows:
+class Workflows(NamesGuide):
     """The workflows of the organisation."""
 
     __slots__ = ("_ledger", "_transport")
@@ -171,8 +174,10 @@ class Workflows:
 
         The request is sent once. If no clear answer came, it raises `OutcomeUnknownError`. With `reconcile`, the
         listing of the workflow's executions is first searched for one with these inputs that was created during the
-        call, and by no other call of this client: if there is exactly one, it is the result, otherwise the error has
-        `candidates`. Other clients that send the same inputs at the same moment cannot be told apart.
+        call, which no other input of this client could own: if it is the only one and stays so for two seconds, it is
+        the result, otherwise the error has `candidates`. The inputs are compared as JSON; defaults that the service
+        adds are known from earlier executions of this client. Another client's equal inputs at the same moment cannot
+        be told apart. A look-up reads at most 1,000 rows, up to six times, and 200 executions.
 
         Raises `ExecutionFailedError` if the service accepts the trigger but refuses the inputs (compat edition; the
         unified edition answers with a 400), and the other errors of a call.
@@ -190,7 +195,7 @@ class Workflows:
             lookup=WorkflowLookup(self._transport, self._ledger, workflow_id, version_id),
             answer_of=_one_execution if reconcile else None,
         )
-        return _triggered(answer)
+        return _triggered(answer, self._transport.session.secrets)
 
     async def bulk_trigger(
         self,
@@ -219,7 +224,7 @@ class Workflows:
                 raise ResponseDecodeError(
                     f"the answer has {len(answer.executions)} entries for {len(inputs)} inputs", path="$.executions"
                 )
-            return [entry.execution_id for entry in answer.executions]
+            return [entry.execution_id or None for entry in answer.executions]
 
         return await create(
             self._transport,
@@ -263,18 +268,28 @@ class Workflows:
         the client. `on_progress` is called with the statistics after each outcome. The webhook arguments are those of
         `trigger`.
 
-        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions; an
-        input without one is an outcome with an `OutcomeUnknownError`. `journal`, the path of an SQLite file, extends
-        this guarantee across restarts: the intent to send is on disk before anything is sent, and a job that was killed
-        and is restarted with the same inputs continues where it was, without the outcomes that it delivered.
+        No input is executed twice. If no clear answer came, the workflow's listing is searched for the executions, as
+        by `trigger`; an input without one is an outcome with an `OutcomeUnknownError`. An input is copied when it is
+        read, and is a failed outcome if JSON cannot represent it. The inputs of each finished execution are compared
+        with it: an execution with other inputs is not its outcome, and its own is searched for. `journal`, the path of
+        an SQLite file, extends this guarantee across restarts: the intent to send is on disk before anything is sent,
+        and a job that was killed and is restarted with the same inputs continues where it was, without the outcomes
+        that it delivered. An outcome is delivered when the next one is asked for, or with `acknowledge` when
+        `await outcome.acknowledge()` returns: each then comes at least once. The journal is bound to this job, account
+        and service. With `retry_unknown` the inputs to which an earlier run gave an `OutcomeUnknownError` are searched
+        for again.
 
         Running executions reserve their estimated cost. After a 402 while executions of this client run, sending
         resumes when one of them has ended; a 429 that calls for a pause is waited out, see
         `RetryPolicy.creating_pause_s`. A 402 while nothing runs, and other refusals that every input would meet, stop
-        the sending; the running executions are waited for and delivered before the error is raised. Leaving the block
-        early sends nothing more. The API has no call that cancels an execution of a workflow.
+        the sending; the running executions are waited for and delivered before the error is raised. An execution that
+        runs for longer than `timeout_s` seconds (None: no limit) is an outcome with a `WaitTimeoutError`. Leaving the
+        block early sends nothing more and takes 2 seconds and at most `leave_s` more (from 0): requests under way are
+        awaited, so that the ids of what they create are known, and a warning names what still runs. The API has no call
+        that cancels an execution of a workflow.
 
-        Raises `ValueError` or `TypeError` at once for an argument that cannot be right.
+        Raises `ValueError` or `TypeError` at once for an argument that cannot be right, and `JournalError`, when the
+        iteration starts, for a journal that cannot be used: of another job or account, open elsewhere, or unwritable.
         """
         if checked_text("version_id", version_id) is None:
             raise TypeError("version_id must be a str, not NoneType: pass the version that all inputs are to run with")
@@ -295,11 +310,11 @@ class Workflows:
 
 
 def _one_id(answer: BulkTriggeredExecution) -> list[str | None]:
-    if answer.execution_id is not None:
+    if answer.execution_id:
         return [answer.execution_id]
     if answer.state is State.FAILED:
         return []
-    raise ResponseDecodeError("cannot decode the response at $.execution_id: is missing", path="$.execution_id")
+    return [checked_id(None, "$.execution_id")]
 
 
 def _one_execution(candidates: list[Candidate]) -> BulkTriggeredExecution:
@@ -310,12 +325,11 @@ def _entry(one: Candidate) -> BulkTriggeredExecution:
     return BulkTriggeredExecution(execution_id=one.id, status=one.status, started_at=one.started_at)
 
 
-def _triggered(answer: BulkTriggeredExecution) -> TriggeredExecution:
+def _triggered(answer: BulkTriggeredExecution, secrets: Collection[str]) -> TriggeredExecution:
     """Return the queued execution. The compat edition may accept a trigger and refuse its inputs."""
-    if answer.execution_id is None:
-        raise ExecutionFailedError(
-            f"the workflow was not triggered: {answer.message or 'no reason was given'}", error=answer.message
-        )
+    if not answer.execution_id:
+        reason = answer.message and line(answer.message, secrets)
+        raise ExecutionFailedError(f"the workflow was not triggered: {reason or 'no reason was given'}", error=reason)
     return TriggeredExecution(execution_id=answer.execution_id, status=answer.status, started_at=answer.started_at)
 
 

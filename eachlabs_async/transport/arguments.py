@@ -107,6 +107,14 @@ def checked_time(name: str, value: object) -> str | None:
     return None if value is None else rfc3339(checked_moment(name, value))
 
 
+def checked_span(since: object, until: object) -> tuple[str | None, str | None]:
+    """Return two optional moments as RFC 3339 text. Raises `ValueError` if `until` is before `since`."""
+    first, last = checked_time("since", since), checked_time("until", until)
+    if first is not None and last is not None and datetime.fromisoformat(first) > datetime.fromisoformat(last):
+        raise ValueError(f"until must not be before since ({first}): it is {last}")
+    return first, last
+
+
 def rfc3339(moment: datetime) -> str:
     """Return a moment in UTC as RFC 3339 text."""
     return moment.isoformat().replace("+00:00", "Z")

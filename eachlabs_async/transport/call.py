@@ -16,8 +16,9 @@ class Call:
     """One call of an endpoint, or of a path that the caller wrote; `endpoint` is then None.
 
     `creating` marks a call that must not be carried out twice, and `execution_count` is the number of executions that
-    it asks for. A `background` call, of a bulk job or a walk, queues behind single calls. `chosen_by_caller` is False
-    where this package chose the endpoint, so that no one is warned of its deprecation.
+    it asks for. With `fresh` it gets a new connection, as a creating call always does. A `background` call, of a bulk
+    job or a walk, queues behind single calls. `chosen_by_caller` is False where this package chose the endpoint, so
+    that no one is warned of its deprecation.
 
     `attempts` counts the attempts. `in_flight` is True while an attempt is under way. `attempted` is True from then on
     until the wait for the next attempt has ended: without it, an error is not this request's own but, for instance, the
@@ -35,6 +36,7 @@ class Call:
         "deadline",
         "endpoint",
         "execution_count",
+        "fresh",
         "headers",
         "in_flight",
         "method",
@@ -64,6 +66,7 @@ class Call:
         self.url = url
         self.body = body
         self.creating = creating
+        self.fresh = creating
         self.execution_count = 0
         self.background = background
         self.endpoint = endpoint

@@ -80,13 +80,18 @@ class DeadlineTimer:
         self._active: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop, *, reading: bool) -> Deadline:
-        """Start the deadline of a call of the current task. With `reading`, the read timeout starts too."""
+    def start(self, loop: asyncio.AbstractEventLoop, *, reading: bool, earlier: Deadline | None = None) -> Deadline:
+        """Start the deadline of a call of the current task, or go on with its `earlier` one.
+
+        With `reading`, the read timeout starts too.
+        """
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a call needs a running asyncio task")
         now = loop.time()
         deadline = Deadline(task, now, now + self.deadline_s, now + self.read_timeout_s if reading else NEVER)
+        if earlier is not None:
+            deadline.started_at, deadline.expires_at = earlier.started_at, earlier.expires_at
         self._active.add(deadline)
         if self._timer is None:
             self._schedule(loop, now, deadline.expires_at)
@@ -101,6 +106,10 @@ class DeadlineTimer:
         self._active.discard(deadline)
         if deadline.interrupted_by is not None:
             deadline.stop_read_timeout()
+
+    def reset(self) -> None:
+        """Forget all calls: their loop is closed, or belongs to a parent process."""
+        self._timer, self._active = None, set()
 
     def close(self) -> None:
         """Interrupt all active calls and stop the timer."""

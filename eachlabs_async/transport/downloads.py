@@ -24,15 +24,15 @@ from .arguments import checked_callback, checked_count
 from .deadline import until_closed
 from .keys import Key
 from .partial_file import PartialFile, checked_path
+from .redaction import line
+from .refusal import MAX_ERROR_BODY, status_error
 from .storage_url import StorageUrl
 from .transport import MAX_REDIRECTS, Transport, log
-from .wire import Body, Headers, http_date, redact, status_error
+from .wire import Body, Headers, http_date
 
 MAX_BYTES: Final = 2 * 2**30
 CHUNK_SIZE: Final = 256 * 1024
 """Bytes that are collected before a thread writes them."""
-MAX_ERROR_BODY: Final = 64 * 1024
-"""Bytes of an error response that are read, at most."""
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -285,11 +285,13 @@ class Download:
         )
 
     def _redact(self, text: str) -> str:
-        return redact(text, self._secrets)
+        return line(text, self._secrets)
 
 
 def _redirected(target: StorageUrl, location: Key) -> StorageUrl:
-    """Return the target of a redirect. It may be on another host, which receives no key, but not from https to http."""
+    """Return the target of a redirect. It may be on another host, which receives no key, but not from https to http,
+    and not from another machine to this one.
+    """
     try:
         redirected = StorageUrl(_escaped(urljoin(target.url, location))) if location else None
     except ValueError:
@@ -298,6 +300,8 @@ def _redirected(target: StorageUrl, location: Key) -> StorageUrl:
         raise APIConnectionError("a redirect without an http(s) URL was refused", retryable=False)
     if not redirected.is_safe or (target.scheme == "https" and redirected.scheme != "https"):
         raise APIConnectionError("a redirect to plain http was refused", retryable=False)
+    if redirected.is_loopback and not target.is_loopback:
+        raise APIConnectionError("a redirect to this machine was refused", retryable=False)
     return redirected
 
 

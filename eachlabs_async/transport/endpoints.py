@@ -361,7 +361,7 @@ LIST_WEBHOOKS: Final = Endpoint(
     compat="/webhooks",
     unified="/webhooks",
     response=records.WebhookList,
-    page=PageShape(dialect="offset", rows="webhooks", identity="key", total="total_count"),
+    page=PageShape(dialect="offset", rows="webhooks", identity="execution_id", unique=False, total="total_count"),
 )
 GET_WEBHOOK: Final = Endpoint(
     name="webhooks.get",

@@ -14,14 +14,16 @@ class PageShape:
 
     `dialect` is `"offset"` (the query has `limit` and `offset`, in rows) or `"page"` (`size` and `page`, counted from
     1). `rows` and `total` name fields of the response; `rows` is empty if the body itself is the array. `identity`
-    names the field of a row that identifies it. `capped` names the field that must be false for the total to be exact,
-    or is None if the total is always exact. `size` names the field with the size of a page. `largest` is the largest
-    number of rows that one request may ask for. `words` maps arguments to the API's names for them, where they differ.
+    names the field of a row that identifies it; `unique` is False if several rows can have the same one. `capped` names
+    the field that must be false for the total to be exact, or is None if the total is always exact. `size` names the
+    field with the size of a page. `largest` is the largest number of rows that one request may ask for. `words` maps
+    arguments to the API's names for them, where they differ.
     """
 
     dialect: Literal["offset", "page"]
     rows: str
     identity: str
+    unique: bool = True
     total: str | None = None
     capped: str | None = None
     size: str | None = None

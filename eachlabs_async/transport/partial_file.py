@@ -27,6 +27,20 @@ def checked_path(path: object) -> Path:
     return Path(text)
 
 
+def check_target(target: Path) -> None:
+    """Raise `OSError` or `ValueError` if no regular file can be written at a path. Accesses the file system."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "path is a directory: it must name a file", str(target))
+    if target.exists() and not target.is_file():
+        raise ValueError(f"path must name a regular file or none: {str(target)!r} is neither")
+    if not target.parent.is_dir():
+        if target.parent.exists():
+            raise NotADirectoryError(errno.ENOTDIR, "path is in something that is not a directory", str(target.parent))
+        raise FileNotFoundError(
+            errno.ENOENT, "path is in a directory that does not exist: create it", str(target.parent)
+        )
+
+
 class PartialFile:
     """The file beside the target that holds the bytes received so far.
 
@@ -42,19 +56,7 @@ class PartialFile:
 
     def open(self) -> None:
         """Create the file. A target that cannot be written raises an `OSError` here, before anything is sent."""
-        target = self._target
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "path is a directory: it must name a file", str(target))
-        if target.exists() and not target.is_file():
-            raise ValueError(f"path must name a regular file or none: {str(target)!r} is neither")
-        if not target.parent.is_dir():
-            if target.parent.exists():
-                raise NotADirectoryError(
-                    errno.ENOTDIR, "path is in something that is not a directory", str(target.parent)
-                )
-            raise FileNotFoundError(
-                errno.ENOENT, "path is in a directory that does not exist: create it", str(target.parent)
-            )
+        check_target(self._target)
         with self._lock:
             if not self._is_discarded:
                 self._file = self._path.open("xb")

@@ -56,7 +56,10 @@ def _is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
 def checked_object(name: str, value: object) -> dict[str, Any]:
     """Return a mapping with `str` keys as a dict, for a JSON object."""
     if not _is_mapping(value):
-        raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
+        kind = type(value).__name__
+        several = name in ("input", "inputs") and kind in ("list", "tuple")
+        instead = ": call once for each input, or use `map` of workflows or predictions for all of them"
+        raise TypeError(f"{name} must be a mapping, not {kind}{instead * several}")
     found = dict(value)
     for key in found:
         if not isinstance(key, str):
@@ -85,7 +88,18 @@ def webhook_fields(url: object, secret: object) -> dict[str, Any]:
         raise TypeError(f"webhook_secret must be a str, not {type(secret).__name__}")
     if secret == "":
         raise ValueError("webhook_secret must not be empty")
+    if secret is not None and not _can_be_header(secret):
+        raise ValueError(
+            "webhook_secret must be text that an HTTP header can carry: it contains a control character or a lone "
+            "surrogate, or begins or ends with a space, as text from a file often does"
+        )
     return {"webhook_url": checked, "webhook_secret": secret}
+
+
+def _can_be_header(text: str) -> bool:
+    """Whether the service can send a text along as it is. Receivers strip spaces around the value of a header."""
+    controls = any(char < " " or "\x7f" <= char < "\xa0" or "\ud800" <= char <= "\udfff" for char in text)
+    return not controls and text == text.strip()
 
 
 def _checked_url(name: str, url: object) -> str | None:

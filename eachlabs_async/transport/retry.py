@@ -75,8 +75,9 @@ class RetryPolicy:
     `max_attempts`: requests per call, including the first. `max_elapsed_s`: no wait ends later than this after the
     start of the call. Attempt n is followed by a wait of half to the whole of `base_s * 2 ** (n - 1)` seconds, at most
     `cap_s`. A `Retry-After` is a floor: jitter is only added to it. `statuses`: the response statuses after which a
-    request is sent again; it is also sent again when a connection fails, times out or breaks. A request that creates
-    something is never sent again after a failure that leaves its outcome open, whatever the policy says.
+    request is sent again; it is also sent again when a connection fails, times out or breaks, and when the body of a
+    successful response is no JSON. A request that creates something is never sent again after a failure that leaves its
+    outcome open, whatever the policy says.
 
     `creating_pause_s`: seconds for which the client creates nothing after a 429 on creating that names no time and
     comes while nothing of this client is running; 0 for no such pause. The service counts attempts during such a block
@@ -117,7 +118,7 @@ class RetryPolicy:
     def _is_transient(self, failure: EachLabsError) -> bool:
         if isinstance(failure, APIStatusError):
             return failure.status in self.statuses
-        return isinstance(failure, APIConnectionError) and failure.retryable
+        return isinstance(failure, APIConnectionError | ResponseDecodeError) and failure.retryable
 
 
 def requested_pause_s(failure: EachLabsError) -> float | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from contextlib import suppress
+from collections import OrderedDict
 from typing import Final
 
 BACKGROUND_SHARE: Final = 8
@@ -24,8 +23,9 @@ class PrioritySemaphore:
     def __init__(self, size: int) -> None:
         self.size = size
         self.available = size
-        self._foreground: deque[asyncio.Future[None]] = deque()
-        self._background: deque[asyncio.Future[None]] = deque()
+        # Ordered dicts, because a waiter that is cancelled leaves the middle of its queue in constant time.
+        self._foreground: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._background: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._in_a_row = 0  # single calls served in a row while background calls waited
 
     async def acquire(self, *, background: bool) -> None:
@@ -39,15 +39,14 @@ class PrioritySemaphore:
             return
         waiter = asyncio.get_running_loop().create_future()
         queue = self._background if background else self._foreground
-        queue.append(waiter)
+        queue[waiter] = None
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 self.release()  # The slot was granted in the same turn of the loop.
             else:
-                with suppress(ValueError):  # `release` may have removed it already.
-                    queue.remove(waiter)
+                queue.pop(waiter, None)  # `release` may have removed it already.
             raise
 
     def release(self) -> None:
@@ -63,6 +62,6 @@ class PrioritySemaphore:
     def _next(self) -> asyncio.Future[None]:
         if self._background and (not self._foreground or self._in_a_row >= BACKGROUND_SHARE - 1):
             self._in_a_row = 0
-            return self._background.popleft()
+            return self._background.popitem(last=False)[0]
         self._in_a_row = self._in_a_row + 1 if self._background else 0
-        return self._foreground.popleft()
+        return self._foreground.popitem(last=False)[0]

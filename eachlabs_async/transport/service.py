@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from yarl import URL
 
-from ..errors import APIStatusError
+from ..errors import APIStatusError, ConfigurationError
 from ..hosts import ServiceName
 from .adapter import Route
 
@@ -62,7 +63,7 @@ class BoundService:
 
     def __init__(self, name: ServiceName, base_url: str, key_header: dict[str, str] | None, pause: Pause):
         self.name = name
-        self.base = URL(base_url)
+        self.base = _url_of(base_url)
         self.origin = self.base.origin()
         self._scheme, self._authority = self.base.scheme, self.base.raw_authority
         self.prefix = self.base.raw_path.rstrip("/")
@@ -87,3 +88,24 @@ class BoundService:
             return partial(self.url, query=query)
         template, prefix = self.url("/", query), self.prefix
         return lambda path: template.with_path(prefix + path, encoded=True, keep_query=True)
+
+
+def _url_of(base_url: str) -> URL:
+    """Return a base URL as yarl reads it. Raises `ConfigurationError` if that is not what it says to other readers.
+
+    The check of a `Service`, for instance for plain http, is about what `urllib` reads.
+    """
+    parts, url = urlsplit(base_url), URL()
+    try:
+        url = URL(base_url)
+        same = (url.scheme, url.host, url.explicit_port, url.path.rstrip("/")) == (
+            parts.scheme,
+            parts.hostname,
+            parts.port,
+            unquote(parts.path).rstrip("/"),
+        )
+    except ValueError:
+        same = False
+    if not same:
+        raise ConfigurationError(f"base_url {base_url!r} is ambiguous: write its host and path plainly")
+    return url

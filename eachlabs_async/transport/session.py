@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
@@ -27,16 +28,19 @@ from ..errors import (
     ResponseDecodeError,
 )
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
-from .adapter import AiohttpSessions, Route
+from .adapter import Route
+from .aiohttp_sessions import AiohttpSessions
 from .call import Call
 from .creations import Creations
 from .deadline import NEVER, DeadlineTimer
 from .endpoints import KeyLocation
 from .keys import Key, fingerprint, key_headers, secrets_of
+from .loop_binding import LoopBinding
+from .redaction import excerpt, line
 from .retry import RetryPolicy, leaves_outcome_open, needs_creation_pause, requested_pause_s
 from .semaphore import PrioritySemaphore
 from .service import BoundService, Pause
-from .wire import deprecation_link, redact, redacted_line, request_id_of
+from .wire import MAX_REQUEST_ID, deprecation_link, request_id_of
 
 log: Final = logging.getLogger("eachlabs_async")
 
@@ -45,6 +49,8 @@ MAX_DEPRECATED: Final = 256
 """Deprecated endpoints of which one client warns, at most."""
 MAX_LINK_LENGTH: Final = 300
 """Characters of a URL from a response that a log line shows."""
+MAX_BODY: Final = 300
+"""Characters of the body that the error for an unreadable response keeps."""
 
 
 class Session:
@@ -57,29 +63,33 @@ class Session:
         api_key: Key | None,
         runs_api_key: Key | None,
         external: aiohttp.ClientSession | None,
+        context: ssl.SSLContext | None,
         max_concurrency: int,
+        max_answer_bytes: int,
         creations: Creations,
     ) -> None:
         self.hosts = hosts
+        self.max_answer_bytes = max_answer_bytes
         self.creations = creations
-        self.http = AiohttpSessions(external)
+        self.http = AiohttpSessions(external, max_connections=max_concurrency, context=context)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
         # Uploads and downloads have limits of their own, but end when the client is closed.
-        self.transfer_timer = DeadlineTimer(NEVER, NEVER)
-        self.deadline_timers.add(self.transfer_timer)
+        self._transfer_timer = DeadlineTimer(NEVER, NEVER)
+        self.deadline_timers.add(self._transfer_timer)
         self.strict_decode_lock = asyncio.Lock()  # Threads that decode take turns at the interpreter anyway.
         self.secrets = secrets_of((api_key, runs_api_key))
         # Only the last twelve digits of a UUID change from request to request, which makes an id cost next to nothing.
         self.new_request_id: Callable[[], str] = map(str(uuid4())[:24].__add__, map(str, count(10**11))).__next__
         self._deprecated: set[str] = set()  # endpoints whose warning was logged
         self.closed = False
+        self._binding = LoopBinding()
+        self.loop: asyncio.AbstractEventLoop | None = None  # that of the last call
         self._api_key = api_key
         self._keys = {name: key for name, key in (("api", api_key), ("runs", runs_api_key)) if key}
         pauses: dict[str, Pause] = {}
         self._services: dict[ServiceName, BoundService] = {}
         self._keyless_services: dict[ServiceName, BoundService] = {}
-        self._storage_routes: dict[str, Route] = {}
         for name in SERVICE_NAMES:
             service = hosts.service(name)
             # Another vendor runs the runs service: neither vendor may see the other's key.
@@ -90,6 +100,42 @@ class Session:
                 key_headers(service.auth, key) if key else None,
                 pauses.setdefault(service.base_url, Pause()),
             )
+
+    @property
+    def transfer_timer(self) -> DeadlineTimer:
+        """The timer of uploads and downloads, for one that starts now."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.bind(loop)
+        return self._transfer_timer
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use the client in the running `loop`, and drop everything that belongs to a closed loop or a parent process.
+
+        Raises `ConfigurationError` if the loop in which the client was used is still open, or if a session that was
+        passed in belongs to another one.
+        """
+        self.http.check_loop(loop)
+        self._rebind(loop)
+
+    def _rebind(self, loop: asyncio.AbstractEventLoop) -> None:
+        change = self._binding.bind(loop)
+        self.loop = loop
+        if change == "first":
+            return
+        self.http.let_go()
+        self._drop_routes()
+        self.semaphore = PrioritySemaphore(self.semaphore.size)
+        self.strict_decode_lock = asyncio.Lock()
+        self.creations.calls.clear()
+        for timer in self.deadline_timers:
+            timer.reset()
+        for service in self._services.values():
+            service.pause.waiting = 0
+
+    def _drop_routes(self) -> None:
+        for service in (*self._services.values(), *self._keyless_services.values()):
+            service.routes.clear()
 
     def service(self, name: ServiceName, key: KeyLocation = "header") -> BoundService:
         """Return the service called `name`.
@@ -162,7 +208,7 @@ class Session:
             if service.name != "runs":
                 service.pause.extend(now + pause_s, copy.copy(failure), creating=True)
         if is_new:
-            message = redact(failure.message, self.secrets)
+            message = line(failure.message, self.secrets)
             log.info("pausing all creating requests for %.0f s after HTTP 429: %s", pause_s, message)
 
     def route(self, service: BoundService, *, creating: bool) -> Route:
@@ -173,8 +219,15 @@ class Session:
         if route is None:
             headers = service.key_header
             other_keys = [key for name, key in self._keys.items() if (name == "runs") != (service.name == "runs")]
+            # Logins and cookies of a passed session are taken to be for Each Labs, if the client has a key for it.
+            foreign = (service.name == "runs") == ("api" in self._keys)
             route = self.http.route(
-                service.origin, headers or {}, creating=creating, isolated=headers is None, other_keys=other_keys
+                service.origin,
+                headers or {},
+                creating=creating,
+                isolated=headers is None,
+                foreign=foreign,
+                other_keys=other_keys,
             )
             service.routes[creating] = route
         return route
@@ -183,10 +236,7 @@ class Session:
         """Return the route to a host that is not a service: without a key, and with a new connection each time."""
         if self.closed:
             raise ConfigurationError("the client is closed")
-        route = self._storage_routes.get(origin)
-        if route is None:
-            route = self._storage_routes[origin] = self.http.route(URL(origin), {}, creating=True, isolated=True)
-        return route
+        return self.http.route(URL(origin), {}, creating=True, isolated=True, storage=True)
 
     def with_call_details(self, call: Call, failure: EachLabsError) -> EachLabsError:
         """Return an error with the details of its call, and without keys in its texts.
@@ -194,12 +244,12 @@ class Session:
         If the call creates something and may have been carried out, an `OutcomeUnknownError` is returned instead.
         """
         keys = self.secrets
-        failure.message = redact(failure.message, keys)
+        failure.message = line(failure.message, keys)
         failure.args = (failure.message,)
         failure.method, failure.url, failure.attempts = call.method, self.redacted_url(call), call.attempts
         failure.request_id = failure.request_id or self.request_id_of(call)
         if isinstance(failure, ResponseDecodeError):
-            failure.body = redact(failure.body, keys)
+            failure.path, failure.body = line(failure.path, keys), excerpt(failure.body, keys, MAX_BODY)
         failure.__traceback__ = failure.__context__ = None
         if call.creating and call.attempted and (leaves_outcome_open(failure) or call.may_have_arrived):
             unknown = OutcomeUnknownError(
@@ -217,7 +267,7 @@ class Session:
         """Return the id of a call's last request, redacted: the one that the response names, or else the one sent."""
         headers = getattr(call, "headers", None) if headers is None else headers
         received = None if headers is None else request_id_of(headers, self.secrets)
-        return received or redacted_line(call.request_id, self.secrets)[:200] or None
+        return received or line(call.request_id, self.secrets, MAX_REQUEST_ID) or None
 
     def log_attempt(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         """Log one attempt; `headers` are those of its response, if one came."""
@@ -226,7 +276,7 @@ class Session:
             call.method,
             self.redacted_url(call),
             call.attempts,
-            redact(outcome, self.secrets),
+            line(outcome, self.secrets),
             self.request_id_of(call, headers),
         )
 
@@ -234,13 +284,13 @@ class Session:
         """Warn once of an endpoint that the service has deprecated, unless this package chose it."""
         if not call.chosen_by_caller or headers.get(DEPRECATION, "").strip().lower() in ("", "false", "?0"):
             return
-        link = redacted_line(deprecation_link(headers.getall("Link", ())) or "", self.secrets)[:MAX_LINK_LENGTH]
+        link = line(deprecation_link(headers.getall("Link", ())) or "", self.secrets, MAX_LINK_LENGTH)
         if call.endpoint is not None:
             path = call.endpoint.template(self.hosts.edition)
             description = f"{path} ({call.endpoint.name})"
             key = call.endpoint.name
         else:  # The path may contain an id, so the link, if there is one, identifies the endpoint.
-            description = redacted_line(call.url.raw_path, self.secrets)[:MAX_LINK_LENGTH]
+            description = line(call.url.raw_path, self.secrets, MAX_LINK_LENGTH)
             key = f"{call.service.name} {call.method} {link or description}"
         if key in self._deprecated or len(self._deprecated) >= MAX_DEPRECATED:
             return
@@ -249,14 +299,18 @@ class Session:
 
     def redacted_url(self, call: Call) -> str:
         """Return the URL of a call without keys."""
-        return redact(str(call.url), self.secrets)
+        return line(str(call.url), self.secrets)
 
     async def close(self) -> None:
-        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened."""
+        """Refuse further calls, interrupt the active ones, and close the aiohttp sessions that the client opened.
+
+        Raises `ConfigurationError` if the client is used in another loop, which is still open.
+        """
+        loop = asyncio.get_running_loop()
+        if self.loop not in (None, loop):
+            self._rebind(loop)
         self.closed = True
         for timer in self.deadline_timers:
             timer.close()
-        for service in (*self._services.values(), *self._keyless_services.values()):
-            service.routes.clear()
-        self._storage_routes.clear()
+        self._drop_routes()
         await self.http.close()

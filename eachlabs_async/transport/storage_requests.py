@@ -16,6 +16,7 @@ from attrs import define
 from yarl import URL
 
 from .adapter import Route, error_from
+from .bounded_body import read_body
 from .keys import Key
 from .wire import Body
 
@@ -26,7 +27,7 @@ _OMITTED_HEADERS: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING)
 
 @define(repr=False, eq=False)
 class StorageResponse:
-    """A complete response. Its connection has been released."""
+    """A response with the first 64 KiB of its body. Its connection has been released."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,9 +37,10 @@ class StorageResponse:
 async def put(
     route: Route, url: Key, headers: Mapping[str, str], chunks: AsyncIterable[bytes], timeout: aiohttp.ClientTimeout
 ) -> StorageResponse:
-    """Send a stream of bytes once and return the complete response. Raises `APIConnectionError` if there is none.
+    """Send a stream of bytes once and return the response, with the start of its body.
 
-    `url` is a secret: the locals of no traceback show it, not even those of a cancellation.
+    Raises `APIConnectionError` if there is none. `url` is a secret: the locals of no traceback show it, not even those
+    of a cancellation.
     """
     response: aiohttp.ClientResponse | None = None
     failure: BaseException
@@ -47,9 +49,11 @@ async def put(
         response = await route.session.put(
             URL(url, encoded=True), data=chunks, timeout=timeout, skip_auto_headers=_OMITTED_HEADERS, **arguments
         )
-        return StorageResponse(response.status, response.headers, Body(await response.read()))
+        return StorageResponse(response.status, response.headers, Body(await read_body(response, None)))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     response = None
@@ -74,6 +78,8 @@ class StreamedResponse:
         """Return the next bytes of the body, none at its end. Raises `APIConnectionError` if it breaks off."""
         try:
             return await self._response.content.readany()
+        except MemoryError:
+            raise
         except Exception as exc:
             failure = error_from(exc)
         raise failure
@@ -98,10 +104,15 @@ async def get(
     failure: BaseException
     arguments: dict[str, Any] = {**route.arguments, "headers": {**route.arguments.get("headers", {}), **headers}}
     arguments["auto_decompress"] = False
+    # With an external session, aiohttp bounds neither a look-up nor the wait for a connection of its pool.
+    limits = (timeout.connect or timeout.sock_connect, timeout.sock_read)
     try:
-        response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
+        async with asyncio.timeout(sum(limit or 0.0 for limit in limits)):
+            response = StreamedResponse(await route.session.get(URL(url, encoded=True), timeout=timeout, **arguments))
     except asyncio.CancelledError as exc:
         failure = exc.with_traceback(None)
+    except MemoryError:
+        raise
     except Exception as exc:
         failure = error_from(exc)
     else:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 from weakref import ref
 
+from .guidance import AsyncForGuide
 from .tasks import Interruptible, is_being_cancelled
 
 R = TypeVar("R")
@@ -28,7 +29,7 @@ class Nothing(Enum):
 NOTHING: Final = Nothing.NOTHING
 
 
-class Stream(ABC):
+class Stream(AsyncForGuide, ABC):
     """An async iterable that can be iterated once. `async with` or `aclose()` stops it and its tasks immediately."""
 
     def __init__(self, *, reused: str, closed: str) -> None:
@@ -80,7 +81,7 @@ class Stream(ABC):
         await self._stop()
 
 
-class StreamIterator(AsyncIterator[R]):
+class StreamIterator(AsyncForGuide, AsyncIterator[R]):
     """The iterator of a stream. After a cancelled wait, the next call continues at the same item."""
 
     __slots__ = ("__weakref__", "_advance", "_ended", "_guard", "_stream", "_take", "_waiting")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -36,6 +36,21 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
             task.exception()  # Retrieved, so that the loop does not report an exception that nobody awaits.
     if cancelled is not None:
         raise cancelled
+
+
+async def run_to_end(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread. A cancellation is raised once the work has ended, which nothing can interrupt."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        future.exception()  # Retrieved, so that the loop does not report it.
+        raise cancelled
+    return future.result()
 
 
 def is_being_cancelled() -> bool:

@@ -10,13 +10,12 @@ import asyncio
 import copy
 import logging
 import random
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
-import backoff
 from yarl import URL
 
 from ..errors import (
@@ -25,16 +24,22 @@ from ..errors import (
     APITimeoutError,
     ConfigurationError,
     EachLabsError,
+    ResponseDecodeError,
 )
 from ..hosts import Edition
-from .adapter import RequestBody, Route, error_from, read_in_parts
+from .adapter import RequestBody, Route, error_from
+from .answer_identity import mixed_up_answer, other_identity
+from .backoff_copy import on_exception
+from .bounded_body import check_size, is_success, read_body
 from .call import Call
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
 from .endpoints import Endpoint
+from .redaction import line
+from .refusal import status_error
 from .retry import RetryPolicy, Timeouts, may_send_again
 from .session import DEPRECATION, Session
-from .wire import Body, redact, status_error
+from .wire import Body
 
 T = TypeVar("T")
 
@@ -95,7 +100,24 @@ class Transport:
     ) -> T:
         """Call an endpoint and decode the response as `kind`. `path` holds the arguments of the path."""
         call = self.call(endpoint, endpoint.expand(self.edition, **path), query, background=background)
-        return await self.get(call, kind)
+        found, identity = await self.get(call, kind), path[next(reversed(path))] if path else ""
+        if other_identity(endpoint, found, identity) is None:
+            return found
+        return await self.get_own_record(call, kind, identity, found)
+
+    async def get_own_record(self, call: Call, kind: type[T], identity: str, found: T) -> T:
+        """Carry out a call again, on a new connection, because it `found` a record that is not that of `identity`.
+
+        Raises `ResponseDecodeError` if the policy allows no further attempt or the next record is another's too.
+        """
+        assert call.endpoint is not None
+        if call.attempts < self.retry.max_attempts:
+            log.info("%s %s brought another record: asking again", call.method, self.session.redacted_url(call))
+            call.fresh = True
+            found = await self.get(call, kind)
+        if other_identity(call.endpoint, found, identity) is None:
+            return found
+        raise self.session.with_call_details(call, mixed_up_answer(call.endpoint, found, identity))
 
     def waiting(self, endpoint: Endpoint) -> int:
         """Return how many calls to the endpoint's service are waiting, for a pause to end or for their next attempt."""
@@ -103,14 +125,34 @@ class Transport:
 
     async def get(self, call: Call, kind: type[T]) -> T:
         """Carry out a call and decode the response as `kind`."""
-        return await self.decoder.decode(call, await self.send(call), kind)
+        return (await self.receive(call, partial(self.decoder.decode, call, kind)))[1]
 
     async def get_json(self, call: Call) -> Any:
         """Carry out a call and decode the response as plain JSON, or return None if its body is empty."""
-        return self.decoder.decode_json(call, Body(await self.send(call)))
+        return (await self.receive(call, partial(self.decoder.decode_json, call)))[1]
 
-    async def send(self, call: Call) -> bytes:
+    async def receive(
+        self, call: Call, decode: Callable[[Body], Awaitable[T]], body: bytes | None = None
+    ) -> tuple[Body, T]:
+        """Carry out a call and return the body of the successful response and what `decode` makes of it.
+
+        A body that is no JSON at all is a failure like any other: the request is sent again if the retry policy allows.
+        A call that was sent already has a `body`.
+        """
+        received = Body(await self.send(call) if body is None else body)
+        while True:
+            try:
+                return received, await decode(received)
+            except ResponseDecodeError as exc:
+                if not exc.retryable:
+                    raise
+                failure = exc.with_traceback(None)
+            received = Body(await self.send(call, failure))
+
+    async def send(self, call: Call, unreadable: ResponseDecodeError | None = None) -> bytes:
         """Carry out a call and return the body of the successful response.
+
+        After an `unreadable` response the call goes on: with its deadline, and with a wait before the next attempt.
 
         The request is sent until it succeeds, the retry policy gives up or the deadline passes. Every failure is raised
         as an `EachLabsError`. A cancellation by the caller passes through; only one by the call's own deadline becomes
@@ -118,8 +160,13 @@ class Transport:
         """
         timer, reading = self._deadline_timer, self._enforces_read_timeout and not call.creating
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
-        deadline = call.deadline = timer.start(asyncio.get_running_loop(), reading=reading)
+        loop = asyncio.get_running_loop()
+        if loop is not self.session.loop:
+            self.session.bind(loop)
+        earlier = call.deadline if call.attempts else None
+        deadline = call.deadline = timer.start(loop, reading=reading, earlier=earlier)
         semaphore, pause, routes = self.session.semaphore, call.service.pause, call.service.routes
+        max_bytes = self.session.max_answer_bytes
         url: Any = call.url
         redirects, is_first = 0, True
         if call.execution_count:
@@ -128,6 +175,8 @@ class Transport:
         body: Any
         failure: EachLabsError
         try:
+            if unreadable is not None:
+                await self._wait_before_retry(call, unreadable)
             while True:
                 if is_first and semaphore.available and not pause.until and not pause.creating_until:
                     semaphore.available -= 1
@@ -137,7 +186,7 @@ class Transport:
                         timer.restart_read_timeout(deadline)
                 is_first = False
                 try:
-                    route = routes.get(call.creating) or self.session.route(call.service, creating=call.creating)
+                    route = routes.get(call.fresh) or self.session.route(call.service, creating=call.fresh)
                     arguments = route.arguments if call.body is None else self._with_body(call, route)
                     if not redirects:
                         call.attempts += 1
@@ -148,8 +197,10 @@ class Transport:
                     content = response.content
                     if content.is_eof() and call.body is None:
                         body = content.read_nowait()  # A small body arrives together with the headers.
+                        if len(body) > max_bytes and is_success(response.status):
+                            check_size(len(body), max_bytes)
                     else:
-                        body = await read_in_parts(response, partial(timer.restart_read_timeout, deadline))
+                        body = await read_body(response, max_bytes, partial(timer.restart_read_timeout, deadline))
                     if response.status in _REDIRECTS:
                         redirects += 1
                         url = self._redirected(call, url, response, redirects)
@@ -163,6 +214,8 @@ class Transport:
                         raise
                 except EachLabsError as exc:
                     failure = exc
+                except MemoryError:
+                    raise
                 except Exception as exc:
                     failure = error_from(exc)
                 else:
@@ -293,6 +346,7 @@ class Transport:
         """
         if isinstance(failure, APIConnectionError):
             failure.sent = failure.sent and call.may_have_arrived
+        if isinstance(failure, APIConnectionError | ResponseDecodeError):
             self.session.log_attempt(call, failure.message)
         call.in_flight = False
         call.deadline.stop_read_timeout()
@@ -312,7 +366,7 @@ class Transport:
         pause = call.service.pause
         pause.waiting += 1
         try:
-            await backoff.on_exception(waits, EachLabsError, jitter=None, logger=None)(fail_once)()
+            await on_exception(waits, EachLabsError, jitter=None, logger=None)(fail_once)()
         finally:
             pause.waiting -= 1
         call.attempted = False
@@ -332,7 +386,7 @@ class Transport:
             self.session.redacted_url(call),
             call.attempts,
             type(failure).__name__,
-            redact(failure.message, self.session.secrets),
+            line(failure.message, self.session.secrets),
             wait_s,
             failure.request_id or self.session.request_id_of(call),
         )

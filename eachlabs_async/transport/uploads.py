@@ -10,6 +10,7 @@ import asyncio
 import mimetypes
 import os
 import random
+import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
@@ -24,9 +25,10 @@ from . import storage_requests
 from .arguments import checked_callback, checked_count
 from .deadline import until_closed
 from .keys import Key
+from .refusal import status_error
 from .storage_url import StorageUrl
 from .transport import Transport, log
-from .wire import Body, status_error
+from .wire import Body
 
 MAX_BYTES: Final = 100_000_000
 CHUNK_SIZE: Final = 256 * 1024
@@ -35,6 +37,14 @@ URL_LIFETIME_S: Final = 14 * 60.0
 """Seconds for which a presigned URL is used: a minute less than it is valid."""
 MAX_PRESIGNED_URLS: Final = 3
 """Presigned URLs that one upload requests, at most."""
+_REQUEST_TIMEOUT: Final = re.compile(rb"<Code>\s*RequestTimeout\s*</Code>")
+_EXPIRED: Final = re.compile("expired|expiry", re.IGNORECASE)
+"""How storages call a presigned URL that is too old."""
+_CONNECTION_HEADERS: Final = frozenset({
+    "connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""Required headers that are not sent, as they rule the connection; those called `Proxy-...` are not sent either."""
 
 
 def _checked_size(name: str, size: int) -> int:
@@ -48,6 +58,10 @@ def _is_bytes(value: object) -> TypeGuard[bytes | bytearray | memoryview]:
 
 
 # ---- sources
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class Source(ABC):
@@ -91,19 +105,32 @@ class _File(Source):
 
     def measure(self) -> None:
         """Check the file and its size, before anything is sent."""
-        handle = self._open()
-        status = os.fstat(handle.fileno())
-        handle.close()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"source must be a regular file: {str(self._path)!r} is not one")
-        self.size = _checked_size("source", status.st_size)
+        with self._open() as handle:
+            self.size = _checked_size("source", os.fstat(handle.fileno()).st_size)
+            if not self.size and handle.read(1):
+                raise ValueError(
+                    f"source must state its size: {str(self._path)!r} states 0 bytes and has more, as files in /proc "
+                    "do; read it and pass its bytes"
+                )
 
     def _open(self) -> BinaryIO:
-        handle = self._path.open("rb")
+        # Opening a FIFO waits for whoever writes to it, in a thread that nothing can end; a device may react to it.
+        self._require_regular_file(self._path.stat().st_mode)
+        handle = open(self._path, "rb", opener=_open_without_waiting)  # noqa: SIM115  # `close` does
         self._handles.append(handle)
         if self._closed:  # The upload has ended while this thread opened the file.
             handle.close()
+            return handle
+        try:
+            self._require_regular_file(os.fstat(handle.fileno()).st_mode)  # It may have been replaced meanwhile.
+        except ValueError:
+            handle.close()
+            raise
         return handle
+
+    def _require_regular_file(self, mode: int) -> None:
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # Opening a directory is an error that says so.
+            raise ValueError(f"source must be a regular file: {str(self._path)!r} is not one")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         handle = await asyncio.to_thread(self._open)
@@ -196,7 +223,8 @@ class Upload:
         while (failure := await self._attempt(presigned, attempts)) is not None:
             if self._broken is not None or (self._source.started and not self._source.repeatable):
                 raise self._broken or failure
-            expired = url_has_expired(failure) and presigned_urls < MAX_PRESIGNED_URLS
+            is_old = loop.time() - presigned_at > URL_LIFETIME_S
+            expired = url_has_expired(failure, is_old=is_old) and presigned_urls < MAX_PRESIGNED_URLS
             if not expired:
                 wait_s = self._transport.retry.delay(
                     attempts, failure, elapsed_s=loop.time() - started_at, jitter=random.random()
@@ -238,12 +266,17 @@ class Upload:
         return failure
 
     async def _send(self, target: StorageUrl, required: dict[str, str]) -> storage_requests.StorageResponse:
-        if not target.is_safe:
-            raise APIConnectionError("the presigned URL was refused: it is not https", sent=False, retryable=False)
         transport = self._transport
-        session = transport.session
-        timeout = session.http.timeouts(transport.timeouts.connect_s, transport.timeouts.read_s)
-        headers = {name: value for name, value in required.items() if name.lower() != "content-type"}
+        session, connect_s, read_s = transport.session, transport.timeouts.connect_s, transport.timeouts.read_s
+        reason = _refusal(target, session.hosts.api.base_url)
+        if reason is not None:
+            raise APIConnectionError(f"the presigned URL was refused: {reason}", sent=False, retryable=False)
+        timeout = session.http.timeouts(connect_s, read_s)
+        headers = {
+            name: value
+            for name, value in required.items()
+            if (word := name.strip().lower()) not in _CONNECTION_HEADERS and not word.startswith("proxy-")
+        }
         headers["Content-Type"] = self._content_type
         if self._source.size is not None:
             headers["Content-Length"] = str(self._source.size)
@@ -252,7 +285,9 @@ class Upload:
         try:
             route = session.storage_route(target.origin)
             async with stall:
-                chunks = self._chunks(stall, transport.timeouts.read_s)
+                # Until the storage wants the first bytes, whatever the connection waits for.
+                _reschedule(stall, asyncio.get_running_loop().time() + connect_s + read_s)
+                chunks = self._chunks(stall, read_s)
                 try:
                     return await storage_requests.put(route, target.url, headers, chunks, timeout)
                 finally:
@@ -260,7 +295,7 @@ class Upload:
         except TimeoutError:
             if not stall.expired():
                 raise  # connecting or the source timed out
-            failure = APITimeoutError(f"the upload stalled for {transport.timeouts.read_s:g} s")
+            failure = APITimeoutError(f"the upload stalled for {read_s:g} s")
         finally:
             session.semaphore.release()
         raise failure
@@ -269,6 +304,7 @@ class Upload:
         """Yield the bytes of the source. `stall` runs only while the storage receives them."""
         loop = asyncio.get_running_loop()
         self._sent = 0
+        _reschedule(stall, None)
         try:
             async with aclosing(self._source.chunks()) as chunks:
                 async for data in chunks:
@@ -292,6 +328,8 @@ class Upload:
                 f"a redirect was refused (HTTP {response.status}): the bytes go only to the presigned URL",
                 retryable=False,
             )
+        if response.status == 400 and _REQUEST_TIMEOUT.search(response.body):
+            return APITimeoutError("the storage waited too long for the next bytes (HTTP 400, RequestTimeout)")
         return status_error(
             response.status,
             response.headers,
@@ -318,8 +356,21 @@ async def _close(chunks: AsyncGenerator[bytes, None]) -> None:
             await asyncio.sleep(0)
 
 
-def url_has_expired(failure: EachLabsError) -> bool:
-    """Whether a storage refused a presigned URL because it has expired, as far as the response shows."""
-    if not isinstance(failure, APIStatusError):
+def _refusal(target: StorageUrl, api_url: str) -> str | None:
+    """Return why nothing is sent to a presigned URL, or None if it may be used."""
+    if target.has_odd_characters:
+        return "it contains a space or a control character"
+    if not target.is_safe:
+        return "it is not https"
+    if not target.is_plain:
+        return "it contains a user or a password"
+    if target.is_loopback and not StorageUrl(Key(api_url)).is_loopback:
+        return "it leads to this machine, and the API is elsewhere"
+    return None
+
+
+def url_has_expired(failure: EachLabsError, *, is_old: bool) -> bool:
+    """Whether a storage refused a presigned URL because it has expired, as far as the response or its age shows."""
+    if not isinstance(failure, APIStatusError) or failure.status not in (400, 401, 403, 410):
         return False
-    return failure.status == 403 or (failure.status in (400, 401, 410) and "expired" in failure.body.lower())
+    return is_old or _EXPIRED.search(failure.body) is not None

@@ -1,28 +1,24 @@
-"""Build the URLs of requests, and read refusals: their `Retry-After`, request id and error body, as pure functions.
+"""Build the URLs of requests, and read the headers of responses, as pure functions.
 
-Each path argument becomes one percent-encoded segment. An unsuccessful response becomes an `APIStatusError` whose texts
-contain no key. `adapter` and `transport` send and receive.
+Each path argument becomes one percent-encoded segment. `refusal` reads the bodies of unsuccessful responses; `adapter`
+and `transport` send and receive.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
-from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 from urllib.parse import quote, unquote, urlencode
 
-from ..errors import APIStatusError, error_class_for
-
-MAX_BODY_TEXT: Final = 2000
-"""Characters of a body that an error keeps."""
+from .redaction import line
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9_~-]+").fullmatch
 REQUEST_ID: Final = "X-Request-Id"
+MAX_REQUEST_ID: Final = 200
+"""Characters of an id of a request that an error or a log line shows."""
 _REQUEST_ID_HEADERS: Final = ("X-Noxus-Request-Id", REQUEST_ID, "X-Execution-ID", "X-Generation-Id")
 
 
@@ -57,7 +53,9 @@ def segment(name: str, value: object) -> str:
     Raises `TypeError` or `ValueError` with its name if it cannot be an id.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+        kind = type(value).__name__
+        several = ": call once for each id, or use `get_many`" if kind in ("list", "tuple", "set") else ""
+        raise TypeError(f"{name} must be a str, not {kind}{several}")
     if _UNRESERVED(value):
         return str.__str__(value)  # Formatting a member of an enum would give its name.
     if value in ("", ".", ".."):
@@ -108,29 +106,22 @@ def checked_path(path: object) -> str:
         raise ValueError("path must begin with '/' (it is relative to the service's base URL)")
     if "?" in path or "#" in path:
         raise ValueError("path must not contain '?' or '#': pass the query as params, and encode ids")
-    if any(unquote(part) in (".", "..") for part in path.split("/")):
-        raise ValueError("path must not contain a '.' or '..' segment")
+    if any(part.partition(";")[0] in (".", "..") for part in re.split(r"[/\\]", _unescaped(path))):
+        raise ValueError("path must not contain a '.' or '..' segment, not even an escaped one")
     try:
         return quote(path, safe="/%:@!$&'()*+,;=~")
     except UnicodeEncodeError:
         raise ValueError("path must be text that UTF-8 can encode (it contains a lone surrogate)") from None
 
 
+def _unescaped(path: str) -> str:
+    """Undo every percent-encoding, as servers behind servers do: an escaped slash or dot must not climb the path."""
+    while (plain := unquote(path)) != path:
+        path = plain
+    return path
+
+
 # ---- reading
-
-
-def redact(text: str, secrets: Collection[str]) -> str:
-    """Replace every secret in `text` by asterisks, even if a URL, JSON or `repr` escapes some of its characters."""
-    for secret in secrets:
-        text = re.sub("".join(map(_spellings, str.__str__(secret))), "***", text)
-    return text
-
-
-@cache
-def _spellings(char: str) -> str:
-    code = f"{ord(char):02x}"
-    plain = char if char.isalnum() else rf"\\*{re.escape(char)}"
-    return rf"(?:{plain}|%(?i:{code})|\\+u00(?i:{code}))"
 
 
 def retry_after_s(headers: Headers, now: datetime) -> float | None:
@@ -164,12 +155,7 @@ def http_date(value: str | None) -> datetime | None:
 def request_id_of(headers: Headers, secrets: Collection[str]) -> str | None:
     """Return the service's id of a request, redacted, or None if the response does not name it."""
     received = next((found for name in _REQUEST_ID_HEADERS if (found := headers.get(name))), "")
-    return redacted_line(received, secrets)[:200] or None
-
-
-def redacted_line(text: str, secrets: Collection[str]) -> str:
-    """Return text from a peer as it may appear in one line: printable characters only, without the `secrets`."""
-    return "".join(filter(str.isprintable, redact(text, secrets)))
+    return line(received, secrets, MAX_REQUEST_ID) or None
 
 
 def deprecation_link(links: Iterable[str]) -> str | None:
@@ -181,82 +167,3 @@ def deprecation_link(links: Iterable[str]) -> str | None:
                     return cast(str, target)
                 break  # Only the first `rel` of a link counts.
     return None
-
-
-def status_error(
-    status: int,
-    headers: Headers,
-    body: bytes,
-    *,
-    secrets: Collection[str],
-    now: datetime,
-    method: str,
-    url: str,
-    attempts: int,
-) -> APIStatusError:
-    """Return the error of an unsuccessful response. Its texts contain none of the `secrets`."""
-    text = redact(body.decode("utf-8", "replace"), secrets)
-    message, code, details = _explanation(text)
-    return error_class_for(status)(
-        message or _phrase(status),
-        status=status,
-        code=code,
-        details=details,
-        request_id=request_id_of(headers, secrets),
-        retry_after_s=retry_after_s(headers, now),
-        body=text[:MAX_BODY_TEXT],
-        method=method,
-        url=redact(url, secrets),
-        attempts=attempts,
-    )
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "a response without an explanation"
-
-
-def _explanation(text: str) -> tuple[str, str | None, Any]:
-    """Return message, code and details of an error body of either vendor. An HTML page has none of them."""
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return "", None, None
-    if not isinstance(parsed, dict):
-        return "", None, None
-    body = cast(dict[str, Any], parsed)
-    inner = body.get("error")
-    source = cast(dict[str, Any], inner) if isinstance(inner, dict) else body
-    detail = body.get("detail")
-    candidates: tuple[object, ...] = (
-        cast(object, inner),
-        source.get("message"),
-        body.get("error_message"),
-        _validation_message(detail),
-    )
-    message = next((found for found in candidates if isinstance(found, str) and found), "")
-    code = source.get("code")
-    details = source.get("details")
-    return (
-        message[:MAX_BODY_TEXT],
-        str(code) if isinstance(code, str | int) else None,
-        detail if details is None else details,
-    )
-
-
-def _validation_message(detail: object) -> str | None:
-    """Return the `detail` of an error body as one line, or None if it is neither text nor a list of errors."""
-    if isinstance(detail, str):
-        return detail
-    if not isinstance(detail, list):
-        return None
-    lines: list[str] = []
-    for item in cast(list[object], detail):
-        if isinstance(item, dict):
-            part = cast(dict[str, Any], item)
-            location = part.get("loc")
-            path = ".".join(str(step) for step in cast(list[object], location)) if isinstance(location, list) else ""
-            lines.append(f"{path}: {part.get('msg')}" if path else str(part.get("msg")))
-    return "; ".join(lines) or None

@@ -219,7 +219,7 @@ class TestAnswers:
             result = await client.flow_executions.get_many("w", iter("abc")).collect()
         assert {type(error) for error in result.errors.values()} == {ResponseDecodeError}
         assert set(result.errors) == set("abc")
-        assert len(server.requests) == 1
+        assert len(server.requests) == (5 if body in (b"", b"{") else 1)  # What is no JSON is asked for again.
 
     async def test_a_page_of_html_with_status_200_is_every_ids(self) -> None:
         """A proxy's page is not an answer."""

@@ -18,6 +18,7 @@ from eachlabs_async.bulk.workers import SMALL_BODY
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import ResponseDecodeError
 from eachlabs_async.records import WorkflowExecution
+from eachlabs_async.transport.endpoints import GET_WORKFLOW_EXECUTION
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_what_came_when_the_fetch_was_closed_is_dropped(emulator: Emulator
             await many.aclose()
             break
         assert window.closed
-        reader = workers.DeferredReader(transport_of(client), WorkflowExecution)
+        reader = workers.DeferredReader(transport_of(client), GET_WORKFLOW_EXECUTION, WorkflowExecution)
         call: Any = SimpleNamespace(deadline=SimpleNamespace(started_at=0.0))
         reader.add(window, [], call, b"", asyncio.get_running_loop())
         # What `add` schedules would raise for an empty batch if it did not see that the window is closed.

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from emulator_caller import Caller
 
+from eachlabs_async import EachLabs
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.emulator.__main__ import main
 
@@ -207,6 +208,19 @@ class TestLife:
         async with Emulator(1, host="localhost") as named:
             assert named.hosts.edition == "compat"
 
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "example.test"])
+    def test_it_listens_on_this_machine_alone(self, host: str) -> None:
+        """Its keys are no secret, so an address that others reach is an error that says how to ask for it."""
+        with pytest.raises(ValueError, match="is more than this machine.*pass beyond_loopback=True"):
+            Emulator(1, host=host)
+
+    async def test_it_listens_to_others_if_told(self) -> None:
+        """The URL is then that of this machine, which the client accepts."""
+        async with Emulator(1, host="0.0.0.0", beyond_loopback=True) as emulator:
+            assert emulator.url.startswith("http://127.0.0.1:")
+            async with EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+                assert len(await client.executions.list().collect()) == 1
+
     async def test_ipv6_loopback_is_written_in_brackets(self) -> None:
         """An address with colons makes a valid URL."""
         try:
@@ -282,7 +296,10 @@ class TestCommandLine:
         ]:
             assert main([*arguments, "--executions", "1"]) == 2
             assert said in capsys.readouterr().err
-        assert main(["--host", "192.0.2.1", "--port", "0", "--executions", "1"]) == 1
+        for host in ("192.0.2.1", "0.0.0.0"):
+            assert main(["--host", host, "--port", "0", "--executions", "1"]) == 2
+            assert "pass beyond_loopback=True (--beyond-loopback)" in capsys.readouterr().err
+        assert main(["--host", "192.0.2.1", "--beyond-loopback", "--port", "0", "--executions", "1"]) == 1
         assert "cannot listen on 192.0.2.1" in capsys.readouterr().err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no POSIX signals")

@@ -201,8 +201,8 @@ class TestPagesByCursor:
             "limit": ["0", "101", "x"],
             "status": ["running", "success,cancelled"],
             "error_classification": ["nonsense"],
-            "from": ["yesterday"],
-            "to": ["2026-01-01"],
+            "from": ["yesterday", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"],
+            "to": ["2026-01-01", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00+99:00"],
         }
         for name, values in wrong.items():
             for value in values:

@@ -168,6 +168,9 @@ class TestWorkflows:
             ("/workflows/trigger/workflow-1/v1", [], 400),
             ("/workflows/trigger/workflow-1/v1", {"webhook_url": "ftp://x"}, 400),
             ("/workflows/trigger/workflow-1/v1", {"webhook_url": 1}, 400),
+            ("/workflows/trigger/workflow-1/v1", {"webhook_url": "http://[x"}, 400),
+            ("/workflows/trigger/workflow-1/v1", {"inputs": {"a": "\ud800"}}, 400),
+            ("/workflows/trigger/workflow-1/v1", {"inputs": {"a": float("nan")}}, 400),
             ("/workflows/trigger/workflow-1/v1", {"webhook_url": "http://x", "webhook_secret": 1}, 400),
         ],
     )
@@ -177,6 +180,42 @@ class TestWorkflows:
         """An unknown workflow or version is a 404, a wrong body a 400; nothing is created."""
         assert (await unified(caller, "POST", path, body))[0] == status
         assert emulator.submitted == []
+
+
+DEEP = [b"[" * 100_000, b'{"a":' * 100_000, b'{"input": {"a": ' + b"[" * 200 + b"]" * 200 + b"}}"]
+
+
+class TestOddBodies:
+    @pytest.mark.parametrize("body", [*DEEP, b'{"input": {"a": 1e999}}', b'{"input": {"a": -Infinity}}', b"\xff{"])
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("/unified/v1/prediction", 400),
+            ("/unified/v1/workflows", 400),
+            ("/unified/v1/upload/presign", 400),
+            (f"/unified/v1/public/@{NICKNAME}/workflows/workflow-1/versions/v1/trigger", 400),
+            ("/noxus/v1/workflows/workflow-1/runs", 404),
+            ("/noxus/v1/runs/bulk/delete", 422),
+        ],
+    )
+    async def test_are_refused(self, emulator: Emulator, caller: Caller, path: str, status: int, body: bytes) -> None:
+        """JSON that is nested too deeply, or has what no JSON has, is a refusal and never a 500."""
+        key = emulator.runs_api_key if path.startswith("/noxus") else emulator.api_key
+        headers = {"X-API-Key": key} if "/public/" in path or "noxus" in path else {"Authorization": f"Bearer {key}"}
+        async with caller.session.post(emulator.url + path, data=body, headers=headers) as answer:
+            assert answer.status == status
+
+    @pytest.mark.parametrize("selector", [[], {}, 1, "none"])
+    async def test_a_fallback_that_is_no_text_is_refused(self, caller: Caller, selector: Any) -> None:
+        """It is an unknown one, like any other word."""
+        body = {"model": "flux-1-1-pro", "input": {"prompt": "x"}, "fallback_selector": selector}
+        assert (await unified(caller, "POST", "/prediction", body))[0] == 400
+
+    async def test_an_execution_may_run_for_very_long(self, caller: Caller) -> None:
+        """A number of seconds that no clock can count is cut to one that it can."""
+        for seconds in (10**400, 1e300, -5):
+            body = {"model": "flux-1-1-pro", "input": {"prompt": "x", "seconds": seconds}}
+            assert (await unified(caller, "POST", "/prediction", body))[0] == 200
 
 
 class TestPublicWorkflows:

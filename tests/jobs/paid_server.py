@@ -314,7 +314,7 @@ class PaidService:
         bills: dict[str, Counter[str]] = {}
         for one in self.executions.values():
             bills.setdefault(one["name"], Counter())[canonical(one["given"])] += 1
-        shown = ("id", "name", "kind", "given", "bulk", "cancelled")
+        shown = ("id", "name", "kind", "given", "bulk", "cancelled", "at", "listed", "found")
         executions = [{key: one[key] for key in shown} for one in self.executions.values()]
         return {
             "bills": bills,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -77,6 +78,44 @@ async def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: byt
         await journal.open()
     await journal.close()
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE theirs (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"]
+)
+async def test_the_database_of_another_program_is_left_as_it_is(statement: str, tmp_path: Path) -> None:
+    """It is refused, and nothing is added to it."""
+    path = tmp_path / "theirs.sqlite"
+    db = sqlite3.connect(path)
+    db.execute(statement)
+    db.close()
+    content = path.read_bytes()
+    journal = Journal(path, "job", "account")
+    with pytest.raises(JournalError, match="another program"):
+        await journal.open()
+    await journal.close()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+async def test_only_its_owner_can_read_a_journal(tmp_path: Path) -> None:
+    """It names executions and holds error texts; the files beside it are as private."""
+    path = tmp_path / "job.sqlite"
+    journal = await opened(path)
+    await journal.intend([(0, "a")], 1.0)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {"job.sqlite", "job.sqlite-lock", "job.sqlite-wal"} <= set(modes)
+    await journal.close()
+
+
+async def test_a_folder_is_no_journal(tmp_path: Path) -> None:
+    """The error names the path and what to do."""
+    journal = Journal(tmp_path, "job", "account")
+    with pytest.raises(JournalError, match="must be a file") as caught:
+        await journal.open()
+    await journal.close()
+    assert str(tmp_path) in str(caught.value)
 
 
 async def test_a_journal_belongs_to_one_job(tmp_path: Path) -> None:
@@ -154,8 +193,7 @@ async def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "job.sqlite"
     await (await opened(path)).close()
     db = sqlite3.connect(path)
-    with db:
-        db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
+    db.execute("PRAGMA user_version = 99")
     db.close()
     journal = Journal(path, "job", "account")
     with pytest.raises(ValueError, match="version 99"):

@@ -160,7 +160,7 @@ def test_what_a_client_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 class TestPlacement:
     def test_an_answer_in_order_sets_nothing_aside(self) -> None:
         """Each execution is its input's own, with or without defaults."""
-        placement: Placement[int, str] = Placement.of({0: A, 1: AB})
+        placement: Placement[int, str] = Placement({0: A, 1: AB})
         assert placement.is_placed(0, {**A, "seed": 5})
         assert placement.is_placed(1, AB)
         placement.keep(0)
@@ -169,7 +169,7 @@ class TestPlacement:
 
     def test_what_was_set_aside_is_given_to_its_input_at_the_end(self) -> None:
         """The execution that nobody sent is left, and so is the input that has none."""
-        placement: Placement[int, str] = Placement.of({0: A, 1: AB, 2: B})
+        placement: Placement[int, str] = Placement({0: A, 1: AB, 2: B})
         assert not placement.is_placed(0, {**AB, "seed": 5})
         strays = [Stray(str(number), value, "") for number, value in enumerate([{**AB, "seed": 5}, A, {"z": 1}])]
         placement.set_aside(0, strays[0])

@@ -22,8 +22,8 @@ P: dict[str, Any] = {"p": "a"}
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses of look-ups, and the lag after which a listing shows everything."""
-    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.05, 0.1, 0.2))
-    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.4)
+    monkeypatch.setattr("eachlabs_async.jobs.map_recovery.LOOKUP_DELAYS_S", (0.0, 0.03, 0.06))
+    monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.1)
 
 
 async def sent(service: Paid, count: int) -> None:
@@ -53,7 +53,7 @@ class TestTwoCallsOfOneClient:
     @pytest.mark.parametrize(("first", "second"), [("map", "map"), ("single", "map"), ("map", "single")])
     async def test_do_not_share_an_execution(self, kind: str, first: str, second: str) -> None:
         """While one is answered late, the other's equal input is lost and not executed: it is unknown."""
-        faults = [{"act": "delay", "s": 0.4}, LOSE_BEFORE]
+        faults = [{"act": "delay", "s": 0.3}, LOSE_BEFORE]
         async with paid(faults=faults) as service, service.client() as client:
             late = asyncio.create_task(one(client, kind, first, P))
             await sent(service, 1)
@@ -63,7 +63,7 @@ class TestTwoCallsOfOneClient:
 
     async def test_do_not_share_one_that_is_waited_for_by_the_service(self) -> None:
         """`run` is answered when the prediction has ended."""
-        async with paid(faults=[{"act": "delay", "s": 0.4}, LOSE_BEFORE]) as service, service.client() as client:
+        async with paid(faults=[{"act": "delay", "s": 0.3}, LOSE_BEFORE]) as service, service.client() as client:
             late = asyncio.create_task(client.predictions.run("m", P))
             await sent(service, 1)
             assert isinstance(await one(client, "prediction", "single", P), OutcomeUnknownError)
@@ -71,7 +71,7 @@ class TestTwoCallsOfOneClient:
 
     async def test_do_not_share_one_of_a_bulk(self) -> None:
         """The bulk's answer is late; the map's bulk with equal inputs is not executed."""
-        async with paid(faults=[{"act": "delay", "s": 0.4}, LOSE_BEFORE]) as service, service.client() as client:
+        async with paid(faults=[{"act": "delay", "s": 0.3}, LOSE_BEFORE]) as service, service.client() as client:
             late = asyncio.create_task(client.workflows.bulk_trigger("w", "v", [P]))
             await sent(service, 1)
             assert isinstance(await one(client, "workflow", "map", P), OutcomeUnknownError)
@@ -110,21 +110,22 @@ class TestTwoCallsOfOneClient:
 
 
 class TestWhatMatches:
-    @both_kinds
-    @single_calls
     @pytest.mark.parametrize(
-        ("ours", "theirs"),
+        ("kind", "way", "ours", "theirs"),
         [
-            (P, {**P, "seed": 5}),
-            ({}, {"any": "thing"}),
-            ({"hd": True}, {"hd": 1}),
-            ({"s": "e\u0301"}, {"s": "\u00e9"}),
-            ({"a": {"b": []}}, {"a": {"b": {}}}),
+            ("workflow", "single", P, {**P, "seed": 5}),
+            ("prediction", "map", P, {**P, "seed": 5}),
+            ("prediction", "single", {}, {"any": "thing"}),
+            ("workflow", "map", {}, {"any": "thing"}),
+            ("workflow", "single", {"hd": True}, {"hd": 1}),
+            ("prediction", "map", {"hd": True}, {"hd": 1}),
+            ("prediction", "single", {"s": "e\u0301"}, {"s": "\u00e9"}),
+            ("workflow", "map", {"a": {"b": []}}, {"a": {"b": {}}}),
         ],
     )
     async def test_other_inputs_do_not(self, kind: str, way: str, ours: Any, theirs: Any) -> None:
         """Another client's execution at the same moment has more keys, or a value of another type."""
-        faults = [{**LOSE_BEFORE, "s": 0.15}]
+        faults = [{**LOSE_BEFORE, "s": 0.1}]
         async with paid(faults=faults) as service, service.client() as client:
             call = asyncio.create_task(one(client, kind, way, ours))
             await sent(service, 1)
@@ -145,7 +146,7 @@ class TestWhatMatches:
         """A bulk of A and C is not that of A alone, by `bulk_trigger` or in a map."""
         foreign = {"kind": "workflow", "inputs": [P, {"p": "c"}], "bulk": True}
         for way in ("bulk", "map"):
-            async with paid(faults=[{**LOSE_BEFORE, "s": 0.15}]) as service, service.client() as client:
+            async with paid(faults=[{**LOSE_BEFORE, "s": 0.1}]) as service, service.client() as client:
                 call = (
                     client.workflows.bulk_trigger("w", "v", [P], reconcile=True)
                     if way == "bulk"
@@ -163,7 +164,7 @@ class TestWhatMatches:
     @single_calls
     async def test_a_bulk_s_member_is_no_single_trigger_and_the_other_way_round(self, way: str) -> None:
         """A trigger does not take the only member of another client's bulk; a map does not take a trigger's."""
-        async with paid(faults=[{**LOSE_BEFORE, "s": 0.15}]) as service, service.client() as client:
+        async with paid(faults=[{**LOSE_BEFORE, "s": 0.1}]) as service, service.client() as client:
             call = asyncio.create_task(one(client, "workflow", way, P))
             await sent(service, 1)
             await service.control(foreign={"kind": "workflow", "inputs": P, "bulk": way == "single"})
@@ -171,8 +172,11 @@ class TestWhatMatches:
 
     @both_kinds
     @single_calls
-    async def test_a_lone_match_is_confirmed_when_the_listing_may_have_shown_ours(self, kind: str, way: str) -> None:
+    async def test_a_lone_match_is_confirmed_when_the_listing_may_have_shown_ours(
+        self, kind: str, way: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Another client's equal execution shows first; ours comes later: none is taken, both are candidates."""
+        monkeypatch.setattr("eachlabs_async.jobs.reconcile.LISTING_LAG_S", 0.4)
         faults = [{"act": "lose", "s": 0.15}]
         async with paid(faults=faults, listing_lag_s=[0.35, 0.35]) as service, service.client() as client:
             call = asyncio.create_task(one(client, kind, way, P))
@@ -202,7 +206,7 @@ class TestWhatMatches:
             await service.control(faults=[LOSE])
             found = await one(client, kind, way, P)
             assert (await service.executed())[str(found)] == P
-            await service.control(faults=[{**LOSE_BEFORE, "s": 0.15}])
+            await service.control(faults=[{**LOSE_BEFORE, "s": 0.1}])
             call = asyncio.create_task(one(client, kind, way, {"p": "b"}))
             await sent(service, 3)
             bulk = kind == "workflow" and way == "map"
@@ -321,7 +325,7 @@ class TestALookUp:
             paid(faults=[{**LOSE_BEFORE, "s": 0.3}], created_at=created_at) as service,
             service.client() as client,
         ):
-            many = [{"n": number} for number in range(3000)]
+            many = [{"n": number} for number in range(1500)]
             call = asyncio.create_task(one(client, kind, way, P))
             await sent(service, 1)
             await service.control(foreign={"kind": kind, "inputs": many})

@@ -18,7 +18,7 @@ from paid_jobs import Paid, mapped, paid
 
 from eachlabs_async import EachLabs, ExecutionFailedError, OutcomeUnknownError
 
-FIRST, COUNT = int(os.environ.get("EACHLABS_PAID_FIRST", "0")), int(os.environ.get("EACHLABS_PAID_SEEDS", "6"))
+FIRST, COUNT = int(os.environ.get("EACHLABS_PAID_FIRST", "0")), int(os.environ.get("EACHLABS_PAID_SEEDS", "3"))
 seeds = pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 Given = tuple[str, dict[str, Any]]
 """An id that a call returned, and what was sent."""
@@ -82,12 +82,18 @@ class Scenario:
         inputs = inputs_of(self.chance, self.chance.randint(5, 25))
         self.sent += inputs
         seen: Counter[int] = Counter()
+        in_hand: int | None = None
         journal = self.folder / f"journal-{number}" if cut or self.chance.random() < 0.3 else None
 
         async def go() -> None:
+            nonlocal in_hand
+            again, in_hand = in_hand, None
             ordered = self.chance.random() < 0.3
             async with mapped(self.client, self.kind, inputs, journal=journal, ordered=ordered) as outcomes:
                 async for outcome in outcomes:
+                    in_hand = outcome.index
+                    if outcome.index == again:
+                        continue  # It was in the hands of the loop that was cancelled, so it may come again.
                     seen[outcome.index] += 1
                     if isinstance(outcome.error, OutcomeUnknownError):
                         self.unknown += 1
@@ -131,8 +137,8 @@ class Scenario:
             return
         self.got += [(str(one.execution_id), given) for one, given in zip(answer.executions, inputs, strict=True)]
 
-    async def judge(self) -> None:
-        """Assert what holds whatever happened."""
+    async def judge(self, defaults: dict[str, Any]) -> None:
+        """Assert what holds whatever happened; inputs that differ by no more than `defaults` count as equal."""
         said = await self.service.verdict()
         mine = {one["id"]: one["given"] for one in said["executions"] if one["name"] == "me"}
         wanted = Counter(map(repr, self.sent))
@@ -140,8 +146,10 @@ class Scenario:
         assert not executed - wanted, "an input was billed twice"
         assert len({identity for identity, _ in self.got}) == len(self.got), "two calls were given one execution"
         for identity, given in self.got:
-            assert identity in mine, "another client's execution was given to this one"
-            assert mine[identity] == given, "the execution of another input was given"
+            assert identity in mine, f"another client's execution {identity} was given to this one, for {given}"
+            assert {**defaults, **mine[identity]} == {**defaults, **given}, (
+                f"the execution {identity} of {mine[identity]} was given for {given}"
+            )
         assert len(self.got) + self.unknown == len(self.sent)
         assert len(mine) >= len(self.got)
 
@@ -163,4 +171,5 @@ async def test_whatever_happens(kind: str, seed: int, tmp_path: Path) -> None:
             group.create_task(scenario.singles())
             if kind == "workflow" and not rules["reverse"]:  # By itself an answer in another order cannot be told.
                 group.create_task(scenario.bulk())
-        await scenario.judge()
+        # After an answer in another order, inputs that defaults make equal cannot be told apart.
+        await scenario.judge(rules["defaults"] if rules["reverse"] and kind == "workflow" else {})

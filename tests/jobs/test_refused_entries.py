@@ -1,4 +1,4 @@
-"""Tests for bulk entries that were refused in unknown words: when each is sent again, and what is learned."""
+"""Tests for entries of bulk answers that were refused in unknown words: when each is sent again, what is learned."""
 
 from __future__ import annotations
 

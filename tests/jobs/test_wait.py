@@ -257,6 +257,36 @@ async def test_the_wire_s_long_poll_does_the_waiting() -> None:
             assert emulator.log[-1].query == {"timeout": "30"}
 
 
+@pytest.mark.parametrize("cut", [answer(504, body=""), reset(), stall()], ids=["504", "reset", "silence"])
+async def test_a_gateway_that_cuts_long_polls_halves_the_hold(cut: Act) -> None:
+    """Each request that a gateway cuts off asks the next one to be held for half the time; later ones stay there."""
+
+    def gateway(seen: RecordedRequest) -> Act:
+        if int(seen.target.rpartition("=")[2]) > 7:
+            return cut
+        return execution("queued" if len(server.requests) < 5 else "completed")
+
+    patient = Timeouts(read_s=60, deadline_s=0.1) if cut == stall() else Timeouts()
+    async with RawServer(then=gateway) as server, client_of(server, timeouts=patient) as client:
+        done = await client.workflow_executions.wait("e", poll=EAGER)
+    assert done.state is State.SUCCEEDED
+    assert [seen.target.rpartition("=")[2] for seen in server.requests] == ["30", "15", "7", "7", "7", "7"]
+
+
+async def test_a_hold_of_a_second_that_is_cut_off_is_left_to_the_policy() -> None:
+    """A gateway that lets nothing through ends the wait: by its last failure, after the attempts of one call."""
+    async with RawServer(then=answer(504)) as server, client_of(server) as client:
+        with pytest.raises(ServerError) as failed:
+            await client.workflow_executions.wait("e", poll=EAGER)
+    held = [seen.target.rpartition("=")[2] for seen in server.requests]
+    assert held == ["30", "15", "7", "3", *["1"] * QUICK.max_attempts]
+    assert failed.value.status == 504
+    async with RawServer(then=answer(504)) as server, client_of(server, retry=ONCE) as client:
+        with pytest.raises(ServerError):
+            await client.workflow_executions.wait("e", poll=EAGER)
+    assert len(server.requests) == 1
+
+
 async def test_an_unknown_word_is_no_end_and_a_passing_failure_neither() -> None:
     """A new status does not end the wait, and neither does a failure that a retry overcomes."""
     script = (execution("queued"), execution("paused"), reset(), answer(503), execution("completed", output="o"))

@@ -53,6 +53,7 @@ class Server:
         self.ignores_to: bool = options.get("ignores_to", False)
         self.capped: bool = options.get("capped", False)
         self.shuffled: bool = options.get("shuffled", False)
+        self.unreadable: list[int] = options.get("unreadable", [])  # numbers of rows with a time that does not exist
         self.untimed: bool = options.get("untimed", False)
         self.texts: dict[int, str] = {}
         self.dice = random.Random(options.get("seed", 1))
@@ -96,6 +97,8 @@ class Server:
             "created_at": None if self.untimed else written(row[0]),
             "output": None,
         }
+        if row[1] in self.unreadable:
+            shown["created_at"] = "0000-00-00T00:00:00Z"
         text = self.texts[row[1]] = json.dumps(shown)
         return text
 

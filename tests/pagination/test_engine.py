@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -471,13 +472,53 @@ def test_more_rows_without_a_cursor_are_an_error_if_they_cannot_be_sought() -> N
 
 
 def test_a_cursor_that_leads_in_a_circle_is_an_error() -> None:
-    """Page after page brings no new row."""
-    with pytest.raises(PaginationError, match="cannot be walked"):
-        walk(
-            Engine(dialect="cursor", limit=10),
-            ids(10),
-            lambda rows, request: Answer(rows, cursor="again", more=True),
-        )
+    """Page after page brings no new row, or the same cursor comes again."""
+    for cursors, words in (("ab", "cannot be walked"), ("a", "for the second time")):
+        names = itertools.cycle(cursors)
+        with pytest.raises(PaginationError, match=words):
+            walk(
+                Engine(dialect="cursor", limit=10),
+                ids(10),
+                lambda rows, request, names=names: Answer(rows, cursor=next(names), more=True),
+            )
+
+
+def at(*seconds: float) -> list[datetime | None]:
+    return [NOON + timedelta(seconds=second) for second in seconds]
+
+
+def test_a_span_delivers_only_its_own_rows_and_ends_below_them() -> None:
+    """Its requests show rows of the spans above and below as well."""
+    engine = Engine(dialect="cursor", limit=4, span=(NOON, NOON + timedelta(seconds=10)))
+    (request,) = engine.requests()
+    assert request.until == NOON + timedelta(seconds=11)
+    assert engine.accept(request, Answer("abcd", times=at(11, 10, 9, 5), cursor="c", more=True)) == ([2, 3], False)
+    (request,) = engine.requests()
+    assert engine.accept(request, Answer("efgh", times=at(1, 0, -0.5, -1), cursor="d", more=True)) == ([0, 1], True)
+
+
+def test_the_rows_of_a_checkpoint_without_a_time_are_looked_for_from_the_top() -> None:
+    """Rows above the last of them are not delivered; that none is left is an error."""
+    resume = Checkpoint(0, 300, ("x", "d"))
+    engine = Engine(dialect="cursor", limit=2, resume=resume)
+    assert engine.accept(engine.requests()[0], Answer("ab", times=at(9, 8), cursor="1", more=True)) is None
+    assert engine.requests()[0].cursor == "1"
+    assert engine.accept(engine.requests()[0], Answer("cd", times=at(7, 6), cursor="2", more=True)) == (
+        range(2, 2),
+        False,
+    )
+    assert engine.accept(engine.requests()[0], Answer("ef", times=at(5, 4))) == (range(2), True)
+    engine = Engine(dialect="cursor", limit=2, resume=resume)
+    with pytest.raises(DriftError, match="none of the rows recorded"):
+        engine.accept(engine.requests()[0], Answer("ab", times=at(9, 8)))
+
+
+def test_all_unknown_rows_of_an_answer_to_a_cursor_come_next() -> None:
+    """A row that is repeated at the end of such a page hides none of those above it."""
+    engine = Engine(dialect="cursor", limit=3)
+    engine.accept(engine.requests()[0], Answer("abc", times=at(9, 8, 7), cursor="1", more=True))
+    assert engine.accept(engine.requests()[0], Answer("dea", times=at(6, 5, 9), more=False)) == ([0, 1], True)
+    assert engine.stats.drift_seen
 
 
 # ---- keys and known rows

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from listings import KINDS, Reached, id_of, ids_of, reached
+from raw_server import Act, RawServer, RecordedRequest, answer, client_of
 
-from eachlabs_async import APIStatusError, DriftError, EachLabsError, PaginationError, ResponseDecodeError, WalkStats
+from eachlabs_async import (
+    APIStatusError,
+    DriftError,
+    EachLabsError,
+    NotFoundError,
+    PaginationError,
+    ResponseDecodeError,
+    WalkStats,
+)
 from eachlabs_async.emulator import Fault, Move
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -118,19 +129,58 @@ async def test_negative_totals_count_as_none() -> None:
         assert {(page.total, page.total_is_exact) for page in pages} == {(None, False)}
 
 
-@every_kind
-async def test_null_rows_are_an_empty_page_only_where_the_total_is_none(kind: str) -> None:
-    """Go writes an empty list as null; null beside a total is an error that names the path."""
-    async with reached(kind, 0) as listing:
-        listing.emulator.faults.add(Fault.null_rows())
-        assert await listing.list(10).collect() == []
-    async with reached(kind, 25) as listing:
-        listing.emulator.faults.add(Fault.null_rows(), after=1)
-        with pytest.raises(ResponseDecodeError) as caught:
-            await listing.list(10).collect()
-        assert caught.value.path == ("$.items" if listing.endpoint == "runs.list" else "$.executions")
+def strict_pages(rows: list[str], then: Callable[[int], None]) -> Callable[[RecordedRequest], Act]:
+    """Serve models by offset and runs by page; a page without rows is a 404. `then` is called after each answer."""
+    answered = 0
+
+    def act(seen: RecordedRequest) -> Act:
+        nonlocal answered
+        query = {name: int(value) for name, value in parse_qsl(seen.target.partition("?")[2])}
+        size = query.get("limit") or query["size"]
+        first = query["offset"] if "offset" in query else (query["page"] - 1) * size
+        part, total = rows[first : first + size], len(rows)
+        answered += 1
+        then(answered)
+        if not part:
+            return answer(404)
+        if "offset" in query:
+            return answer(json=[{"slug": row} for row in part])
+        items = [{"id": row, "status": "completed"} for row in part]
+        return answer(json={"items": items, "total": total, "page": query["page"], "size": size})
+
+    return act
+
+
+@pytest.mark.parametrize("look_ahead", [0, 3])
+@pytest.mark.parametrize("kind", ["models", "runs"])
+@pytest.mark.parametrize("left", [20, 15, 11])
+async def test_a_last_page_that_vanishes_ends_the_walk(kind: str, left: int, look_ahead: int) -> None:
+    """If the rows of the last pages are deleted during the walk, the 404 for one of them is no error."""
+    rows = [f"r-{number}" for number in range(30)]
+
+    def shrink(answered: int) -> None:
+        if answered == 2:
+            del rows[left:]
+
+    async with RawServer(then=strict_pages(rows, shrink)) as server, client_of(server) as client:
+        if kind == "models":
+            found = [model.slug for model in await client.models.list(limit=10, look_ahead=look_ahead).collect()]
+        else:
+            found = [run.id for run in await client.runs.list(size=10, look_ahead=look_ahead).collect()]
+    assert set(rows) <= set(found)
+    assert len(found) == len(set(found))
+
+
+async def test_a_404_before_the_last_page_is_an_error() -> None:
+    """It is no end where the total says that there are more rows, and none on the first page."""
+    rows = [{"id": f"r-{number}", "status": "completed"} for number in range(10)]
+    first = answer(json={"items": rows, "total": 30, "page": 1, "size": 10})
+    async with RawServer(first, then=answer(404)) as server, client_of(server) as client:
+        with pytest.raises(NotFoundError) as caught:
+            await client.runs.list(size=10).collect()
         assert len(caught.value.partial) == 10
-        assert "null" in caught.value.body
+        with pytest.raises(NotFoundError):
+            await client.models.list(offset=10).collect()
 
 
 @every_kind

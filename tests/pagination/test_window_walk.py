@@ -197,7 +197,7 @@ async def test_unordered_a_slow_consumer_stops_the_fetching() -> None:
     async with reached(KINDS[0], 3000, v1_depth=None) as listing:
         windows = await split(listing, 2)
         listing.emulator.reset_counters()
-        walk = aiter(listing.client.executions.walk_windows(windows, concurrency=2, ordered=False))
+        walk = aiter(listing.client.executions.walk_windows(windows, concurrency=2, ordered=False, buffer_rows=400))
         await anext(walk)
         for _ in range(100):
             await asyncio.sleep(0.001)

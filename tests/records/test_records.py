@@ -144,12 +144,6 @@ def test_a_prediction_has_one_name_for_its_id() -> None:
     assert made.id == cancelled.id == run.id == records.Prediction(id="p", status="starting").id
 
 
-def test_a_webhook_without_an_execution_is_told_from_others() -> None:
-    """A webhook's key is its execution's id; webhooks without one differ by what they deliver."""
-    assert records.Webhook(execution_id="a").key == "a"
-    assert records.Webhook(url="u", request="1").key != records.Webhook(url="u", request="2").key
-
-
 def test_deliveries_of_one_event_have_one_key() -> None:
     """An event's key is derived from what ended and how, so a second delivery has the same key."""
     ended = records.WorkflowWebhook(execution_id="a", status="failed")

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from raw_server import Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset
+from raw_server import ONCE, QUICK, Act, RawServer, RecordedRequest, answer, client_of, hosts_at, reset, stall
 
-from eachlabs_async import EachLabs, Poll, State
+from eachlabs_async import EachLabs, Poll, State, Timeouts
 from eachlabs_async.emulator import Emulator
 from eachlabs_async.errors import (
+    APIConnectionError,
     BadRequestError,
+    ConflictError,
     NotFoundError,
     OutcomeUnknownError,
     PaymentRequiredError,
@@ -158,6 +160,47 @@ async def test_cancelling_is_tried_again() -> None:
     async with RawServer(reset(), answer(502), gone) as server, client_of(server) as client:
         assert (await client.predictions.cancel("p")).id == "p"
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("lost", [reset(), answer(503)], ids=["reset", "503"])
+@pytest.mark.parametrize("refused", [404, 409, 400])
+async def test_a_cancellation_whose_first_answer_was_lost_is_looked_up(lost: Act, refused: int) -> None:
+    """If the second attempt is refused because the first one took effect, the prediction shows that it did."""
+    gone = answer(json={"id": "p", "status": "cancelled"})
+    async with RawServer(lost, answer(refused), gone) as server, client_of(server) as client:
+        assert (await client.predictions.cancel("p")).state is State.CANCELLED
+    assert [seen.method for seen in server.requests] == ["POST", "POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("script", "policy", "error", "methods"),
+    [
+        ([answer(409)], QUICK, ConflictError, ["POST"]),
+        ([reset(), answer(409), answer(json={"id": "p", "status": "success"})], QUICK, ConflictError, None),
+        ([reset(), answer(409), answer(404)], QUICK, ConflictError, None),
+        ([reset(), answer(404)], ONCE, APIConnectionError, ["POST", "GET"]),
+    ],
+    ids=["refused at once", "it succeeded", "it is not found", "not tried again"],
+)
+async def test_a_cancellation_that_took_no_effect_is_an_error(
+    script: list[Act], policy: Any, error: type[Exception], methods: list[str] | None
+) -> None:
+    """The failure of the cancellation is raised, whatever the look shows; a plain refusal costs no look."""
+    async with RawServer(*script) as server, client_of(server, retry=policy) as client:
+        with pytest.raises(error) as failed:
+            await client.predictions.cancel("p")
+    assert [seen.method for seen in server.requests] == (methods or ["POST", "POST", "GET"])
+    assert failed.value.__context__ is None
+
+
+async def test_a_look_after_a_lost_answer_keeps_the_deadline_of_the_call() -> None:
+    """A service that answers nothing any more ends the call at its deadline, with the failure of the cancellation."""
+    async with RawServer(reset(), answer(409), stall()) as server:
+        async with client_of(server, timeouts=Timeouts(deadline_s=0.3)) as client:
+            async with asyncio.timeout(2):
+                with pytest.raises(ConflictError):
+                    await client.predictions.cancel("p")
+    assert [seen.method for seen in server.requests] == ["POST", "POST", "GET"]
 
 
 async def test_a_run_ends_in_the_answer() -> None:

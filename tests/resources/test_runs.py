@@ -73,6 +73,19 @@ async def test_the_emulator_shows_runs_in_every_documented_form() -> None:
     assert [one.id for one in runs] == [row["id"] for row in rows]
 
 
+async def test_the_progress_of_a_started_run_is_a_whole_number() -> None:
+    """The vendor's own SDK refuses any other, at every stage."""
+    async with Emulator(executions=0, runs=1, virtual_time=True, step_seconds=2) as emulator, labs(emulator) as client:
+        workflow = str(emulator.workflow_ids[0])
+        started = await client.runs.start(workflow, {})
+        stages: list[float | None] = [started.progress]
+        for _ in range(3):
+            emulator.clock.advance(1)
+            stages.append((await client.runs.get(started.id)).progress)
+    assert stages == [0, 50, 100, 100]
+    assert type(emulator.runs.get(started.id)["progress"]) is int
+
+
 async def test_an_error_of_the_runs_service_names_the_request_as_that_service_does() -> None:
     """`x-noxus-request-id` is the request's id for the support, even beside another one."""
     both = {"x-noxus-request-id": "n-1", "X-Request-Id": "other"}
@@ -361,3 +374,14 @@ async def test_the_emulator_deletes_what_is_finished() -> None:
             await client.runs.delete(going[0])
         with pytest.raises(APIStatusError):
             await client.request("runs", "POST", "/runs/bulk/delete", json={})
+
+
+async def test_a_stop_whose_first_answer_was_lost_is_looked_up() -> None:
+    """If the second attempt is refused because the first one took effect, the run shows that it did."""
+    stopped, going = (answer(json={"id": "r", "status": status}) for status in ("stopped", "running"))
+    async with RawServer(reset(), answer(409), stopped, reset(), answer(409), going) as server:
+        async with client_of(server) as client:
+            assert (await client.runs.stop("r")).state is State.CANCELLED
+            with pytest.raises(ConflictError):
+                await client.runs.stop("r")
+    assert [seen.method for seen in server.requests] == ["POST", "POST", "GET"] * 2

@@ -131,6 +131,9 @@ async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
             client.workflows.map("w", "", [{}])
 
 
+UNSENDABLE = "webhook_secret must be text that an HTTP header can carry"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
@@ -143,6 +146,10 @@ async def test_a_map_names_the_version_that_its_inputs_run_with() -> None:
         ({"webhook_secret": "s"}, ValueError, "webhook_secret is part of the unified edition only"),
         ({"webhook_secret": 1}, TypeError, "webhook_secret must be a str"),
         ({"webhook_secret": ""}, ValueError, "webhook_secret must not be empty"),
+        *(
+            ({"webhook_secret": text}, ValueError, UNSENDABLE)
+            for text in ("a\n", "a\r\nb", " a", "a\t", "\x00", "\x85", "\ud800")
+        ),
         ({"version_id": ""}, ValueError, "version_id must not be empty"),
     ],
 )
@@ -154,6 +161,28 @@ async def test_what_the_service_would_refuse_is_refused_at_the_call(
         with pytest.raises(error, match=said):
             await client.workflows.trigger("wf", **arguments)
     assert not server.requests
+
+
+async def test_every_call_with_a_webhook_refuses_a_secret_that_no_header_can_carry() -> None:
+    """A secret with the line break of its file could never come back as it is, so nothing is created with it."""
+    hook: dict[str, Any] = {"webhook_url": "https://me/", "webhook_secret": "s3cret\n"}
+    async with RawServer() as server, client_of(server, hosts=hosts_at(server.url, unified=True)) as client:
+        for call in (
+            lambda: client.workflows.trigger("w", "v", **hook),
+            lambda: client.workflows.bulk_trigger("w", "v", [{}], **hook),
+            lambda: client.public_workflows.trigger("n", "s", "v", **hook),
+            lambda: client.predictions.create("m", {}, **hook),
+        ):
+            with pytest.raises(ValueError, match=UNSENDABLE) as refused:
+                await call()
+            assert "s3cret" not in str(refused.value)
+        with pytest.raises(ValueError, match=UNSENDABLE):
+            client.workflows.map("w", "v", [{}], **hook)
+        with pytest.raises(ValueError, match=UNSENDABLE):
+            client.predictions.map("m", [{}], **hook)
+        assert not server.requests
+        server.then = answer(json={"status": "success", "predictionID": "p"})
+        await client.predictions.create("m", {}, webhook_url="https://me/", webhook_secret="schl\u00fcssel mit Raum")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class TestARequestByPath:
     ("link", "shown"),
     [
         ("<https://h/labs-key?k=runs%2dkey>; rel=deprecation", "https://h/***?k=***"),
-        ("<https://h/\x1b[31m\x08red>; rel=deprecation", "https://h/[31mred"),
+        ("<https://h/\x1b[31m\x08red>; rel=deprecation", "https://h/\\x1b[31m\\x08red"),
         (f"<https://h/{'x' * 1000}>; rel=deprecation", "https://h/" + "x" * 290),
     ],
 )

@@ -19,6 +19,7 @@ from raw_server import (
     Act,
     RawServer,
     RecordedRequest,
+    ThisMachine,
     answer,
     client_of,
     cut_headers,
@@ -410,6 +411,30 @@ async def test_a_redirect_that_leads_astray_is_refused(location: str | None, sai
     assert names(tmp_path) == []
     assert "s3cret" not in shown(refused.value)
     assert SIGNATURE not in shown(refused.value)
+
+
+async def test_the_time_bounds_run_from_the_first_moment(tmp_path: Path) -> None:
+    """A look-up that never ends, before any byte was sent, is a time-out too: a passed session has no bound for it."""
+    async with RawServer() as server:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=ThisMachine())) as session:
+            quick = Timeouts(connect_s=0.1, read_s=0.1)
+            async with client_of(server, session=session, retry=ONCE, timeouts=quick) as client:
+                async with asyncio.timeout(2):
+                    with pytest.raises(APITimeoutError):
+                        await client.files.download("https://storage.never/a", tmp_path / "a")
+
+
+async def test_a_redirect_from_elsewhere_to_this_machine_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host elsewhere cannot make the client ask a service of this machine, even by https."""
+    trust(monkeypatch)
+    async with RawServer(tls=True) as local, RawServer(then=redirect(f"{local.url}/a"), tls=True) as server:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=ThisMachine())) as session:
+            async with client_of(server, session=session) as client:
+                with pytest.raises(APIConnectionError, match="a redirect to this machine was refused"):
+                    await client.files.download(f"https://api.example.test:{server.port}/a", tmp_path / "a")
+        assert not local.requests
 
 
 async def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import warnings
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ from internals import session_of
 from raw_server import ONCE, RawServer, answer, client_of, hosts_at, redirect
 
 from eachlabs_async import EachLabs, RetryPolicy, Service, Timeouts
+from eachlabs_async.errors import ConfigurationError, ResponseDecodeError
 
 LIMITS: list[Any] = [{"limit": 2}, {"limit": 0, "limit_per_host": 2}, {"limit": 5, "limit_per_host": 2}]
 PAUSE_S = 0.25
@@ -159,10 +162,93 @@ class OnePort(AbstractResolver):
 async def test_the_usual_port_is_the_same_origin_written_out_or_not(base: str, target: str) -> None:
     """A redirect that adds the default port to the base URL, or omits it, is followed."""
     async with (
-        RawServer(redirect(f"http://api.localhost{target}/y"), answer(json=7)) as server,
+        RawServer(redirect(f"http://localhost{target}/y"), answer(json=7)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OnePort(server.port))) as session,
     ):
-        hosts = attrs.evolve(server.hosts, api=Service(f"http://api.localhost{base}"))
+        hosts = attrs.evolve(server.hosts, api=Service(f"http://localhost{base}"))
         async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
             assert await client.request("api", "GET", "/x") == 7
     assert server.targets == ["/x", "/y"]
+
+
+class TestLogins:
+    @staticmethod
+    def sent(server: RawServer) -> list[tuple[bool, bool]]:
+        """Whether each request had a login and a cookie of the session."""
+        found = [seen.headers for seen in server.requests]
+        return [("basic" in headers.get("authorization", "").lower(), "cookie" in headers) for headers in found]
+
+    @staticmethod
+    def session_with(kind: str) -> aiohttp.ClientSession:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # newer versions of aiohttp prefer a header
+            login = aiohttp.BasicAuth("me", "pa55word") if kind == "auth" else None
+            jar = aiohttp.CookieJar(unsafe=True)
+            cookies = {"login": "pa55word"} if kind == "cookies" else None
+            return aiohttp.ClientSession(auth=login, cookies=cookies, cookie_jar=jar, trust_env=kind == "netrc")
+
+    @pytest.fixture(autouse=True)
+    def _netrc(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "netrc").write_text("default login me password pa55word\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        monkeypatch.setenv("NO_PROXY", "*")
+
+    @pytest.mark.parametrize("kind", ["auth", "cookies", "netrc"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_they_go_to_one_vendor(self, kind: str, method: Any) -> None:
+        """Each Labs gets them, the runs service of the other vendor does not."""
+        async with RawServer() as server, self.session_with(kind) as session:
+            async with client_of(server, session=session, retry=ONCE) as client:
+                await client.request("api", method, "/x")
+                await client.request("runs", method, "/x")
+        assert self.sent(server) == [(kind != "cookies", kind == "cookies"), (False, False)]
+
+    @pytest.mark.parametrize("kind", ["auth", "cookies", "netrc"])
+    async def test_a_client_of_the_other_vendor_alone_sends_them_there(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With a key for the runs service only, the session is that vendor's."""
+        monkeypatch.delenv("EACHLABS_API_KEY", raising=False)
+        async with RawServer() as server, self.session_with(kind) as session:
+            async with EachLabs(runs_api_key="k", hosts=server.hosts, session=session, retry=ONCE) as client:
+                await client.request("runs", "GET", "/x")
+        assert self.sent(server) == [(kind != "cookies", kind == "cookies")]
+
+    @pytest.mark.parametrize("kind", ["auth", "netrc"])
+    async def test_a_clash_with_our_header_is_named(self, kind: str) -> None:
+        """The unified edition needs the Authorization header itself; nothing is sent."""
+        async with RawServer() as server, self.session_with(kind) as session:
+            hosts = hosts_at(server.url, unified=True)
+            async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
+                with pytest.raises(ConfigurationError, match=r"Authorization header of its own \(auth= or a netrc"):
+                    await client.request("api", "GET", "/x")
+        assert server.requests == []
+
+    @pytest.mark.parametrize("kind", ["auth", "cookies", "netrc"])
+    async def test_a_storage_gets_none(self, kind: str, tmp_path: Path) -> None:
+        """A presigned URL carries all that a storage needs."""
+        async with RawServer() as server, self.session_with(kind) as session:
+            async with client_of(server, session=session, retry=ONCE) as client:
+                await client.files.download(f"{server.url}/file", tmp_path / "file")
+        assert self.sent(server) == [(False, False)]
+
+
+async def test_a_keyless_call_keeps_the_limits_of_the_session() -> None:
+    """Headers as large as the session allows are read, and its trace configs see the request."""
+    started: list[str] = []
+
+    async def note(_: Any, __: Any, params: aiohttp.TraceRequestStartParams) -> None:
+        started.append(params.url.path)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(note)
+    large = answer(json={}, headers={"X-Large": "x" * 20_000})
+    async with (
+        RawServer(then=large) as server,
+        aiohttp.ClientSession(max_field_size=32_768, max_line_size=32_768, trace_configs=[trace]) as session,
+    ):
+        hosts = hosts_at(server.url, unified=True)
+        async with client_of(server, hosts=hosts, session=session, retry=ONCE) as client:
+            with pytest.raises(ResponseDecodeError):  # The answer is read, and holds no workflow.
+                await client.public_workflows.get("me", "flow", "1")
+    assert len(started) == 1

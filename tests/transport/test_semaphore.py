@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -226,3 +227,24 @@ def test_no_storm_of_cancellations_loses_a_place(size: int, seed: int, count: in
         assert semaphore.available == size
 
     asyncio.run(asyncio.wait_for(storm(), 10))
+
+
+async def seconds_to_cancel(count: int, *, background: bool, last_first: bool) -> float:
+    """Return the seconds that the cancellation of waiting tasks takes."""
+    semaphore = PrioritySemaphore(1)
+    await semaphore.acquire(background=False)
+    tasks = [asyncio.ensure_future(semaphore.acquire(background=background)) for _ in range(count)]
+    await turns()
+    began = time.perf_counter()
+    for task in reversed(tasks) if last_first else tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_leaving_the_queue_costs_the_same_from_any_position(background: bool) -> None:
+    """Cancelling 20,000 waiting calls last to first takes about as long as first to last, not a multiple of it."""
+    first_to_last = await seconds_to_cancel(20_000, background=background, last_first=False)
+    last_to_first = await seconds_to_cancel(20_000, background=background, last_first=True)
+    assert last_to_first < 5 * first_to_last

@@ -116,11 +116,15 @@ async def test_both_ways_arrive_as_they_were_made(keeps_query: bool, passed_ids:
 
 @pytest.mark.parametrize("passed", [False, True])
 async def test_a_way_is_opened_once(passed: bool) -> None:
-    """Each route is created once; that of creating calls is another one."""
+    """Each route is created once, that of creating calls is another one, and all storages share one session."""
     async with RawServer() as server, aiohttp.ClientSession() as own:
         async with client_of(server, session=own if passed else None) as client:
             session = session_of(client)
             where = session.service("api")
             ways = [session.route(where, creating=creating) for creating in (False, True, False, True)]
             assert ways[0] is ways[2] is not ways[1] is ways[3]
-            assert session.storage_route(server.url) is session.storage_route(server.url)
+            storages = [
+                session.storage_route(origin) for origin in (server.url, "https://a.example", "https://b.example")
+            ]
+            assert len({id(route.session) for route in storages}) == 1
+            assert storages[0].session not in [way.session for way in ways]

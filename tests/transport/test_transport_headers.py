@@ -12,7 +12,7 @@ from raw_server import ONCE, RawServer, answer, client_of, hosts_at
 
 from eachlabs_async import EachLabs
 from eachlabs_async.hosts import Service
-from eachlabs_async.transport.adapter import USER_AGENT
+from eachlabs_async.transport.aiohttp_sessions import USER_AGENT
 
 ROWS = answer(body=b'{"executions": [], "total": 0, "status": "ok"}')
 JSON = "application/json"

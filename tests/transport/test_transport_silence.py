@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,6 +19,14 @@ from eachlabs_async.errors import PaymentRequiredError, RateLimitError
 BUSY = answer(429, json={"error": "Too Many Requests"})
 BURST = answer(429, json={"error": "too many executions were started at once"})
 MADE = answer(json={"status": "success", "message": "", "predictionID": "p1"})
+_NUMBERS = itertools.count(2)
+
+
+def made_anew(seen: RecordedRequest) -> Act:
+    """Create another prediction for each request."""
+    return answer(json={"status": "success", "message": "", "predictionID": f"p{next(_NUMBERS)}"})
+
+
 SHORT = RetryPolicy(base_s=0.01, creating_pause_s=0.3)
 
 
@@ -82,7 +91,7 @@ async def test_another_vendor_knows_no_such_silence() -> None:
 
 async def test_a_policy_with_room_waits_it_out() -> None:
     """The call is then sent again; calls made meanwhile wait too."""
-    async with RawServer(BUSY, then=MADE) as server, client_of(server, retry=SHORT) as client:
+    async with RawServer(BUSY, then=made_anew) as server, client_of(server, retry=SHORT) as client:
         first = asyncio.ensure_future(create(client))
         await server.seen(1)
         await asyncio.sleep(0.05)
@@ -98,7 +107,7 @@ async def test_a_call_without_room_for_the_rest_fails_at_once(short: str) -> Non
     hasty: dict[str, Any] = {"timeouts": Timeouts(deadline_s=0.2)}
     if short == "policy":
         hasty = {"retry": RetryPolicy(max_elapsed_s=0.2)}
-    async with RawServer(BUSY, then=MADE) as server, client_of(server, retry=SHORT) as client:
+    async with RawServer(BUSY, then=made_anew) as server, client_of(server, retry=SHORT) as client:
         first = asyncio.ensure_future(create(client))
         await server.seen(1)
         await asyncio.sleep(0.02)
@@ -115,7 +124,7 @@ async def test_silences_in_a_row_grow_and_start_anew_after_a_creation() -> None:
     """Each is a third of the first longer, up to twice the first."""
     script = (BUSY, BUSY, BUSY, BUSY, BUSY, MADE, prediction("success"), BUSY)
     policy = RetryPolicy(base_s=0, max_attempts=9, creating_pause_s=0.15)
-    async with RawServer(*script, then=MADE) as server:
+    async with RawServer(*script, then=made_anew) as server:
         async with client_of(server, retry=policy) as client:
             await create(client)
             await client.predictions.get("p1")
@@ -137,7 +146,7 @@ class TestWhatRuns:
             "triggered": answer(202, json=queued),
             "bulk": answer(202, json={"bulk_id": "b", "executions": [queued]}),
         }[how]
-        async with RawServer(first, BUSY, BUSY, then=MADE) as server:
+        async with RawServer(first, BUSY, BUSY, then=made_anew) as server:
             async with client_of(server, retry=RetryPolicy(base_s=0.01)) as client, asyncio.timeout(5):
                 if how == "created":
                     await create(client)
@@ -236,7 +245,7 @@ async def test_a_burst_that_is_named_is_no_cap_whatever_runs() -> None:
 async def test_several_that_the_named_cap_does_not_fit_are_no_burst() -> None:
     """Fewer may fit, so there is no pause."""
     capped = answer(429, json={"error": "concurrent execution limit reached"})
-    async with RawServer(capped, then=MADE) as server, client_of(server, retry=ONCE) as client:
+    async with RawServer(capped, then=made_anew) as server, client_of(server, retry=ONCE) as client:
         with pytest.raises(RateLimitError) as refused:
             await client.workflows.bulk_trigger("w", "v", [{}, {}])
         assert refused.value.retry_after_s is None
@@ -260,7 +269,7 @@ async def test_a_policy_can_go_without(caplog: pytest.LogCaptureFixture) -> None
     """Such a 429 is then retried like any other."""
     caplog.set_level(logging.INFO, "eachlabs_async")
     policy = RetryPolicy(base_s=0.01, creating_pause_s=0)
-    async with RawServer(BUSY, BUSY, then=MADE) as server, client_of(server, retry=policy) as client:
+    async with RawServer(BUSY, BUSY, then=made_anew) as server, client_of(server, retry=policy) as client:
         async with asyncio.timeout(5):
             await create(client)
     assert len(posts(server)) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import tracemalloc
@@ -19,6 +20,7 @@ from raw_server import (
     Act,
     RawServer,
     RecordedRequest,
+    ThisMachine,
     answer,
     client_of,
     free_port,
@@ -26,6 +28,7 @@ from raw_server import (
     redirect,
     reset,
     stall,
+    trust,
 )
 
 from eachlabs_async import EachLabs, Timeouts, UploadedFile
@@ -34,6 +37,7 @@ from eachlabs_async.errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    BadRequestError,
     ConfigurationError,
     PermissionDeniedError,
     ServerError,
@@ -135,6 +139,38 @@ async def test_only_the_required_headers_are_sent(given: bool) -> None:
     assert put.headers["user-agent"].startswith("eachlabs-async/")
 
 
+async def test_headers_that_rule_the_connection_are_left_out() -> None:
+    """A storage that answers nothing to `Expect` cannot hold an upload, nor can a length of others break it."""
+    ruling = {
+        "Expect": "100-continue",
+        "connection": "upgrade",
+        "Keep-Alive": "timeout=1",
+        "TE": "trailers",
+        "Trailer": "x",
+        "Upgrade": "h2c",
+        "Transfer-Encoding": "chunked",
+        "content-length": "7",
+        "Host": "elsewhere",
+        "Proxy-Authorization": "Basic x",
+        "Proxy-Connection": "close",
+    }
+
+    def act(seen: RecordedRequest) -> Act:
+        if seen.method == "PUT":
+            return answer(body=b"")
+        place = {"id": "f", "presigned_url": f"{server.url}/x?{QUERY}", "public_url": "p"}
+        return answer(json={**place, "required_headers": {**ruling, "x-amz-acl": "private"}})
+
+    async with RawServer(then=act) as server, client_for(server) as client:
+        async with asyncio.timeout(2):
+            await client.files.upload(b"12345", "image/png")
+    (put,) = puts(server)
+    assert put.body == b"12345"
+    assert put.headers["host"] == f"127.0.0.1:{server.port}"
+    assert put.headers.keys() - {"connection"} == {"host", "user-agent", "content-type", "content-length", "x-amz-acl"}
+    assert put.headers["content-length"] == "5"
+
+
 async def test_a_large_file_never_lies_in_memory_whole(tmp_path: Path) -> None:
     """A file of 60 MB passes through a few chunks, and progress is reported from the first to the last byte."""
     path = tmp_path / "large.bin"
@@ -221,6 +257,42 @@ async def test_what_is_no_file_or_too_large_is_refused_before_anything_is_sent(t
     assert not server.requests
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs")
+async def test_a_fifo_without_a_writer_does_not_hang(tmp_path: Path) -> None:
+    """It is refused before it is opened, and also if it takes the place of the file between two attempts."""
+    pipe, path = tmp_path / "pipe", tmp_path / "a.bin"
+    os.mkfifo(pipe)
+    path.write_bytes(b"x")
+
+    def swap(seen: RecordedRequest) -> Act:
+        path.unlink()
+        pipe.rename(path)
+        return answer(503)
+
+    async with RawServer(then=storage(swap)) as server, client_for(server) as client:
+        try:
+            async with asyncio.timeout(2):
+                with pytest.raises(ValueError, match="source must be a regular file"):
+                    await client.files.upload(pipe)
+                assert not server.requests
+                with pytest.raises(ValueError, match="source must be a regular file"):
+                    await client.files.upload(path)
+        finally:  # A thread that waits for a writer would keep the process from ending.
+            for one in (pipe, path):
+                if one.exists():
+                    os.close(os.open(one, os.O_RDWR))
+    assert len(puts(server)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
+async def test_a_file_that_states_no_size_is_refused() -> None:
+    """A file of `/proc` says that it has 0 bytes and has some: an empty upload would lose them."""
+    async with RawServer() as server, client_for(server) as client:
+        with pytest.raises(ValueError, match="states 0 bytes and has more, as files in /proc do"):
+            await client.files.upload("/proc/self/status")
+    assert not server.requests
+
+
 async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes are measured too, and a stream is stopped when it yields too many."""
     monkeypatch.setattr(uploads, "MAX_BYTES", 10)
@@ -232,6 +304,16 @@ async def test_bytes_that_are_too_many_are_refused(monkeypatch: pytest.MonkeyPat
             with pytest.raises(ValueError, match="source yielded more than 10 bytes"):
                 await client.files.upload(stream(b"x" * 6, b"x" * 6))
             assert not any(file.uploads for file in emulator.files.values())
+
+
+async def test_deleting_what_is_gone_is_no_error() -> None:
+    """A file that does not exist any more is deleted; other refusals are errors."""
+    async with RawServer(answer(404), answer(410), answer(403)) as server, client_for(server) as client:
+        for _ in range(2):
+            await client.files.delete("f")
+        with pytest.raises(PermissionDeniedError):
+            await client.files.delete("f")
+    assert [seen.method for seen in server.requests] == ["DELETE"] * 3
 
 
 async def test_the_compat_edition_has_no_files() -> None:
@@ -286,12 +368,46 @@ async def test_a_lapsed_place_is_replaced(refusal: Act) -> None:
 
 
 async def test_a_place_that_always_refuses_is_an_error() -> None:
-    """Three URLs are tried; then the refusal is the error."""
-    async with RawServer(then=storage(answer(403))) as server, client_for(server) as client:
+    """Three URLs are tried if each is said to have expired; then the refusal is the error."""
+    lapsed = answer(403, body=b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
+    async with RawServer(then=storage(lapsed)) as server, client_for(server) as client:
         with pytest.raises(PermissionDeniedError) as refused:
             await client.files.upload(b"x")
     assert refused.value.attempts == 3
     assert len(server.requests) == 6
+
+
+async def test_a_refused_signature_is_final() -> None:
+    """A 403 that does not say that the URL has expired is not tried again, neither there nor at a new URL."""
+    refusal = answer(403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+    async with RawServer(then=storage(refusal)) as server, client_for(server) as client:
+        with pytest.raises(PermissionDeniedError) as refused:
+            await client.files.upload(b"x")
+    assert refused.value.attempts == 1
+    assert len(server.requests) == 2
+
+
+async def test_a_refusal_of_an_old_url_is_taken_for_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 403 without a reason, for a URL that has outlived its time, leads to a new one."""
+    monkeypatch.setattr(uploads, "URL_LIFETIME_S", -1.0)
+    async with RawServer(then=storage(answer(403), answer(body=b""))) as server, client_for(server) as client:
+        await client.files.upload(b"x")
+    assert len({seen.target for seen in puts(server)}) == 2
+
+
+async def test_a_storage_that_waited_too_long_is_tried_again() -> None:
+    """S3's 400 `RequestTimeout` is a time-out: the bytes are sent again, to the same URL."""
+    late = answer(400, body=b"<Error><Code>RequestTimeout</Code><Message>Your socket connection ...</Message></Error>")
+    async with RawServer(then=storage(late, answer(body=b""))) as server, client_for(server) as client:
+        assert (await client.files.upload(b"x")).size == 1
+    assert len({seen.target for seen in puts(server)}) == 1
+    assert len(puts(server)) == 2
+    async with RawServer(then=storage(late)) as server, client_for(server) as client:
+        with pytest.raises(APITimeoutError, match="the storage waited too long for the next bytes"):
+            await client.files.upload(b"x")
+        with pytest.raises(APITimeoutError):
+            await client.files.upload(stream(b"x"), size=1)
+    assert len(puts(server)) == QUICK.max_attempts + 1
 
 
 async def test_a_place_that_grew_old_between_tries_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,6 +541,76 @@ async def test_a_place_that_is_not_https_is_refused(url: str) -> None:
             await client.files.upload(b"x")
         assert SIGNATURE not in str(refused.value)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("{}/a b", "it contains a space or a control character"),
+        ("{}/a\tb", "it contains a space or a control character"),
+        (" {}/a", "it contains a space or a control character"),
+        ("{}/a\u202eb", "it contains a space or a control character"),
+        ("http://user:pass@127.0.0.1/x", "it contains a user or a password"),
+        ("https://storage.example\\@127.0.0.1/x", "it contains a user or a password"),
+    ],
+)
+async def test_a_place_that_could_be_read_in_two_ways_is_refused(url: str, reason: str) -> None:
+    """Spaces, controls and users are refused before anything is sent, and the URL is not shown."""
+    async with RawServer() as server, client_for(server) as client:
+        where = f"{url.format(server.url)}?{QUERY}"
+        server.then = answer(json={"id": "f", "presigned_url": where, "public_url": "p"})
+        with pytest.raises(APIConnectionError, match=f"the presigned URL was refused: {reason}") as refused:
+            await client.files.upload(b"x")
+        assert SIGNATURE not in str(refused.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{}/x", "http://localhost:{}/x", "https://[::1]:{}/x"])
+async def test_a_place_on_this_machine_is_for_an_api_on_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API elsewhere cannot make the client send bytes to a service of this machine."""
+    trust(monkeypatch)
+    async with RawServer() as local:
+        place = {"id": "f", "presigned_url": url.format(local.port), "public_url": "p"}
+        async with RawServer(then=answer(json=place), tls=True) as server:
+            hosts = hosts_at(f"https://api.example.test:{server.port}", unified=True)
+            connector = aiohttp.TCPConnector(resolver=ThisMachine())
+            async with aiohttp.ClientSession(connector=connector) as session:
+                async with EachLabs("k", hosts=hosts, session=session, retry=QUICK) as client:
+                    with pytest.raises(APIConnectionError, match="it leads to this machine, and the API is elsewhere"):
+                        await client.files.upload(b"x")
+        assert not local.requests
+
+
+async def test_the_time_bounds_run_from_the_first_moment() -> None:
+    """A look-up that never ends, before any byte was sent, is a time-out too: with a passed session nothing else is."""
+    async with RawServer(then=storage(answer(), url="https://storage.never")) as server:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=ThisMachine())) as session:
+            quick = Timeouts(connect_s=0.1, read_s=0.1)
+            async with client_for(server, session=session, retry=ONCE, timeouts=quick) as client:
+                async with asyncio.timeout(2):
+                    with pytest.raises(APITimeoutError, match="the upload stalled"):
+                        await client.files.upload(b"x")
+
+
+async def test_an_endless_answer_of_the_storage_ends() -> None:
+    """64 KiB of an answer are enough: a storage that goes on for ever neither fills the memory nor holds the upload."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\nx")
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"z" * 10_000)
+                await writer.drain()
+        writer.close()
+
+    talker = await asyncio.start_server(endless, "127.0.0.1", 0)
+    where = f"http://127.0.0.1:{talker.sockets[0].getsockname()[1]}"
+    async with talker, RawServer(then=storage(answer(), url=where)) as server, client_for(server) as client:
+        async with asyncio.timeout(5):
+            with pytest.raises(BadRequestError) as refused:
+                await client.files.upload(b"x")
+    assert len(refused.value.body) <= 64 * 1024
 
 
 async def test_a_storage_that_takes_nothing_more_is_a_time_out() -> None:

@@ -108,8 +108,8 @@ async def calls(client: EachLabs) -> None:
     assert_type(await client.runs.wait(started, timeout_s=1, on_update=print), Run)
     assert_type(await client.runs.delete(started.id), RunDeletion)
     assert_type(await client.runs.delete_many(filters={"workflow_id": "w"}, dry_run=True), RunDeletion)
-    assert_type(webhooks.parse({}, b""), PredictionWebhook | WorkflowWebhook)
-    webhooks.aiohttp_handler(take, secret=None)
+    assert_type(webhooks.parse({}, b"", secret="s"), PredictionWebhook | WorkflowWebhook)
+    webhooks.aiohttp_handler(take, secret=webhooks.UNVERIFIED)
 
 
 def errors(unknown: OutcomeUnknownError, failed: ExecutionFailedError, late: WaitTimeoutError) -> None:

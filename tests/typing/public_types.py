@@ -45,6 +45,7 @@ async def clients() -> None:
         assert_type(client, EachLabs)
         assert_type(client.hosts, Hosts)
         assert_type(client.with_options(timeouts=Timeouts(deadline_s=5)), EachLabs)
+        assert_type(OwnClient("key").with_options(), OwnClient)
         assert_type(await client.request("api", "GET", "/models", params={"limit": 5}), Any)
         assert_type(await client.close(), None)
     assert_type(COMPAT.api, Service)
@@ -91,6 +92,10 @@ async def listings(client: EachLabs) -> None:
     assert_type(rows.stats.rows, int)
 
 
+class OwnClient(EachLabs):
+    """A client of a user's own class."""
+
+
 async def single(client: EachLabs) -> None:
     execution = await client.workflow_executions.get("id", wait_s=5)
     assert_type(execution, WorkflowExecution)
@@ -116,6 +121,10 @@ async def bulk(client: EachLabs, known: dict[str, WorkflowExecution]) -> None:
             assert_type(outcome.value, WorkflowExecution | None)
             assert_type(outcome.error, Exception | None)
             assert_type(outcome.ok, bool)
+            if outcome.error is None:
+                assert_type(outcome.value, WorkflowExecution)
+            else:
+                assert_type(outcome.error, Exception)
     flows = client.flow_executions.get_many("workflow", (one for one in "ab"), chunk_size=50)
     assert_type(flows, BulkFetch[FlowExecution])
     result = await client.runs.get_many({"a", "b"}).collect()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from random import Random
 from typing import Any, Final, cast
 
-from ..handler_request import HandlerRequest
+from ..handler_request import HandlerRequest, decoded_json
 from ..reply import Reply, envelope, error_reply
 from ..simulation import Simulation
 
@@ -45,7 +44,7 @@ async def _get_flow_executions(simulation: Simulation, request: HandlerRequest) 
 
 def _requested_ids(body: bytes) -> list[str]:
     try:
-        value: Any = json.loads(body)["execution_ids"]
+        value: Any = decoded_json(body)["execution_ids"]
     except (ValueError, TypeError, KeyError):
         return []
     if not isinstance(value, list):

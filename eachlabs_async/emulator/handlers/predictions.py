@@ -42,7 +42,7 @@ def _fallback_problem(body: Row, *, at_once: bool) -> str | None:
         return None
     if at_once:
         return "fallback_selector is not supported for synchronous predictions"
-    return None if selector in FALLBACKS else "unknown fallback_selector"
+    return None if isinstance(selector, str) and selector in FALLBACKS else "unknown fallback_selector"
 
 
 def _apply_fallback(simulation: Simulation, execution: RunningExecution, selector: str) -> None:

@@ -5,13 +5,13 @@ A started run ends by the clock, like submitted executions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, cast
 
 from ..collection import Row, encode, parsed_time
-from ..handler_request import INTEGER, HandlerRequest
+from ..handler_request import INTEGER, HandlerRequest, decoded_json
+from ..lifecycle import run_time_s
 from ..reply import RefusedError, Reply, envelope, error_reply, join_rows
 from ..rows import naive_iso, run_started
 from ..simulation import Simulation
@@ -82,7 +82,7 @@ async def _stop_run(simulation: Simulation, request: HandlerRequest) -> Reply:
 
 def _object(request: HandlerRequest) -> Row:
     try:
-        value: Any = json.loads(request.body)
+        value = decoded_json(request.body)
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -108,8 +108,8 @@ async def _start_run(simulation: Simulation, request: HandlerRequest) -> Reply:
     row = run_started(run_id, simulation.clock.now(), workflow_id, body)
     simulation.runs.add(row)
     given = cast(Row, inputs) or {}
-    seconds = given.get("seconds")
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+    seconds = run_time_s(given)
+    if seconds is None:
         seconds = simulation.step_seconds
     simulation.clock.after(seconds / 2, partial(_go_on, simulation, run_id, status="running", progress=50))
     simulation.clock.after(seconds, partial(_end, simulation, run_id, given))

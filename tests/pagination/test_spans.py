@@ -1,4 +1,4 @@
-"""Tests for `CursorWalk` against a listing in memory: every row once, in order, with a bounded number of requests."""
+"""Tests for `SpanWalk` against a listing in memory: every row once, in order, with a bounded number of requests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eachlabs_async.errors import PaginationError
-from eachlabs_async.pagination.cursor_walk import MAX_EMPTY, MAX_REPEATED, CursorRequest, CursorWalk
-from eachlabs_async.pagination.frontier import Frontier
+from eachlabs_async.pagination.checkpoint import Checkpoint
+from eachlabs_async.pagination.engine import MAX_BARREN, MAX_EMPTY, MAX_RESTARTS, Engine
 from eachlabs_async.pagination.pages import WalkStats
-from eachlabs_async.pagination.recent_ids import RecentIds
+from eachlabs_async.pagination.spans import SpanRequest, SpanWalk
+from eachlabs_async.pagination.walk_values import Answer
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Answer:
-    def __init__(self, rows: list[tuple[datetime, str]], more: bool, cursor: str | None) -> None:
-        self.ids = [identity for _, identity in rows]
-        self.times: list[datetime | None] = [time for time, _ in rows]
-        self.more, self.cursor = more, cursor
 
 
 class Listing:
@@ -39,24 +33,20 @@ class Listing:
         self.short = 0.0
         self.made: dict[str, tuple[datetime, str]] = {}
         self.refused: set[str] = set()
-        self.asked: list[CursorRequest] = []
+        self.asked: list[SpanRequest] = []
 
-    def answer(self, request: CursorRequest) -> Answer | None:
+    def answer(self, request: SpanRequest) -> Answer | None:
         self.asked.append(request)
-        if request.cursor is not None and request.cursor in self.refused:
+        cursor, until = request.request.cursor, request.request.until
+        if cursor is not None and cursor in self.refused:
             return None
         rows = self.rows
-        if request.until is not None:
-            until = datetime.fromisoformat(request.until)
+        if until is not None:
             rows = [row for row in rows if row[0] < until or (row[0] == until and not self.exclusive)]
-        if request.since is not None:
-            since = datetime.fromisoformat(request.since)
+        if (since := request.since) is not None:
             rows = [row for row in rows if row[0] > since or (row[0] == since and not self.exclusive)]
-        if request.cursor is not None:
-            at = bisect_right(
-                rows, (-self.made[request.cursor][0].timestamp(), self.made[request.cursor][1]), key=order
-            )
-            rows = rows[at:]
+        if cursor is not None:
+            rows = rows[bisect_right(rows, order(self.made[cursor]), key=order) :]
         size = request.size
         if self.dice is not None and self.dice.random() < self.empties:
             size = 0
@@ -64,12 +54,16 @@ class Listing:
             size = self.dice.randint(1, size)
         page = rows[:size]
         more = len(rows) > len(page)
-        cursor = None
+        following = None
         if more:
-            cursor = f"c{len(self.made)}"
-            last = page[-1] if page else self.made.get(request.cursor or "", (ZERO + timedelta(days=9999), ""))
-            self.made[cursor] = last
-        return Answer(page, more, cursor)
+            following = f"c{len(self.made)}"
+            last = page[-1] if page else self.made.get(cursor or "", (ZERO + timedelta(days=9999), ""))
+            self.made[following] = last
+        return answered(page, more, following)
+
+
+def answered(page: list[tuple[datetime, str]], more: bool, cursor: str | None) -> Answer:
+    return Answer([identity for _, identity in page], times=[time for time, _ in page], cursor=cursor, more=more)
 
 
 def order(row: tuple[datetime, str]) -> tuple[float, str]:
@@ -83,17 +77,20 @@ def walked(
     ahead: int = 0,
     size: int = 10,
     dice: random.Random | None = None,
-    frontier: Frontier | None = None,
+    resume: Checkpoint | None = None,
     oldest: datetime | None = ZERO - timedelta(days=1),
     most: int = 5000,
 ) -> list[str]:
     """Walk like a pager: answers arrive in any order, pages are accepted in the order of the requests."""
-    frontier = frontier or Frontier(RecentIds(10_000))
-    course = CursorWalk(frontier, WalkStats(), size=size, since=None, until=None, ahead=ahead > 0)
+
+    def engine(span: tuple[datetime | None, datetime | None]) -> Engine:
+        return Engine(dialect="cursor", limit=size, span=span, resume=resume if span == (None, None) else None)
+
+    walk = SpanWalk(engine, WalkStats(), size=size, ahead=ahead > 0, oldest=None)
     listing.rows.sort(key=order)
     rows: list[str] = []
-    out: dict[CursorRequest, Answer | type[Ellipsis] | None] = {}
-    requests, ended = course.next_requests(1), False
+    out: dict[SpanRequest, Answer | type[Ellipsis] | None] = {}
+    requests, ended = walk.requests(1), False
     while not ended:
         assert len(listing.asked) < most, "the walk does not end"
         out = {request: out.get(request, Ellipsis) for request in requests}
@@ -102,26 +99,28 @@ def walked(
             waiting = [request for request, answer in out.items() if answer is Ellipsis]
             request = dice.choice(waiting) if dice is not None else requests[0]
             out[request] = listing.answer(request)
-        request, answer = requests[0], out.pop(requests[0])
+        request, answer = requests[0], out[requests[0]]
         if answer is None:
-            assert course.restart_chain()
-            requests = course.next_requests(ahead + 1)
+            assert walk.restart(request)
+            requests = walk.requests(ahead + 1)
             continue
         assert isinstance(answer, Answer)
-        course.set_oldest(oldest)
-        course.record_answer(request, answer.times, more=answer.more, cursor=answer.cursor)
-        for other, came in out.items():
+        walk.oldest = oldest
+        for each, came in out.items():
             if isinstance(came, Answer):
-                course.record_answer(other, came.times, more=came.more, cursor=came.cursor)
-        accepted = course.take(request, answer.ids, answer.times)
-        rows += [answer.ids[at] for at in accepted.fresh]
-        ended = accepted.ended
-        held = course.next_requests(ahead, needed=False)
-        assert len(held) <= ahead
-        for later in held:
-            out.setdefault(later, Ellipsis)
+                assert walk.accept(each, came)
+        taken = walk.take(request)
+        if taken is not None:
+            rows += [answer.keys[at] for at in taken[0]]
+            ended = taken[1]
+        del out[request]
+        if ahead and not ended:
+            held = walk.requests(ahead, needed=False)
+            assert len(held) <= ahead
+            for later in held:
+                out.setdefault(later, Ellipsis)
         if not ended:
-            requests = course.next_requests(ahead + 1)
+            requests = walk.requests(ahead + 1)
     return rows
 
 
@@ -195,17 +194,16 @@ def test_without_look_ahead_a_walk_asks_for_no_page_more_than_there_are() -> Non
     listing = Listing([float(second) for second in range(1000)])
     assert len(walked(listing, size=100)) == 1000
     assert len(listing.asked) == 10
-    assert {(request.since, request.until) for request in listing.asked} == {(None, None)}
+    assert {(request.since, request.request.until) for request in listing.asked} == {(None, None)}
 
 
 def test_rows_of_one_moment_are_resumed_by_their_number_where_those_known_are_gone() -> None:
     """A checkpoint records how many rows with its time were delivered; the others come next."""
     listing = Listing([5.0] * 30 + [1.0, 0.0])
     walk = walked(listing, size=8)
-    frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=("gone",))
-    assert walked(listing, size=8, frontier=frontier) == walk[12:]
-    frontier = Frontier(RecentIds(100), at=ZERO + timedelta(seconds=5), ties=12, anchors=(walk[11],))
-    assert walked(listing, size=8, frontier=frontier) == walk[12:]
+    for anchor in ("gone", walk[11]):
+        resume = Checkpoint(0, 0, (anchor,), at=ZERO + timedelta(seconds=5), ties=12)
+        assert walked(listing, size=8, resume=resume) == walk[12:]
 
 
 class Endless(Listing):
@@ -216,22 +214,21 @@ class Endless(Listing):
         self.rows.sort(key=order)
         self.cursors, self.kind = cursors, rows
 
-    def answer(self, request: CursorRequest) -> Answer | None:
+    def answer(self, request: SpanRequest) -> Answer | None:
         self.asked.append(request)
         rows = [] if self.kind == "none" and len(self.asked) > 1 else self.rows[:10]
-        cursor = {"same": "c", "new": f"c{len(self.asked)}", "none": None}[self.cursors]
-        return Answer(rows, True, cursor)
+        return answered(rows, True, {"same": "c", "new": f"c{len(self.asked)}", "none": None}[self.cursors])
 
 
 @pytest.mark.parametrize(
     ("cursors", "rows", "most", "told"),
     [
-        ("same", "all", 2, "for the second time"),
-        ("same", "none", 2, "for the second time"),
-        ("new", "all", MAX_REPEATED + 2, "no new row"),
-        ("new", "none", MAX_EMPTY + 1, "no new row"),
-        ("none", "all", 6, "no cursor"),
-        ("none", "none", 6, "no cursor"),
+        ("same", "all", 3, "for the second time"),
+        ("same", "none", MAX_EMPTY + 2, "no new row"),
+        ("new", "all", MAX_BARREN + 2, "no new row"),
+        ("new", "none", MAX_EMPTY + 2, "no new row"),
+        ("none", "all", MAX_RESTARTS + 4, "no cursor"),
+        ("none", "none", MAX_RESTARTS + 4, "no cursor"),
     ],
 )
 @pytest.mark.parametrize("ahead", [0, 4])

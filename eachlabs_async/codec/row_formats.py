@@ -1,0 +1,139 @@
+"""The formats of exported files: how rows become bytes that are appended to a file.
+
+A file is written as `header`, then the bytes of some rows at a time. `complete` turns what was appended into the
+finished file, if that has another form.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from .arrow import arrow_schema, import_pyarrow, record_batch
+from .columns import SECRETS, Content, columns_of, json_text, plain_json_text, read_column
+from .strict import to_dict, to_plain
+
+
+class RowFormat(ABC):
+    """The format of a file with records of one class. `rows` is the number of rows that are encoded at a time."""
+
+    name: ClassVar[str]
+    rows: ClassVar[int] = 1000
+
+    def __init__(self, kind: type[Any]) -> None:
+        self.kind = kind
+
+    def header(self) -> bytes:
+        """Return the bytes before the first row."""
+        return b""
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Any]) -> bytes:
+        """Return the bytes of some rows. Raises `ValueError` if a row has a value that the format cannot hold."""
+
+    def complete(self, appended: Path) -> Path:
+        """Return the path of the finished file, made of what was appended to a file."""
+        return appended
+
+
+class JSONLines(RowFormat):
+    """A JSON object in each line, as `to_dict` returns it, in UTF-8."""
+
+    name = "jsonl"
+
+    def encode(self, rows: Sequence[Any]) -> bytes:
+        """Return a line for each row."""
+        plain = [to_dict(row) for row in rows]
+        if len(columns_of(self.kind)) < len(attrs.fields(self.kind)):
+            plain = [without_secrets(values) for values in plain]
+        return "".join([f"{plain_json_text(values)}\n" for values in plain]).encode()
+
+
+def without_secrets(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record without those that hold secrets."""
+    return {name: value for name, value in values.items() if name not in SECRETS}
+
+
+class CSV(RowFormat):
+    """Comma-separated values in UTF-8 with a header (RFC 4180, with LF as the end of a line).
+
+    None is empty. A lone surrogate, which UTF-8 cannot encode, is written as an escape.
+    """
+
+    name = "csv"
+
+    def header(self) -> bytes:
+        """Return the line with the names of the columns."""
+        return _csv([[column.name for column in columns_of(self.kind)]])
+
+    def encode(self, rows: Sequence[Any]) -> bytes:
+        """Return a line for each row, and more where a text has several."""
+        columns = [read_column(column, rows, _AS_TEXT.get(column.content)) for column in columns_of(self.kind)]
+        return _csv(list(zip(*columns, strict=True)))
+
+
+_AS_TEXT: Final[dict[Content, Callable[[Any], Any]]] = {
+    # The writer of `csv` takes numbers as they are.
+    "time": to_plain,
+    "boolean": json_text,
+    "texts": json_text,
+    "json": json_text,
+}
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+_GROUP_ROWS: Final = 10_000
+
+
+class Parquet(RowFormat):
+    """A Parquet file with the columns of `arrow_schema`, compressed with zstd, in row groups of `_GROUP_ROWS` rows.
+
+    A Parquet file cannot be continued after a crash, because its index is at the end. So the rows are appended as an
+    Arrow stream, which can, and made into Parquet at the end. The file takes this space on the disk meanwhile.
+    """
+
+    name = "parquet"
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__(kind)
+        self._schema: Any = arrow_schema(kind)
+
+    def header(self) -> bytes:
+        """Return the schema as a message of an Arrow stream."""
+        return bytes(self._schema.serialize())
+
+    def encode(self, rows: Sequence[Any]) -> bytes:
+        """Return a batch as a message of an Arrow stream."""
+        batch: Any = record_batch(self.kind, rows)
+        return bytes(batch.serialize())
+
+    def complete(self, appended: Path) -> Path:
+        """Write the batches of the stream to a Parquet file beside it, with one row group in memory."""
+        pa: Any = import_pyarrow()
+        import pyarrow.parquet
+
+        done = appended.with_name(appended.name + ".parquet")
+        parquet: Any = pyarrow.parquet
+        with (
+            appended.open("rb") as stream,
+            parquet.ParquetWriter(str(done), self._schema, compression="zstd") as writer,
+        ):
+            group: list[Any] = []
+            for batch in pa.ipc.open_stream(stream):
+                group.append(batch)
+                if sum(each.num_rows for each in group) >= _GROUP_ROWS:
+                    writer.write_table(pa.Table.from_batches(group))
+                    group = []
+            writer.write_table(pa.Table.from_batches(group, schema=self._schema))
+        return done
