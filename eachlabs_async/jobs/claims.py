@@ -127,7 +127,7 @@ class Claims:
                 del self._samples[next(iter(self._samples))]
 
     def release(self, pairs: Iterable[tuple[SentInput | None, str]]) -> None:
-        """Take back claims that could not be recorded in a journal: the next run of the job looks for the executions."""
+        """Take back claims that no journal could record: the next run of the job looks for these executions."""
         for one, identity in pairs:
             self._ids.pop(identity, None)
             if one is not None:

@@ -24,6 +24,10 @@ JOB = """
 import asyncio, json, sys
 from eachlabs_async import EachLabs, RetryPolicy
 from eachlabs_async.hosts import Hosts, Service
+from eachlabs_async.jobs import map_recovery, reconcile
+
+map_recovery.LOOKUP_DELAYS_S = (0.0, 0.05, 0.1)
+reconcile.LISTING_LAG_S = 0.15
 
 async def main(origin, kind, journal, seen, inputs):
     bearer = Service(f"{origin}/v1", "bearer")
@@ -94,4 +98,5 @@ async def test_under_acknowledge_a_kill_loses_nothing_and_bills_nothing_twice(ki
         bills = (await service.verdict())["bills"]["me"]
         assert set(bills.values()) == {1}, "an input was executed twice"
         assert len(bills) >= job * COUNT - unknown
+        assert job > KILLS / 20, "the kills hit the same moment of few jobs"
     print(f"{kind}: {kills} kills of {job} jobs, {unknown} unknown, {time.monotonic() - began:.0f} s")
