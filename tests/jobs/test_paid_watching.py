@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @both_kinds
+@pytest.mark.parametrize("late", ["detail_lag_s", "detail_late_s"])
 @pytest.mark.parametrize("fail", [False, True])
-async def test_an_outcome_is_a_finished_record_although_the_listing_is_ahead(kind: str, fail: bool) -> None:
-    """An execution that only the listing calls finished is watched on until its own record is finished."""
-    async with paid(takes_s=[0.02, 0.1], detail_lag_s=[0.1, 0.4]) as service, service.client() as client:
+async def test_an_outcome_is_a_finished_record_although_the_listing_is_ahead(kind: str, fail: bool, late: str) -> None:
+    """An execution that only the listing calls finished, while it runs or is not found, is watched until it is."""
+    async with paid(takes_s=[0.02, 0.1], **{late: [0.1, 0.4]}) as service, service.client() as client:
         found = [one async for one in mapped(client, kind, [{"n": number, "fail": fail} for number in range(12)])]
         assert len(found) == 12
         for outcome in found:
@@ -27,6 +29,21 @@ async def test_an_outcome_is_a_finished_record_although_the_listing_is_ahead(kin
             else:
                 assert outcome.unwrap().is_finished
                 assert outcome.unwrap().output == {"of": {"n": outcome.index, "fail": False}}
+        assert set((await service.verdict())["bills"]["me"].values()) == {1}
+
+
+@both_kinds
+async def test_what_an_earlier_run_created_a_moment_ago_may_not_be_visible_yet(kind: str, tmp_path: Path) -> None:
+    """The next run of the job reads it again until it is."""
+    async with paid(takes_s=[0.02, 0.02], detail_late_s=[0.6, 0.6]) as service, service.client() as client:
+        given = [{"n": number} for number in range(6)]
+        job = asyncio.create_task(mapped(client, kind, given, journal=tmp_path / "journal").collect())
+        while len(await service.executed()) < 6:
+            await asyncio.sleep(0.01)
+        job.cancel()
+        await asyncio.wait([job])
+        result = await mapped(client, kind, given, journal=tmp_path / "journal").collect()
+        assert len(result.values) == 6
         assert set((await service.verdict())["bills"]["me"].values()) == {1}
 
 
