@@ -276,7 +276,8 @@ async def test_a_prediction_that_is_not_there_yet_is_asked_for_again() -> None:
 
     async with RawServer(then=script) as server, client_of(server, retry=QUICK) as client:
         found = await client.predictions.create("m", {"a": 1}, reconcile=True)
-    assert (found.id, service.looks) == ("e-1", 3), "the third look confirms the match"
+    assert found.id == "e-1"
+    assert 2 <= service.looks <= 4, "a later look reads it, and the last one confirms the match"
 
 
 async def test_a_look_that_fails_leaves_the_outcome_unknown() -> None:

@@ -191,7 +191,7 @@ class TestABlock:
     async def test_is_waited_out_in_silence(self, kind: str, edition: str, caplog: pytest.LogCaptureFixture) -> None:
         """A block costs the requests under way and is logged once; then nothing is sent, and no input is lost."""
         caplog.set_level(logging.INFO, "eachlabs_async")
-        options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.3, "burst_silence": 0.12}
+        options: dict[str, Any] = {"burst": 12, "burst_seconds": 0.1, "burst_silence": 0.12}
         async with stage(edition, **options) as (emulator, view):
             client = view.with_options(retry=SHORT)
             run = mapped(emulator, client, kind, numbered(40, seconds=0.15), concurrency=40)

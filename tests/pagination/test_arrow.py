@@ -240,8 +240,7 @@ async def test_a_cancelled_wait_loses_no_row(listing: Reached) -> None:
 
 @pytest.mark.parametrize("name", ["pandas", "polars"])
 async def test_data_frames_have_the_rows(listing: Reached, name: str) -> None:
-    """With the package; without it the error says what to install."""
-    pytest.importorskip(name)
+    """In the order of the listing."""
     frame = await getattr(listing.list(), f"to_{name}")()
     assert list(frame["id"]) == listing.rows.ids()
 
