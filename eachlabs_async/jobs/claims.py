@@ -126,6 +126,13 @@ class Claims:
             while len(self._samples) > MAX_SCOPES:
                 del self._samples[next(iter(self._samples))]
 
+    def release(self, pairs: Iterable[tuple[SentInput | None, str]]) -> None:
+        """Take back claims that no journal could record: the next run of the job looks for these executions."""
+        for one, identity in pairs:
+            self._ids.pop(identity, None)
+            if one is not None:
+                self._lost[one] = None
+
     def rivals(self, scope: str) -> tuple[list[SentInput], list[SentInput]]:
         """Return the inputs of a scope that are under way, and those that are lost."""
         return (

@@ -12,7 +12,7 @@ import time
 from typing import Final, Generic, TypeVar
 
 from ..bulk.halving import halves
-from ..errors import EachLabsError, OutcomeUnknownError, PaymentRequiredError, RateLimitError
+from ..errors import EachLabsError, JournalError, OutcomeUnknownError, PaymentRequiredError, RateLimitError
 from .balance_backoff import BalanceBackoff
 from .claims import SentInput
 from .journal import JournalEntry
@@ -214,21 +214,24 @@ class MapSender(Generic[T]):
         failure: EachLabsError | None = None
         doubtful: list[Item[T]] = []
         reason = OutcomeUnknownError("the answer does not say what became of this input")
+        inputs: list[SentInput] = []
         async with self._recovery.requests:
-            now = time.time()
-            if state.journal is not None:
-                await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
-            inputs = self._begin(batch, now)
-            # Leaving the map waits for this, so that the ids of what is created are known.
+            # Leaving the map waits for this, so that the ids of what is created are known, and in the journal.
             state.creating += len(batch)
             try:
-                results = await state.backend.submit([item.value for item in batch])
-                doubtful = await self._record_results(batch, results, ended)
-            except OutcomeUnknownError as exc:
-                doubtful, reason = batch, exc
-            except EachLabsError as exc:
-                failure = exc
-                claims.settle(inputs)
+                now = time.time()
+                if state.journal is not None:
+                    await state.journal.intend([(item.outcome.index, item.digest) for item in batch], now)
+                inputs = self._begin(batch, now)
+                try:
+                    results = await state.backend.submit([item.value for item in batch])
+                except OutcomeUnknownError as exc:
+                    doubtful, reason = batch, exc
+                except EachLabsError as exc:
+                    failure = exc
+                    claims.settle(inputs)
+                else:
+                    doubtful = await self._record_results(batch, results, ended)
             except BaseException:
                 # What is known by now is claimed, and stays so. The rest may have been sent.
                 claims.lose([one for one in inputs if claims.is_under_way(one)], time.time())
@@ -295,16 +298,18 @@ class MapSender(Generic[T]):
         answered = list(zip(batch, results, strict=False))
         started, doubtful = self._claim(answered)
         refused = [(item, message) for item, (identity, message) in answered if identity is None and message]
-        if state.journal is not None:
-            await state.journal.answered(
-                [(item.outcome.index, identity) for item, identity in started],
-                [item.outcome.index for item, _ in refused],
-            )
         for item, identity in started:
             state.stats.submitted += 1
             state.start(item, identity)
             state.unsent_batches.extend([other] for other in self._refused.accept(item))
         state.place([item for item, _ in started])
+        if state.journal is not None:
+            pairs = [(item.outcome.index, identity) for item, identity in started]
+            try:
+                await state.journal.answered(pairs, [item.outcome.index for item, _ in refused])
+            except JournalError:
+                state.ledger.claims.release((item.sent, identity) for item, identity in started)
+                raise
         at_limit: list[Item[T]] = []
         not_covered: list[Item[T]] = []
         for item, message in refused:

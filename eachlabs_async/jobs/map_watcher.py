@@ -125,7 +125,7 @@ class MapWatcher(Generic[T]):
         if not state.running:
             return []
         state.stats.polls += 1
-        fresh = {identity for identity, items in state.running.items() if now - items[0].began < GRACE_S}
+        fresh = {identity for identity, items in state.running.items() if _is_fresh(items[0])}
         soon = now + self.schedule.floor_s / 2
         due = [identity for identity in state.running if self._due.get(identity, now) <= soon]
         try:
@@ -187,8 +187,8 @@ class MapWatcher(Generic[T]):
             except FATAL_FOR_MAP as exc:
                 error = exc
                 if isinstance(exc, NotFoundError):
-                    if items[0].resumed or time.monotonic() - items[0].began >= GRACE_S:
-                        break  # Before that it may not be visible yet.
+                    if not _is_fresh(items[0]):
+                        break
                 elif not self._is_patient(exc):
                     self.state.running[identity] = items  # The error names it.
                     raise
@@ -248,3 +248,10 @@ class MapWatcher(Generic[T]):
         self.state.signal()
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.state.stop_for(failure)  # An outcome is missing, which must not pass for the end.
+
+
+def _is_fresh(item: Item[Any]) -> bool:
+    """Whether the execution of an input may not be visible yet."""
+    if item.resumed and item.sent is not None:
+        return time.time() - item.sent.since < GRACE_S
+    return time.monotonic() - item.began < GRACE_S
