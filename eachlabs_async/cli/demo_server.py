@@ -101,11 +101,13 @@ def _run_command(emulator: Emulator, settings: DemoServerSettings, command: str)
 # The functions that run only in the child are excluded from coverage: the demo's tests start it as a process.
 
 
-def _send(message: dict[str, Any]) -> None:  # pragma: no cover - in the child
+def _send(message: dict[str, Any]) -> None:  # pragma: no cover - it runs in the child process, which is not measured
     print(json.dumps(message), flush=True)
 
 
-async def _serve(settings: DemoServerSettings) -> None:  # pragma: no cover - in the child
+async def _serve(
+    settings: DemoServerSettings,
+) -> None:  # pragma: no cover - it runs in the child process, which is not measured
     async with settings.emulator() as emulator:
         emulator.warm()
         editions = {"compat": emulator.hosts, "unified": emulator.unified_hosts}
@@ -120,7 +122,7 @@ async def _serve(settings: DemoServerSettings) -> None:  # pragma: no cover - in
             _send(_run_command(emulator, settings, command))
 
 
-def main() -> None:  # pragma: no cover - in the child
+def main() -> None:  # pragma: no cover - it runs in the child process, which is not measured
     """Run the child; its first argument is the settings, as JSON."""
     asyncio.run(_serve(DemoServerSettings(**json.loads(sys.argv[1]))))
 
@@ -195,5 +197,5 @@ def _hosts(fields: dict[str, Any]) -> Hosts:
     return Hosts(edition=fields["edition"], executions_by=fields["executions_by"], **services)
 
 
-if __name__ == "__main__":  # pragma: no cover - in the child
+if __name__ == "__main__":  # pragma: no cover - it runs in the child process, which is not measured
     main()

@@ -10,7 +10,6 @@ any number of processes or threads exactly one can hold that, and a process that
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from attrs import frozen
 
 from ..errors import JournalError
+from ..transport.tasks import run_to_end
 
 R = TypeVar("R")
 State = Literal["sending", "running", "unknown", "refused"]
@@ -195,19 +195,9 @@ class Journal:
         return self._db
 
     async def _run(self, work: Callable[[], R]) -> R:
-        # The work is finished even if the caller is cancelled, so that the next call finds it done.
-        doing = asyncio.wrap_future(self._thread.submit(work))
-        cancelled: asyncio.CancelledError | None = None
-        while not doing.done():
-            try:
-                await asyncio.wait([doing])
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-        if cancelled is not None:
-            doing.exception()  # Retrieved, so that the loop does not report it.
-            raise cancelled
         try:
-            return doing.result()
+            # The work is finished even if the caller is cancelled, so that the next call finds it done.
+            return await run_to_end(work, self._thread)
         except sqlite3.Error as exc:
             problem = why_unusable(exc)
         raise JournalError(f"journal {self.path} {problem}", path=self.path)

@@ -47,7 +47,7 @@ class WaitBackend:
 
     def search(self, lost: Sequence[SentInput], claimed: Collection[str]) -> Search:
         """Search nothing: nothing is sent, so no answer can be lost."""
-        raise NotImplementedError
+        raise NotImplementedError("a wait sends nothing, so no answer can be lost")
 
     def inputs_of(self, record: WorkflowExecution) -> Any:
         """Return None: the caller gave an id, and no inputs."""

@@ -55,10 +55,6 @@ class WatchSchedule:
         """The shortest time between two checks, however many executions are due."""
         return min(max(MIN_PAUSE_S, _SHARE * self._typical_s), MAX_PAUSE_S / 2)
 
-    def is_overdue(self, age_s: float) -> bool:
-        """Whether an execution of this age runs longer than others did."""
-        return bool(self._typical_s) and age_s >= self._latest_s
-
 
 def _bounded(pause_s: float) -> float:
     return min(max(pause_s, MIN_PAUSE_S), MAX_PAUSE_S)

@@ -61,6 +61,20 @@ def write_checkpoint(endpoint: str, edition: str | None, filters: Mapping[str, o
     )
 
 
+def parse_checkpoint(text: object) -> dict[str, Any]:
+    """Parse the text of any checkpoint. JSON that is no object gives an empty dict, which has no version.
+
+    Raises `TypeError` if `text` is not a string, and `ValueError` if it is not JSON.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"resume must be a checkpoint (a str), not {type(text).__name__}")
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("resume is not a checkpoint: it is not JSON") from None
+    return cast(dict[str, Any], found) if isinstance(found, dict) else {}
+
+
 def read_checkpoint(
     text: object, endpoint: str, edition: str | None, filters: Mapping[str, object]
 ) -> tuple[Checkpoint, dict[str, object]]:
@@ -69,15 +83,9 @@ def read_checkpoint(
     Raises `TypeError` if `text` is not a string, and `ValueError` if it is not a checkpoint or belongs to another
     walk. In the latter case the message lists the differences.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"resume must be a checkpoint (a str), not {type(text).__name__}")
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("resume is not a checkpoint: it is not JSON") from None
-    if not isinstance(found, dict) or cast(dict[str, Any], found).get("v") not in _READABLE:
+    parts = parse_checkpoint(text)
+    if parts.get("v") not in _READABLE:
         raise ValueError(f"resume is not a checkpoint of version {VERSION} or older")
-    parts = cast(dict[str, Any], found)
     theirs, last = parts.get("filters"), parts.get("last")
     start, next_offset, total, ties = parts.get("start"), parts.get("place"), parts.get("total"), parts.get("ties", 0)
     if not (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from ..transport.arguments import rfc3339
+from .checkpoint import parse_checkpoint
 from .windows import Window
 
 _ENDPOINT: Final = "executions.walk_windows"
@@ -71,13 +72,7 @@ def read_places(text: object, windows: list[Window]) -> WindowPlaces:
 
     Raises `TypeError` if `text` is not a string, and `ValueError` if it is not a checkpoint of these windows.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"resume must be a checkpoint (a str), not {type(text).__name__}")
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("resume is not a checkpoint: it is not JSON") from None
-    parts = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    parts = parse_checkpoint(text)
     if parts.get("endpoint") != _ENDPOINT or parts.get("v") != _VERSION:
         raise ValueError(f"resume is not a checkpoint of walk_windows() of version {_VERSION}")
     try:

@@ -131,7 +131,7 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
         if guard is not None:
             await guard.aclose()
         else:
-            await self._stream._stop()  # pyright: ignore[reportPrivateUsage]
+            await self._stream._stop()  # pyright: ignore[reportPrivateUsage]  # the iterator is a part of the stream
 
 
 async def _guard(stream: Stream) -> AsyncGenerator[None, None]:
@@ -139,7 +139,7 @@ async def _guard(stream: Stream) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await stream._stop()  # pyright: ignore[reportPrivateUsage]
+        await stream._stop()  # pyright: ignore[reportPrivateUsage]  # the iterator is a part of the stream
 
 
 def _no_iterator() -> None:

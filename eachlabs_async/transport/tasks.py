@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -38,9 +39,12 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
         raise cancelled
 
 
-async def run_to_end(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread. A cancellation is raised once the work has ended, which nothing can interrupt."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
+async def run_to_end(work: Callable[[], T], executor: Executor | None = None) -> T:
+    """Run blocking work in a thread, of the loop's executor or another one.
+
+    A cancellation is raised once the work has ended, which nothing can interrupt.
+    """
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:

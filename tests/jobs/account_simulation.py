@@ -58,7 +58,7 @@ class Simulation:
             self._idle -= 1
             self.sent += 1
             self.limit.start(found)
-            self._at(now + self._answer_s / 2, lambda at, wanted=found: self._arrive(at, wanted))  # type: ignore[misc]
+            self._at(now + self._answer_s / 2, lambda at, wanted=found: self._arrive(at, wanted))  # type: ignore[misc]  # mypy does not infer the default
         wait_s = self.limit.probe_in_s(now)
         if wait_s:
             self._at(now + wait_s, self._send)

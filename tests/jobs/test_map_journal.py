@@ -228,7 +228,7 @@ class TestInTheCallersHands:
                         break
                     if how == "exception":
                         raise ZeroDivisionError
-                    asyncio.current_task().cancel()  # type: ignore[union-attr]
+                    asyncio.current_task().cancel()  # type: ignore[union-attr]  # a test runs in a task
                     await asyncio.sleep(0)
 
         async with stage() as (emulator, client):

@@ -87,7 +87,7 @@ async def test_a_reserved_balance_costs_time_and_no_input(kind: str, covers: int
     assert sorted(map(int, result.values)) == list(range(count))
     assert said["bills"] == once(count)
     assert said["running"] == 0
-    assert said["answers"].get("402", 0) <= 25
+    assert said["answers"]["402"] <= 25
     assert said["creating"] <= count + 25
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from paid_jobs import KINDS, Paid, paid
 
-KILLS = int(os.environ.get("EACHLABS_KILLS", "3"))
+KILLS = int(os.environ.get("EACHLABS_KILLS", "5"))
 COUNT = 30
 JOB = """
 import asyncio, json, sys

@@ -62,10 +62,11 @@ async def test_a_service_that_hangs_does_not_hold_the_exit(
         assert ("same journal" in said) is journaled
 
 
-async def test_many_names_are_a_short_warning(caplog: pytest.LogCaptureFixture) -> None:
+@both_kinds
+async def test_many_names_are_a_short_warning(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """The first ten are named, the others counted."""
     async with paid() as service, service.client() as client:
-        await left_at_first(mapped(client, "workflow", inputs(40), leave_s=LEAVE_S), service, 40)
+        await left_at_first(mapped(client, kind, inputs(40), leave_s=LEAVE_S), service, 40)
         assert "39 executions may still run" in warning(caplog)
         assert "and 29 more" in warning(caplog)
         assert len(warning(caplog)) < 1000

@@ -262,7 +262,7 @@ async def test_a_wait_for_a_run_ends_with_its_time_and_with_what_is_no_run() -> 
             with pytest.raises(ValueError, match="timeout_s must be"):
                 await client.runs.wait("r", timeout_s=wrong)
         with pytest.raises(TypeError, match="run must be an id"):
-            await client.runs.wait(7)  # type: ignore[arg-type]
+            await client.runs.wait(7)  # type: ignore[arg-type]  # that is what is tested
 
 
 # ---- deleting

@@ -10,18 +10,18 @@ from eachlabs_async import EachLabs
 
 async def slips(client: EachLabs) -> None:
     """Make each slip once."""
-    for _ in client.runs.list():  # type: ignore
+    for _ in client.runs.list():  # type: ignore  # it needs `async for`
         pass
-    await client.runs.list()  # type: ignore
-    len(client.runs.list())  # type: ignore
-    with client:  # type: ignore
+    await client.runs.list()  # type: ignore  # it is iterated, or collected
+    len(client.runs.list())  # type: ignore  # nothing is read yet
+    with client:  # type: ignore  # it needs `async with`
         pass
-    with client.runs.list():  # type: ignore
+    with client.runs.list():  # type: ignore  # the same
         pass
-    client.executions.list(modle="m")  # type: ignore
-    client.runs.list(look_ahed=2)  # type: ignore
-    client.executions.get("e")  # type: ignore
-    client.execution  # type: ignore # noqa: B018
-    await client.workflows.trigger("w", "v", [{}])  # type: ignore
-    await client.predictions.create("m", [{}])  # type: ignore
-    await client.workflow_executions.get(["a"])  # type: ignore
+    client.executions.list(modle="m")  # type: ignore  # misspelt
+    client.runs.list(look_ahed=2)  # type: ignore  # misspelt
+    client.executions.get("e")  # type: ignore  # `predictions.get`
+    client.execution  # type: ignore  # misspelt  # noqa: B018  # it is only read
+    await client.workflows.trigger("w", "v", [{}])  # type: ignore  # one input is meant
+    await client.predictions.create("m", [{}])  # type: ignore  # one input is meant
+    await client.workflow_executions.get(["a"])  # type: ignore  # one id is meant
