@@ -65,6 +65,10 @@ ONLY = {
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
     "pyarrow": {"codec.arrow", "codec.row_formats"},
+    "cyclopts": {"cli"},
+    "rich": {"cli"},
+    "platformdirs": {"cli"},
+    "keyring": {"cli"},
 }
 """Who may import what was made by others: a module, or a package as a whole; attrs is everybody's."""
 
