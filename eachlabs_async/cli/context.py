@@ -209,6 +209,12 @@ class Context:
         else:
             text_rows.write_document(sys.stdout, view.take(values), pretty=self.format == "json")
 
+    def document(self, value: Any) -> None:
+        """Print JSON as it came, without the keys of this command."""
+        from .output.text_rows import write_document
+
+        write_document(sys.stdout, value, pretty=self.format in ("table", "json"), secrets=self.secrets)
+
     @cached_property
     def console(self) -> Console:
         """Standard output as a screen; in a pipe it has 140 columns unless `COLUMNS` says otherwise."""

@@ -6,6 +6,7 @@ their escapes, such as `\x1b`, `\u202e` and `\u200b`.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -17,11 +18,6 @@ _INVISIBLE: Final = frozenset(
 _TOO_MANY_MARKS: Final = re.compile(r"(?<=[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{4})"
     r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")  # fmt: skip
 """A combining mark after four others, as texts that climb over their neighbours have them."""
-_UNSAFE_IN_JSON: Final = re.compile(
-    "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
-    "\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e0fff]"
-)
 
 
 class _Escapes(dict[int, str]):
@@ -29,22 +25,30 @@ class _Escapes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        shown = char.isprintable() and code not in _INVISIBLE
-        text = char if shown else _escape(char)
-        self[code] = text
+        text = self[code] = char if _is_shown(char) else self.escape(char)
         return text
 
+    def escape(self, char: str) -> str:
+        """Return the escape as Python writes it."""
+        written = repr(char)[1:-1]
+        return written if written != char else f"\\u{ord(char):04x}" if char < "\U00010000" else f"\\U{ord(char):08x}"
 
-def _escape(char: str) -> str:
-    written = repr(char)[1:-1]
-    if written != char:
-        return written
-    code = ord(char)
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+class _JSONEscapes(_Escapes):
+    """Does so with the escapes of JSON, and keeps the line breaks between its values."""
+
+    def escape(self, char: str) -> str:
+        """Return the escape as JSON writes it."""
+        return char if char == "\n" else json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+
+
+def _is_shown(char: str) -> bool:
+    return char.isprintable() and ord(char) not in _INVISIBLE
 
 
 _ESCAPES: Final = _Escapes()
 _ESCAPES_OF_BLOCKS: Final = _Escapes({0x0A: "\n"})
+_ESCAPES_IN_JSON: Final = _JSONEscapes()
 
 
 def screen_text(text: str) -> str:
@@ -62,16 +66,8 @@ def screen_json(text: str) -> str:
 
     JSON has such characters in strings only, and escapes those below U+0020 itself.
     """
-    return text if text.isascii() and "\x7f" not in text else _UNSAFE_IN_JSON.sub(_json_escape, text)
-
-
-def _json_escape(found: re.Match[str]) -> str:
-    code = ord(found.group())
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPES_IN_JSON)
 
 
 def _without_towers(text: str) -> str:
-    return text if text.isascii() else _TOO_MANY_MARKS.sub(lambda found: _escape(found.group()), text)
+    return text if text.isascii() else _TOO_MANY_MARKS.sub(lambda found: _ESCAPES.escape(found.group()), text)

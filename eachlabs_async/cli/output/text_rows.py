@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from ..screen_text import screen_json, screen_text
@@ -95,7 +95,10 @@ def _csv_value(value: Any) -> Any:
     return value
 
 
-def write_document(stream: TextIO, value: Any, *, pretty: bool) -> None:
-    """Write one JSON document: over several lines for people, or in one line."""
-    stream.write(screen_json((_PRETTY if pretty else _JSON).encode(value)) + "\n")
+def write_document(stream: TextIO, value: Any, *, pretty: bool, secrets: Sequence[str] = ()) -> None:
+    """Write one JSON document, over several lines for people or in one line, without the `secrets` in its texts."""
+    text = (_PRETTY if pretty else _JSON).encode(value)
+    for secret in secrets:
+        text = text.replace(_JSON.encode(secret)[1:-1], "***")
+    stream.write(screen_json(text) + "\n")
     stream.flush()
