@@ -30,6 +30,8 @@ async def print_costs(
     for word in by:
         if word not in _WORDS:
             raise UsageError(f"--by must be of {', '.join(_WORDS)}, not {word!r}")
+    if archive is not None and not is_there(archive):
+        raise UsageError(f"there is no archive {archive}: make one with `eachlabs executions sync {archive}`")
     view = costs_view(by)
     context.view(view)
     report = await _report(context, span, tuple(by), filters, archive)
@@ -62,8 +64,6 @@ async def _report(
     if archive is not None:
         if given:
             raise UsageError(f"--archive has no filters: leave out --{min(given).replace('_', '-')}")
-        if not archive.exists():
-            raise UsageError(f"there is no archive {archive}: make one with `eachlabs executions sync {archive}`")
         from ..archive import Archive
 
         async with Archive(archive) as opened:
@@ -79,6 +79,11 @@ async def _report(
                 **given,
                 on_progress=lambda stats: progress.update(stats.rows, stats.total, total_is_exact=stats.total_is_exact),
             )
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists, so that none is made by asking it for costs."""
+    return path.exists()
 
 
 def costs_view(by: Sequence[str]) -> View:

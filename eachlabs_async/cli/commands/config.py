@@ -112,10 +112,13 @@ def unset(
         default = "default" if profiles.default == chosen else profiles.default
         save(path, evolve(profiles, default=default, by_name=others))
     else:
-        changed = (
-            {"edition": None} if name == "edition" else {"format": None} if name == "format" else {"base_urls": {}}
+        cleared = evolve(
+            profile,
+            edition=None if name == "edition" else profile.edition,
+            format=None if name == "format" else profile.format,
+            base_urls={} if name == "base-url" else profile.base_urls,
         )
-        save(path, profiles.with_profile(chosen, evolve(profile, **changed)))
+        save(path, profiles.with_profile(chosen, cleared))
     given.note(f"profile {chosen}: removed {'it' if name == 'profile' else name}")
 
 
