@@ -34,7 +34,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
-    "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
+    "transport": "answer_identity arguments creations not_found_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
