@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TextIO
 
 from attrs import define, field, frozen
 from cyclopts import Group, Parameter
@@ -223,9 +225,10 @@ class Context:
         return Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns_of_pipe(), highlight=False)
 
     def note(self, text: str) -> None:
-        """Print a line for people to standard error, unless `--quiet`."""
+        """Print a sentence for people to standard error, unless `--quiet`; on a terminal no word is broken."""
         if not self.options.quiet:
-            self.warn(text)
+            shown = screen_text(text)
+            self.warn(textwrap.fill(shown, width_of(sys.stderr)) if sys.stderr.isatty() else shown)
 
     def warn(self, text: str) -> None:
         """Print a line to standard error."""
@@ -235,8 +238,6 @@ class Context:
 
     def progress(self, title: str, unit: str = "rows", *, prints_rows: bool = False) -> Progress:
         """Return the progress of the command. With `prints_rows`, rows on the same terminal are progress enough."""
-        import os
-
         on_terminal = sys.stderr.isatty()
         hidden = self.options.quiet or (prints_rows and on_terminal and sys.stdout.isatty())
         return Progress(
@@ -249,10 +250,16 @@ class Context:
         )
 
 
+def width_of(stream: TextIO) -> int:
+    """Return the columns of the terminal that a stream writes to."""
+    try:
+        return max(20, os.get_terminal_size(stream.fileno()).columns)
+    except (OSError, ValueError):
+        return 80
+
+
 def columns_of_pipe() -> int:
     """Return how wide a table in a pipe is."""
-    import os
-
     try:
         return max(20, int(os.environ.get("COLUMNS", "")))
     except ValueError:

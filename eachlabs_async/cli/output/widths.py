@@ -11,7 +11,7 @@ from .fields import TableColumn
 
 GAP: Final = 2
 """Spaces between two columns."""
-_SHORTEST_TEXT: Final = 8
+_SHORTEST_TEXT: Final = 10
 _SHORTEST: Final = 3
 _TIMES: Final = (11, 16, 19)
 
