@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
+from ..bulk.hydration import Hydrated
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
 from ..pagination.listing_choice import RefusedListings
@@ -14,7 +15,7 @@ from ..pagination.pager import Pager
 from ..pagination.pages import WalkOptions
 from ..pagination.window_walk import WindowWalk
 from ..pagination.windows import Sample, Window, split, split_by_density
-from ..records import Execution
+from ..records import Execution, Prediction
 from ..transport.arguments import (
     checked_count,
     checked_moment,
@@ -23,6 +24,7 @@ from ..transport.arguments import (
     checked_words,
     rfc3339,
 )
+from ..transport.endpoints import GET_PREDICTION
 from ..transport.guidance import NamesGuide
 from ..transport.status_filter import status_filter
 from ..transport.transport import Transport
@@ -42,6 +44,13 @@ ERROR_CLASSIFICATIONS: Final = frozenset(
         "unknown",
     }
 )
+
+
+class ModelExecutionPager(ExecutionPager, Hydrated[Prediction]):
+    """A pager over executions that can also fetch them in full, as predictions."""
+
+    _full = GET_PREDICTION
+    _identity = "id"
 
 
 class Executions(NamesGuide):
@@ -73,7 +82,7 @@ class Executions(NamesGuide):
         offset: int = 0,
         snapshot: bool = False,
         **walk: Unpack[WalkOptions],
-    ) -> Pager[Execution]:
+    ) -> ModelExecutionPager:
         """Walk all executions, newest first; `limit` is the page size, `max_rows` the total.
 
         Source: `GET /v2/executions` by cursor, or `GET /v1/executions` by seeking. The unified edition follows cursors.
@@ -97,7 +106,7 @@ class Executions(NamesGuide):
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         first, last = checked_span(since, until)
-        return ExecutionPager(
+        return ModelExecutionPager(
             self._transport,
             self._refused,
             {**filters, "since": first, "until": last},

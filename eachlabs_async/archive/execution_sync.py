@@ -1,0 +1,172 @@
+"""Bringing an archive up to date with the listing of executions: the walks, and what is written after some pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+from attrs import evolve
+
+from ..client import EachLabs
+from ..errors import ArchiveError, EachLabsError
+from ..pagination.pager import Pager
+from ..pagination.pages import UnreadableRow, WalkOptions
+from ..records import Execution
+from ..sqlite.database import Database
+from .spans import TimeSpan
+from .store import Store, Walk
+from .sync_stats import SyncStats
+from .table import EXECUTIONS
+from .unreadable import Unreadable
+from .values import execution_values
+
+BATCH_ROWS: Final = 1000
+"""The rows that are written in one transaction."""
+SPAN_BY_DEFAULT: Final = timedelta(days=90)
+"""How far the first sync goes back, as the service does."""
+_MARGIN: Final = timedelta(seconds=1)
+"""How much wider a span is requested, because the service may exclude either end."""
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
+_LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
+_UNFINISHED: Final = ("created", "starting")
+
+
+class ExecutionSync:
+    """One sync of the executions of an account."""
+
+    def __init__(
+        self,
+        client: EachLabs,
+        database: Database,
+        store: Store,
+        *,
+        overlap: timedelta,
+        look_ahead: int,
+        on_progress: Callable[[SyncStats], object] | None,
+        on_unreadable: Callable[[UnreadableRow], object] | None,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._store = store
+        self._overlap = overlap
+        self._look_ahead = look_ahead
+        self._on_progress = on_progress
+        self._on_unreadable = on_unreadable
+        self._unreadable: list[Unreadable] = []
+        self._began = time.monotonic()
+        self._requests = 0  # those of the walks that have ended
+        self._stats = SyncStats()
+
+    async def run(self, since: datetime | None, until: datetime | None, *, verify: bool) -> SyncStats:
+        """Bring a span of the archive up to date. `verify` reads all of it again."""
+        run, store = self._database.run, self._store
+        first = since or await run(store.earliest) or datetime.now(UTC) - SPAN_BY_DEFAULT
+        self._stats = evolve(self._stats, since=first, until=until)
+        wanted = TimeSpan(first, until)
+        last_walk = await run(store.last_walk)
+        for walk in await run(store.walks):
+            await self._walk(walk)
+        for span in [wanted] if verify else await run(partial(store.gaps, wanted)):
+            await self._walk(await run(partial(store.begin, span)))
+        await self._refresh(wanted, last_walk)
+        return self._told()
+
+    async def _refresh(self, wanted: TimeSpan, last_walk: int) -> None:
+        """Read the executions again that had not finished, in few requests.
+
+        The listing by status shows which of them still run. What became of the others is read in the short spans around
+        them, because the service has no call for one execution.
+        """
+        run, unfinished = self._database.run, partial(self._store.unfinished, wanted, last_walk)
+        spans = await run(unfinished)
+        if len(spans) > 1 or (spans and not await run(partial(self._store.fits_a_page, spans[0]))):
+            await self._read_unfinished(TimeSpan(spans[-1].since, spans[0].until))
+            spans = await run(unfinished)
+        for span in spans:
+            await self._walk(await run(partial(self._store.begin, span)))
+
+    async def _read_unfinished(self, span: TimeSpan) -> None:
+        # Its number tells which rows it saw. It need not be gone on with: a later sync asks anew.
+        walk = await self._database.run(partial(self._store.number, span))
+        await self._read(walk, self._pager(walk, _UNFINISHED))
+
+    # ---- one walk
+
+    async def _walk(self, walk: Walk) -> None:
+        try:
+            pager = self._pager(walk)
+        except ValueError:
+            if walk.checkpoint is None:
+                raise
+            pager = self._pager(evolve(walk, checkpoint=None))  # The checkpoint is of another version: begin again.
+        await self._read(walk, pager)
+        deleted = await self._database.run(partial(self._store.end, walk, self._overlap))
+        self._stats = evolve(self._stats, deleted=self._stats.deleted + deleted)
+        self._tell()
+
+    def _pager(self, walk: Walk, status: Sequence[str] | None = None) -> Pager[Execution]:
+        options: WalkOptions = {"look_ahead": self._look_ahead, "on_unreadable": self._keep}
+        if walk.checkpoint is not None:
+            options["resume"] = walk.checkpoint
+        since = max(walk.since, _EARLIEST) - _MARGIN
+        until = None if walk.until is None else min(walk.until, _LATEST) + _MARGIN
+        return self._client.executions.list(since=since, until=until, status=status, **options)
+
+    async def _read(self, walk: Walk, pager: Pager[Execution]) -> None:
+        batch: list[Execution] = []
+        try:
+            async with pager:
+                async for page in pager.pages():
+                    batch += page.rows
+                    if len(batch) >= BATCH_ROWS:
+                        rows, batch = batch, []
+                        await self._write(walk, rows, pager)
+        except EachLabsError as exc:
+            if not isinstance(exc, ArchiveError):  # So that a sync that often fails advances.
+                await self._write(walk, batch, pager)
+            raise
+        else:
+            await self._write(walk, batch, pager)
+        finally:
+            self._requests += pager.stats.requests
+
+    def _keep(self, row: UnreadableRow) -> None:
+        self._unreadable.append(Unreadable.of(row))
+        if self._on_unreadable is not None:
+            self._on_unreadable(row)
+
+    async def _write(self, walk: Walk, rows: Sequence[Execution], pager: Pager[Execution]) -> None:
+        """Write rows of a walk, the unreadable ones among them, and the checkpoint after them."""
+        checkpoint = pager.checkpoint
+        named = [row for row in rows if row.id]
+        unreadable = [*self._unreadable, *[Unreadable.without_id(row) for row in rows if not row.id]]
+        self._unreadable.clear()
+
+        def work() -> tuple[int, int]:
+            written = self._store.commit(
+                walk, EXECUTIONS, [execution_values(row) for row in named], unreadable, checkpoint
+            )
+            return written.new, written.changed
+
+        new, changed = await self._database.run(work)
+        stats = self._stats
+        self._stats = evolve(
+            stats,
+            rows=stats.rows + len(rows),
+            new=stats.new + new,
+            changed=stats.changed + changed,
+            unreadable=stats.unreadable + len(unreadable),
+        )
+        self._tell(pager.stats.requests)
+
+    # ---- statistics
+
+    def _told(self, requests: int = 0) -> SyncStats:
+        return evolve(self._stats, requests=self._requests + requests, elapsed_s=time.monotonic() - self._began)
+
+    def _tell(self, requests: int = 0) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._told(requests))
