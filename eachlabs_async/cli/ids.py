@@ -31,7 +31,7 @@ async def read_ids(given: Sequence[str], fields: Sequence[str] = _NAMES) -> Asyn
         raise UsageError("give at least one id, - to read them from standard input, or @FILE")
     for argument in given:
         if argument == "-":
-            async for line in _lines_of_stdin():
+            async for line in lines_of_stdin():
                 if found := id_in(line, fields):
                     yield found
         elif argument.startswith("@"):
@@ -68,7 +68,7 @@ def _lines_of_file(path: Path) -> Iterable[str]:
         raise UsageError(f"cannot read the ids in {path}: {reason}") from None
 
 
-async def _lines_of_stdin() -> AsyncIterator[str]:
+async def lines_of_stdin() -> AsyncIterator[str]:
     """Yield the lines of standard input, which a thread of its own reads, so that requests go on meanwhile."""
     lines: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
     loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ async def _lines_of_stdin() -> AsyncIterator[str]:
     threading.Thread(target=_read_into, args=(sys.stdin, lines, loop), daemon=True).start()
     while (line := await lines.get()) is not _ENDED:
         if isinstance(line, Exception):
-            raise UsageError(f"cannot read the ids in standard input: {line}")
+            raise UsageError(f"cannot read standard input: {line}")
         yield line
 
 
