@@ -12,12 +12,13 @@ from typing import Final
 from attrs import evolve
 
 from ..client import EachLabs
-from ..errors import ArchiveError, EachLabsError
+from ..errors import EachLabsError
 from ..pagination.pager import Pager
 from ..pagination.pages import UnreadableRow, WalkOptions
 from ..records import Execution
 from ..sqlite.database import Database
 from ..transport.tasks import cancel_and_wait
+from .archive_error import ArchiveError
 from .spans import TimeSpan
 from .store import Store, Walk
 from .sync_stats import SyncStats
