@@ -14,7 +14,6 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
-    "ArchiveError",
     "AuthenticationError",
     "BadRequestError",
     "ConfigurationError",
@@ -91,19 +90,6 @@ class JournalError(EachLabsError, ValueError):
     """The journal of a map cannot be used: it is in use, belongs to another job or account, or cannot be written.
 
     - `path`: the journal's file.
-    """
-
-    def __init__(
-        self, message: str = "", *, path: str = "", method: str | None = None, url: str | None = None, attempts: int = 0
-    ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts)
-        self.path = path
-
-
-class ArchiveError(EachLabsError, ValueError):
-    """An archive cannot be used: it is being synced, belongs to another account or program, or cannot be written.
-
-    - `path`: the archive's file.
     """
 
     def __init__(

@@ -36,7 +36,8 @@ PURE = {
     "hosts": "*",
     "transport": "answer_identity arguments creations not_found_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
-    "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
+    "pagination": "checkpoint engine follow_checkpoint follow_state known_rows page_size pages row_times spans "
+    "walk_values",
     "bulk": "halving outcomes",
     "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
     "service_clock",

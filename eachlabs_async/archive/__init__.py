@@ -9,7 +9,8 @@ async with Archive("executions.db") as archive:
 """
 
 from .archive import Archive as Archive
+from .archive_error import ArchiveError as ArchiveError
 from .archive_rows import ArchiveRows as ArchiveRows
 from .sync_stats import SyncStats as SyncStats
 
-__all__ = ["Archive", "ArchiveRows", "SyncStats"]
+__all__ = ["Archive", "ArchiveError", "ArchiveRows", "SyncStats"]

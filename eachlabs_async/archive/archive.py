@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from ..client import EachLabs
-from ..errors import ArchiveError
 from ..pagination.pages import UnreadableRow
 from ..sqlite.database import MEMORY, Database, checked_file
 from ..transport.arguments import checked_callback, checked_count, checked_moment, checked_span
 from ..transport.guidance import NamesGuide, WithGuide
+from .archive_error import ArchiveError
 from .archive_rows import ArchiveRows
 from .execution_sync import ExecutionSync
 from .row_filter import RowFilter

@@ -20,9 +20,8 @@ from .values import EXECUTION_FIELDS, execution_of
 _VERSION: Final = 1
 _BATCH_ROWS: Final = 1000
 _FIELDS: Final = ", ".join(EXECUTION_FIELDS)
-_CREATED: Final = EXECUTION_FIELDS.index("created_at")
 
-Place = tuple[str | None, str]
+Place = tuple[str, str]
 """The time and the id of a row; the rows of an archive are in the order of both."""
 
 
@@ -80,7 +79,7 @@ class ArchiveRows(Exports[Execution]):
             return NOTHING
         values = self._rows[self._next]
         self._next += 1
-        self._place = values[_CREATED], values[0]
+        self._place = values[0], values[1]
         return execution_of(values)
 
     async def _advance(self) -> None:
@@ -95,27 +94,12 @@ class ArchiveRows(Exports[Execution]):
             self._left -= len(rows)
 
     def _after(self, db: sqlite3.Connection, place: Place | None, size: int) -> list[tuple[Any, ...]]:
-        """Return the next rows. Those without a time come last, as SQLite sorts them."""
-        rows: list[tuple[Any, ...]] = []
-        time, identity = place or (None, None)
-        if place is None:
-            rows = self._select(db, "created_at IS NOT NULL", (), size)
-        elif time is not None:
-            rows = self._select(db, "(created_at, id) < (?, ?)", (time, identity), size)
-        if len(rows) == size:
-            return rows
-        if place is None or time is not None:
-            return rows + self._select(db, "created_at IS NULL", (), size - len(rows))
-        return self._select(db, "created_at IS NULL AND id < ?", (identity,), size)
-
-    def _select(
-        self, db: sqlite3.Connection, condition: str, values: tuple[Any, ...], size: int
-    ) -> list[tuple[Any, ...]]:
-        query = (
-            f"SELECT {_FIELDS} FROM executions WHERE {self._filter.condition} AND {condition} "
-            "ORDER BY created_at DESC, id DESC LIMIT ?"
-        )
-        return db.execute(query, (*self._filter.values, *values, size)).fetchall()
+        """Return the next rows. Those without a time come last."""
+        condition, values = self._filter.condition, self._filter.values
+        if place is not None:
+            condition, values = f"{condition} AND (created_at, id) < (?, ?)", (*values, *place)
+        query = f"SELECT {_FIELDS} FROM executions WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ?"
+        return db.execute(query, (*values, size)).fetchall()
 
     async def _stop(self) -> None:
         self._ended, self._rows, self._next = True, [], 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ from typing import Final
 from attrs import evolve
 
 from ..client import EachLabs
-from ..errors import ArchiveError, EachLabsError
+from ..errors import EachLabsError
 from ..pagination.pager import Pager
 from ..pagination.pages import UnreadableRow, WalkOptions
 from ..records import Execution
 from ..sqlite.database import Database
+from ..transport.tasks import cancel_and_wait
+from .archive_error import ArchiveError
 from .spans import TimeSpan
 from .store import Store, Walk
 from .sync_stats import SyncStats
@@ -23,8 +26,10 @@ from .table import EXECUTIONS
 from .unreadable import Unreadable
 from .values import execution_values
 
-BATCH_ROWS: Final = 1000
-"""The rows that are written in one transaction."""
+BATCH_ROWS: Final = 5000
+"""The rows that are written in one transaction, at most. The index of ids makes small transactions slow."""
+BATCH_S: Final = 2.0
+"""Seconds after which fewer rows are written, so that a sync that is killed has little to read again."""
 SPAN_BY_DEFAULT: Final = timedelta(days=90)
 """How far the first sync goes back, as the service does."""
 _MARGIN: Final = timedelta(seconds=1)
@@ -72,6 +77,7 @@ class ExecutionSync:
         for span in [wanted] if verify else await run(partial(store.gaps, wanted)):
             await self._walk(await run(partial(store.begin, span)))
         await self._refresh(wanted, last_walk)
+        await run(store.index_ids)
         return self._told()
 
     async def _refresh(self, wanted: TimeSpan, last_walk: int) -> None:
@@ -116,21 +122,33 @@ class ExecutionSync:
         return self._client.executions.list(since=since, until=until, status=status, **options)
 
     async def _read(self, walk: Walk, pager: Pager[Execution]) -> None:
+        """Read a walk to its end. While a batch is written, the next one is read."""
         batch: list[Execution] = []
+        writing: asyncio.Task[None] | None = None
+        written = time.monotonic()
         try:
             async with pager:
                 async for page in pager.pages():
                     batch += page.rows
-                    if len(batch) >= BATCH_ROWS:
-                        rows, batch = batch, []
-                        await self._write(walk, rows, pager)
+                    if len(batch) < BATCH_ROWS and time.monotonic() < written + BATCH_S:
+                        continue
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.create_task(self._write(walk, batch, pager))
+                    batch, written = [], time.monotonic()
         except EachLabsError as exc:
             if not isinstance(exc, ArchiveError):  # So that a sync that often fails advances.
+                if writing is not None:
+                    await writing
                 await self._write(walk, batch, pager)
             raise
         else:
+            if writing is not None:
+                await writing
             await self._write(walk, batch, pager)
         finally:
+            if writing is not None:
+                await cancel_and_wait([writing])
             self._requests += pager.stats.requests
 
     def _keep(self, row: UnreadableRow) -> None:
@@ -146,9 +164,7 @@ class ExecutionSync:
         self._unreadable.clear()
 
         def work() -> tuple[int, int]:
-            written = self._store.commit(
-                walk, EXECUTIONS, [execution_values(row) for row in named], unreadable, checkpoint
-            )
+            written = self._store.commit(walk, EXECUTIONS, execution_values(named), unreadable, checkpoint)
             return written.new, written.changed
 
         new, changed = await self._database.run(work)

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ..codec.columns import utf8
-from .schema import UNFINISHED
+from .schema import AFTER_FIRST_SYNC, UNFINISHED
 from .spans import CoveredSpan, TimeSpan, clusters, gaps, merged
 from .table import Table, Written
 from .unreadable import Unreadable
@@ -24,6 +23,8 @@ from .values import Values, encodable, now_text, time_of, time_text
 
 PAGE_ROWS: Final = 100
 """The rows of the largest page of a listing."""
+
+_NEWEST: Final = "(SELECT nullif(max(created_at), '') FROM executions)"
 
 
 @frozen
@@ -83,7 +84,12 @@ class Store:
         """Begin a walk of a span."""
         until = None if span.until is None else time_text(span.until)
         with self._connection() as db:
-            made = db.execute("INSERT INTO walks (since, until) VALUES (?, ?)", (time_text(span.since), until))
+            # Where there are no rows, none can be gone: at the end of a first sync they need not be looked at.
+            there = "EXISTS (SELECT 1 FROM executions WHERE created_at >= ? AND created_at < ?)"
+            made = db.execute(
+                f"INSERT INTO walks (since, until, keeps) VALUES (?, ?, NOT {there})",
+                (time_text(span.since), until, *_bounds(span)),
+            )
         assert made.lastrowid is not None
         return Walk(made.lastrowid, span.since, span.until)
 
@@ -147,17 +153,18 @@ class Store:
             db.execute("BEGIN IMMEDIATE")
             written = table.write(db, rows, now_text(), walk)
             if db.execute("SELECT 1 FROM unreadable_rows").fetchone() is not None:
-                db.executemany("DELETE FROM unreadable_rows WHERE id = ?", [(row[0],) for row in rows])
+                identity = table.keys - 1
+                db.executemany("DELETE FROM unreadable_rows WHERE id = ?", [(row[identity],) for row in rows])
             db.executemany(
                 "INSERT OR REPLACE INTO unreadable_rows (key, id, created_at, error, row, seen_by) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(*row.values(), walk) for row in unreadable],
             )
-            table.touch(db, [utf8(row.id) for row in unreadable if row.id is not None], walk)
+            table.touch(db, [key for row in unreadable if (key := row.key(table.keys)) is not None], walk)
             db.execute(
                 "UPDATE walks SET checkpoint = ?, keeps = keeps OR ?, "
-                "newest = ifnull(newest, (SELECT max(created_at) FROM executions)) WHERE number = ?",
-                (checkpoint, any(row.id is None for row in unreadable), walk),
+                f"newest = ifnull(newest, {_NEWEST}) WHERE number = ?",
+                (checkpoint, any(row.key(table.keys) is None for row in unreadable), walk),
             )
         return written
 
@@ -172,7 +179,7 @@ class Store:
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             newest, keeps = db.execute(
-                "SELECT ifnull(newest, (SELECT max(created_at) FROM executions)), keeps FROM walks WHERE number = ?",
+                f"SELECT ifnull(newest, {_NEWEST}), keeps FROM walks WHERE number = ?",
                 (walk.number,),
             ).fetchone()
             deleted = 0
@@ -192,6 +199,11 @@ class Store:
                 self._cover(db, CoveredSpan(walk.since, settled if walk.until is None else min(walk.until, settled)))
             db.execute("DELETE FROM walks WHERE number = ?", (walk.number,))
         return deleted
+
+    def index_ids(self) -> None:
+        """Build the index of ids, unless it is there."""
+        with self._connection() as db:
+            db.execute(AFTER_FIRST_SYNC)
 
     def _cover(self, db: sqlite3.Connection, span: CoveredSpan) -> None:
         spans = merged([*self._covered(), span])

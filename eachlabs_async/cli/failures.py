@@ -28,8 +28,6 @@ NO_ANSWER: Final = 5
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
-_KEY_REMEDY: Final = "set EACHLABS_API_KEY (NOXUS_API_KEY for runs), or store it with `eachlabs config set-key`"
-
 
 class UsageError(Exception):
     """The command line cannot be right; the message says what to write instead."""
@@ -51,6 +49,9 @@ def failure_of(error: BaseException) -> Failure:
     """Return the exit code and the line of an error."""
     if isinstance(error, UsageError):
         return Failure(USAGE, str(error))
+    if isinstance(error, ConfigurationError) and "needs a key" in error.message:
+        variable = "NOXUS_API_KEY" if "NOXUS_API_KEY" in error.message else "EACHLABS_API_KEY"
+        return Failure(NO_KEY, f"there is no key: {_remedy_for_key(variable)}, or try the command with --emulator")
     if isinstance(error, EachLabsError):
         code, remedy = _code_and_remedy(error)
         return Failure(code, f"{error}{f'; {remedy}' if remedy else ''}")
@@ -64,15 +65,18 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(FAILED, f"unexpected {type(error).__name__}: {error}; --debug shows where")
 
 
+def _remedy_for_key(variable: str) -> str:
+    flag = " --runs" if variable == "NOXUS_API_KEY" else ""
+    return f"set {variable}, or store it with `eachlabs config set-key{flag}`"
+
+
 def _code_and_remedy(error: EachLabsError) -> tuple[int, str]:
     if isinstance(error, ConfigurationError):
-        if "needs a key" in error.message:
-            return NO_KEY, f"{_KEY_REMEDY}, or try the command with --emulator"
         if "is not part of the compat edition" in error.message:
             return USAGE, "that is, pass --edition unified"
         return USAGE, ""
     if isinstance(error, AuthenticationError):
-        return NO_KEY, f"the service refuses the key: {_KEY_REMEDY}"
+        return NO_KEY, f"the service refuses the key: {_remedy_for_key('EACHLABS_API_KEY')}"
     if isinstance(error, APIConnectionError | ServerError):
         return NO_ANSWER, "`eachlabs config` shows the hosts; try again later"
     if isinstance(error, ResponseDecodeError):

@@ -69,6 +69,7 @@ class Progress:
         self._unit = unit
         self._clock = clock
         self._began = self._said = clock()
+        self._total = 0
         self._bar: RichProgress | None = None
         self._task: Any = None
 
@@ -82,12 +83,21 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.stop()
+
+    def stop(self) -> None:
+        """Remove the bar, so that lines can be printed below."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
+        self._plain = False
 
     def update(self, done: int, total: int | None = None, *, total_is_exact: bool = True, note: str = "") -> None:
         """Show how many are done."""
         now = self._clock()
+        if total is not None:
+            # By seeking, the service counts the rows that are left, so the first total is the one of all rows.
+            total = self._total = max(total, self._total)
         if self._bar is None and (not self._plain or now - self._said < _PLAIN_EVERY_S):
             return
         figures = progress_text(done, total, now - self._began, self._unit, total_is_exact=total_is_exact)

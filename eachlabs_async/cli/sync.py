@@ -32,6 +32,7 @@ async def sync_archive(
             async with Archive(path) as archive:
                 stats: Any = await archive.sync(client, since=since, until=until, on_progress=show)
         except asyncio.CancelledError:
+            progress.stop()
             context.warn(f"stopped; the archive keeps what was read\ngo on with: {context.continued()}")
             raise
     view = view_of_names(_FIGURES, dict.fromkeys(_FIGURES, "number"))

@@ -92,7 +92,7 @@ class Walk:
             finally:
                 rows.end()
                 if checkpoint is not None:
-                    progress.__exit__(None, None, None)
+                    progress.stop()
                     self._say_how_to_go_on(checkpoint, rows.rows + self._unreadable)
         self._say_what_is_missing(rows, more=more)
         return FAILED if self._unreadable else OK

@@ -22,10 +22,11 @@ from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
 from ..jobs.refusals import refusal_of
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction, State
 from ..transport import requests
+from ..transport.arguments import checked_seconds
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
 from ..transport.guidance import NamesGuide
 from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_for_id, hint_on_not_found
@@ -205,7 +206,7 @@ class Predictions(NamesGuide):
         return await poll_until_finished(
             identity,
             fetch,
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(prediction, CreatedPrediction),

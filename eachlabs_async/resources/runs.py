@@ -14,12 +14,12 @@ from ..errors import NotFoundError, OutcomeUnknownError
 from ..jobs.lost_answer import request_or_look
 from ..jobs.poll import Poll
 from ..jobs.reconcile import TimeSpan
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..pagination.pager import Pager
 from ..pagination.pages import WalkOptions
 from ..records import Run, RunDeletion, State
 from ..transport import requests
-from ..transport.arguments import checked_count
+from ..transport.arguments import checked_count, checked_seconds
 from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
 from ..transport.guidance import NamesGuide
 from ..transport.not_found_hints import add_hint, hint_for_id, hint_on_not_found
@@ -154,7 +154,7 @@ class Runs(NamesGuide):
         return await poll_until_finished(
             identity,
             lambda pause_s, left_s: self.get(identity),
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(run, Run) and run.state is State.PENDING,

@@ -15,12 +15,12 @@ from ..jobs.ledger import Ledger
 from ..jobs.map_inputs import wait_for_many
 from ..jobs.map_run import MapRun
 from ..jobs.poll import MAX_HOLD_S, Poll
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..jobs.wait_backend import WaitBackend
 from ..pagination.pager import Pager
 from ..pagination.pages import WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
-from ..transport.arguments import checked_count
+from ..transport.arguments import checked_count, checked_seconds
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
 from ..transport.guidance import NamesGuide
 from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_for_id, hint_on_not_found
@@ -131,7 +131,7 @@ class WorkflowExecutions(NamesGuide):
         return await poll_until_finished(
             identity,
             HeldPoll(self._transport, read, watched=on_update is not None).fetch if is_held else fetch,
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(execution, TriggeredExecution),

@@ -104,7 +104,7 @@ class Database:
             if not problem and self._kind.is_new(db):
                 problem = self._create_first(db, schema, timeout_s)
             if not problem:
-                self._set(db, "synchronous = NORMAL")
+                self._set(db, "synchronous = NORMAL", "cache_size = -32768", "wal_autocheckpoint = 8192")
             return problem
 
         self._opening(opened)

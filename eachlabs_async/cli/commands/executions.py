@@ -155,6 +155,7 @@ async def export(
                     else:
                         written = await pager.write_jsonl(path)
         except asyncio.CancelledError:
+            progress.stop()
             given.warn(f"stopped; what was read is in {path}.part\ngo on with: {given.continued()}")
             raise
     before = f", {written.resumed_rows:,} of them by an earlier command" if written.resumed_rows else ""
