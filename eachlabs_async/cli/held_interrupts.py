@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,7 +11,7 @@ __all__ = ["held_interrupts"]
 
 
 @contextmanager
-def held_interrupts() -> Iterator[None]:
+def held_interrupts() -> Generator[None, None, None]:
     """Hold a Ctrl-C back until the block ends, and raise its `KeyboardInterrupt` then.
 
     An interrupt within an import can get lost, or come out as another error: some modules run code by `eval` or in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -110,14 +111,20 @@ class Board:
         item = self._open[key] = self._open.get(key, Item(key, now_s))
         return item
 
-    def updated(self, key: str, facts: Facts, now_s: float) -> tuple[Item | None, Item]:
-        """Note what is known of an execution, and return it as it was and as it is."""
+    def updated(self, key: str, facts: Facts, now_s: float, now: datetime | None = None) -> tuple[Item | None, Item]:
+        """Note what is known of an execution, and return it as it was and as it is.
+
+        With `now`, the time of day, what began before it was watched has run since then.
+        """
         before = self._open.get(key)
         known = before or Item(key, now_s)
         running = {
-            step.name: known.step_began_s.get(step.name, now_s) for step in facts.steps if step.state is State.RUNNING
+            step.name: min(known.step_began_s.get(step.name, now_s), _since(step.started_at, now_s, now))
+            for step in facts.steps
+            if step.state is State.RUNNING
         }
-        item = self._open[key] = Item(key, known.began_s, facts, running)
+        began_s = min(known.began_s, _since(facts.started_at, now_s, now))
+        item = self._open[key] = Item(key, began_s, facts, running)
         return before, item
 
     def ended(self, key: str, facts: Facts | None, now_s: float, *, failed: bool = False, note: str = "") -> Item:
@@ -149,3 +156,10 @@ class Board:
         money = self._money or Money(self._spent + sum(running), None, self.budget)
         recent = tuple(self._recent) if self.shows_recent else ()
         return Snapshot(self.title, now_s, max(0.0, now_s - self.began_s), counts, money, tuple(items), recent)
+
+
+def _since(moment: datetime | None, now_s: float, now: datetime | None) -> float:
+    """Return a time of day on the steady clock; now, if it is unknown or in the future by this machine's clock."""
+    if moment is None or now is None:
+        return now_s
+    return now_s - max(0.0, (now - moment).total_seconds())

@@ -7,20 +7,22 @@ from decimal import Decimal
 
 from attrs import frozen
 
+from ...errors import ExecutionFailedError
 from ...records import Execution, Prediction, State, WorkflowExecution
 from ...records.workflow_executions import StepOutput
 
-__all__ = ["Facts", "StepFacts", "cost_of", "facts_of"]
+__all__ = ["Facts", "StepFacts", "cost_of", "facts_of", "reason_of"]
 
 
 @frozen
 class StepFacts:
-    """One step: its name, its model, the service's word for its status, and how many seconds it took if it ended."""
+    """One step: its name, its model, the service's word for its status, when it began and how long it took."""
 
     name: str
     status: str
     state: State
     model: str = ""
+    started_at: datetime | None = None
     seconds: float | None = None
 
 
@@ -32,6 +34,7 @@ class Facts:
     state: State
     steps: tuple[StepFacts, ...] = ()
     cost: Decimal | None = None
+    started_at: datetime | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -61,6 +64,7 @@ def facts_of(record: WorkflowExecution | Prediction | Execution) -> Facts:
         state=record.state,
         steps=tuple(_step(name, step) for name, step in (steps or {}).items()),
         cost=cost_of(record),
+        started_at=None if isinstance(record, Prediction) else record.started_at,
     )
 
 
@@ -78,6 +82,14 @@ def cost_of(record: WorkflowExecution | Prediction | Execution) -> Decimal | Non
     return Decimal(str(cost))
 
 
+def reason_of(error: Exception) -> str:
+    """Return why an execution failed, without its id, which stands beside it."""
+    if isinstance(error, ExecutionFailedError):
+        reason = ": ".join(part for part in (error.error, error.cause) if part)
+        return reason or error.state
+    return str(error) or type(error).__name__
+
+
 def _step(name: str, step: StepOutput) -> StepFacts:
     metadata = step.metadata or {}
     model = metadata.get("model")
@@ -86,6 +98,7 @@ def _step(name: str, step: StepOutput) -> StepFacts:
         status=step.status,
         state=step.state,
         model=model if isinstance(model, str) else "",
+        started_at=step.started_at,
         seconds=_between(step.started_at, step.completed_at),
     )
 

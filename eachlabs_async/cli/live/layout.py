@@ -73,10 +73,7 @@ def board_lines(view: Snapshot, width: int, height: int, *, unicode: bool = True
 
 def counts_text(counts: Counts) -> str:
     """Return the counts as a line of text."""
-    parts = [f"{counts.done:,} done", f"{counts.failed:,} failed", f"{counts.running:,} running"]
-    if counts.waiting is not None:
-        parts.append(f"{counts.waiting:,} waiting")
-    return ", ".join(parts)
+    return ", ".join(text for text, _ in _count_parts(counts))
 
 
 def money_text(money: Money) -> str:
@@ -126,7 +123,7 @@ class _Layout:
         view = self._view
         lines = [
             self._justified([(_screen(view.title), "bold")], duration(view.elapsed_s)),
-            self._joined(self._count_parts()),
+            self._joined(_count_parts(view.counts)),
         ]
         if money := money_text(view.money):
             lines.append(self.cut(money))
@@ -137,9 +134,9 @@ class _Layout:
         steps = item.facts.steps
         if len(steps) < 2:
             return [self.in_one_line(item)]
-        return [self.in_one_line(item), *(self._step_line(item, step) for step in steps)]
+        return [self.in_one_line(item, names_step=False), *(self._step_line(item, step) for step in steps)]
 
-    def in_one_line(self, item: Item) -> Text:
+    def in_one_line(self, item: Item, *, names_step: bool = True) -> Text:
         """Return an execution as one line: its state, its id, its status, where it is, and for how long."""
         facts, steps = item.facts, item.facts.steps
         parts = [
@@ -149,7 +146,7 @@ class _Layout:
         step = facts.current_step
         if item.note:
             parts.append((_screen(item.note), ""))
-        elif steps and step is not None and not facts.is_finished:
+        elif names_step and steps and step is not None and not facts.is_finished:
             parts.append((f"step {_number(step, steps)}/{len(steps)} {_screen(step.name)} {_screen(step.model)}", ""))
         right = duration(item.elapsed_s(self._view.now_s))
         if facts.cost:
@@ -164,17 +161,6 @@ class _Layout:
         ]
         elapsed = item.step_elapsed_s(step, self._view.now_s)
         return self._justified(parts, "" if elapsed is None else duration(elapsed))
-
-    def _count_parts(self) -> list[tuple[str, str]]:
-        counts = self._view.counts
-        parts = [
-            (f"{counts.done:,} done", "green" if counts.done > counts.failed else ""),
-            (f"{counts.failed:,} failed", "red" if counts.failed else ""),
-            (f"{counts.running:,} running", "cyan" if counts.running else ""),
-        ]
-        if counts.waiting is not None:
-            parts.append((f"{counts.waiting:,} waiting", ""))
-        return parts
 
     def _shown_id(self, key: str) -> str:
         text = _screen(key)
@@ -201,6 +187,17 @@ class _Layout:
     def cut(self, text: str, style: str = "") -> Text:
         """Return a text as a line, cut to the width."""
         return self._joined([(text, style)])
+
+
+def _count_parts(counts: Counts) -> list[tuple[str, str]]:
+    parts = [(f"{counts.done:,} done", "green" if counts.done > counts.failed else "")]
+    if counts.failed:
+        parts.append((f"{counts.failed:,} of them failed", "red"))
+    if counts.running:
+        parts.append((f"{counts.running:,} running", "cyan"))
+    if counts.waiting:
+        parts.append((f"{counts.waiting:,} waiting", ""))
+    return parts
 
 
 def _screen(text: str) -> str:

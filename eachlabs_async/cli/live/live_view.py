@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TextIO
 
@@ -40,7 +41,8 @@ class LiveView:
     """The view of one command, from entering the block to leaving it. On a terminal it vanishes at its end.
 
     `console` is where a live view is drawn; rows that are printed to the same console appear above it. `stream` gets
-    the plain lines. `refresh` is called before each drawing, to bring the board up to date.
+    the plain lines: the counts every few seconds, and with `lists_each` what becomes of each execution, unless there
+    are too many. `refresh` is called before each drawing, to bring the board up to date.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class LiveView:
         mode: Mode,
         *,
         refresh: Callable[[], object] | None = None,
+        lists_each: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.board = board
@@ -58,6 +61,7 @@ class LiveView:
         self._stream = stream
         self._mode: Mode = mode
         self._refresh = refresh
+        self._lists_each = lists_each
         self._clock = clock
         self._live: Live | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -95,13 +99,11 @@ class LiveView:
         """Show an execution from now on."""
         self.board.started(key, self._clock())
 
-    def updated(self, record: WorkflowExecution | Prediction) -> None:
+    def updated(self, key: str, record: WorkflowExecution | Prediction) -> None:
         """Show what is known of an execution."""
         now_s = self._clock()
-        before, item = self.board.updated(_key(record), facts_of(record), now_s)
-        if self._mode != "plain" or len(self.board.open_keys()) > _MOST_PLAIN:
-            return
-        if before is None or _is_news(before.facts, item.facts):
+        before, item = self.board.updated(key, facts_of(record), now_s, datetime.now(UTC))
+        if self._tells_each() and (before is None or _is_news(before.facts, item.facts)):
             self._say(item_text(item, now_s))
 
     def ended(
@@ -109,10 +111,10 @@ class LiveView:
     ) -> None:
         """Count an execution, which is not shown any more."""
         now_s = self._clock()
-        is_counted_only = len(self.board.open_keys()) > _MOST_PLAIN
+        is_told = self._tells_each()
         facts = None if record is None else facts_of(record)
         item = self.board.ended(key, facts, now_s, failed=failed, note=note)
-        if self._mode == "plain" and not is_counted_only:
+        if is_told:
             self._say(item_text(item, now_s))
 
     def say(self, text: str) -> None:
@@ -121,6 +123,9 @@ class LiveView:
             self._console.print(screen_text(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
         else:
             self._say(screen_text(text))
+
+    def _tells_each(self) -> bool:
+        return self._mode == "plain" and self._lists_each and len(self.board.open_keys()) <= _MOST_PLAIN
 
     # ---- drawing
 
@@ -154,10 +159,6 @@ class LiveView:
     def _say(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
-
-
-def _key(record: WorkflowExecution | Prediction) -> str:
-    return str(getattr(record, "execution_id", None) or getattr(record, "id", ""))
 
 
 def _is_news(before: Facts, after: Facts) -> bool:
