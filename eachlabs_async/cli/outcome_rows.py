@@ -26,12 +26,12 @@ _CONTENTS: Final[Mapping[str, Content]] = {
     "output": "json",
 }
 _COLUMNS: Final = (
-    TableColumn("index", "index", "integer", 1),
+    TableColumn("index", "index", "integer", 3),
     TableColumn("id", "id", "text", 0, is_id=True),
-    TableColumn("status", "status", "text", 2),
+    TableColumn("status", "status", "text", 1),
     TableColumn("cost", "cost $", "cost", 4),
     TableColumn("elapsed_s", "s", "number", 5),
-    TableColumn("result", "result", "text", 3),
+    TableColumn("result", "result", "text", 2),
 )
 
 

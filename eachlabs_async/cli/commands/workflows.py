@@ -89,7 +89,7 @@ def ended_view() -> View:
     whole = full_view()
     shown = ("execution_id", "status", "total_cost")
     columns = tuple(column for column in whole.columns if column.name in shown)
-    return View(whole.names, whole.contents, (*columns, TableColumn("result", "result", rank=4)))
+    return View(whole.names, whole.contents, (*columns, TableColumn("result", "result", rank=2)))
 
 
 @app.command(name="list")
