@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 from ..codec.strict import to_dict
 from ..errors import EachLabsError
+from ..pagination.follow import Follow
+from ..pagination.pages import UnreadableRow
+from ..records import Execution
 from .context import Context
-from .failures import OK, UsageError
+from .failures import FAILED, OK, UsageError
 from .output.fields import View
 
 
-async def print_followed(context: Context, stream: Any, view: View, *, limit: int | None, resumed: bool) -> int:
-    """Print the rows of a `Follow` until Ctrl-C, or until there were `limit` of them."""
+async def print_followed(
+    context: Context,
+    follow: Callable[[Callable[[UnreadableRow], object]], Follow[Execution]],
+    view: View,
+    *,
+    limit: int | None,
+    resumed: bool,
+) -> int:
+    """Print the rows of a `Follow` until Ctrl-C, or until there were `limit` of them, and return the exit code.
+
+    `follow` makes it, with the callback for rows that cannot be read.
+    """
     if limit is not None and limit < 0:
         raise UsageError(f"--limit must be at least 0, not {limit}")
     rows = context.rows(view, live=True, header=not resumed)
+    unreadable: list[str] = []
+
+    def report(row: UnreadableRow) -> None:
+        unreadable.append(str(row.id))
+        context.warn(f"eachlabs: row {row.id or row.position} cannot be read: {row.error}")
+
+    stream = follow(report)
     checkpoint: str | None = None
     try:
         async with stream:
@@ -37,9 +57,8 @@ async def print_followed(context: Context, stream: Any, view: View, *, limit: in
         if checkpoint is not None:
             left = None if limit is None else str(limit - rows.rows)
             if left != "0":
-                # A checkpoint has the time at which it began.
-                again = context.continued(resume=checkpoint, since=None, limit=left)
+                again = context.continued(resume=checkpoint, limit=left)
                 context.warn(f"stopped after {rows.rows:,} rows\ncheckpoint: {checkpoint}\ngo on with: {again}")
             else:
                 context.note(f"checkpoint: {checkpoint}")
-    return OK
+    return FAILED if unreadable else OK
