@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from .commands import COMMANDS
 from .context import Context, GlobalOptions
 from .failures import BROKEN_PIPE, INTERRUPTED, OK, USAGE, UsageError, failure_of
 from .interrupts import InterruptedByUserError, run_until_interrupted
+from .log_lines import log_lines
 from .profiles import KEY_NAMES
 from .screen_text import screen_block, screen_text
 
@@ -78,8 +80,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run_command(command: Any, bound: Any, context: Context) -> int:
-    result = command(*bound.args, **bound.kwargs, context=context)
-    code = run_until_interrupted(result) if iscoroutine(result) else result
+    options = context.options
+    level = logging.INFO if options.debug else logging.ERROR if options.quiet else logging.WARNING
+    with log_lines(level):
+        result = command(*bound.args, **bound.kwargs, context=context)
+        code = run_until_interrupted(result) if iscoroutine(result) else result
     return OK if code is None else int(code)
 
 

@@ -1,32 +1,38 @@
-"""Show the package's warnings as lines of the command, instead of as the logging module would print them."""
+"""Print what the package logs as lines on standard error, fit for a terminal."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["LogLines"]
+from .screen_text import screen_text
 
 
 class LogLines(logging.Handler):
-    """Calls `say` with the text of each warning of the package, within a block."""
-
-    def __init__(self, say: Callable[[str], object]) -> None:
-        super().__init__(logging.WARNING)
-        self._show = say
-        self._logger = logging.getLogger("eachlabs_async")
+    """Writes each record as one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one warning."""
-        self._show(record.getMessage())
+        """Write a record; what the writing raises is left to `logging`."""
+        try:
+            sys.stderr.write(f"eachlabs: {screen_text(record.getMessage())}\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
 
-    def __enter__(self) -> Self:
-        self._logger.addHandler(self)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._logger.removeHandler(self)
+@contextmanager
+def log_lines(level: int) -> Iterator[None]:
+    """Print the records of the package from `level` on within the block, and those only here."""
+    logger = logging.getLogger("eachlabs_async")
+    handler, before, passed_on = LogLines(level), logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        logger.propagate = passed_on

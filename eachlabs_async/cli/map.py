@@ -19,7 +19,6 @@ from .live.board import Board, Counts, Money
 from .live.facts import reason_of
 from .live.live_view import LiveView
 from .live.showing import live_view
-from .log_lines import LogLines
 from .outcome_rows import cost_of_outcome, outcome_row, outcomes_view, record_of, was_not_started
 
 __all__ = ["MapCommand", "checked_budget"]
@@ -76,19 +75,18 @@ class _Run:
         run = make(self._inputs())
         self._stats = run.stats
         view = live_view(context, self._board, refresh=self._refresh, lists_each=False)
-        with LogLines(view.say):
-            try:
-                async with view:
-                    await self._print(run, rows, view)
-            except asyncio.CancelledError:
+        try:
+            async with view:
+                await self._print(run, rows, view)
+        except asyncio.CancelledError:
+            self._say_how_to_go_on()
+            raise
+        except EachLabsError:
+            if self._command.journal is not None:
                 self._say_how_to_go_on()
-                raise
-            except EachLabsError:
-                if self._command.journal is not None:
-                    self._say_how_to_go_on()
-                raise
-            finally:
-                rows.end()
+            raise
+        finally:
+            rows.end()
         context.note(f"{self._command.title}: {view.summary()}")
         if self._not_started:
             self._say_what_was_not_started()

@@ -15,7 +15,6 @@ from .context import Context
 from .failures import FAILED, OK
 from .live.board import Board
 from .live.showing import live_view
-from .log_lines import LogLines
 from .model_inputs import check_files, given_inputs, schema_of_model
 from .related import related_command
 from .save import check_folder, save_results
@@ -77,17 +76,14 @@ class _Run:
         schema = await schema_of_model(self._client, self._model) if words else None
         inputs = await given_inputs(context, self._client, words, schema)
         view = live_view(context, Board(f"prediction of {self._model}", total=1))
-        with LogLines(view.say):
-            async with view:
-                self._is_sent = True
-                created = await predictions.create(
-                    self._model, inputs, fallback_selector=fallback_selector, reconcile=True
-                )
-                name = self._identity = created.id
-                view.started(name)
-                return await predictions.wait(
-                    created, timeout_s=timeout_s or FOREVER_S, on_update=lambda now: view.updated(name, now)
-                )
+        async with view:
+            self._is_sent = True
+            created = await predictions.create(self._model, inputs, fallback_selector=fallback_selector, reconcile=True)
+            name = self._identity = created.id
+            view.started(name)
+            return await predictions.wait(
+                created, timeout_s=timeout_s or FOREVER_S, on_update=lambda now: view.updated(name, now)
+            )
 
     def _say_what_still_runs(self) -> None:
         if self._identity is not None:

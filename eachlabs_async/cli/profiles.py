@@ -127,7 +127,7 @@ def to_toml(profiles: Profiles) -> str:
 
 def _quoted(text: str) -> str:
     # A TOML string has the escapes of JSON; U+007F is the one character that only TOML wants escaped.
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def key_from_keyring(profile: str, name: str) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .context import Context
 from .failures import FAILED, OK
 from .output.fields import view_of_names
 
 if TYPE_CHECKING:
+    from ..archive import SyncStats
     from ..client import EachLabs
 
 _FIGURES = ("rows", "new", "changed", "deleted", "unreadable", "requests", "elapsed_s")
@@ -25,12 +26,12 @@ async def sync_archive(
 
     with context.progress(path.name) as progress:
 
-        def show(stats: Any) -> None:
+        def show(stats: SyncStats) -> None:
             progress.update(stats.rows, note=f"{stats.new:,} new, {stats.changed:,} changed")
 
         try:
             async with Archive(path) as archive:
-                stats: Any = await archive.sync(client, since=since, until=until, on_progress=show)
+                stats = await archive.sync(client, since=since, until=until, on_progress=show)
         except asyncio.CancelledError:
             progress.stop()
             context.warn(f"stopped; the archive keeps what was read\ngo on with: {context.continued()}")

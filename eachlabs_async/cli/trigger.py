@@ -8,7 +8,6 @@ from ..codec.strict import to_dict
 from ..records import TriggeredExecution
 from .context import Context
 from .failures import OK
-from .log_lines import LogLines
 from .model_inputs import check_files, chosen_version, given_inputs, schema_of_version
 from .output.fields import View, view_of
 from .related import related_arguments, related_command
@@ -38,8 +37,7 @@ async def trigger_workflow(
         version = chosen_version(await client.workflows.get(workflow_id), version_id)
         inputs = await given_inputs(context, client, words, schema_of_version(version))
         wanted = version_id if version is None else version.version_id
-        with LogLines(context.warn):
-            triggered = await client.workflows.trigger(workflow_id, wanted, inputs, reconcile=True)
+        triggered = await client.workflows.trigger(workflow_id, wanted, inputs, reconcile=True)
         name = triggered.execution_id
         if not waits:
             context.record(to_dict(triggered), triggered_view)

@@ -18,7 +18,6 @@ from .live.board import Board
 from .live.facts import reason_of
 from .live.live_view import LiveView
 from .live.showing import live_view
-from .log_lines import LogLines
 from .output.fields import View
 
 __all__ = ["FOREVER_S", "wait_for_each"]
@@ -45,18 +44,17 @@ async def wait_for_each(context: Context, given: Sequence[str], wait: Wait, view
     shown = live_view(context, Board(title, total=total))
     rows = None if single else context.rows(view, live=True)
     waits = _Waits(context, wait, shown, rows, view)
-    with LogLines(shown.say):
-        try:
-            async with shown:
-                ids, one_at_a_time = _unique(read_ids(given)), asyncio.Lock()
-                workers = _AT_ONCE if total is None else min(total, _AT_ONCE)
-                await gather_or_cancel(waits.work(ids, one_at_a_time) for _ in range(workers))
-        except asyncio.CancelledError:
-            _say_what_still_runs(context, shown.board.open_keys(), waits.ended)
-            raise
-        finally:
-            if rows is not None:
-                rows.end()
+    try:
+        async with shown:
+            ids, one_at_a_time = _unique(read_ids(given)), asyncio.Lock()
+            workers = _AT_ONCE if total is None else min(total, _AT_ONCE)
+            await gather_or_cancel(waits.work(ids, one_at_a_time) for _ in range(workers))
+    except asyncio.CancelledError:
+        _say_what_still_runs(context, shown.board.open_keys(), waits.ended)
+        raise
+    finally:
+        if rows is not None:
+            rows.end()
     for record in waits.kept:
         context.record(to_dict(record), view)
     if not single:

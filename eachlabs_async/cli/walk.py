@@ -87,7 +87,7 @@ class Walk:
                 checkpoint = pager.checkpoint
                 raise
             except EachLabsError as error:
-                checkpoint = error.checkpoint
+                checkpoint = error.checkpoint if rows.rows else None  # Nothing was begun that could go on.
                 raise
             finally:
                 rows.end()

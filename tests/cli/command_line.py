@@ -193,7 +193,10 @@ class Process:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.wait(PATIENCE_S)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
     def read_lines(self, count: int) -> list[str]:
         """Wait for lines of the output."""
@@ -206,8 +209,14 @@ class Process:
 
     def end(self) -> tuple[str, str, int]:
         """Wait for the end, and return the rest of the output, standard error and the exit code."""
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        return out, err, self.process.returncode
+        # Not `communicate`: it would lose what `read_lines` has in its buffer.
+        late = threading.Timer(PATIENCE_S, self.process.kill)
+        late.start()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        out, err = self.process.stdout.read(), self.process.stderr.read()
+        late.cancel()
+        return out, err, self.process.wait(PATIENCE_S)
 
 
 def wait_until(condition: object, what: str) -> None:

@@ -35,7 +35,7 @@ class MemoryKeyring(KeyringBackend):
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MemoryKeyring]:
+def own_keyring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MemoryKeyring]:
     for name in ("EACHLABS_API_KEY", "NOXUS_API_KEY", "EACHLABS_EDITION", "EACHLABS_FORMAT", "EACHLABS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("EACHLABS_BASE_URL", raising=False)

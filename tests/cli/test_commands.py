@@ -99,7 +99,7 @@ def test_global_options_may_stand_before_and_behind(eachlabs: Command, service: 
 
 def test_an_unreadable_row_is_reported_and_the_others_come(eachlabs: Command, own_service: EmulatorThread) -> None:
     """The exit code is 1, and the row is named on standard error."""
-    bad = own_service.emulator.executions[3]["id"]
+    bad = own_service.emulator.executions.ids()[3]
     own_service.emulator.executions.change(bad, run_time="soon")
     done = eachlabs(*own_service.flags(), "executions", "list", "--fields", "id")
     assert done.code == 1
@@ -113,7 +113,7 @@ def test_an_unreadable_row_is_reported_and_the_others_come(eachlabs: Command, ow
 def test_texts_of_the_service_cannot_act_on_a_terminal(eachlabs: Command, own_service: EmulatorThread) -> None:
     """They are escaped in tables and JSON; in CSV for a pipe the data stay as they are."""
     evil = "\x1b]0;owned\x07[red]x[/red]\u202egnp\x9b2J\nnext"
-    own_service.emulator.executions.change(own_service.emulator.executions[0]["id"], model=evil)
+    own_service.emulator.executions.change(own_service.emulator.executions.ids()[0], model=evil)
     flags = [*own_service.flags(), "executions", "list", "--limit=1", "--fields=model"]
     table = eachlabs(*flags, "--format=table").out
     assert table == "model\n\\x1b]0;owned\\x07[red]x[/red]\\u202egnp\\x9b2J\\nnext\n"
@@ -160,6 +160,12 @@ def test_ids_come_from_standard_input_and_from_a_file(
     assert piped == from_file
 
 
+@pytest.mark.parametrize("arguments", [[], ["--fieldz=id"], ["@nowhere"]])
+def test_ids_that_are_none_are_wrong_usage(eachlabs: Command, service: EmulatorThread, arguments: list[str]) -> None:
+    done = eachlabs(*service.flags(), "executions", "get", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+
+
 def test_an_id_that_fails_does_not_stop_the_others(eachlabs: Command, service: EmulatorThread) -> None:
     good = rows_of(service)[0]["id"]
     done = eachlabs(*service.flags(), "executions", "get", "nope", good)
@@ -169,7 +175,7 @@ def test_an_id_that_fails_does_not_stop_the_others(eachlabs: Command, service: E
 
 def test_commands_by_id_of_the_other_services(eachlabs: Command, service: EmulatorThread) -> None:
     emulator = service.emulator
-    flow, run = emulator.flow_executions[0], emulator.runs[0]
+    flow, run = next(iter(emulator.flow_executions)), next(iter(emulator.runs))
     workflow = emulator.workflow_ids[0]
     listed = lines(eachlabs(*service.flags(), "workflows", "executions", workflow, "--limit=2").out)
     ids = [row["execution_id"] for row in listed]
@@ -228,7 +234,8 @@ def test_models_need_no_key(eachlabs: Command, service: EmulatorThread, monkeypa
 
 
 def test_runs_are_stopped(eachlabs: Command, own_service: EmulatorThread) -> None:
-    running = next(row["id"] for row in own_service.emulator.runs if row["status"] == "running")
+    running = own_service.emulator.runs.ids()[0]
+    own_service.emulator.runs.change(running, status="running", finished_at=None)
     done = eachlabs(*own_service.flags(), "runs", "stop", running, "nope")
     assert done.code == 1
     assert [(row["id"], row["status"]) for row in lines(done.out)] == [(running, "stopped")]

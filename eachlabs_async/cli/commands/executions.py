@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -189,20 +189,24 @@ async def follow(
     given: Context = context
     first, every_s = given.moment("since", since), read_duration("--every", every)
     async with given.client() as client:
-        # The interface of `follow` is typed where it is.
-        executions: Any = client.executions
-        stream = executions.follow(
-            since=first,
-            every_s=every_s,
-            finished=finished,
-            status=status,
-            model=model,
-            workflow_id=workflow_id,
-            workflow_execution_id=workflow_execution_id,
-            error_classification=error_classification,
-            resume=resume,
+        return await print_followed(
+            given,
+            lambda report: client.executions.follow(
+                since=first,
+                every_s=every_s,
+                finished=finished,
+                status=status,
+                model=model,
+                workflow_id=workflow_id,
+                workflow_execution_id=workflow_execution_id,
+                error_classification=error_classification,
+                resume=resume,
+                on_unreadable=report,
+            ),
+            executions_view(),
+            limit=limit,
+            resumed=resume is not None,
         )
-        return await print_followed(given, stream, executions_view(), limit=limit, resumed=resume is not None)
 
 
 @app.command

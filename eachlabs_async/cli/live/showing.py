@@ -15,10 +15,18 @@ __all__ = ["live_view"]
 
 
 def live_view(
-    context: Context, board: Board, *, refresh: Callable[[], object] | None = None, lists_each: bool = True
+    context: Context,
+    board: Board,
+    *,
+    refresh: Callable[[], object] | None = None,
+    lists_each: bool = True,
+    only_live: bool = False,
 ) -> LiveView:
-    """Return the view of a board that fits the output of a command; the options are those of `LiveView`."""
-    mode: Mode = "plain"
+    """Return the view of a board that fits the output of a command. With `only_live` there are no plain lines.
+
+    The other options are those of `LiveView`.
+    """
+    mode: Mode = "hidden" if only_live else "plain"
     console = context.console
     if context.options.quiet:
         mode = "hidden"

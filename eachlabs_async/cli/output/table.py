@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FIRST_ROWS: Final = 100
 """Rows that are waited for, because their longest cells decide about the widths."""
+_USUAL: Final = {"status": 9, "text": 20, "json": 30, "cost": 8, "number": 8, "integer": 6}
+"""The widths of usual cells, for a table whose first row has to tell all widths."""
 _RIGHT: Final = frozenset({"integer", "number", "cost"})
 _COLORS: Final = {
     State.SUCCEEDED: "green",
@@ -30,12 +32,13 @@ _COLORS: Final = {
 
 
 class Table:
-    """A table on a screen. With `live` no row is waited for: the widths are those of the first row."""
+    """A table on a screen. With `live` no row is waited for: the first row and usual cells tell the widths."""
 
     def __init__(self, console: Console, view: View, *, live: bool = False) -> None:
         self._console = console
         self._view = view
         self._first_rows = 1 if live else _FIRST_ROWS
+        self._usual = _USUAL if live else {}
         self._waiting: list[list[str]] = []
         self._fitted: list[Fitted] | None = None
         self.rows = 0
@@ -67,7 +70,11 @@ class Table:
 
         columns = self._view.columns
         natural = [
-            max(cell_len(column.title), *(cell_len(cells[at]) for cells in self._waiting))
+            max(
+                cell_len(column.title),
+                self._usual.get("status" if column.name == "status" else column.content, 0),
+                *(cell_len(cells[at]) for cells in self._waiting),
+            )
             for at, column in enumerate(columns)
         ]
         self._fitted = fit(columns, natural, self._console.width, keep_all=self._view.chosen)
