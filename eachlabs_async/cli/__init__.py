@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
     if not arguments or arguments in (["--help"], ["-h"], ["help"]):
         from .usage import usage
 
-        print(usage())
+        print(usage(program_name()))
         return 0
     try:
         with held_interrupts():

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ..codec.strict import to_dict
 from ..errors import EachLabsError
 from ..records import Prediction
-from .commands.predictions import predictions_view
 from .context import Context
 from .failures import FAILED, OK
 from .live.board import Board
 from .live.showing import live_view
 from .model_inputs import check_files, given_inputs, schema_of_model
+from .output.fields import View
 from .related import related_command
 from .save import check_folder, save_results
 from .waiting import FOREVER_S
@@ -34,15 +34,16 @@ async def run_prediction(
     save: Path | None,
     fallback_selector: str | None,
     timeout_s: float | None,
+    view: View,
 ) -> int:
-    """Run a model with the inputs that the words say, and return the exit code."""
-    context.view(predictions_view())  # so that a wrong field is refused before anything is paid for
+    """Run a model with the inputs that the words say, print its fields of `view`, and return the exit code."""
+    context.view(view)  # so that a wrong field is refused before anything is paid for
     check_files(context, words)
     if save is not None:
         check_folder(save)
     async with context.client() as client:
-        prediction = await _Run(context, client, model).end_of(words, fallback_selector, timeout_s)
-        context.record(to_dict(prediction), predictions_view())
+        prediction = await _Run(context, client, model, view).end_of(words, fallback_selector, timeout_s)
+        context.record(to_dict(prediction), view)
         failed = await save_results(context, client, prediction.urls, save) if save is not None else 0
     return FAILED if failed else OK
 
@@ -50,8 +51,9 @@ async def run_prediction(
 class _Run:
     """One prediction on its way."""
 
-    def __init__(self, context: Context, client: EachLabs, model: str) -> None:
+    def __init__(self, context: Context, client: EachLabs, model: str, view: View) -> None:
         self._context = context
+        self._view = view
         self._client = client
         self._model = model
         self._identity: str | None = None
@@ -66,7 +68,7 @@ class _Run:
         except EachLabsError as error:
             record = getattr(error, "record", None)
             if isinstance(record, Prediction):
-                self._context.record(to_dict(record), predictions_view())
+                self._context.record(to_dict(record), self._view)
                 if not record.is_finished:
                     self._say_what_still_runs()
             raise

@@ -56,7 +56,13 @@ async def run(
 
     given: Context = context
     return await run_prediction(
-        given, model, inputs or [], save=save, fallback_selector=fallback_selector, timeout_s=timeout_s
+        given,
+        model,
+        inputs or [],
+        save=save,
+        fallback_selector=fallback_selector,
+        timeout_s=timeout_s,
+        view=predictions_view(),
     )
 
 

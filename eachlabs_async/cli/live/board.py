@@ -45,17 +45,16 @@ class Item:
 
 @frozen
 class Counts:
-    """How many executions are in which state; `waiting` is None where nobody knows how many will follow."""
+    """How many executions are in which state; `waiting` is None where nobody knows how many will follow.
+
+    `word` is what those that are counted as done are called.
+    """
 
     done: int = 0
     failed: int = 0
     running: int = 0
     waiting: int | None = None
-
-    @property
-    def total(self) -> int | None:
-        """How many there are in all."""
-        return None if self.waiting is None else self.done + self.running + self.waiting
+    word: str = "done"
 
 
 @frozen
@@ -83,6 +82,7 @@ class Snapshot:
     money: Money
     open: tuple[Item, ...] = ()
     recent: tuple[Item, ...] = ()
+    note: str = ""
 
 
 @define
@@ -90,7 +90,8 @@ class Board:
     """The state of a live view. Memory is bounded by what runs: of the others the last five are kept.
 
     `total` is the number of executions there will be, None if unknown. `shows_recent` is whether a snapshot has what
-    ended last, which is on the screen already where rows are printed. The times are those of any steady clock.
+    ended last, which is on the screen already where rows are printed. `note` is a line about the whole, such as that
+    the service does not answer. The times are those of any steady clock.
     """
 
     title: str
@@ -98,6 +99,7 @@ class Board:
     total: int | None = None
     budget: Decimal | None = None
     shows_recent: bool = False
+    note: str = ""
     _open: dict[str, Item] = field(factory=dict[str, Item], init=False)
     _recent: deque[Item] = field(factory=lambda: deque[Item](maxlen=_RECENT), init=False)
     _done: int = field(default=0, init=False)
@@ -155,7 +157,8 @@ class Board:
         running = [item.facts.cost for item in items if item.facts.cost is not None]
         money = self._money or Money(self._spent + sum(running), None, self.budget)
         recent = tuple(self._recent) if self.shows_recent else ()
-        return Snapshot(self.title, now_s, max(0.0, now_s - self.began_s), counts, money, tuple(items), recent)
+        elapsed_s = max(0.0, now_s - self.began_s)
+        return Snapshot(self.title, now_s, elapsed_s, counts, money, tuple(items), recent, self.note)
 
 
 def _since(moment: datetime | None, now_s: float, now: datetime | None) -> float:

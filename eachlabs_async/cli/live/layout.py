@@ -127,6 +127,8 @@ class _Layout:
         ]
         if money := money_text(view.money):
             lines.append(self.cut(money))
+        if view.note:
+            lines.append(self.cut(_screen(view.note), "yellow"))
         return lines
 
     def with_steps(self, item: Item) -> list[Text]:
@@ -190,7 +192,7 @@ class _Layout:
 
 
 def _count_parts(counts: Counts) -> list[tuple[str, str]]:
-    parts = [(f"{counts.done:,} done", "green" if counts.done > counts.failed else "")]
+    parts = [(f"{counts.done:,} {counts.word}", "green" if counts.done > counts.failed else "")]
     if counts.failed:
         parts.append((f"{counts.failed:,} of them failed", "red"))
     if counts.running:
