@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -126,7 +126,7 @@ class Context:
     # ---- the client
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[EachLabs]:
+    async def client(self) -> AsyncGenerator[EachLabs]:
         """Give a client of the service, or of an emulator that runs as long as the block."""
         from ..client import EachLabs  # it loads aiohttp
 
@@ -144,7 +144,7 @@ class Context:
             yield client
 
     @asynccontextmanager
-    async def emulator(self) -> AsyncIterator[Emulator]:
+    async def emulator(self) -> AsyncGenerator[Emulator]:
         """Run the emulator of `--emulator`."""
         from ..emulator import Emulator, Fault
 

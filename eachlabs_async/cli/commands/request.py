@@ -72,14 +72,14 @@ def _pair(text: str) -> tuple[str, str]:
 def _body(text: str | None) -> Any:
     if text is None:
         return None
-    source = "--json"
+    source, document = "--json", text
     try:
         if text == "-":
-            source, text = "standard input", sys.stdin.read()
+            source, document = "standard input", sys.stdin.read()
         elif text.startswith("@"):
             source = text[1:]
-            text = Path(source).read_text(encoding="utf-8")
-        return json.loads(text)
+            document = Path(source).read_text(encoding="utf-8")
+        return json.loads(document)
     except OSError as error:
         raise UsageError(f"--json: cannot read {source}: {error.strerror}") from None
     except ValueError as error:
