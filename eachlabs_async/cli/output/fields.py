@@ -38,7 +38,7 @@ class View:
     """
 
     names: tuple[str, ...]
-    contents: Mapping[str, Content] = field(factory=dict[str, Content])
+    contents: Mapping[str, Content] = field(factory=dict[str, "Content"])
     columns: tuple[TableColumn, ...] = ()
     chosen: bool = False
 
