@@ -21,6 +21,7 @@ from .interrupts import InterruptedByUserError, run_until_interrupted
 from .log_lines import log_lines
 from .profiles import KEY_NAMES
 from .screen_text import screen_block, screen_text
+from .usage import usage
 
 _PACKAGE: Final = "eachlabs_async.cli.commands"
 _KEY_FLAGS: Final = ("--api-key", "--runs-api-key", "--key", "--token")
@@ -36,8 +37,8 @@ def new_app() -> App:
         help_format="plaintext",
     )
     app.meta.help_format = "plaintext"
-    for name, (target, about) in COMMANDS.items():
-        app.command(f"{_PACKAGE}.{target}", name=name, help=about)
+    for name, (target, _) in COMMANDS.items():
+        app.command(f"{_PACKAGE}.{target}", name=name)
     return app
 
 
@@ -51,6 +52,9 @@ def run(arguments: Sequence[str]) -> int:
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         options: GlobalOptions = GlobalOptions(),  # noqa: B008  # frozen
     ) -> None:
+        if tokens in ((), ("--help",), ("-h",)):
+            print(usage())
+            return
         command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
         context = Context(options, arguments) if "context" in ignored else None
         prepared.append((command, bound, context))
@@ -69,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except CycloptsError as error:
-        return _wrong_usage(error, arguments)
+        return _wrong_usage(error, app, arguments)
     except InterruptedByUserError:
         return INTERRUPTED
     except BrokenPipeError:
@@ -96,10 +100,14 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
         )
 
 
-def _wrong_usage(error: CycloptsError, arguments: Sequence[str]) -> int:
-    words = [word for word in arguments if not word.startswith("-")][:2]
+def _wrong_usage(error: CycloptsError, app: App, arguments: Sequence[str]) -> int:
+    command = "eachlabs"
+    noun = next((word for word in arguments if word in COMMANDS), None)
+    if noun is not None:
+        verb = next((word for word in arguments[arguments.index(noun) + 1 :] if word in app[noun]), None)
+        command += f" {noun}" if verb is None or verb.startswith("-") else f" {noun} {verb}"
     text = " ".join(str(error).split())
-    _say(f"{text.removesuffix('.')}; see `eachlabs {' '.join(words)}{' ' if words else ''}--help`", ())
+    _say(f"{text.removesuffix('.')}; see `{command} --help`", ())
     return USAGE
 
 

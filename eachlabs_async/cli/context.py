@@ -69,11 +69,13 @@ class GlobalOptions:
             show_default=False,
         ),
     ] = False
-    emulator_executions: Annotated[
-        int, Parameter(group=_EMULATOR, help="Its rows of each kind.", show_default=True)
-    ] = 1000
-    emulator_latency_ms: Annotated[float, Parameter(group=_EMULATOR, help="Milliseconds before each response.")] = 0.0
-    emulator_faults: Annotated[float, Parameter(group=_EMULATOR, help="Share 0..1 of requests that fail.")] = 0.0
+    emulator_executions: Annotated[int, Parameter(group=_EMULATOR, help="Its rows of each kind.")] = 1000
+    emulator_latency_ms: Annotated[
+        float, Parameter(group=_EMULATOR, help="Milliseconds before each response.", show_default=False)
+    ] = 0.0
+    emulator_faults: Annotated[
+        float, Parameter(group=_EMULATOR, help="Share of requests that fail, 0 to 1.", show_default=False)
+    ] = 0.0
 
 
 class Rows(Protocol):

@@ -24,7 +24,7 @@ def predictions_view() -> View:
 
 
 @app.command
-async def get(ids: Ids, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, context: Injected) -> int:
     """Show predictions in full, by id."""
     from ..fetch import print_fetched
 

@@ -25,9 +25,11 @@ _NUMBERS: Final = frozenset({"limit", "offset", "page", "size"})
 
 async def request(
     method: Annotated[
-        Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], Parameter(help="GET, POST, PUT, PATCH, DELETE, HEAD.")
+        Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],
+        Parameter(help="GET, POST, PUT, PATCH, DELETE or HEAD.", show_choices=False),
     ],
     path: Annotated[str, Parameter(help="Below the base URL of the service, such as /executions.")],
+    /,
     *,
     service: Annotated[Literal["api", "workflows", "flows", "runs"], Parameter(help="Whose endpoint it is.")] = "api",
     param: Annotated[list[str] | None, Parameter(help="A parameter of the query: NAME=VALUE.")] = None,
