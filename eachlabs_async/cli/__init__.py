@@ -8,6 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .held_interrupts import held_interrupts
+from .program import program_name
+
 __all__ = ["main"]
 
 INTERRUPTED = 130
@@ -30,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     # Each command is imported only when it is run.
     if arguments[:1] == ["demo"]:
-        from .demo import main as demo
-
+        with held_interrupts():
+            from .demo import main as demo
         return demo(arguments[1:])
     if arguments[:1] == ["emulator"]:
-        from ..emulator.__main__ import main as emulator
-
-        return emulator(arguments[1:])
+        with held_interrupts():
+            from ..emulator.__main__ import main as emulator
+        return emulator(arguments[1:], program=f"{program_name()} emulator")
     if arguments in (["--version"], ["-V"]):
         from .._version import __version__
 
@@ -45,10 +48,11 @@ def _run(arguments: list[str]) -> int:
     if not arguments or arguments in (["--help"], ["-h"], ["help"]):
         from .usage import usage
 
-        print(usage())
+        print(usage(program_name()))
         return 0
     try:
-        from .app import run
+        with held_interrupts():
+            from .app import run
     except ImportError as error:
         if (error.name or "").split(".")[0] not in _EXTRA:
             raise

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from inspect import iscoroutine
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -24,6 +24,8 @@ from .screen_text import screen_block, screen_text
 from .usage import usage
 
 _PACKAGE: Final = "eachlabs_async.cli.commands"
+_STDIN: Final = "@-"
+"""What stands for `-` while the arguments are parsed."""
 _KEY_FLAGS: Final = ("--api-key", "--runs-api-key", "--key", "--token")
 
 
@@ -56,13 +58,15 @@ def run(arguments: Sequence[str]) -> int:
             print(usage())
             return
         command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
+        bound.arguments.update({name: _with_hyphen(value) for name, value in bound.arguments.items()})
         context = Context(options, arguments) if "context" in ignored else None
         prepared.append((command, bound, context))
 
     context: Context | None = None
     try:
         _refuse_keys(arguments)
-        app.meta(list(arguments), result_action="return_value", print_error=False, exit_on_error=False)
+        prepared_arguments = [_STDIN if argument == "-" else argument for argument in arguments]
+        app.meta(prepared_arguments, result_action="return_value", print_error=False, exit_on_error=False)
         if not prepared:
             return OK
         command, bound, context = prepared[0]
@@ -81,6 +85,13 @@ def run(arguments: Sequence[str]) -> int:
         return BROKEN_PIPE
     except Exception as error:
         return _failed(error, context, debug="--debug" in arguments)
+
+
+def _with_hyphen(value: Any) -> Any:
+    """Return an argument with the `-` for standard input, which the parser would take for an option."""
+    if isinstance(value, list):
+        return [_with_hyphen(item) for item in cast("list[Any]", value)]
+    return "-" if isinstance(value, str) and value == _STDIN else value
 
 
 def _run_command(command: Any, bound: Any, context: Context) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 
 from ..codec.strict import to_dict
 from ..errors import EachLabsError
 from ..pagination.follow import Follow
 from ..pagination.pages import UnreadableRow
-from ..records import Execution
+from ..records import Execution, State
 from .context import Context
 from .failures import FAILED, OK, UsageError
+from .live.board import Board, Counts, Money
+from .live.facts import cost_of
+from .live.showing import live_view
 from .output.fields import View
 
 
@@ -38,10 +42,13 @@ async def print_followed(
 
     stream = follow(report)
     checkpoint: str | None = None
+    seen = _Seen(stream)
     try:
-        async with stream:
+        # The rows themselves tell what happens, so that plain lines beside them would tell nothing more.
+        async with live_view(context, seen.board, refresh=seen.refresh, only_live=True), stream:
             if limit != 0:
                 async for row in stream:
+                    seen.add(row)
                     rows.write(to_dict(row))
                     if rows.rows == limit:
                         break
@@ -62,3 +69,26 @@ async def print_followed(
             else:
                 context.note(f"checkpoint: {checkpoint}")
     return FAILED if unreadable else OK
+
+
+class _Seen:
+    """What a live view shows of the executions that were followed so far."""
+
+    def __init__(self, stream: Follow[Execution]) -> None:
+        self._stream = stream
+        self._rows = 0
+        self._failed = 0
+        self._spent = Decimal(0)
+        self.board = Board("executions, as they come")
+
+    def add(self, row: Execution) -> None:
+        """Count an execution."""
+        self._rows += 1
+        self._failed += row.state is State.FAILED
+        self._spent += cost_of(row) or 0
+
+    def refresh(self) -> None:
+        """Bring the board up to date."""
+        stats = self._stream.stats
+        self.board.counted(Counts(self._rows, self._failed, stats.open, word="seen"), Money(self._spent))
+        self.board.note = "the service does not answer; it is asked again" if stats.failing else ""

@@ -25,15 +25,13 @@ _AHEAD: Final = 1000
 async def read_ids(given: Sequence[str], fields: Sequence[str] = _NAMES) -> AsyncIterator[str]:
     """Yield the ids that arguments stand for. `fields` are the fields of a JSON object that may have the id.
 
-    Raises `UsageError` for no argument, an option, a file that cannot be read, and a line without an id.
+    Raises `UsageError` for no argument, a file that cannot be read, and a line without an id.
     """
     if not given:
         raise UsageError("give at least one id, - to read them from standard input, or @FILE")
     for argument in given:
-        if argument.startswith("-") and argument != "-":
-            raise UsageError(f"unknown option: {argument}")
         if argument == "-":
-            async for line in _lines_of_stdin():
+            async for line in lines_of_stdin():
                 if found := id_in(line, fields):
                     yield found
         elif argument.startswith("@"):
@@ -70,7 +68,7 @@ def _lines_of_file(path: Path) -> Iterable[str]:
         raise UsageError(f"cannot read the ids in {path}: {reason}") from None
 
 
-async def _lines_of_stdin() -> AsyncIterator[str]:
+async def lines_of_stdin() -> AsyncIterator[str]:
     """Yield the lines of standard input, which a thread of its own reads, so that requests go on meanwhile."""
     lines: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
     loop = asyncio.get_running_loop()
@@ -78,7 +76,7 @@ async def _lines_of_stdin() -> AsyncIterator[str]:
     threading.Thread(target=_read_into, args=(sys.stdin, lines, loop), daemon=True).start()
     while (line := await lines.get()) is not _ENDED:
         if isinstance(line, Exception):
-            raise UsageError(f"cannot read the ids in standard input: {line}")
+            raise UsageError(f"cannot read standard input: {line}")
         yield line
 
 

@@ -9,11 +9,7 @@ from cyclopts import Parameter
 Injected = Annotated[Any, Parameter(parse=False)]
 """The `Context`, which the command line gives to each command."""
 
-Ids = Annotated[
-    list[str],
-    # Without the hyphen, - would be an option. `read_ids` refuses what looks like another one.
-    Parameter(help="Ids; - reads them from standard input, @FILE from a file.", allow_leading_hyphen=True),
-]
+Ids = Annotated[list[str], Parameter(help="Ids; - reads them from standard input, @FILE from a file.")]
 Limit = Annotated[
     int | Literal["all"] | None,
     Parameter(help="Rows in total. Default: all; 50 in a table on a terminal.", show_choices=False),
@@ -31,3 +27,19 @@ ErrorClassification = Annotated[
 Since = Annotated[str | None, Parameter(help="Created since: 30d, 12h, yesterday, 2026-09-01. Default: 90 days ago.")]
 Until = Annotated[str | None, Parameter(help="Created before this time. Default: now.")]
 Every = Annotated[str, Parameter(help="How often to ask: 5s, 1min.")]
+Inputs = Annotated[list[str] | None, Parameter(help="NAME=VALUE, or NAME=@FILE for a file.")]
+MapInputs = Annotated[str, Parameter(name="INPUTS", help="A .jsonl or .csv file with an input in each row, or -.")]
+InputFormat = Annotated[
+    Literal["jsonl", "csv"] | None, Parameter(help="Default: by the name of the file; jsonl for standard input.")
+]
+Journal = Annotated[
+    str | None, Parameter(help="An SQLite file that knows what was done, so that the same command goes on.")
+]
+BudgetUsd = Annotated[str | None, Parameter(help="Start nothing more once this much is spent or may be.")]
+Concurrency = Annotated[int, Parameter(help="Executions at once, as far as the account allows.")]
+RetryUnknown = Annotated[
+    bool,
+    Parameter(help="Look again for inputs whose outcome an earlier run did not find out.", show_default=False),
+]
+TimeoutS = Annotated[float | None, Parameter(help="Seconds until an execution is given up. Default: never.")]
+VersionId = Annotated[str | None, Parameter(help="Default: the production version, else the latest.")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from ...records import State, read_state
 from ..screen_text import screen_text
 from .cells import cell, time_in
@@ -76,6 +78,11 @@ class Table:
             for at, column in enumerate(columns)
         ]
         self._fitted = fit(columns, natural, self._console.width, keep_all=self._view.chosen)
+        if self._first_rows == 1:
+            # Nobody knows how long the texts of the next rows are: the last column gets what is left.
+            *others, last = self._fitted
+            spare = self._console.width - sum(one.width + GAP for one in others) - last.width
+            self._fitted = [*others, evolve(last, width=last.width + max(0, spare))]
         self._line([(one, one.column.title) for one in self._fitted], head=True)
         waiting, self._waiting = self._waiting, []
         for cells in waiting:
