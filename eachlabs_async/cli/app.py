@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from inspect import iscoroutine
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -90,8 +90,7 @@ def run(arguments: Sequence[str]) -> int:
 def _with_hyphen(value: Any) -> Any:
     """Return an argument with the `-` for standard input, which the parser would take for an option."""
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_with_hyphen(item) for item in items]
+        return [_with_hyphen(item) for item in cast("list[object]", value)]
     return "-" if isinstance(value, str) and value == _STDIN else value
 
 

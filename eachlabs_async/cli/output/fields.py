@@ -11,7 +11,7 @@ from ...transport.guidance import did_you_mean
 from ..failures import UsageError
 
 if TYPE_CHECKING:
-    from ...codec.columns import Content
+    from ...codec.columns import Content as Content
 
 _UNKNOWN_CONTENT: Final[Content] = "json"
 
