@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from inspect import iscoroutine
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -21,8 +21,11 @@ from .interrupts import InterruptedByUserError, run_until_interrupted
 from .log_lines import log_lines
 from .profiles import KEY_NAMES
 from .screen_text import screen_block, screen_text
+from .usage import usage
 
 _PACKAGE: Final = "eachlabs_async.cli.commands"
+_STDIN: Final = "@-"
+"""What stands for `-` while the arguments are parsed."""
 _KEY_FLAGS: Final = ("--api-key", "--runs-api-key", "--key", "--token")
 
 
@@ -36,8 +39,8 @@ def new_app() -> App:
         help_format="plaintext",
     )
     app.meta.help_format = "plaintext"
-    for name, (target, about) in COMMANDS.items():
-        app.command(f"{_PACKAGE}.{target}", name=name, help=about)
+    for name, (target, _) in COMMANDS.items():
+        app.command(f"{_PACKAGE}.{target}", name=name)
     return app
 
 
@@ -51,14 +54,19 @@ def run(arguments: Sequence[str]) -> int:
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         options: GlobalOptions = GlobalOptions(),  # noqa: B008  # frozen
     ) -> None:
+        if tokens in ((), ("--help",), ("-h",)):
+            print(usage())
+            return
         command, bound, ignored = app.parse_args(tokens, print_error=False, exit_on_error=False)
+        bound.arguments.update({name: _with_hyphen(value) for name, value in bound.arguments.items()})
         context = Context(options, arguments) if "context" in ignored else None
         prepared.append((command, bound, context))
 
     context: Context | None = None
     try:
         _refuse_keys(arguments)
-        app.meta(list(arguments), result_action="return_value", print_error=False, exit_on_error=False)
+        prepared_arguments = [_STDIN if argument == "-" else argument for argument in arguments]
+        app.meta(prepared_arguments, result_action="return_value", print_error=False, exit_on_error=False)
         if not prepared:
             return OK
         command, bound, context = prepared[0]
@@ -69,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except CycloptsError as error:
-        return _wrong_usage(error, arguments)
+        return _wrong_usage(error, app, arguments)
     except InterruptedByUserError:
         return INTERRUPTED
     except BrokenPipeError:
@@ -77,6 +85,13 @@ def run(arguments: Sequence[str]) -> int:
         return BROKEN_PIPE
     except Exception as error:
         return _failed(error, context, debug="--debug" in arguments)
+
+
+def _with_hyphen(value: Any) -> Any:
+    """Return an argument with the `-` for standard input, which the parser would take for an option."""
+    if isinstance(value, list):
+        return [_with_hyphen(item) for item in cast("list[object]", value)]
+    return "-" if isinstance(value, str) and value == _STDIN else value
 
 
 def _run_command(command: Any, bound: Any, context: Context) -> int:
@@ -96,10 +111,14 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
         )
 
 
-def _wrong_usage(error: CycloptsError, arguments: Sequence[str]) -> int:
-    words = [word for word in arguments if not word.startswith("-")][:2]
+def _wrong_usage(error: CycloptsError, app: App, arguments: Sequence[str]) -> int:
+    command = "eachlabs"
+    noun = next((word for word in arguments if word in COMMANDS), None)
+    if noun is not None:
+        verb = next((word for word in arguments[arguments.index(noun) + 1 :] if word in app[noun]), None)
+        command += f" {noun}" if verb is None or verb.startswith("-") else f" {noun} {verb}"
     text = " ".join(str(error).split())
-    _say(f"{text.removesuffix('.')}; see `eachlabs {' '.join(words)}{' ' if words else ''}--help`", ())
+    _say(f"{text.removesuffix('.')}; see `{command} --help`", ())
     return USAGE
 
 

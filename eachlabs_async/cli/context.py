@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -69,11 +69,13 @@ class GlobalOptions:
             show_default=False,
         ),
     ] = False
-    emulator_executions: Annotated[
-        int, Parameter(group=_EMULATOR, help="Its rows of each kind.", show_default=True)
-    ] = 1000
-    emulator_latency_ms: Annotated[float, Parameter(group=_EMULATOR, help="Milliseconds before each response.")] = 0.0
-    emulator_faults: Annotated[float, Parameter(group=_EMULATOR, help="Share 0..1 of requests that fail.")] = 0.0
+    emulator_executions: Annotated[int, Parameter(group=_EMULATOR, help="Its rows of each kind.")] = 1000
+    emulator_latency_ms: Annotated[
+        float, Parameter(group=_EMULATOR, help="Milliseconds before each response.", show_default=False)
+    ] = 0.0
+    emulator_faults: Annotated[
+        float, Parameter(group=_EMULATOR, help="Share of requests that fail, 0 to 1.", show_default=False)
+    ] = 0.0
 
 
 class Rows(Protocol):
@@ -126,7 +128,7 @@ class Context:
     # ---- the client
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[EachLabs]:
+    async def client(self) -> AsyncGenerator[EachLabs]:
         """Give a client of the service, or of an emulator that runs as long as the block."""
         from ..client import EachLabs  # it loads aiohttp
 
@@ -144,7 +146,7 @@ class Context:
             yield client
 
     @asynccontextmanager
-    async def emulator(self) -> AsyncIterator[Emulator]:
+    async def emulator(self) -> AsyncGenerator[Emulator]:
         """Run the emulator of `--emulator`."""
         from ..emulator import Emulator, Fault
 

@@ -25,13 +25,11 @@ _AHEAD: Final = 1000
 async def read_ids(given: Sequence[str], fields: Sequence[str] = _NAMES) -> AsyncIterator[str]:
     """Yield the ids that arguments stand for. `fields` are the fields of a JSON object that may have the id.
 
-    Raises `UsageError` for no argument, an option, a file that cannot be read, and a line without an id.
+    Raises `UsageError` for no argument, a file that cannot be read, and a line without an id.
     """
     if not given:
         raise UsageError("give at least one id, - to read them from standard input, or @FILE")
     for argument in given:
-        if argument.startswith("-") and argument != "-":
-            raise UsageError(f"unknown option: {argument}")
         if argument == "-":
             async for line in lines_of_stdin():
                 if found := id_in(line, fields):

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -39,7 +38,12 @@ def run_until_interrupted(command: Coroutine[Any, Any, int | None]) -> int | Non
         nonlocal cancel
         task = asyncio.current_task()
         assert task is not None
-        cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        loop = asyncio.get_running_loop()
+
+        def cancel_soon() -> object:
+            return loop.call_soon_threadsafe(task.cancel)
+
+        cancel = cancel_soon
         return await command
 
     # The handler stays until the loop is closed: Ctrl-C while connections are closed is a second one too.

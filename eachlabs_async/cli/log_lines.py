@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from .screen_text import screen_text
@@ -23,7 +23,7 @@ class LogLines(logging.Handler):
 
 
 @contextmanager
-def log_lines(level: int) -> Iterator[None]:
+def log_lines(level: int) -> Generator[None]:
     """Print the records of the package from `level` on within the block, and those only here."""
     logger = logging.getLogger("eachlabs_async")
     handler, before, passed_on = LogLines(level), logger.level, logger.propagate

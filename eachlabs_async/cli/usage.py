@@ -9,7 +9,7 @@ from typing import Final
 from .commands import COMMANDS, STANDALONE
 
 _ABOUT: Final = "Each Labs on the command line: listings, exports, costs, workflows, models and files."
-_EXIT_CODES: Final = (
+EXIT_CODES: Final = (
     ("0", "all of it was done"),
     ("1", "some of it failed"),
     ("2", "wrong usage"),
@@ -62,7 +62,7 @@ def usage(program: str = "eachlabs", width: int | None = None) -> str:
             ),
             "",
             "Exit codes:",
-            *_listed(_EXIT_CODES, columns),
+            *_listed(EXIT_CODES, columns),
             "",
             "Examples:",
             *(f"  {example}" for example in _EXAMPLES if len(example) + 2 <= columns),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import struct
 import subprocess
@@ -114,6 +115,14 @@ class Terminal:
 
     def run(self, *arguments: str, interrupt_at: bytes | None = None, **changed: str) -> Shown:
         """Run a command to its end. When it has written `interrupt_at`, Ctrl-C is typed."""
+        return self._run([*PROGRAM, *arguments], environment(**changed), interrupt_at)
+
+    def run_shell(self, command: str, folder: Path, env: dict[str, str]) -> Shown:
+        """Run a command of a shell in a folder, in which `eachlabs` is the program."""
+        program = f'cd {shlex.quote(str(folder))}; eachlabs() {{ {shlex.join(PROGRAM)} "$@"; }}; {command}'
+        return self._run(["bash", "-c", program], env, None)
+
+    def _run(self, command: list[str], env: dict[str, str], interrupt_at: bytes | None) -> Shown:
         import fcntl
         import pty
         import termios
@@ -126,14 +135,16 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         process = subprocess.Popen(
-            [*PROGRAM, *arguments],
+            command,
             stdin=others,
             stdout=others,
             stderr=others,
-            env=environment(**changed),
+            env=env,
             preexec_fn=be_in_front,
         )
         os.close(others)
+        late = threading.Timer(PATIENCE_S, process.kill)
+        late.start()
         raw, typed = b"", interrupt_at is None
         for data in _read(own):
             raw += data
@@ -141,6 +152,7 @@ class Terminal:
                 os.write(own, b"\x03")
                 typed = True
         code = process.wait(PATIENCE_S)
+        late.cancel()
         os.close(own)
         return Shown(self._lines_of(raw), raw, code, self._wrapped(raw))
 
@@ -230,8 +242,6 @@ def wait_until(condition: object, what: str) -> None:
 
 def command_after(text: str, mark: str = "go on with: ") -> Sequence[str]:
     """Return the arguments of the command line that a message says to go on with."""
-    import shlex
-
     line = next(line for line in text.splitlines() if line.startswith(mark))
     program, *arguments = shlex.split(line.removeprefix(mark))
     assert program == "eachlabs"

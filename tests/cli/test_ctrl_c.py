@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,8 @@ from command_line import EmulatorThread, Process, command_after, environment, ru
 
 from eachlabs_async.emulator import Emulator, Fault
 
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 ROWS = 1500
 
 

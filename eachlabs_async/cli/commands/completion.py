@@ -11,7 +11,10 @@ from .options import Injected
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")], *, context: Injected
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.", show_choices=False)],
+    /,
+    *,
+    context: Injected,
 ) -> None:
     """Print the completion script of a shell, for `source <(eachlabs completion bash)`, or a file of its own."""
     from ..app import new_app

@@ -54,6 +54,7 @@ def _settings(context: Context) -> Iterator[tuple[str, str, str]]:
 def set_(
     name: Annotated[str, Parameter(help="edition, format, base-url, or default (the profile that is used).")],
     value: Annotated[str, Parameter(help="Its value; of base-url: URL, or SERVICE=URL.")],
+    /,
     *,
     context: Injected,
 ) -> None:
@@ -94,6 +95,7 @@ def _changed(profile: Profile, word: str, value: str) -> Profile:
 @app.command
 def unset(
     name: Annotated[Literal["edition", "format", "base-url", "profile"], Parameter(help="profile: all of it.")],
+    /,
     *,
     context: Injected,
 ) -> None:

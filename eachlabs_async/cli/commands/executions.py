@@ -90,7 +90,7 @@ async def list_(
 
 
 @app.command
-async def get(ids: Ids, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, context: Injected) -> int:
     """Show executions of models in full, by id. Executions of workflows: `eachlabs workflows executions`."""
     from ..fetch import print_fetched
     from .predictions import predictions_view
@@ -109,6 +109,7 @@ async def get(ids: Ids, *, context: Injected) -> int:
 @app.command
 async def export(
     path: Annotated[Path, Parameter(help="The file to write: .parquet, .csv or .jsonl.")],
+    /,
     *,
     status: Status = None,
     model: Model = None,
@@ -212,6 +213,7 @@ async def follow(
 @app.command
 async def sync(
     path: Annotated[Path, Parameter(help="The archive, an SQLite file; it is made if it does not exist.")],
+    /,
     *,
     since: Since = None,
     until: Until = None,

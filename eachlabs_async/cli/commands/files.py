@@ -20,6 +20,7 @@ _FALLBACK_NAME: Final = "download"
 @app.command
 async def upload(
     path: Annotated[Path, Parameter(help="A file of up to 100 MB.")],
+    /,
     *,
     content_type: Annotated[str | None, Parameter(help="Default: guessed from the name.")] = None,
     file_type: Literal["image", "video", "audio", "other"] | None = None,
@@ -52,6 +53,7 @@ async def download(
     path: Annotated[
         Path | None, Parameter(help="Where to, a file or a folder. Default: the name in the URL, here.")
     ] = None,
+    /,
     *,
     force: Annotated[bool, Parameter(help="Replace a file that is there.", show_default=False)] = False,
     context: Injected,
@@ -86,7 +88,7 @@ def target_of(url: str, path: Path | None) -> Path:
 
 
 @app.command
-async def delete(ids: Ids, *, context: Injected) -> int:
+async def delete(ids: Ids, /, *, context: Injected) -> int:
     """Delete uploaded files by id (unified edition). A file that is gone already is no error."""
     from ..each import print_each
 

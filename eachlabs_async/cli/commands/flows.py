@@ -14,7 +14,7 @@ app: Final = App(name="flows", help="Executions of flows (legacy).")
 
 @app.command
 async def get(
-    workflow_id: Annotated[str, Parameter(help="The flow that was executed.")], ids: Ids, *, context: Injected
+    workflow_id: Annotated[str, Parameter(help="The flow that was executed.")], ids: Ids, /, *, context: Injected
 ) -> int:
     """Show executions of a flow in full, by id."""
     from ...records import FlowExecution

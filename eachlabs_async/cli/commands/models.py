@@ -51,7 +51,7 @@ async def list_(
 
 
 @app.command
-async def show(slug: Slug, *, context: Injected) -> None:
+async def show(slug: Slug, /, *, context: Injected) -> None:
     """Show one model with its inputs and its price."""
     from ...codec.strict import to_dict
 
@@ -65,6 +65,7 @@ async def show(slug: Slug, *, context: Injected) -> None:
 @app.command
 async def schema(
     slug: Slug,
+    /,
     *,
     document: Annotated[
         bool, Parameter(help="The whole OpenAPI document, not only the inputs.", show_default=False)

@@ -9,11 +9,7 @@ from cyclopts import Parameter
 Injected = Annotated[Any, Parameter(parse=False)]
 """The `Context`, which the command line gives to each command."""
 
-Ids = Annotated[
-    list[str],
-    # Without the hyphen, - would be an option. `read_ids` refuses what looks like another one.
-    Parameter(help="Ids; - reads them from standard input, @FILE from a file.", allow_leading_hyphen=True),
-]
+Ids = Annotated[list[str], Parameter(help="Ids; - reads them from standard input, @FILE from a file.")]
 Limit = Annotated[
     int | Literal["all"] | None,
     Parameter(help="Rows in total. Default: all; 50 in a table on a terminal.", show_choices=False),

@@ -25,9 +25,11 @@ _NUMBERS: Final = frozenset({"limit", "offset", "page", "size"})
 
 async def request(
     method: Annotated[
-        Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], Parameter(help="GET, POST, PUT, PATCH, DELETE, HEAD.")
+        Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"],
+        Parameter(help="GET, POST, PUT, PATCH, DELETE or HEAD.", show_choices=False),
     ],
     path: Annotated[str, Parameter(help="Below the base URL of the service, such as /executions.")],
+    /,
     *,
     service: Annotated[Literal["api", "workflows", "flows", "runs"], Parameter(help="Whose endpoint it is.")] = "api",
     param: Annotated[list[str] | None, Parameter(help="A parameter of the query: NAME=VALUE.")] = None,
@@ -72,14 +74,14 @@ def _pair(text: str) -> tuple[str, str]:
 def _body(text: str | None) -> Any:
     if text is None:
         return None
-    source = "--json"
+    source, document = "--json", text
     try:
         if text == "-":
-            source, text = "standard input", sys.stdin.read()
+            source, document = "standard input", sys.stdin.read()
         elif text.startswith("@"):
             source = text[1:]
-            text = Path(source).read_text(encoding="utf-8")
-        return json.loads(text)
+            document = Path(source).read_text(encoding="utf-8")
+        return json.loads(document)
     except OSError as error:
         raise UsageError(f"--json: cannot read {source}: {error.strerror}") from None
     except ValueError as error:

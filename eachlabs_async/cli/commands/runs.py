@@ -56,7 +56,7 @@ async def list_(
 
 
 @app.command
-async def get(ids: Ids, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, context: Injected) -> int:
     """Show runs in full, by id."""
     from ..fetch import print_fetched
 
@@ -72,7 +72,7 @@ async def get(ids: Ids, *, context: Injected) -> int:
 
 
 @app.command
-async def stop(ids: Ids, *, context: Injected) -> int:
+async def stop(ids: Ids, /, *, context: Injected) -> int:
     """Stop runs that go on, and show them."""
     from ..each import print_each
 

@@ -49,7 +49,7 @@ async def list_(*, limit: Limit = None, resume: Resume = None, context: Injected
 
 @app.command
 async def show(
-    execution_id: Annotated[str, Parameter(help="The execution that the webhook is about.")], *, context: Injected
+    execution_id: Annotated[str, Parameter(help="The execution that the webhook is about.")], /, *, context: Injected
 ) -> None:
     """Show the webhook of an execution with every attempt to deliver it."""
     from ...codec.strict import to_dict

@@ -118,7 +118,7 @@ async def list_(
 
 @app.command
 async def show(
-    workflow_id: Annotated[str, Parameter(help="The id of a workflow, or its slug.")], *, context: Injected
+    workflow_id: Annotated[str, Parameter(help="The id of a workflow, or its slug.")], /, *, context: Injected
 ) -> None:
     """Show one workflow with its versions."""
     from ...codec.strict import to_dict
@@ -135,6 +135,7 @@ async def show(
 @app.command
 async def executions(
     workflow_id: Annotated[str, Parameter(help="The id of a workflow, or its slug.")],
+    /,
     *,
     bulk_id: Annotated[str | None, Parameter(help="Only those of this bulk trigger.")] = None,
     full: Annotated[
@@ -167,7 +168,7 @@ async def executions(
 
 
 @app.command
-async def execution(ids: Ids, *, context: Injected) -> int:
+async def execution(ids: Ids, /, *, context: Injected) -> int:
     """Show executions of workflows in full, by the ids that `workflows executions` lists."""
     from ..fetch import print_fetched
 

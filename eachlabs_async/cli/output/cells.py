@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..screen_text import screen_text
-from .fields import Content
+
+if TYPE_CHECKING:
+    from ...codec.columns import Content
 
 _LONGEST: Final = 400
 """Characters of a value that a cell may show."""

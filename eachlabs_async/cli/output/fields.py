@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from ...transport.guidance import did_you_mean
 from ..failures import UsageError
 
-Content = Literal["text", "time", "integer", "number", "cost", "boolean", "texts", "json"]
+if TYPE_CHECKING:
+    from ...codec.columns import Content as Content
 
 _UNKNOWN_CONTENT: Final[Content] = "json"
 
@@ -37,7 +38,7 @@ class View:
     """
 
     names: tuple[str, ...]
-    contents: Mapping[str, Content] = field(factory=dict[str, Content])
+    contents: Mapping[str, Content] = field(factory=dict[str, "Content"])
     columns: tuple[TableColumn, ...] = ()
     chosen: bool = False
 
@@ -80,6 +81,7 @@ def view_of(kind: type[Any], *columns: tuple[str, str], id_field: str = "id") ->
 
 def view_of_names(names: Sequence[str], contents: Mapping[str, Content] | None = None) -> View:
     """Return the view of rows with these fields, all of them columns of the table."""
-    known = {name: (contents or {}).get(name, "text") for name in names}
+    known: dict[str, Content] = dict.fromkeys(names, "text")
+    known.update(contents or {})
     columns = tuple(TableColumn(name, name, known[name], rank) for rank, name in enumerate(names))
     return View(tuple(names), known, columns)
