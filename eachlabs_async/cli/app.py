@@ -81,7 +81,6 @@ def run(arguments: Sequence[str]) -> int:
     except InterruptedByUserError:
         return INTERRUPTED
     except BrokenPipeError:
-        _drop_output()
         return BROKEN_PIPE
     except Exception as error:
         return _failed(error, context, debug="--debug" in arguments)

@@ -113,10 +113,23 @@ def wait_for_full_pipe(process: Process) -> None:
         time.sleep(0.3)
 
 
-def test_a_reader_that_goes_away_ends_the_command_silently(slow_service: EmulatorThread) -> None:
+@pytest.mark.parametrize("format_", ["jsonl", "json", "csv", "table"])
+def test_a_reader_that_goes_away_ends_the_command_silently(slow_service: EmulatorThread, format_: str) -> None:
+    """With 141, as the shell's own tools, whatever the format is."""
     service = slow_service
-    with Process(*service.flags(), "executions", "list", **service.keys()) as command:
+    with Process(*service.flags(), "executions", "list", f"--format={format_}", **service.keys()) as command:
         command.read_lines(3)
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        command.process.wait(30)
+        assert command.process.stderr is not None
+        assert (command.process.returncode, command.process.stderr.read()) == (141, "")
+
+
+def test_a_reader_that_was_never_there_is_no_error(slow_service: EmulatorThread) -> None:
+    """What is printed at once, as one document, is dropped silently too, also when Python ends."""
+    service = slow_service
+    with Process(*service.flags(), "request", "GET", "/models", **service.keys()) as command:
         assert command.process.stdout is not None
         command.process.stdout.close()
         command.process.wait(30)
