@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import EmulatorThread, Process, command_after, environment, run
+from command_line import EmulatorThread, Process, command_after, environment, run, wait_until
 
 from eachlabs_async.emulator import Emulator, Fault
 
@@ -86,6 +88,28 @@ def test_export_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Pat
     second = run(*command_after(err), **service.keys())
     assert second.returncode == 0
     assert ids_of(path.read_text()) == service.emulator.executions.ids()
+
+
+def test_sync_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Path) -> None:
+    """The archive then has each row once."""
+    service, path = slow_service, tmp_path / "rows.db"
+    service.emulator.faults.add(Fault.latency(1), after=12)
+    with Process(*service.flags(), "executions", "sync", str(path), "--since=89d", **service.keys()) as first:
+        until = service.emulator.requests.total() + 13
+        wait_until(lambda: service.emulator.requests.total() >= until, "the sync did not get far")
+        first.interrupt()
+        _, err, code = first.end()
+    service.emulator.faults.clear()
+    assert code == 130, err
+    assert rows_in(path) < ROWS
+    assert run(*command_after(err), **service.keys()).returncode == 0
+    assert rows_in(path) == ROWS
+
+
+def rows_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        (count,) = database.execute("select count(*) from executions").fetchone()
+        return int(count)
 
 
 def test_a_second_ctrl_c_ends_the_process_at_once(slow_service: EmulatorThread) -> None:
