@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from ..transport.arguments import checked_moment, rfc3339
 from .checkpoint import INHERITED_FILTERS, check_same_walk, parse_checkpoint
-from .follow_state import FollowState
+from .follow_state import UNKNOWN, FollowState
 
 _ENDPOINT: Final = "executions.follow"
 _VERSION: Final = 1
@@ -61,8 +61,6 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         raise ValueError(_INVALID) from None
-    # The times of the remembered rows are learned again when they are read; until then they count as the newest.
-    latest = newest or datetime.max.replace(tzinfo=UTC)
     keys = [seen[at : at + _KEY_SIZE] for at in range(0, len(seen), _KEY_SIZE)]
     return FollowState(
         settle,
@@ -73,6 +71,6 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
         above=above,
         skips=parts.get("skips") is True,
         adopts=parts.get("adopts") is True,
-        remembered=dict.fromkeys(keys, latest),
+        remembered=dict.fromkeys(keys, UNKNOWN),
         open=opened,
     )
