@@ -152,7 +152,8 @@ def histories(draw: st.DrawFn) -> tuple[list[Row], int]:
     settle = draw(st.sampled_from([0, 1, 3, 10, 40]))
     moments = st.integers(0, 200) | st.sampled_from([98, 99, 100, 101])
     rows: list[Row] = []
-    for number, created in enumerate(draw(st.lists(moments, max_size=60))):
+    size = draw(st.sampled_from([3, 20, 60]))
+    for number, created in enumerate(draw(st.lists(moments, min_size=size // 2, max_size=size))):
         appears = created + draw(st.integers(0, settle))
         ends = created + draw(st.sampled_from([0, 1, 5, 30, 90, NEVER]))
         gone = draw(st.sampled_from([NEVER] * 9 + [appears + 20]))
@@ -179,6 +180,8 @@ def test_no_row_is_missed_or_doubled(
     service = Service(rows, state, seed, faults=faults, pause=pause)
     service.run(until=320 + settle)
     counts = Counter(name for name, _ in service.delivered)
+    end = service.state
+    assert end.floor is None or all(time >= end.floor for time in end.remembered.values())
     assert not [name for name, count in counts.items() if count > 1]
     assert service.first_poll is not None
     _, ended = service.first_poll
@@ -329,6 +332,33 @@ def test_a_poll_sends_few_requests_for_what_runs(count: int, seed: int) -> None:
     service.run(until=500)
     assert len(service.delivered) == len(rows)
     assert max(service.more_requests) <= REQUESTS_PER_POLL
+
+
+def test_an_id_that_a_listing_repeats_comes_once() -> None:
+    """A service may show a row on two pages."""
+    state = state_after(("a", 5))
+    assert read(state, ("b", 6), ("b", 6), ("a", 5)) == ["b"]
+
+
+def test_executions_of_unknown_status_do_not_block_others() -> None:
+    """Those that neither run nor have ended are asked about in turn, and so are the ones behind them."""
+    odd = [(f"odd {number}", -10.0 * number) for number in range(40)]
+    state = state_after(*odd, ("last", -1000), ended=False, finished=True)
+    rows = [("new", 100.0), *odd, ("last", -1000.0)]
+    read(state, *rows[:1], at=1.0)
+    asked: set[float] = set()
+    for number in range(8):
+        poll = state.poll(2.0 + number)
+        reading = next(poll)
+        try:
+            while True:
+                if reading.until is not None and not reading.running and reading.since is not None:
+                    asked |= {seconds for _, seconds in rows if reading.since <= START + timedelta(seconds=seconds)}
+                reading = poll.send(ReadingEnd(False, 1 if reading.running else 5, 2.0 + number))
+        except StopIteration:
+            pass
+    assert -1000.0 in asked
+    assert len(asked) == len(rows)
 
 
 @given(st.integers(20, 100), st.integers(0, 2**32))
