@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from inspect import iscoroutine
 from typing import Annotated, Any, Final, cast
 
@@ -46,6 +48,7 @@ def new_app() -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
+    _set_encoding()
     app = new_app()
     prepared: list[tuple[Any, Any, Context | None]] = []
 
@@ -81,7 +84,6 @@ def run(arguments: Sequence[str]) -> int:
     except InterruptedByUserError:
         return INTERRUPTED
     except BrokenPipeError:
-        _drop_output()
         return BROKEN_PIPE
     except Exception as error:
         return _failed(error, context, debug="--debug" in arguments)
@@ -101,6 +103,13 @@ def _run_command(command: Any, bound: Any, context: Context) -> int:
         result = command(*bound.args, **bound.kwargs, context=context)
         code = run_until_interrupted(result) if iscoroutine(result) else result
     return OK if code is None else int(code)
+
+
+def _set_encoding() -> None:
+    """Write UTF-8 to pipes and files, and escape on a terminal what that cannot show."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _refuse_keys(arguments: Sequence[str]) -> None:
@@ -138,16 +147,6 @@ def _secrets(context: Context | None) -> list[str]:
 
 
 def _say(text: str, secrets: Sequence[str]) -> None:
-    try:
+    with suppress(OSError):
         sys.stdout.flush()
-    except OSError:
-        _drop_output()
     sys.stderr.write(f"eachlabs: {screen_text(redact(text, secrets))}\n")
-
-
-def _drop_output() -> None:
-    """Send what is left of the output nowhere, so that the interpreter does not complain about it at exit."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        return

@@ -222,9 +222,9 @@ class Context:
     @cached_property
     def console(self) -> Console:
         """Standard output as a screen; in a pipe it has 140 columns unless `COLUMNS` says otherwise."""
-        from rich.console import Console
+        from .output.screen import Screen
 
-        return Console(file=sys.stdout, width=None if sys.stdout.isatty() else columns_of_pipe(), highlight=False)
+        return Screen(file=sys.stdout, width=None if sys.stdout.isatty() else columns_of_pipe(), highlight=False)
 
     def note(self, text: str) -> None:
         """Print a sentence for people to standard error, unless `--quiet`; on a terminal no word is broken."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..codec.strict import to_dict
 from ..errors import EachLabsError
 from .context import Context
-from .failures import FAILED, OK, failure_of
+from .failures import code_for, failure_of
 from .fetch import is_one_id
 from .ids import read_ids
 from .output.fields import View
@@ -41,6 +41,4 @@ async def print_each(
     finally:
         if rows is not None:
             rows.end()
-    if not codes:
-        return OK
-    return codes.pop() if not done and len(codes) == 1 else FAILED
+    return code_for(done, codes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from attrs import frozen
@@ -63,6 +64,16 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, CommandError | ImportError):
         return Failure(FAILED, str(error))
     return Failure(FAILED, f"unexpected {type(error).__name__}: {error}; --debug shows where")
+
+
+def code_for(done: int, codes: Collection[int]) -> int:
+    """Return the exit code of a command with many things to do, of which `done` were done.
+
+    `codes` are the codes of those that failed. If all failed for one reason, it is that one's code.
+    """
+    if not codes:
+        return OK
+    return next(iter(codes)) if not done and len(set(codes)) == 1 else FAILED
 
 
 def _remedy_for_key(variable: str) -> str:

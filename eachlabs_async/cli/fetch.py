@@ -9,7 +9,7 @@ from typing import Any
 from ..bulk.fetch import BulkFetch
 from ..bulk.outcomes import BulkStats
 from .context import Context
-from .failures import FAILED, OK, failure_of
+from .failures import code_for, failure_of
 from .ids import read_ids
 from .output.fields import View
 
@@ -74,6 +74,4 @@ async def print_outcomes(
     finally:
         if rows is not None:
             rows.end()
-    if not codes:
-        return OK
-    return codes.pop() if not done and len(codes) == 1 else FAILED
+    return code_for(done, codes)

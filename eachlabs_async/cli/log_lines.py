@@ -24,15 +24,13 @@ class LogLines(logging.Handler):
 
 @contextmanager
 def log_lines(level: int) -> Generator[None]:
-    """Print the records of the package from `level` on within the block, and those only here."""
+    """Print the records of the package from `level` on within the block."""
     logger = logging.getLogger("eachlabs_async")
-    handler, before, passed_on = LogLines(level), logger.level, logger.propagate
+    handler, before = LogLines(level), logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
-    logger.propagate = False
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
-        logger.propagate = passed_on

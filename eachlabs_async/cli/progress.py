@@ -24,15 +24,29 @@ def progress_text(
 
     A total that is a lower bound (`total_is_exact=False`) has a plus sign, and says nothing about the time.
     """
-    parts = [f"{done:,} {unit}"]
-    if total is not None and total >= done:
-        parts = [f"{done:,}/{total:,}{'' if total_is_exact else '+'} {unit}"]
+    known = total is not None and total >= done
+    plus = "" if total_is_exact else "+"
     rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    if unit == "bytes":
+        parts = [f"{size(done)} of {size(total or 0)}{plus}" if known else size(done)]
+        speed = f"{size(rate)}/s"
+    else:
+        parts = [f"{done:,}/{total:,}{plus} {unit}" if known else f"{done:,} {unit}"]
+        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
     if rate:
-        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
+        parts.append(speed)
     if rate and total is not None and total > done and total_is_exact:
         parts.append(f"{duration((total - done) / rate)} left")
     return "  ".join(parts)
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the unit that suits it: `900 B`, `1.5 kB`, `20 MB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
 
 
 def duration(seconds: float) -> str:

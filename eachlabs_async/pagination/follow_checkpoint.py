@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from ..transport.arguments import checked_moment, rfc3339
 from .checkpoint import INHERITED_FILTERS, check_same_walk, parse_checkpoint
-from .follow_state import FollowState
+from .follow_state import UNKNOWN, FollowState
 
 _ENDPOINT: Final = "executions.follow"
 _VERSION: Final = 1
@@ -41,8 +41,13 @@ def write_follow_checkpoint(arguments: Mapping[str, object], state: FollowState)
     )
 
 
-def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle: timedelta) -> FollowState:
-    """Parse a checkpoint. Raises `TypeError` or `ValueError` if it is none, or one with other arguments."""
+def read_follow_checkpoint(
+    text: object, arguments: Mapping[str, object], settle: timedelta
+) -> tuple[FollowState, dict[str, object]]:
+    """Parse a checkpoint; return the state and the arguments, completed with those that the checkpoint records.
+
+    Raises `TypeError` or `ValueError` if `text` is no checkpoint, or one with other arguments.
+    """
     parts = parse_checkpoint(text)
     theirs: Any = parts.get("filters")
     if parts.get("v") != _VERSION or parts.get("endpoint") != _ENDPOINT or not isinstance(theirs, dict):
@@ -61,10 +66,8 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         raise ValueError(_INVALID) from None
-    # The times of the remembered rows are learned again when they are read; until then they count as the newest.
-    latest = newest or datetime.max.replace(tzinfo=UTC)
     keys = [seen[at : at + _KEY_SIZE] for at in range(0, len(seen), _KEY_SIZE)]
-    return FollowState(
+    state = FollowState(
         settle,
         finished=bool(before.get("finished")),
         floor=floor,
@@ -73,6 +76,7 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
         above=above,
         skips=parts.get("skips") is True,
         adopts=parts.get("adopts") is True,
-        remembered=dict.fromkeys(keys, latest),
+        remembered=dict.fromkeys(keys, UNKNOWN),
         open=opened,
     )
+    return state, mine

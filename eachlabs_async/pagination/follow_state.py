@@ -29,6 +29,8 @@ REQUESTS_PER_POLL: Final = 15
 _FOR_ENDED: Final = 3
 """How many of them are reserved for executions that have ended."""
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
+UNKNOWN: Final = datetime.max.replace(tzinfo=UTC)
+"""The time of a remembered row of a checkpoint until the row is read again."""
 
 
 def key_of(identity: str) -> bytes:
@@ -85,6 +87,7 @@ class FollowState:
     _service_clock: tuple[datetime, float] | None = None  # a time that the service has reached, and when that was known
     _found: set[bytes] = field(factory=set[bytes])  # open rows that the current readings showed
     _missing: dict[bytes, float] = field(factory=dict[bytes, float])  # since when an open row is not in the listing
+    _stuck: int = 0  # how many polls in a row found none of the rows that have ended
     _adopting: bool = False
     _skips_above: bool = False  # The reading goes on below `below`.
 
@@ -199,7 +202,8 @@ class FollowState:
             if clock is None or self._top > clock[0] + timedelta(seconds=at - clock[1]):
                 self._service_clock = self._top, at
         if floor is not None:
-            self.remembered = {key: created for key, created in self.remembered.items() if created >= floor}
+            times = {key: min(created, self.newest or created) for key, created in self.remembered.items()}
+            self.remembered = {key: created for key, created in times.items() if created >= floor}
 
     # ---- executions that run
 
@@ -210,17 +214,22 @@ class FollowState:
         if not old:
             return
         self._found = set()
-        most = REQUESTS_PER_POLL - _FOR_ENDED
-        end = yield self._reading(Reading(min(old.values()), floor, running=True, pages=most))
-        left = max(1, REQUESTS_PER_POLL - end.requests)
+        budget = REQUESTS_PER_POLL << self._stuck
+        end = yield self._reading(Reading(min(old.values()), floor, running=True, pages=budget - _FOR_ENDED))
+        left = budget - end.requests
         ended = {key: created for key, created in old.items() if key in self.open and key not in self._found}
-        groups = list(grouped(ended, left))
-        for number, keys in enumerate(groups):
-            pages = left - (len(groups) - number - 1)
+        complete = True
+        for keys in grouped(ended, max(1, left)):
             times = [ended[key] for key in keys]
-            end = yield self._reading(Reading(min(times), max(times), pages=pages))
-            left -= max(1, end.requests)
+            end = yield self._reading(Reading(min(times), max(times), pages=max(1, left)))
+            left -= end.requests
+            complete = complete and end.complete
             self._look_for(keys, end.complete, now)
+            if left <= 0:
+                break
+        # So many rows may have been created within the margin of a reading that its own rows were not reached.
+        reached = any(key in self._found or key not in self.open for key in ended)
+        self._stuck = 0 if complete or reached else self._stuck + 1
 
     def _look_for(self, keys: Sequence[bytes], complete: bool, now: float) -> None:
         """Forget rows that have long been missing, and put the others at the end of the queue."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import EmulatorThread, command_after
+from command_line import PROGRAM, EmulatorThread, command_after, environment
 from conftest import Done
 
 from eachlabs_async.emulator import Fault
@@ -125,15 +126,37 @@ def test_texts_of_the_service_cannot_act_on_a_terminal(eachlabs: Command, own_se
     assert next(csv.DictReader(io.StringIO(eachlabs(*flags, "--format=csv").out, newline="")))["model"] == evil
 
 
-def test_errors_of_the_service_are_one_line_of_text(eachlabs: Command, own_service: EmulatorThread) -> None:
+@pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "debug"])
+def test_errors_of_the_service_are_one_line_of_text(
+    eachlabs: Command, own_service: EmulatorThread, debug: list[str]
+) -> None:
+    """With `--debug` the lines of the traceback come before it, and are text as well."""
     own_service.emulator.faults.add(
         Fault.status(400, body=json.dumps({"error": "a\nb\x1b[2J\u202e[bold]"}).encode()), endpoint="billing.balance"
     )
-    done = eachlabs(*own_service.flags(), "balance")
+    done = eachlabs(*own_service.flags(), "balance", *debug)
     assert done.code == 1
-    assert done.err.count("\n") == 1
-    assert done.err[:-1].isprintable()
-    assert "[bold]" in done.err
+    assert (done.err.count("\n") == 1) == (not debug)
+    assert all(line.isprintable() for line in done.err.split("\n"))
+    assert "[bold]" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("format_", ["jsonl", "csv", "table"])
+def test_a_pipe_gets_utf8(own_service: EmulatorThread, encoding: str, format_: str) -> None:
+    """Whatever the environment says, so that no text is lost or ends the command."""
+    text = "fünf 日本 🎉"
+    own_service.emulator.executions.change(own_service.emulator.executions.ids()[0], model=text)
+    arguments = ["executions", "list", "--limit=1", "--fields=model", f"--format={format_}"]
+    done = subprocess.run(
+        [*PROGRAM, *own_service.flags(), *arguments],
+        capture_output=True,
+        env=environment(PYTHONIOENCODING=encoding, **own_service.keys()),
+        check=True,
+        timeout=60,
+    )
+    out = done.stdout.decode("utf-8")
+    assert (json.loads(out)["model"] if format_ == "jsonl" else out.splitlines()[1]) == text
 
 
 # ---- one thing, and things by id

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eachlabs_async import errors
 from eachlabs_async.cli.continuing import continued
-from eachlabs_async.cli.failures import CommandError, UsageError, failure_of
+from eachlabs_async.cli.failures import CommandError, UsageError, code_for, failure_of
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,14 @@ def test_a_shell_reads_the_line_as_the_arguments(arguments: list[str], checkpoin
     """Whatever the arguments are, a shell gets them back, with the checkpoint."""
     kept = [argument for argument in arguments if argument != "--" and argument.partition("=")[0] != "--resume"]
     assert shlex.split(continued(kept, {"--resume": checkpoint})) == ["eachlabs", *kept, "--resume", checkpoint]
+
+
+@pytest.mark.parametrize(
+    ("done", "codes", "code"), [(0, [], 0), (3, [], 0), (0, [5, 5], 5), (1, [5], 1), (0, [1, 5], 1), (0, [4], 4)]
+)
+def test_the_code_of_many_is_that_of_their_one_reason(done: int, codes: list[int], code: int) -> None:
+    """Where some were done, or several reasons were met, it is that of some failures."""
+    assert code_for(done, codes) == code
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import EmulatorThread, Process, command_after, environment, run
+from command_line import EmulatorThread, Process, command_after, environment, run, wait_until
 
 from eachlabs_async.emulator import Emulator, Fault
 
@@ -88,6 +90,28 @@ def test_export_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Pat
     assert ids_of(path.read_text()) == service.emulator.executions.ids()
 
 
+def test_sync_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Path) -> None:
+    """The archive then has each row once."""
+    service, path = slow_service, tmp_path / "rows.db"
+    service.emulator.faults.add(Fault.latency(1), after=12)
+    with Process(*service.flags(), "executions", "sync", str(path), "--since=89d", **service.keys()) as first:
+        until = service.emulator.requests.total() + 13
+        wait_until(lambda: service.emulator.requests.total() >= until, "the sync did not get far")
+        first.interrupt()
+        _, err, code = first.end()
+    service.emulator.faults.clear()
+    assert code == 130, err
+    assert rows_in(path) < ROWS
+    assert run(*command_after(err), **service.keys()).returncode == 0
+    assert rows_in(path) == ROWS
+
+
+def rows_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        (count,) = database.execute("select count(*) from executions").fetchone()
+        return int(count)
+
+
 def test_a_second_ctrl_c_ends_the_process_at_once(slow_service: EmulatorThread) -> None:
     """A reader that reads nothing keeps the command from stopping, but not the second Ctrl-C."""
     service = slow_service
@@ -113,10 +137,23 @@ def wait_for_full_pipe(process: Process) -> None:
         time.sleep(0.3)
 
 
-def test_a_reader_that_goes_away_ends_the_command_silently(slow_service: EmulatorThread) -> None:
+@pytest.mark.parametrize("format_", ["jsonl", "json", "csv", "table"])
+def test_a_reader_that_goes_away_ends_the_command_silently(slow_service: EmulatorThread, format_: str) -> None:
+    """With 141, as the shell's own tools, whatever the format is."""
     service = slow_service
-    with Process(*service.flags(), "executions", "list", **service.keys()) as command:
+    with Process(*service.flags(), "executions", "list", f"--format={format_}", **service.keys()) as command:
         command.read_lines(3)
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        command.process.wait(30)
+        assert command.process.stderr is not None
+        assert (command.process.returncode, command.process.stderr.read()) == (141, "")
+
+
+def test_a_reader_that_was_never_there_is_no_error(slow_service: EmulatorThread) -> None:
+    """What is printed at once, as one document, is dropped silently too, also when Python ends."""
+    service = slow_service
+    with Process(*service.flags(), "request", "GET", "/models", **service.keys()) as command:
         assert command.process.stdout is not None
         command.process.stdout.close()
         command.process.wait(30)

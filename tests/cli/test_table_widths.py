@@ -14,7 +14,7 @@ from eachlabs_async.cli.costs import bar
 from eachlabs_async.cli.output.fields import TableColumn, View
 from eachlabs_async.cli.output.table import Table
 from eachlabs_async.cli.output.widths import GAP, fit
-from eachlabs_async.cli.progress import Progress, duration, progress_text
+from eachlabs_async.cli.progress import Progress, duration, progress_text, size
 
 CONTENTS = st.sampled_from(["text", "time", "integer", "number", "cost", "boolean", "json"])
 
@@ -96,6 +96,19 @@ def test_rows_after_the_first_keep_the_widths() -> None:
 )
 def test_the_figures_of_a_progress(figures: tuple[int, int | None, float], text: str) -> None:
     assert progress_text(*figures) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (15_400, "15 kB"), (999_700, "1.0 MB"), (2.5e9, "2.5 GB")],
+)
+def test_a_size_has_the_unit_that_suits_it(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+def test_bytes_have_sizes_and_a_speed() -> None:
+    assert progress_text(2_000_000, 8_000_000, 2.0, "bytes") == "2.0 MB of 8.0 MB  1.0 MB/s  6s left"
+    assert progress_text(500, None, 0.0, "bytes") == "500 B"
 
 
 def test_a_lower_bound_says_nothing_about_the_time() -> None:
