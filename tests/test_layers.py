@@ -22,7 +22,7 @@ LAYERS = """
     pagination  bulk  webhooks
     transport
     codec
-    hosts
+    hosts  hooks
     records
     errors  _version
 """
@@ -33,6 +33,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
+    "hooks": "*",
     "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
