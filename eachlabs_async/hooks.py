@@ -130,13 +130,14 @@ class CallEnded:
 
 @frozen(kw_only=True)
 class PageTaken:
-    """A walk of the listing `endpoint` accepted a page.
+    """A walk of the listing `endpoint` accepted a page with `new_rows` rows that had not come before.
 
-    The numbers are those of `WalkStats` after it: of this walk so far, or of its window, where several are walked at
-    once. `total` is what the service states, None if it states nothing.
+    The other numbers are those of `WalkStats` after it: of this walk so far, or of its window, where several are walked
+    at once. `total` is what the service states, None if it states nothing.
     """
 
     endpoint: str
+    new_rows: int
     requests: int
     rows: int
     total: int | None

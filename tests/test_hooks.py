@@ -134,7 +134,7 @@ class TestWork:
         async with Emulator(executions=250) as emulator, client_of(emulator, events.append, unified=True) as client:
             await client.executions.list().collect()
         pages = of(PageTaken, events)
-        assert [page.rows for page in pages] == [100, 200, 250]
+        assert [(page.new_rows, page.rows) for page in pages] == [(100, 100), (100, 200), (50, 250)]
         assert {page.endpoint for page in pages} == {"executions.list"}
 
     async def test_bulk_fetches_report_each_outcome(self) -> None:

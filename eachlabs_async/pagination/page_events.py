@@ -21,10 +21,15 @@ def page_reporter(
     if hooks is None:
         return on_progress
 
+    before = 0
+
     def report(stats: WalkStats) -> Any:
+        nonlocal before
+        new_rows, before = stats.rows - before, stats.rows
         hooks.emit(
             PageTaken(
                 endpoint=endpoint,
+                new_rows=new_rows,
                 requests=stats.requests,
                 rows=stats.rows,
                 total=stats.total,

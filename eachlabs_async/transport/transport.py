@@ -156,8 +156,6 @@ class Transport:
         as an `EachLabsError`. A cancellation by the caller passes through; only one by the call's own deadline becomes
         an error. The body may contain a key: code that can raise while it holds the body wraps it in a `Body` first.
         """
-        hooks = self.session.hooks
-        events = call.events = None if hooks is None else CallEvents(hooks, self.session, call)
         timer, reading = self._deadline_timer, self._enforces_read_timeout and not call.creating
         timeout = self._connect_timeout if reading else self._connect_and_read_timeout
         loop = asyncio.get_running_loop()
@@ -171,6 +169,8 @@ class Transport:
         redirects, is_first = 0, True
         if call.execution_count:
             self.session.creations.calls.add(call)
+        hooks = self.session.hooks
+        events = call.events = None if hooks is None else CallEvents(hooks, self.session, call)
         response: Any
         body: Any = None
         failure: EachLabsError
