@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
+from ..bulk.outcome_events import outcome_reporter
 from ..bulk.outcomes import BulkResult, MapStats, Outcome
 from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from ..transport.arguments import checked_callback
@@ -61,6 +62,7 @@ class MapRun(Stream, Generic[T]):
         self._tasks: list[asyncio.Task[None]] = []
         self._reader: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Lock()
+        self._on_outcome = outcome_reporter(run.ledger.hooks, run.backend.source)
         self.stats = run.stats
 
     def __repr__(self) -> str:
@@ -216,6 +218,8 @@ class MapRun(Stream, Generic[T]):
             stats.failed += 1
             stats.unknown += isinstance(outcome.error, OutcomeUnknownError)
         self._take_stock()
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
         if self._on_progress is not None:
             self._on_progress(stats)
 
@@ -296,7 +300,12 @@ class MapRun(Stream, Generic[T]):
         hint = (
             "start the job again with the same journal to get their outcomes" if kept else "their outcomes are not kept"
         )
-        log.warning("the map was left before its end, %s; %s", " and ".join(found), hint)
+        log.warning(
+            "the map was left before its end, %s; %s",
+            " and ".join(found),
+            hint,
+            extra={"event": "map left", "running": running, "unanswered": unanswered, "kept": kept},
+        )
 
 
 def _now() -> float:

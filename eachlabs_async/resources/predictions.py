@@ -111,7 +111,7 @@ class Predictions(NamesGuide):
             ids_of=lambda answer: [checked_id(answer.id, "$.id")],
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
-        self._ledger.seen(finished.id, finished=True)
+        self._ledger.seen(finished.id, finished=True, record=finished)
         return finished
 
     async def get(self, prediction_id: str) -> Prediction:
@@ -124,7 +124,7 @@ class Predictions(NamesGuide):
 
     async def _read(self, prediction_id: str) -> Prediction:
         found = await self._transport.request(GET_PREDICTION, Prediction, prediction_id=prediction_id)
-        self._ledger.seen(prediction_id, finished=found.is_finished)
+        self._ledger.seen(prediction_id, finished=found.is_finished, record=found)
         return found
 
     def get_many(
