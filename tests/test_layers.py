@@ -40,8 +40,8 @@ PURE = {
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
     "bulk": "halving outcomes",
     "costs": "groupings report tally",
-    "jobs": "account_limit balance_backoff claims failure matching own_executions placement poll refusals sent_inputs "
-    "service_clock",
+    "jobs": "account_limit balance_backoff budget claims failure matching own_executions placement poll refusals "
+    "sent_inputs service_clock",
 }
 """The modules that know no asyncio, no aiohttp and no clock."""
 

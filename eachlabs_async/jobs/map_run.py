@@ -16,7 +16,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from ..bulk.outcome_events import outcome_reporter
 from ..bulk.outcomes import BulkResult, MapStats, Outcome
-from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
+from ..errors import BudgetReachedError, EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from ..transport.arguments import checked_callback
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
@@ -100,7 +100,9 @@ class MapRun(Stream, Generic[T]):
         if item is None:
             return NOTHING
         self._count(item.outcome.delivered())  # An error of `on_progress` leaves the outcome to the next run.
-        if self._run_state.journal is not None:
+        if isinstance(item.outcome.error, BudgetReachedError):
+            item.outcome.acknowledge_with(_nothing_to_record)  # The next run is to send the input.
+        elif self._run_state.journal is not None:
             if self._run_state.options.acknowledge and not self._collecting:
                 item.outcome.acknowledge_with(partial(self._acknowledge, item))
             else:
@@ -226,6 +228,7 @@ class MapRun(Stream, Generic[T]):
     def _take_stock(self) -> None:
         run, stats = self._run_state, self.stats
         stats.running, stats.level, stats.refusals = len(run.running), run.limit.estimate, run.limit.refusals
+        stats.spent_usd, stats.running_usd = run.budget.spent, run.budget.expected - run.budget.spent
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks and task not in self._reader:
@@ -306,6 +309,10 @@ class MapRun(Stream, Generic[T]):
             hint,
             extra={"event": "map left", "running": running, "unanswered": unanswered, "kept": kept},
         )
+
+
+async def _nothing_to_record() -> None:
+    """Acknowledge an outcome that the journal does not record."""
 
 
 def _now() -> float:
