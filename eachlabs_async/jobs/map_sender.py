@@ -350,7 +350,8 @@ class MapSender(Generic[T]):
             return  # Nothing reserves a part of the balance: it may still cover fewer inputs.
         if not self._balance_backoff.refusals:
             facts = {"event": "balance awaited", "status": 402}
-            log.info("inputs wait until running executions release balance: HTTP 402: %s", reason, extra=facts)
+            text = "inputs wait until running executions release a part of the balance: HTTP 402: %s"
+            log.info(text, reason, extra=facts)
         self._balance_backoff.refuse(ended, _now())
 
 
