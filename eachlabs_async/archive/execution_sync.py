@@ -114,7 +114,7 @@ class ExecutionSync:
         self._tell()
 
     def _pager(self, walk: Walk, status: Sequence[str] | None = None) -> Pager[Execution]:
-        options: WalkOptions = {"look_ahead": self._look_ahead, "on_unreadable": self._keep}
+        options: WalkOptions = {"look_ahead": self._look_ahead, "on_unreadable": partial(self._keep, walk)}
         if walk.checkpoint is not None:
             options["resume"] = walk.checkpoint
         since = max(walk.since, _EARLIEST) - _MARGIN
@@ -129,7 +129,7 @@ class ExecutionSync:
         try:
             async with pager:
                 async for page in pager.pages():
-                    batch += page.rows
+                    batch += [row for row in page.rows if walk.holds(row)]
                     if len(batch) < BATCH_ROWS and time.monotonic() < written + BATCH_S:
                         continue
                     if writing is not None:
@@ -151,7 +151,9 @@ class ExecutionSync:
                 await cancel_and_wait([writing])
             self._requests += pager.stats.requests
 
-    def _keep(self, row: UnreadableRow) -> None:
+    def _keep(self, walk: Walk, row: UnreadableRow) -> None:
+        if not walk.holds(row):
+            return
         self._unreadable.append(Unreadable.of(row))
         if self._on_unreadable is not None:
             self._on_unreadable(row)

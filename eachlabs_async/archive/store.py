@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from ..pagination.windows import Created
 from .schema import AFTER_FIRST_SYNC, UNFINISHED
 from .spans import CoveredSpan, TimeSpan, clusters, gaps, merged
 from .table import Table, Written
@@ -35,6 +36,11 @@ class Walk:
     since: datetime
     until: datetime | None
     checkpoint: str | None = None
+
+    def holds(self, row: Created) -> bool:
+        """Whether a row belongs to the span, of which the requests ask for more. A row without a time does."""
+        time = row.created_at
+        return time is None or (time >= self.since and (self.until is None or time < self.until))
 
 
 @frozen
