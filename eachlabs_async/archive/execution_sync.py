@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ..client import EachLabs
 from ..errors import EachLabsError
@@ -22,7 +22,7 @@ from .archive_error import ArchiveError
 from .spans import TimeSpan
 from .store import Store, Walk
 from .sync_stats import SyncStats
-from .table import EXECUTIONS
+from .table import EXECUTIONS, Written
 from .unreadable import Unreadable
 from .values import execution_values
 
@@ -37,6 +37,15 @@ _MARGIN: Final = timedelta(seconds=1)
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
 _LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
 _UNFINISHED: Final = ("created", "starting")
+
+
+@frozen
+class _Batch:
+    """What is written in one transaction: rows, and the checkpoint of the walk after them."""
+
+    rows: list[Execution]
+    unreadable: list[Unreadable]
+    checkpoint: str
 
 
 class ExecutionSync:
@@ -123,33 +132,39 @@ class ExecutionSync:
 
     async def _read(self, walk: Walk, pager: Pager[Execution]) -> None:
         """Read a walk to its end. While a batch is written, the next one is read."""
-        batch: list[Execution] = []
+        rows: list[Execution] = []
         writing: asyncio.Task[None] | None = None
-        written = time.monotonic()
+        cut_at = time.monotonic()
         try:
             async with pager:
                 async for page in pager.pages():
-                    batch += [row for row in page.rows if walk.holds(row)]
-                    if len(batch) < BATCH_ROWS and time.monotonic() < written + BATCH_S:
+                    rows += [row for row in page.rows if walk.holds(row)]
+                    if len(rows) < BATCH_ROWS and time.monotonic() < cut_at + BATCH_S:
                         continue
                     if writing is not None:
                         await writing
-                    writing = asyncio.create_task(self._write(walk, batch, pager))
-                    batch, written = [], time.monotonic()
+                    writing = asyncio.create_task(self._write(walk, self._cut(rows, pager), pager))
+                    rows, cut_at = [], time.monotonic()
         except EachLabsError as exc:
             if not isinstance(exc, ArchiveError):  # So that a sync that often fails advances.
                 if writing is not None:
                     await writing
-                await self._write(walk, batch, pager)
+                await self._write(walk, self._cut(rows, pager), pager)
             raise
         else:
             if writing is not None:
                 await writing
-            await self._write(walk, batch, pager)
+            await self._write(walk, self._cut(rows, pager), pager)
         finally:
             if writing is not None:
                 await cancel_and_wait([writing])
             self._requests += pager.stats.requests
+
+    def _cut(self, rows: Sequence[Execution], pager: Pager[Execution]) -> _Batch:
+        """Return what was read since the last batch, with the place of the pager, which then goes on."""
+        unreadable, self._unreadable = self._unreadable, []
+        unreadable += [Unreadable.without_id(row) for row in rows if not row.id]
+        return _Batch([row for row in rows if row.id], unreadable, pager.checkpoint)
 
     def _keep(self, walk: Walk, row: UnreadableRow) -> None:
         if not walk.holds(row):
@@ -158,25 +173,19 @@ class ExecutionSync:
         if self._on_unreadable is not None:
             self._on_unreadable(row)
 
-    async def _write(self, walk: Walk, rows: Sequence[Execution], pager: Pager[Execution]) -> None:
-        """Write rows of a walk, the unreadable ones among them, and the checkpoint after them."""
-        checkpoint = pager.checkpoint
-        named = [row for row in rows if row.id]
-        unreadable = [*self._unreadable, *[Unreadable.without_id(row) for row in rows if not row.id]]
-        self._unreadable.clear()
+    async def _write(self, walk: Walk, batch: _Batch, pager: Pager[Execution]) -> None:
+        def work() -> Written:
+            values = execution_values(batch.rows)
+            return self._store.commit(walk, EXECUTIONS, values, batch.unreadable, batch.checkpoint)
 
-        def work() -> tuple[int, int]:
-            written = self._store.commit(walk, EXECUTIONS, execution_values(named), unreadable, checkpoint)
-            return written.new, written.changed
-
-        new, changed = await self._database.run(work)
+        written = await self._database.run(work)
         stats = self._stats
         self._stats = evolve(
             stats,
-            rows=stats.rows + len(rows),
-            new=stats.new + new,
-            changed=stats.changed + changed,
-            unreadable=stats.unreadable + len(unreadable),
+            rows=stats.rows + len(batch.rows),
+            new=stats.new + written.new,
+            changed=stats.changed + written.changed,
+            unreadable=stats.unreadable + len(batch.unreadable),
         )
         self._tell(pager.stats.requests)
 

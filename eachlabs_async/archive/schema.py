@@ -10,7 +10,7 @@ KIND: Final = FileKind(
     name="archive",
     application_id=0x45414341,  # "EACA"
     version=1,
-    user="another program",
+    user="another sync",
     retry="sync again",
     other_version="update eachlabs-async (pip install -U eachlabs-async), or use another path",
 )

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from ..codec.columns import utf8
 from ..pagination.windows import Created
 from .schema import AFTER_FIRST_SYNC, UNFINISHED
 from .spans import CoveredSpan, TimeSpan, clusters, gaps, merged
@@ -166,11 +167,12 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(*row.values(), walk) for row in unreadable],
             )
-            table.touch(db, [key for row in unreadable if (key := row.key(table.keys)) is not None], walk)
+            if db.execute("SELECT 1 FROM walks WHERE number = ? AND NOT keeps", (walk,)).fetchone() is not None:
+                table.touch(db, [utf8(row.id) for row in unreadable if row.id is not None], walk)
             db.execute(
                 "UPDATE walks SET checkpoint = ?, keeps = keeps OR ?, "
                 f"newest = ifnull(newest, {_NEWEST}) WHERE number = ?",
-                (checkpoint, any(row.key(table.keys) is None for row in unreadable), walk),
+                (checkpoint, any(row.id is None for row in unreadable), walk),
             )
         return written
 

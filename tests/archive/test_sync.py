@@ -282,7 +282,7 @@ async def test_wrong_arguments_are_refused(options: Any, error: type[Exception],
 
 async def test_one_sync_at_a_time(client: EachLabs, emulator: Emulator, path: Path) -> None:
     """A second one is refused, from the same archive or from another one of the file; reading goes on."""
-    emulator.faults.add(Fault.latency(0.2))
+    emulator.faults.add(Fault.latency(2.0))
     async with Archive(path) as archive, Archive(path) as other:
         first = asyncio.create_task(archive.sync(client))
         await asyncio.sleep(0.05)
