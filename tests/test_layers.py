@@ -34,6 +34,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
+    "archive": "archive_error row_filter schema spans sync_stats table unreadable",
     "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",

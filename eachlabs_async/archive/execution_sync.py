@@ -176,7 +176,7 @@ class ExecutionSync:
     async def _write(self, walk: Walk, batch: _Batch, pager: Pager[Execution]) -> None:
         def work() -> Written:
             values = execution_values(batch.rows)
-            return self._store.commit(walk, EXECUTIONS, values, batch.unreadable, batch.checkpoint)
+            return self._store.commit(walk.number, EXECUTIONS, values, batch.unreadable, batch.checkpoint)
 
         written = await self._database.run(work)
         stats = self._stats

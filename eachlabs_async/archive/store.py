@@ -44,14 +44,6 @@ class Walk:
         return time is None or (time >= self.since and (self.until is None or time < self.until))
 
 
-@frozen
-class WorkflowWalk:
-    """A walk under way through the listing of a workflow."""
-
-    number: int
-    checkpoint: str | None = None
-
-
 class Store:
     """The tables of an archive, as a sync uses them."""
 
@@ -141,20 +133,30 @@ class Store:
 
     def commit(
         self,
-        walk: Walk | WorkflowWalk,
+        walk: int,
         table: Table,
         rows: Sequence[Values],
         unreadable: Sequence[Unreadable],
         checkpoint: str | None,
+        seen: Sequence[str] = (),
     ) -> Written:
-        """Write rows and the checkpoint of the walk after them, in one transaction."""
+        """Write rows and the checkpoint of the walk after them, in one transaction.
+
+        `seen` are the ids of rows that the walk saw and that are as they were.
+        """
         try:
-            return self._commit(walk.number, table, rows, unreadable, checkpoint)
+            return self._commit(walk, table, rows, unreadable, checkpoint, seen)
         except UnicodeEncodeError:
-            return self._commit(walk.number, table, [encodable(row) for row in rows], unreadable, checkpoint)
+            return self._commit(walk, table, [encodable(row) for row in rows], unreadable, checkpoint, seen)
 
     def _commit(
-        self, walk: int, table: Table, rows: Sequence[Values], unreadable: Sequence[Unreadable], checkpoint: str | None
+        self,
+        walk: int,
+        table: Table,
+        rows: Sequence[Values],
+        unreadable: Sequence[Unreadable],
+        checkpoint: str | None,
+        seen: Sequence[str],
     ) -> Written:
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -167,6 +169,7 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(*row.values(), walk) for row in unreadable],
             )
+            table.touch(db, seen, walk)
             if db.execute("SELECT 1 FROM walks WHERE number = ? AND NOT keeps", (walk,)).fetchone() is not None:
                 table.touch(db, [utf8(row.id) for row in unreadable if row.id is not None], walk)
             db.execute(

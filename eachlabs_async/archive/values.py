@@ -29,6 +29,7 @@ EXECUTION_COLUMNS: Final = (*EXECUTION_FIELDS, "state")
 
 WORKFLOW_COLUMNS: Final = (
     "execution_id",
+    "listed_as",
     "workflow_id",
     "version_id",
     "bulk_id",
@@ -117,11 +118,16 @@ def execution_of(values: Sequence[Any]) -> Execution:
     )
 
 
-def workflow_execution_values(row: WorkflowExecution, workflow_id: str, created_at: datetime | None) -> Values:
-    """Return the values of a workflow execution in the order of `WORKFLOW_COLUMNS`."""
+def workflow_execution_values(row: WorkflowExecution, listed_as: str, created_at: datetime | None) -> Values:
+    """Return the values of a workflow execution in the order of `WORKFLOW_COLUMNS`.
+
+    `listed_as` is the id or slug of the workflow in whose listing it is. Raises `ValueError` for a value that is nested
+    too deeply for JSON.
+    """
     return (
         row.execution_id,
-        workflow_id,
+        listed_as,
+        row.workflow_id or listed_as,
         row.version_id,
         row.bulk_id,
         row.status,
