@@ -198,7 +198,8 @@ class Archive(NamesGuide, WithGuide):
             yield database, store
         finally:
             self._syncing = False
-            await database.run(database.lock.release)
+            if not database.closed:
+                await database.run(database.lock.release)
 
     # ---- reading it
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -113,6 +115,18 @@ def test_the_time_before_the_newest_row_is_not_covered(db: sqlite3.Connection) -
     early = store.begin(TimeSpan(BEGIN - timedelta(days=2), BEGIN - timedelta(days=1)))
     store.end(early, timedelta(minutes=5))
     assert store.gaps(TimeSpan(BEGIN - timedelta(days=2), BEGIN)) == [TimeSpan(BEGIN - timedelta(days=1), BEGIN)]
+
+
+def test_the_queries_of_readme_run(db: sqlite3.Connection) -> None:
+    """Its tables and columns exist, and it names all that are of use."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```sql\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL):
+        for statement in block.split(";\n"):
+            db.execute(statement)
+    for table in ("executions", "workflow_executions", "unreadable_rows"):
+        (columns,) = re.findall(rf"^\| `{table}` \| (.*) \|$", readme, re.MULTILINE)
+        named = {row[1] for row in db.execute(f"PRAGMA table_info({table})")} - {"seen_by", "key"}
+        assert set(re.findall(r"`(\w+)`", columns)) - {"sync_workflow"} == named
 
 
 def test_the_queries_of_readme_use_an_index(db: sqlite3.Connection) -> None:
