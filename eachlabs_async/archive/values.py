@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..codec.columns import json_text, utf8
+from ..codec.fast import time_texts
 from ..records import Execution, WorkflowExecution, read_state
 
 EXECUTION_FIELDS: Final = (
@@ -75,10 +76,7 @@ def execution_values(rows: Sequence[Execution]) -> list[Values]:
     """
     if not rows:
         return []
-    created, started, completed = (
-        [None if time is None else f"{time.isoformat('T', 'microseconds')[:26]}Z" for time in times]
-        for times in zip(*map(_TIMES, rows), strict=True)
-    )
+    created, started, completed = map(time_texts, zip(*map(_TIMES, rows), strict=True))
     states = {status: read_state(status).value for status in {row.status for row in rows}}
     return [
         (time or "", *row[:-1], began, ended, row[-1], states[row[1]])
