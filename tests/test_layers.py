@@ -16,10 +16,11 @@ LAYERS = """
     __main__
     cli  pytest_plugin
     emulator
+    archive
     client  otel
     resources
     jobs
-    pagination  bulk  webhooks
+    pagination  bulk  sqlite  webhooks
     costs
     transport
     codec
@@ -35,6 +36,7 @@ PURE = {
     "codec": "*",
     "hosts": "*",
     "hooks": "*",
+    "archive": "archive_error row_filter schema spans sync_stats table unreadable",
     "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
     "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
@@ -67,6 +69,7 @@ ONLY = {
     "backoff": {"transport.backoff_copy"},
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
+    "sqlite3": {"sqlite", "archive", "jobs.journal"},
     "pyarrow": {"codec.arrow", "codec.row_formats"},
     "opentelemetry": {"otel"},
 }

@@ -13,7 +13,7 @@ import pytest
 from internals import limit_pages, make_read_only
 
 from eachlabs_async import JournalError
-from eachlabs_async.jobs.journal import Journal, JournalEntry, why_unusable
+from eachlabs_async.jobs.journal import KIND, Journal, JournalEntry
 
 
 async def opened(path: Path, binding: str = "job", account: str = "account") -> Journal:
@@ -311,4 +311,4 @@ async def test_a_file_that_is_read_only_says_so(tmp_path: Path) -> None:
 )
 def test_what_sqlite_says_becomes_advice(error: sqlite3.Error, says: str) -> None:
     """Each way in which a file can be unusable has its own advice."""
-    assert says in why_unusable(error)
+    assert says in KIND.why_unusable(error)
