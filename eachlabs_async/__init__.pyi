@@ -22,6 +22,8 @@ from .hosts import Service as Service
 from .jobs.map_run import MapRun as MapRun
 from .jobs.poll import Poll as Poll
 from .pagination.exports import ExportedFile as ExportedFile
+from .pagination.follow import Follow as Follow
+from .pagination.follow import FollowStats as FollowStats
 from .pagination.pager import Pager as Pager
 from .pagination.pages import Page as Page
 from .pagination.pages import UnreadableRow as UnreadableRow

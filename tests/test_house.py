@@ -98,8 +98,8 @@ def test_what_a_call_gives_has_its_name_at_the_root() -> None:
         for note in (method.__annotations__["return"], str(method.__annotations__.get("on_progress")))
     }
     names = {name for note in told for name in re.findall(r"[A-Z]\w+", note)}
-    # The one listing with a method more is a `Pager` to who writes it down.
-    assert names - {"Callable", "None", "SummaryPager"} <= set(eachlabs_async.__all__)
+    # The listings with a method more are each a `Pager` to who writes it down.
+    assert names - {"Callable", "None", "SummaryPager", "ModelExecutionPager"} <= set(eachlabs_async.__all__)
 
 
 def test_the_public_methods_of_public_classes_are_documented() -> None:

@@ -37,9 +37,10 @@ PURE = {
     "hosts": "*",
     "hooks": "*",
     "archive": "archive_error row_filter schema spans sync_stats table unreadable",
-    "transport": "answer_identity arguments creations deletion_hints endpoints keys page_shape redaction refusal "
+    "transport": "answer_identity arguments creations not_found_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
-    "pagination": "checkpoint engine known_rows page_size pages row_times spans walk_values",
+    "pagination": "checkpoint engine follow_checkpoint follow_state known_rows page_size pages row_times spans "
+    "walk_values",
     "bulk": "halving outcomes",
     "costs": "groupings report tally",
     "jobs": "account_limit balance_backoff budget claims failure matching own_executions placement poll refusals "

@@ -21,7 +21,7 @@ def enter(value: Any) -> None:
 
 
 SLIPS: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
-    "for": (lambda c: [row.id for row in c.executions.list()], TypeError, "use `async for` for an ExecutionPager"),
+    "for": (lambda c: [row.id for row in c.executions.list()], TypeError, "use `async for` for a ModelExecutionPager"),
     "list": (lambda c: list(c.runs.list()), TypeError, "use `async for` for a Pager"),
     "for pages": (lambda c: list(c.runs.list().pages()), TypeError, "use `async for` for a StreamIterator"),
     "for outcomes": (lambda c: list(c.runs.get_many([])), TypeError, "use `async for` for a BulkFetch"),

@@ -12,8 +12,8 @@ from ..codec.fast import fast_reader
 from ..errors import EachLabsError
 from ..transport.answer_identity import identity_field, mixed_up_answer, other_identity
 from ..transport.call import Call
-from ..transport.deletion_hints import add_hint
 from ..transport.endpoints import Endpoint
+from ..transport.not_found_hints import add_hint
 from ..transport.transport import Transport
 from .id_window import IdWindow, PendingId
 

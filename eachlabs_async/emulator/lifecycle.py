@@ -227,6 +227,7 @@ def execution_row(execution_id: str, model: str, now: datetime, workflow: tuple[
         "completed_at": None,
         "output": None,
         "_error_classification": None,
+        "_has_prediction": workflow is None,
     }
 
 
@@ -251,6 +252,21 @@ def prediction_row(execution: RunningExecution, base: str) -> Row:
         "status": "starting",
         "logs": None,
         "metrics": {"predict_time": 0, "cost": 0},
+        "urls": {"cancel": f"{url}/cancel", "get": url},
+    }
+
+
+def listed_prediction(row: Row, base: str) -> Row:
+    """Return the prediction of a seeded execution or of a step, made from its row in the listing."""
+    url = f"{base}/prediction/{row['id']}"
+    failed = row["status"] == "error"
+    return {
+        "id": row["id"],
+        "input": {"prompt": "a lighthouse in fog"},
+        "status": "failed" if failed else row["status"],
+        "output": error_envelope(row.get("_error_classification") or "unknown") if failed else row.get("output"),
+        "logs": None,
+        "metrics": {"predict_time": row.get("run_time"), "cost": row.get("execution_cost")},
         "urls": {"cancel": f"{url}/cancel", "get": url},
     }
 

@@ -14,8 +14,8 @@ from typing import Final
 from ..errors import EachLabsError, NotFoundError, PaginationError, ResponseDecodeError
 from ..pagination.pager import Pager
 from ..records import WorkflowExecution, WorkflowExecutionSummary
-from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
+from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.transport import Transport
 from .failure import checked_success
 from .refusals import FATAL_FOR_MAP

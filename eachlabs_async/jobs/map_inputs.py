@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Final, TypeVar
 
 from ..bulk.outcomes import MapStats
-from ..transport.arguments import checked_count
+from ..transport.arguments import checked_count, checked_seconds
 from .account_limit import AccountLimit
 from .backend import Backend
 from .input_reader import InputReader
@@ -16,7 +16,6 @@ from .ledger import Ledger
 from .map_options import MapOptions
 from .map_run import MapRun
 from .map_state import MapState
-from .wait import checked_timeout
 
 T = TypeVar("T")
 
@@ -77,5 +76,5 @@ def wait_for_many(
         journal=None,
         options=MapOptions(),
     )
-    limit_s = None if timeout_s is None else checked_timeout("timeout_s", timeout_s)
+    limit_s = None if timeout_s is None else checked_seconds("timeout_s", timeout_s)
     return MapRun(state, on_progress=on_progress, timeout_s=limit_s)

@@ -13,8 +13,8 @@ from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.listing_choice import RefusedListings
 from ..records import Prediction, read_state
-from ..transport.deletion_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.endpoints import GET_PREDICTION
+from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_on_not_found
 from ..transport.tasks import gather_or_cancel
 from ..transport.transport import Transport
 from .failure import checked_success

@@ -6,7 +6,6 @@ The transport retries what is transient (a dropped connection, a 5xx, a 429); an
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
@@ -22,15 +21,6 @@ R = TypeVar("R", Prediction, WorkflowExecution, Run)
 
 GRACE_S: Final = 10.0
 """Seconds for which an execution that was just created may not be found."""
-
-
-def checked_timeout(name: str, value: object) -> float:
-    """Return a time to wait, in seconds, if it is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be more than 0 and finite, not {value}")
-    return float(value)
 
 
 def id_of(name: str, execution: object, field: str) -> str:

@@ -108,17 +108,22 @@ def read_checkpoint(
     other = {"endpoint": parts.get("endpoint"), **before}
     if edition is not None:
         mine["edition"], other["edition"] = edition, parts.get("edition")
-    differing = [name for name in sorted(mine.keys() | other.keys()) if mine.get(name) != other.get(name)]
-    if differing:
-        differences = "; ".join(
-            f"{name} is {mine.get(name)!r} here, {other.get(name)!r} in the checkpoint" for name in differing
-        )
-        raise ValueError(f"resume is the checkpoint of another walk: {differences}")
+    check_same_walk(mine, other)
     try:
         at, bottom = (None if parts.get(name) is None else checked_moment(name, parts[name]) for name in TIMES)
     except (TypeError, ValueError):
         raise ValueError("resume is not a checkpoint: a time in it is invalid") from None
     return Checkpoint(start, next_offset, tuple(cast(list[str], last)), total, at, ties, bottom), merged
+
+
+def check_same_walk(mine: Mapping[str, object], theirs: Mapping[str, object]) -> None:
+    """Raise `ValueError` with the differences if the arguments of a checkpoint are not those of the walk to resume."""
+    differing = [name for name in sorted(mine.keys() | theirs.keys()) if mine.get(name) != theirs.get(name)]
+    if differing:
+        differences = "; ".join(
+            f"{name} is {mine.get(name)!r} here, {theirs.get(name)!r} in the checkpoint" for name in differing
+        )
+        raise ValueError(f"resume is the checkpoint of another walk: {differences}")
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -7,29 +7,38 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
+from ..bulk.hydration import Hydrated
 from ..costs.report import CostReport
 from ..costs.tally import DEFAULT_SPAN, CostTally
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
+from ..pagination.follow import Follow, FollowStats
+from ..pagination.follow_checkpoint import read_follow_checkpoint
+from ..pagination.follow_state import FollowState, Reading
 from ..pagination.listing_choice import RefusedListings
 from ..pagination.pager import Pager
 from ..pagination.pages import UnreadableRow, WalkOptions, WalkStats
 from ..pagination.window_walk import WindowWalk
 from ..pagination.windows import Sample, Window, split, split_by_density
-from ..records import Execution
+from ..records import Execution, Prediction, State, read_state
 from ..transport.arguments import (
     checked_count,
     checked_moment,
+    checked_seconds,
     checked_span,
     checked_text,
     checked_words,
     rfc3339,
 )
+from ..transport.endpoints import GET_PREDICTION
 from ..transport.guidance import NamesGuide
-from ..transport.status_filter import status_filter
+from ..transport.status_filter import STATUSES, status_filter
 from ..transport.transport import Transport
 
 MAX_LIMIT: Final = 100
+_UNFINISHED: Final = tuple(word for word in STATUSES if read_state(word) in (State.PENDING, State.RUNNING))
+_MARGIN: Final = timedelta(seconds=2)
+"""How much further a part of the listing is read: times in checkpoints are in whole seconds."""
 ERROR_CLASSIFICATIONS: Final = frozenset(
     {
         "content_moderation",
@@ -44,6 +53,13 @@ ERROR_CLASSIFICATIONS: Final = frozenset(
         "unknown",
     }
 )
+
+
+class ModelExecutionPager(ExecutionPager, Hydrated[Prediction]):
+    """A pager over executions that can also fetch them in full, as predictions."""
+
+    _full = GET_PREDICTION
+    _identity = "id"
 
 
 class Executions(NamesGuide):
@@ -75,7 +91,7 @@ class Executions(NamesGuide):
         offset: int = 0,
         snapshot: bool = False,
         **walk: Unpack[WalkOptions],
-    ) -> Pager[Execution]:
+    ) -> ModelExecutionPager:
         """Walk all executions, newest first; `limit` is the page size, `max_rows` the total.
 
         Source: `GET /v2/executions` by cursor, or `GET /v1/executions` by seeking. The unified edition follows cursors.
@@ -99,7 +115,7 @@ class Executions(NamesGuide):
         """
         filters = self._filters(model, status, workflow_id, workflow_execution_id, error_classification)
         first, last = checked_span(since, until)
-        return ExecutionPager(
+        return ModelExecutionPager(
             self._transport,
             self._refused,
             {**filters, "since": first, "until": last},
@@ -107,6 +123,94 @@ class Executions(NamesGuide):
             size=checked_count("limit", limit, least=1, most=MAX_LIMIT),
             walk=walk,
             pin=self._pin if snapshot else None,
+        )
+
+    def follow(
+        self,
+        *,
+        since: datetime | str | None = None,
+        every_s: float = 5.0,
+        finished: bool = False,
+        model: str | None = None,
+        status: str | Iterable[str] | None = None,
+        workflow_id: str | None = None,
+        workflow_execution_id: str | None = None,
+        error_classification: str | Iterable[str] | None = None,
+        settle_s: float = 60.0,
+        resume: str | None = None,
+        on_progress: Callable[[FollowStats], object] | None = None,
+        on_unreadable: Callable[[UnreadableRow], object] | None = None,
+    ) -> Follow[Execution]:
+        """Yield each new execution once, as it appears, or, with `finished`, as it ends; for as long as one wants.
+
+        Polls the listing (as `list`) every `every_s` seconds, counted from the start of one poll to that of the next.
+        The executions of one poll come oldest first (with `finished` in the order of their ends), but newest first if
+        there are more than 1,000, as after a long pause. `since`, an aware datetime or RFC 3339 text, also yields what
+        was created from that time on. Without it, following begins with the first answer: what that lists is not new.
+
+        An execution may appear in the listing up to `settle_s` seconds (from 0) after it was created, in any order:
+        what was created within that time before the newest one is read again at each poll. At rest that is one request
+        a poll, for each 100 rows of that time.
+
+        With `finished`, executions come with their final row. Those that run are watched by the listing, with at most
+        15 requests a poll more, however long ago they were created. Without `since` all that run at the beginning and
+        were created in the last 90 days are watched too; with `since` only what was created from then on. `status` and
+        `error_classification` say how an execution ended and need `finished`; the other filters are those of `list`.
+        An execution that leaves the listing before it ends is dropped (`stats.vanished`).
+
+        A service that is down, overloaded or cannot be reached is waited for, without end: one warning in the log, then
+        polls with growing pauses of up to a minute (or `every_s`). Errors that do not pass by waiting are raised
+        (`AuthenticationError`, `PermissionDeniedError`, `BadRequestError`, `PaginationError`, an invalid certificate)
+        and carry the `checkpoint`. `resume` takes a checkpoint, in any process, with the same filters: what appeared or
+        ended meanwhile comes then. `on_progress` is called with the `FollowStats` after each poll. `on_unreadable` is
+        called once with each row that cannot be read; without it such a row ends following with a
+        `ResponseDecodeError`, whose checkpoint resumes after the row.
+
+        Raises `ValueError` or `TypeError` at once for an invalid argument or checkpoint.
+        """
+        if not finished and (status is not None or error_classification is not None):
+            name = "status" if status is not None else "error_classification"
+            raise ValueError(f"{name} says how an execution ended: pass finished=True with it")
+        filters = self._filters(model, None, workflow_id, workflow_execution_id, None)
+        words = status_filter(status, closed=False)
+        classes = checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS)
+        first = None if since is None else checked_moment("since", since)
+        settle = timedelta(seconds=checked_seconds("settle_s", settle_s, or_zero=True))
+        arguments = {
+            **filters,
+            "status": words,
+            "error_classification": classes,
+            "since": None if first is None else rfc3339(first),
+            "finished": finished or None,
+        }
+        if resume is None:
+            at_start = first is None
+            state = FollowState(settle, finished, first, skips=at_start, adopts=finished and at_start)
+        else:
+            state = read_follow_checkpoint(resume, arguments, settle)
+
+        def read(reading: Reading, report: Callable[[UnreadableRow], object]) -> ExecutionPager:
+            more = {"status": ",".join(_UNFINISHED) if reading.running else None, **_span(reading.since, reading.until)}
+            return ExecutionPager(self._transport, self._refused, {**filters, **more}, walk={"on_unreadable": report})
+
+        async def of_class(rows: builtins.list[Execution]) -> set[str]:
+            """Return the ids of the rows with the wanted error classification, which no row says itself."""
+            times = [row.created_at for row in rows if row.created_at is not None and row.state is State.FAILED]
+            if not times:
+                return set()
+            span = _span(min(times), max(times))
+            pager = ExecutionPager(self._transport, self._refused, {**filters, "error_classification": classes, **span})
+            return {row.id for row in await pager.collect()} & {row.id for row in rows}
+
+        return Follow(
+            read,
+            state,
+            arguments,
+            every_s=checked_seconds("every_s", every_s),
+            statuses=None if words is None else words.split(","),
+            choose=None if classes is None else of_class,
+            on_progress=on_progress,
+            on_unreadable=on_unreadable,
         )
 
     async def costs(
@@ -280,6 +384,14 @@ class Executions(NamesGuide):
         until = filters.get("until")
         if until is None or checked_moment("until", until) > pinned:
             filters["until"] = rfc3339(pinned)
+
+
+def _span(since: datetime | None, until: datetime | None) -> dict[str, str | None]:
+    """Return filters for a time span and a little more on each side."""
+    return {
+        "since": None if since is None else rfc3339(since - _MARGIN),
+        "until": None if until is None else rfc3339(until + _MARGIN),
+    }
 
 
 def _leave_out(row: UnreadableRow) -> None:

@@ -20,9 +20,9 @@ from ..codec.strict import decode_fast, encode_json
 from ..errors import EachLabsError, NotFoundError, ResponseDecodeError
 from ..records import FlowExecution, FlowExecutionBatch
 from ..transport.call import Call
-from ..transport.deletion_hints import HINT_FOR_ANY_ID, add_hint, hint_on_not_found
 from ..transport.endpoints import GET_FLOW_EXECUTION, GET_FLOW_EXECUTIONS
 from ..transport.guidance import NamesGuide
+from ..transport.not_found_hints import add_hint, hint_for_id, hint_on_not_found
 from ..transport.transport import Transport
 
 LARGE_ANSWER: Final = 32 * 1024
@@ -42,7 +42,7 @@ class FlowExecutions(NamesGuide):
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with hint_on_not_found(HINT_FOR_ANY_ID):
+        with hint_on_not_found(hint_for_id(GET_FLOW_EXECUTION)):
             return await self._transport.request(
                 GET_FLOW_EXECUTION, FlowExecution, workflow_id=workflow_id, execution_id=execution_id
             )
@@ -163,5 +163,5 @@ def _fill_in(
             outcome.value = row
         else:
             missing = NotFoundError(f"the bulk answer has no execution {outcome.id!r}", status=404)
-            add_hint(missing, HINT_FOR_ANY_ID)
+            add_hint(missing, hint_for_id(GET_FLOW_EXECUTIONS))
             outcome.error = row or transport.session.with_call_details(call, missing)

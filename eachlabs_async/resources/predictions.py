@@ -24,13 +24,14 @@ from ..jobs.matching import Candidate
 from ..jobs.poll import Poll
 from ..jobs.prediction_backend import PredictionBackend
 from ..jobs.refusals import refusal_of
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..pagination.listing_choice import RefusedListings
 from ..records import CancelledPrediction, CreatedPrediction, FinishedPrediction, Prediction, State
 from ..transport import requests
-from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
+from ..transport.arguments import checked_seconds
 from ..transport.endpoints import CANCEL_PREDICTION, GET_PREDICTION
 from ..transport.guidance import NamesGuide
+from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_for_id, hint_on_not_found
 from ..transport.redaction import line
 from ..transport.transport import Transport
 
@@ -121,7 +122,7 @@ class Predictions(NamesGuide):
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with hint_on_not_found(HINT_FOR_ANY_ID):
+        with hint_on_not_found(hint_for_id(GET_PREDICTION)):
             return await self._read(prediction_id)
 
     async def _read(self, prediction_id: str) -> Prediction:
@@ -153,7 +154,7 @@ class Predictions(NamesGuide):
             window=window,
             known=known,
             on_progress=on_progress,
-            hint=HINT_FOR_ANY_ID,
+            hint=hint_for_id(GET_PREDICTION),
         )
 
     async def cancel(self, prediction_id: str) -> CancelledPrediction:
@@ -165,11 +166,12 @@ class Predictions(NamesGuide):
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        cancelled = await request_or_look(
-            self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id),
-            partial(self._if_cancelled, prediction_id),
-            deadline_s=self._transport.timeouts.deadline_s,
-        )
+        with hint_on_not_found(hint_for_id(CANCEL_PREDICTION)):
+            cancelled = await request_or_look(
+                self._transport.request(CANCEL_PREDICTION, CancelledPrediction, prediction_id=prediction_id),
+                partial(self._if_cancelled, prediction_id),
+                deadline_s=self._transport.timeouts.deadline_s,
+            )
         self._ledger.seen(prediction_id, finished=True)
         return cancelled
 
@@ -200,13 +202,13 @@ class Predictions(NamesGuide):
         identity = id_of("prediction", prediction, "id")
 
         async def fetch(pause_s: float, left_s: float) -> Prediction:
-            with hint_on_not_found(HINT_FOR_KNOWN_ID):
+            with hint_on_not_found(hint_for_id(GET_PREDICTION, HINT_FOR_KNOWN_ID)):
                 return await self._read(identity)
 
         return await poll_until_finished(
             identity,
             fetch,
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(prediction, CreatedPrediction),

@@ -14,14 +14,15 @@ from ..errors import NotFoundError, OutcomeUnknownError
 from ..jobs.lost_answer import request_or_look
 from ..jobs.poll import Poll
 from ..jobs.reconcile import TimeSpan
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..pagination.pager import Pager
 from ..pagination.pages import WalkOptions
 from ..records import Run, RunDeletion, State
 from ..transport import requests
-from ..transport.arguments import checked_count
+from ..transport.arguments import checked_count, checked_seconds
 from ..transport.endpoints import DELETE_RUN, GET_RUN, LIST_RUNS, LIST_WORKFLOW_RUNS, STOP_RUN
 from ..transport.guidance import NamesGuide
+from ..transport.not_found_hints import add_hint, hint_for_id, hint_on_not_found
 from ..transport.transport import Transport
 
 
@@ -51,7 +52,8 @@ class Runs(NamesGuide):
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        return await self._transport.request(GET_RUN, Run, run_id=run_id)
+        with hint_on_not_found(hint_for_id(GET_RUN, "")):
+            return await self._transport.request(GET_RUN, Run, run_id=run_id)
 
     def list_for_workflow(
         self, workflow_id: str, *, page: int = 1, size: int = 100, **walk: Unpack[WalkOptions]
@@ -82,11 +84,12 @@ class Runs(NamesGuide):
 
         Raises `NotFoundError` for an unknown id, and the other errors of a call.
         """
-        return await request_or_look(
-            self._transport.request(STOP_RUN, Run, run_id=run_id),
-            partial(self._if_stopped, run_id),
-            deadline_s=self._transport.timeouts.deadline_s,
-        )
+        with hint_on_not_found(hint_for_id(STOP_RUN, "")):
+            return await request_or_look(
+                self._transport.request(STOP_RUN, Run, run_id=run_id),
+                partial(self._if_stopped, run_id),
+                deadline_s=self._transport.timeouts.deadline_s,
+            )
 
     async def _if_stopped(self, run_id: str) -> Run | None:
         found = await self.get(run_id)
@@ -151,7 +154,7 @@ class Runs(NamesGuide):
         return await poll_until_finished(
             identity,
             lambda pause_s, left_s: self.get(identity),
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(run, Run) and run.state is State.PENDING,
@@ -173,6 +176,7 @@ class Runs(NamesGuide):
         except NotFoundError as exc:
             if exc.attempts > 1:
                 return RunDeletion()
+            add_hint(exc, hint_for_id(DELETE_RUN, ""))
             raise
 
     async def delete_many(
@@ -220,6 +224,7 @@ class Runs(NamesGuide):
             window=window,
             known=known,
             on_progress=on_progress,
+            hint=hint_for_id(GET_RUN, ""),
         )
 
 

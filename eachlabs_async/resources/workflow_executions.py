@@ -3,66 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Unpack
 
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
+from ..bulk.hydration import Hydrated
 from ..bulk.outcomes import BulkStats, MapStats
 from ..jobs.held_poll import HeldPoll
 from ..jobs.ledger import Ledger
 from ..jobs.map_inputs import wait_for_many
 from ..jobs.map_run import MapRun
 from ..jobs.poll import MAX_HOLD_S, Poll
-from ..jobs.wait import checked_timeout, id_of, poll_until_finished
+from ..jobs.wait import id_of, poll_until_finished
 from ..jobs.wait_backend import WaitBackend
 from ..pagination.pager import Pager
 from ..pagination.pages import WalkOptions
 from ..records import TriggeredExecution, WorkflowExecution, WorkflowExecutionSummary
-from ..transport.arguments import checked_count
-from ..transport.deletion_hints import HINT_FOR_ANY_ID, HINT_FOR_KNOWN_ID, hint_on_not_found
+from ..transport.arguments import checked_count, checked_seconds
 from ..transport.endpoints import GET_WORKFLOW_EXECUTION, LIST_WORKFLOW_EXECUTIONS
 from ..transport.guidance import NamesGuide
+from ..transport.not_found_hints import HINT_FOR_KNOWN_ID, hint_for_id, hint_on_not_found
 from ..transport.transport import Transport
 
 
-class SummaryPager(Pager[WorkflowExecutionSummary]):
+class SummaryPager(Pager[WorkflowExecutionSummary], Hydrated[WorkflowExecution]):
     """A pager over a workflow's executions that can also fetch them in full."""
 
-    def hydrate(
-        self,
-        *,
-        concurrency: int = 32,
-        window: int | None = None,
-        known: Known[WorkflowExecution] | None = None,
-        on_progress: Callable[[BulkStats], object] | None = None,
-    ) -> BulkFetch[WorkflowExecution]:
-        """Fetch the full execution of every row; yields an outcome for each, in the order of the listing.
-
-        The arguments are those of `get_many`. The listing is walked as part of the fetch, no further ahead than the
-        window, and ends with it. An error of the walk is raised after the finished outcomes. The checkpoint of the
-        pager is ahead of the outcomes by up to a window: to resume after a crash, walk again and pass the executions
-        that you have as `known`.
-        """
-        ids = self._ids()
-        return fetch_each(
-            self._transport,
-            GET_WORKFLOW_EXECUTION,
-            WorkflowExecution,
-            ids,
-            concurrency=concurrency,
-            ordered=True,
-            window=window,
-            known=known,
-            on_progress=on_progress,
-            close=ids.aclose,
-            hint=HINT_FOR_KNOWN_ID,
-        )
-
-    async def _ids(self) -> AsyncGenerator[str, None]:
-        async with self as rows:
-            async for row in rows:
-                yield row.execution_id
+    _full = GET_WORKFLOW_EXECUTION
+    _identity = "execution_id"
 
 
 class WorkflowExecutions(NamesGuide):
@@ -111,7 +80,7 @@ class WorkflowExecutions(NamesGuide):
 
         Raises `NotFoundError` for an id that is unknown or was deleted, and the other errors of a call.
         """
-        with hint_on_not_found(HINT_FOR_ANY_ID):
+        with hint_on_not_found(hint_for_id(GET_WORKFLOW_EXECUTION)):
             return await self._read(execution_id, wait_s)
 
     async def _read(
@@ -152,7 +121,7 @@ class WorkflowExecutions(NamesGuide):
         identity = id_of("execution", execution, "execution_id")
 
         async def read(transport: Transport, wait_s: int | None) -> WorkflowExecution:
-            with hint_on_not_found(HINT_FOR_KNOWN_ID):
+            with hint_on_not_found(hint_for_id(GET_WORKFLOW_EXECUTION, HINT_FOR_KNOWN_ID)):
                 return await self._read(identity, wait_s, transport)
 
         async def fetch(pause_s: float, left_s: float) -> WorkflowExecution:
@@ -162,7 +131,7 @@ class WorkflowExecutions(NamesGuide):
         return await poll_until_finished(
             identity,
             HeldPoll(self._transport, read, watched=on_update is not None).fetch if is_held else fetch,
-            timeout_s=checked_timeout("timeout_s", timeout_s),
+            timeout_s=checked_seconds("timeout_s", timeout_s),
             poll=poll,
             on_update=on_update,
             fresh=isinstance(execution, TriggeredExecution),
@@ -223,7 +192,7 @@ class WorkflowExecutions(NamesGuide):
             window=window,
             known=known,
             on_progress=on_progress,
-            hint=HINT_FOR_ANY_ID,
+            hint=hint_for_id(GET_WORKFLOW_EXECUTION),
         )
 
 

@@ -6,6 +6,7 @@ sent. No value is corrected.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
@@ -23,6 +24,15 @@ def checked_count(name: str, value: object, *, least: int = 0, most: int | None 
         wanted = f"between {least} and {most}" if most is not None else f"at least {least}"
         raise ValueError(f"{name} must be {wanted}, not {value}")
     return value
+
+
+def checked_seconds(name: str, value: object, *, or_zero: bool = False) -> float:
+    """Return a finite number of seconds above 0, or 0 with `or_zero`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
+        raise ValueError(f"{name} must be {'at least' if or_zero else 'more than'} 0 and finite, not {value}")
+    return float(value)
 
 
 def checked_text(name: str, value: object) -> str | None:

@@ -121,6 +121,13 @@ class RetryPolicy:
         return isinstance(failure, APIConnectionError | ResponseDecodeError) and failure.retryable
 
 
+def may_pass(failure: EachLabsError) -> bool:
+    """Whether a failure to read can pass by itself, so that whoever has the time may try again much later."""
+    if isinstance(failure, APIStatusError):
+        return failure.status in RETRIED_STATUSES or (failure.status > 500 and failure.status != 501)
+    return isinstance(failure, APIConnectionError | ResponseDecodeError) and failure.retryable
+
+
 def requested_pause_s(failure: EachLabsError) -> float | None:
     """Return the seconds for which the service asked to pause with this failure, or None if it did not."""
     return failure.retry_after_s if isinstance(failure, APIStatusError) else None

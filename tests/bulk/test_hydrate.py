@@ -11,6 +11,7 @@ from bulk_jobs import labs, own_id, pour
 from event_loop import other_tasks, turns, until
 from internals import assert_idle
 
+from eachlabs_async import State
 from eachlabs_async.emulator import Emulator, Fault
 from eachlabs_async.errors import AuthenticationError, NotFoundError, PermissionDeniedError
 
@@ -178,3 +179,32 @@ async def test_a_pager_is_hydrated_once(emulator: Emulator) -> None:
         assert len((await pager.hydrate().collect()).values) == 3
         with pytest.raises(RuntimeError, match="a Pager is walked once"):
             await pager.hydrate().collect()
+
+
+@pytest.mark.parametrize("unified", [False, True])
+async def test_model_executions_become_predictions_in_the_listings_order(unified: bool) -> None:
+    """Each row of `executions.list` comes once, in full, with its index, the steps of workflows too."""
+    async with Emulator(executions=230, workflows=1, seed=4, unfinished=0.1) as emulator:
+        hosts = emulator.unified_hosts if unified else emulator.hosts
+        emulator.faults.add(Fault.latency(0, jitter=0.005), endpoint="predictions.get")
+        async with labs(emulator, hosts=hosts) as client:
+            created = await client.predictions.create("flux-1-1-pro", {"prompt": "a boat"})
+            await client.predictions.wait(created)
+            step = await client.workflows.trigger(emulator.workflow_ids[0], "v1", {"prompt": "a boat"})
+            await client.workflow_executions.wait(step)
+            rows = await client.executions.list().collect()
+            emulator.reset_counters()
+            pager = client.executions.list(limit=50)
+            got = [outcome async for outcome in pager.hydrate(concurrency=8)]
+            assert_idle(client)
+    assert len(rows) > 230
+    assert [outcome.id for outcome in got] == [row.id for row in rows]
+    assert [outcome.index for outcome in got] == list(range(len(rows)))
+    for row, outcome in zip(rows, got, strict=True):
+        prediction = outcome.unwrap()
+        assert (prediction.id, prediction.state) == (row.id, row.state)
+        assert (prediction.output == row.output) is (row.state is not State.FAILED)
+    own = next(outcome.unwrap() for outcome in got if outcome.id == created.id)
+    assert own.input == {"prompt": "a boat"}
+    assert emulator.requests["predictions.get"] == len(rows)
+    assert emulator.requests.total() - len(rows) == 5

@@ -24,6 +24,7 @@ from eachlabs_async import (
     Outcome,
     Page,
     Pager,
+    Prediction,
     RetryPolicy,
     Run,
     RunWorkflow,
@@ -54,7 +55,7 @@ async def clients() -> None:
 
 async def listings(client: EachLabs) -> None:
     executions = client.executions.list(status=["success", "error"], since="2026-01-01T00:00Z", look_ahead=4)
-    assert_type(executions, Pager[Execution])
+    assert_type(executions.hydrate(), BulkFetch[Prediction])
     async for execution in executions:
         assert_type(execution, Execution)
         assert_type(execution.id, str)
@@ -87,7 +88,7 @@ async def listings(client: EachLabs) -> None:
         assert_type(page.total, int | None)
         assert_type(page.raw, bytes)
     async with client.executions.list() as rows:
-        assert_type(rows, Pager[Execution])
+        assert_type(await rows.first(), Execution | None)
     assert_type(rows.stats, WalkStats)
     assert_type(rows.stats.rows, int)
 

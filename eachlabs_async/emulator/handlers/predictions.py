@@ -7,7 +7,7 @@ from typing import Final
 from ..catalogue import FALLBACKS, missing_input
 from ..collection import Row, encode
 from ..handler_request import HandlerRequest, json_body, object_field, required_text
-from ..lifecycle import RunningExecution
+from ..lifecycle import RunningExecution, listed_prediction
 from ..reply import RefusedError, Reply, error_reply, find_or_404
 from ..simulation import Simulation
 from ..webhook_target import webhook_target
@@ -76,6 +76,9 @@ async def _run_prediction(simulation: Simulation, request: HandlerRequest) -> Re
 
 
 async def _get_prediction(simulation: Simulation, request: HandlerRequest) -> Reply:
+    listed = simulation.executions.find(request.fields["prediction_id"])
+    if listed is not None and not listed.get("_has_prediction"):
+        return Reply(200, encode(listed_prediction(listed, request.base)))
     row = find_or_404(simulation.predictions, request.fields["prediction_id"], "Prediction not found")
     return Reply(200, simulation.predictions.encoded(row, "full"))
 

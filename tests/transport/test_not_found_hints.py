@@ -1,4 +1,4 @@
-"""Tests for ids that are not found: whether the error says that an execution may have been deleted."""
+"""Tests for ids that are not found: the error says what may have happened, and which ids the call takes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from raw_server import QUICK, RawServer, answer, client_of
 
 from eachlabs_async import EachLabs, EachLabsError, NotFoundError, Poll, Prediction, TriggeredExecution
 from eachlabs_async.emulator import Emulator
+from eachlabs_async.transport.not_found_hints import IDS_TAKEN
 
 EAGER = Poll(first_s=0.01, cap_s=0.02)
 ANYBODYS = "no such id, or deleted: organisations can delete executions by age"
 OURS = "it does not exist, or no longer exists: organisations can delete executions by age"
+PREDICTIONS, WORKFLOWS, FLOWS, RUNS = (
+    IDS_TAKEN[name] for name in ("predictions", "workflow_executions", "flow_executions", "runs")
+)
 GONE = answer(404, json={"error": "the service's own words"})
 
 
@@ -40,11 +44,16 @@ def says(error: Exception | None, hint: str, words: str) -> None:
 
 
 CALLS: dict[str, tuple[Callable[[EachLabs], Awaitable[Any]], str]] = {
-    "prediction": (lambda client: client.predictions.get("x"), ANYBODYS),
-    "workflow execution": (lambda client: client.workflow_executions.get("x"), ANYBODYS),
-    "flow execution": (lambda client: client.flow_executions.get("w", "x"), ANYBODYS),
-    "wait for a prediction": (lambda client: client.predictions.wait("x", poll=EAGER), OURS),
-    "wait for an execution": (lambda client: client.workflow_executions.wait("x", poll=EAGER), OURS),
+    "prediction": (lambda client: client.predictions.get("x"), f"{ANYBODYS}; {PREDICTIONS}"),
+    "workflow execution": (lambda client: client.workflow_executions.get("x"), f"{ANYBODYS}; {WORKFLOWS}"),
+    "flow execution": (lambda client: client.flow_executions.get("w", "x"), f"{ANYBODYS}; {FLOWS}"),
+    "cancel a prediction": (lambda client: client.predictions.cancel("x"), f"{ANYBODYS}; {PREDICTIONS}"),
+    "wait for a prediction": (lambda client: client.predictions.wait("x", poll=EAGER), f"{OURS}; {PREDICTIONS}"),
+    "wait for an execution": (lambda client: client.workflow_executions.wait("x", poll=EAGER), f"{OURS}; {WORKFLOWS}"),
+    "run": (lambda client: client.runs.get("x"), RUNS),
+    "wait for a run": (lambda client: client.runs.wait("x", poll=EAGER), RUNS),
+    "stop a run": (lambda client: client.runs.stop("x"), RUNS),
+    "delete a run": (lambda client: client.runs.delete("x"), RUNS),
 }
 
 
@@ -65,28 +74,31 @@ async def test_what_was_there_while_it_was_waited_for_is_gone() -> None:
     async with RawServer(running, GONE, running, GONE) as server, client_of(server) as client:
         with pytest.raises(NotFoundError) as caught:
             await client.predictions.wait(Prediction(id="p", status="running"), poll=EAGER)
-        says(caught.value, OURS, "the service's own words")
+        says(caught.value, f"{OURS}; {PREDICTIONS}", "the service's own words")
         with pytest.raises(NotFoundError) as caught:
             await client.workflow_executions.wait(TriggeredExecution(execution_id="e", status="queued"), poll=EAGER)
-        says(caught.value, OURS, "the service's own words")
+        says(caught.value, f"{OURS}; {WORKFLOWS}", "the service's own words")
 
 
 async def test_ids_of_a_bulk_fetch_are_told_so_each() -> None:
     """Each outcome has the hint of a plain get; an error other than a 404 has none."""
     async with RawServer(GONE, answer(403, json={"error": "no"}), then=GONE) as server, client_of(server) as client:
         done = await client.workflow_executions.get_many(["a", "b", "c"], concurrency=1).collect()
-        says(done.errors["a"], ANYBODYS, "the service's own words")
-        says(done.errors["c"], ANYBODYS, "the service's own words")
+        says(done.errors["a"], f"{ANYBODYS}; {WORKFLOWS}", "the service's own words")
+        says(done.errors["c"], f"{ANYBODYS}; {WORKFLOWS}", "the service's own words")
         assert isinstance(refused := done.errors["b"], EachLabsError)
         assert refused.message == "no"
-        says((await client.predictions.get_many(["a"]).collect()).errors["a"], ANYBODYS, "the service's own words")
+        done_too = await client.predictions.get_many(["a"]).collect()
+        says(done_too.errors["a"], f"{ANYBODYS}; {PREDICTIONS}", "the service's own words")
+        runs = await client.runs.get_many(["a"]).collect()
+        says(runs.errors["a"], RUNS, "the service's own words")
 
 
 async def test_an_id_that_a_bulk_answer_leaves_out_may_have_been_deleted() -> None:
     """The message is the library's, the hint is the same."""
     async with RawServer(then=answer(json={"executions": []})) as server, client_of(server) as client:
         done = await client.flow_executions.get_many("w", ["x"]).collect()
-    says(done.errors["x"], ANYBODYS, "the bulk answer has no execution 'x'")
+    says(done.errors["x"], f"{ANYBODYS}; {FLOWS}", "the bulk answer has no execution 'x'")
 
 
 async def test_what_a_listing_gave_was_there(emulator: Emulator, client: EachLabs) -> None:
@@ -137,15 +149,35 @@ async def test_what_a_map_started_may_be_gone_before_it_is_read(
 
 
 async def test_what_is_no_execution_is_just_not_found() -> None:
-    """Models, workflows, files and the other vendor's runs are not deleted by age."""
+    """Models and workflows are not deleted by age, and have ids of one kind."""
     async with RawServer(then=GONE) as server, client_of(server) as client:
         for call in (
             client.models.get("x"),
             client.workflows.get("x"),
-            client.runs.get("x"),
-            client.runs.wait("x", poll=EAGER),
             client.workflow_executions.list("x").collect(),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
             assert caught.value.message == "the service's own words"
+
+
+async def test_an_id_of_another_kind_leads_to_the_call_that_takes_it() -> None:
+    """The error of the wrong call names the right one, which then finds the execution, with no further request."""
+    async with Emulator(executions=20, workflow_executions=20, workflows=1) as emulator:
+        async with EachLabs(emulator.api_key, hosts=emulator.hosts, runs_api_key=emulator.runs_api_key) as client:
+            listed = await client.executions.list(max_rows=1).first()
+            assert listed is not None
+            emulator.reset_counters()
+            for ask in (
+                client.workflow_executions.get(listed.id),
+                client.flow_executions.get(emulator.workflow_ids[0], listed.id),
+                client.runs.get(listed.id),
+            ):
+                with pytest.raises(NotFoundError, match=r"from executions\.list (goes )?to predictions\.get"):
+                    await ask
+            assert (await client.predictions.get(listed.id)).id == listed.id
+            workflow_execution = emulator.workflow_executions.ids()[0]
+            with pytest.raises(NotFoundError, match="workflow_executions.list .* goes to workflow_executions.get"):
+                await client.predictions.get(workflow_execution)
+            assert (await client.workflow_executions.get(workflow_execution)).execution_id == workflow_execution
+            assert emulator.requests.total() == 6
