@@ -47,6 +47,10 @@ _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": F
 class EachLabs(NamesGuide, WithGuide):
     """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
+    Its attributes have the calls: `executions`, `workflow_executions`, `flow_executions`, `runs`, `workflows`,
+    `public_workflows`, `predictions`, `models`, `billing`, `webhook_deliveries` and `files`; `help(Executions)` and so
+    on, of `eachlabs_async.resources`, describe them. `request` calls any other endpoint.
+
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
     Noxus key and defaults to `NOXUS_API_KEY`. Only a call that needs a missing key raises `ConfigurationError`.
     `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or

@@ -121,8 +121,9 @@ class MapRun(Stream, Generic[T]):
             await self._record_delivery()  # What `collect` is about to return.
             self._end()
         if self._ends is not None and _now() >= self._ends:
-            failure = WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
-            failure.running = tuple(run.running)
+            ids = list(run.running)
+            failure = WaitTimeoutError(f"{len(ids)} executions did not end within {self._timeout_s:g} s: {listed(ids)}")
+            failure.running = tuple(ids)
             raise failure
         await run.wait_for_change(None if self._ends is None else self._ends - _now())
 
