@@ -41,8 +41,13 @@ def write_follow_checkpoint(arguments: Mapping[str, object], state: FollowState)
     )
 
 
-def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle: timedelta) -> FollowState:
-    """Parse a checkpoint. Raises `TypeError` or `ValueError` if it is none, or one with other arguments."""
+def read_follow_checkpoint(
+    text: object, arguments: Mapping[str, object], settle: timedelta
+) -> tuple[FollowState, dict[str, object]]:
+    """Parse a checkpoint; return the state and the arguments, completed with those that the checkpoint records.
+
+    Raises `TypeError` or `ValueError` if `text` is no checkpoint, or one with other arguments.
+    """
     parts = parse_checkpoint(text)
     theirs: Any = parts.get("filters")
     if parts.get("v") != _VERSION or parts.get("endpoint") != _ENDPOINT or not isinstance(theirs, dict):
@@ -62,7 +67,7 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         raise ValueError(_INVALID) from None
     keys = [seen[at : at + _KEY_SIZE] for at in range(0, len(seen), _KEY_SIZE)]
-    return FollowState(
+    state = FollowState(
         settle,
         finished=bool(before.get("finished")),
         floor=floor,
@@ -74,3 +79,4 @@ def read_follow_checkpoint(text: object, arguments: Mapping[str, object], settle
         remembered=dict.fromkeys(keys, UNKNOWN),
         open=opened,
     )
+    return state, mine

@@ -176,7 +176,7 @@ class Executions(NamesGuide):
         classes = checked_words("error_classification", error_classification, ERROR_CLASSIFICATIONS)
         first = None if since is None else checked_moment("since", since)
         settle = timedelta(seconds=checked_seconds("settle_s", settle_s, or_zero=True))
-        arguments = {
+        arguments: dict[str, object] = {
             **filters,
             "status": words,
             "error_classification": classes,
@@ -187,7 +187,7 @@ class Executions(NamesGuide):
             at_start = first is None
             state = FollowState(settle, finished, first, skips=at_start, adopts=finished and at_start)
         else:
-            state = read_follow_checkpoint(resume, arguments, settle)
+            state, arguments = read_follow_checkpoint(resume, arguments, settle)
 
         def read(reading: Reading, report: Callable[[UnreadableRow], object]) -> ExecutionPager:
             more = {"status": ",".join(_UNFINISHED) if reading.running else None, **_span(reading.since, reading.until)}

@@ -67,7 +67,7 @@ class Service:
 
     def restart(self) -> None:
         text = write_follow_checkpoint({"finished": self.state.finished or None}, self.state)
-        self.state = read_follow_checkpoint(text, {"finished": self.state.finished or None}, self.state.settle)
+        self.state, _ = read_follow_checkpoint(text, {"finished": self.state.finished or None}, self.state.settle)
         assert write_follow_checkpoint({"finished": self.state.finished or None}, self.state) == text
         self.now += self.random.choice([0, 1, 30])
         self.boot = self.now
