@@ -24,7 +24,7 @@ class RowFormat(ABC):
     """The format of a file with records of one class. `rows` is the number of rows that are encoded at a time."""
 
     name: ClassVar[str]
-    rows: ClassVar[int] = 500
+    rows: ClassVar[int] = 1000
 
     def __init__(self, kind: type[Any]) -> None:
         self.kind = kind

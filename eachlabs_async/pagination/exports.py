@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIECE_ROWS: Final = 500
+PIECE_ROWS: Final = 1000
 """Rows that become a piece of an Arrow batch together: fewer are alive at once, which spares the garbage collector."""
 
 
