@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -177,7 +177,7 @@ class Archive(NamesGuide, WithGuide):
             return await sync.run(verify=verify)
 
     @asynccontextmanager
-    async def _one_at_a_time(self, client: EachLabs, *, new_key: bool) -> AsyncIterator[tuple[Database, Store]]:
+    async def _one_at_a_time(self, client: EachLabs, *, new_key: bool) -> AsyncGenerator[tuple[Database, Store], None]:
         """Keep other syncs of the file out of the block, and check the account."""
         database = self._open
         # The account and the hosts are those of the session, which has no public name.
