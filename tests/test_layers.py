@@ -34,6 +34,7 @@ PURE = {
     "records": "*",
     "codec": "*",
     "hosts": "*",
+    "archive": "archive_error row_filter schema spans sync_stats table unreadable",
     "transport": "answer_identity arguments creations not_found_hints endpoints keys page_shape redaction refusal "
     "requests retry storage_url wire",
     "pagination": "checkpoint engine follow_checkpoint follow_state known_rows page_size pages row_times spans "

