@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from .cli import main
-
 if __name__ == "__main__":  # pragma: no cover - its test runs it as a process of its own
     try:
+        from .cli import main
+
         sys.exit(main())
     except KeyboardInterrupt:  # Ctrl-C before a command could handle it.
+        print("\nstopped", file=sys.stderr)
         sys.exit(130)
+else:
+    from .cli import main as main

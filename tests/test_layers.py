@@ -73,6 +73,10 @@ ONLY = {
     "sqlite3": {"sqlite", "archive", "jobs.journal"},
     "pyarrow": {"codec.arrow", "codec.row_formats"},
     "opentelemetry": {"otel"},
+    "cyclopts": {"cli"},
+    "rich": {"cli"},
+    "platformdirs": {"cli"},
+    "keyring": {"cli"},
 }
 """Who may import what was made by others: a module, or a package as a whole; attrs is everybody's."""
 

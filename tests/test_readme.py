@@ -23,8 +23,8 @@ from eachlabs_async.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DEMO = "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python -m eachlabs_async demo"
-TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]" && .venv/bin/python -X dev -m pytest -n auto'
+DEMO = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python -m eachlabs_async demo"
+TESTS = 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -X dev -m pytest -n auto'
 
 
 def blocks(language: str) -> list[tuple[int, str]]:

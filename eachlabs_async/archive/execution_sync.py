@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 from attrs import evolve, frozen
@@ -22,9 +23,9 @@ from .archive_error import ArchiveError
 from .spans import TimeSpan
 from .store import Store, Walk
 from .sync_stats import SyncStats
-from .table import EXECUTIONS, Written
+from .table import EXECUTIONS
 from .unreadable import Unreadable
-from .values import execution_values
+from .values import Values, execution_values
 
 BATCH_ROWS: Final = 5000
 """The rows that are written in one transaction, at most. The index of ids makes small transactions slow."""
@@ -43,7 +44,7 @@ _UNFINISHED: Final = ("created", "starting")
 class _Batch:
     """What is written in one transaction: rows, and the checkpoint of the walk after them."""
 
-    rows: list[Execution]
+    rows: list[Values]
     unreadable: list[Unreadable]
     checkpoint: str
 
@@ -132,13 +133,14 @@ class ExecutionSync:
 
     async def _read(self, walk: Walk, pager: Pager[Execution]) -> None:
         """Read a walk to its end. While a batch is written, the next one is read."""
-        rows: list[Execution] = []
+        rows: list[Values] = []
         writing: asyncio.Task[None] | None = None
         cut_at = time.monotonic()
         try:
             async with pager:
                 async for page in pager.pages():
-                    rows += [row for row in page.rows if walk.holds(row)]
+                    # Page by page, so that no page is long in the hands of the loop, nor its records in memory.
+                    rows += self._values(walk, page.rows)
                     if len(rows) < BATCH_ROWS and time.monotonic() < cut_at + BATCH_S:
                         continue
                     if writing is not None:
@@ -160,11 +162,20 @@ class ExecutionSync:
                 await cancel_and_wait([writing])
             self._requests += pager.stats.requests
 
-    def _cut(self, rows: Sequence[Execution], pager: Pager[Execution]) -> _Batch:
+    def _values(self, walk: Walk, rows: list[Execution]) -> list[Values]:
+        """Return the values of the rows of a page that belong to the walk, without those that have no id."""
+        if not (walk.holds(rows[0]) and walk.holds(rows[-1])):
+            rows = [row for row in rows if walk.holds(row)]
+        values = execution_values(rows)
+        if "" in map(itemgetter(1), values):
+            self._unreadable += [Unreadable.without_id(row) for row in rows if not row.id]
+            values = [row for row in values if row[1]]
+        return values
+
+    def _cut(self, rows: list[Values], pager: Pager[Execution]) -> _Batch:
         """Return what was read since the last batch, with the place of the pager, which then goes on."""
         unreadable, self._unreadable = self._unreadable, []
-        unreadable += [Unreadable.without_id(row) for row in rows if not row.id]
-        return _Batch([row for row in rows if row.id], unreadable, pager.checkpoint)
+        return _Batch(rows, unreadable, pager.checkpoint)
 
     def _keep(self, walk: Walk, row: UnreadableRow) -> None:
         if not walk.holds(row):
@@ -174,11 +185,8 @@ class ExecutionSync:
             self._on_unreadable(row)
 
     async def _write(self, walk: Walk, batch: _Batch, pager: Pager[Execution]) -> None:
-        def work() -> Written:
-            values = execution_values(batch.rows)
-            return self._store.commit(walk.number, EXECUTIONS, values, batch.unreadable, batch.checkpoint)
-
-        written = await self._database.run(work)
+        commit = partial(self._store.commit, walk.number, EXECUTIONS, batch.rows, batch.unreadable, batch.checkpoint)
+        written = await self._database.run(commit)
         stats = self._stats
         self._stats = evolve(
             stats,

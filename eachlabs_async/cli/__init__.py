@@ -1,42 +1,65 @@
-"""The commands for people: `python -m eachlabs_async demo` and `python -m eachlabs_async emulator`."""
+"""The command line `eachlabs`, which is also `python -m eachlabs_async`.
+
+It needs the extra `eachlabs-async[cli]`, except for `demo`, `emulator`, `--help` and `--version`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from .held_interrupts import held_interrupts
+from .program import program_name
+
 __all__ = ["main"]
 
 INTERRUPTED = 130
-
-_USAGE = """\
-usage: python -m eachlabs_async COMMAND [options]
-
-  demo       walk and fetch thousands of rows from an emulator that misbehaves, and check every row
-  emulator   run the emulator, to try the client or your own code against it
-
-`python -m eachlabs_async COMMAND --help` lists the options of a command. Neither needs a key or a network."""
+_EXTRA = ("cyclopts", "rich", "platformdirs", "keyring")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (default: the arguments of the process) and return its exit code.
 
-    The code is 2 for an unknown command, and 130 after Ctrl-C during the demo, even while its modules are imported.
+    `eachlabs --help` lists the exit codes. Without the extra, the code is 2 for a command that needs it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # even while modules are imported
+        print("\nstopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
     # Each command is imported only when it is run.
     if arguments[:1] == ["demo"]:
-        try:
+        with held_interrupts():
             from .demo import main as demo
-
-            return demo(arguments[1:])
-        except KeyboardInterrupt:
-            print("\nstopped", file=sys.stderr)
-            return INTERRUPTED
+        return demo(arguments[1:])
     if arguments[:1] == ["emulator"]:
-        from ..emulator.__main__ import main as emulator
+        with held_interrupts():
+            from ..emulator.__main__ import main as emulator
+        return emulator(arguments[1:], program=f"{program_name()} emulator")
+    if arguments in (["--version"], ["-V"]):
+        from .._version import __version__
 
-        return emulator(arguments[1:])
-    is_help = arguments[:1] in (["-h"], ["--help"])
-    print(_USAGE, file=sys.stdout if is_help else sys.stderr)
-    return 0 if is_help else 2
+        print(f"eachlabs-async {__version__}")
+        return 0
+    if not arguments or arguments in (["--help"], ["-h"], ["help"]):
+        from .usage import usage
+
+        print(usage(program_name()))
+        return 0
+    try:
+        with held_interrupts():
+            from .app import run
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in _EXTRA:
+            raise
+        print(
+            f'eachlabs: this command needs {error.name}: pip install "eachlabs-async[cli]" '
+            "(demo and emulator need nothing more)",
+            file=sys.stderr,
+        )
+        return 2
+    return run(arguments)

@@ -24,7 +24,8 @@ from ..emulator.dataset import Dataset
 from ..errors import EachLabsError
 from .checks import problems
 from .demo_server import DemoServer, DemoServerError, DemoServerSettings
-from .report import Progress, Report, ReportLine
+from .program import program_name
+from .report import Progress, Report, ReportLine, width_of
 from .scenarios import Scenario, ScenarioResult, Workload, scenarios
 
 __all__ = ["main"]
@@ -46,17 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # With --json only the report goes to standard output.
         progress = Progress(sys.stderr if options.as_json else sys.stdout, lambda: retries.count)
         try:
-            report = asyncio.run(_run(options, progress, retries))
+            report = asyncio.run(_run_until_interrupted(options, progress, retries))
         except (DemoServerError, OSError) as exc:
-            print(f"the demo cannot run: {exc}", file=sys.stderr)
+            print(f"the demo cannot run: {str(exc) or type(exc).__name__}", file=sys.stderr)
             return 1
-    print(report.as_json() if options.as_json else f"\n{report.as_text()}")
+    print(report.as_json() if options.as_json else f"\n{report.as_text(width_of(sys.stdout))}")
     return 1 if report.all_problems else 0
 
 
 def _options(argv: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
-        prog="python -m eachlabs_async demo",
+        prog=f"{program_name()} demo",
         description="Walk and fetch thousands of rows from an emulator that misbehaves, and check every row. "
         "Needs no key and no network.",
     )
@@ -136,6 +137,17 @@ class RetryCounter(logging.Handler):
     ) -> None:
         self._logger.removeHandler(self)
         self._logger.setLevel(self._level)
+
+
+async def _run_until_interrupted(options: Options, progress: Progress, retries: RetryCounter) -> Report:
+    """Run the demo; what fails because of a Ctrl-C is an interruption, and no failure of the demo."""
+    try:
+        return await _run(options, progress, retries)
+    except (DemoServerError, OSError):  # A `TimeoutError` is an `OSError`.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        raise
 
 
 async def _run(options: Options, progress: Progress, retries: RetryCounter) -> Report:

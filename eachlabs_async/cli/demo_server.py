@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -166,7 +167,8 @@ class DemoServer:
                     await process.communicate(b"")
         finally:
             if process.returncode is None:
-                process.kill()
+                with suppress(ProcessLookupError):  # It may have ended just now.
+                    process.kill()
                 await process.communicate(b"")
 
     async def wait_until_listening(self) -> None:

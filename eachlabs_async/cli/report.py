@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 import time
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TextIO
 
-from attrs import asdict, define, field
+from attrs import asdict, define, field, frozen
 
-__all__ = ["ReportLine", "Progress", "Report"]
+__all__ = ["ReportLine", "Progress", "Report", "width_of"]
 
 _TERMINAL_EVERY_S = 0.1
 _PLAIN_EVERY_S = 2.0
+_WIDTH: Final = 80
+"""The columns that are used where the output is no terminal."""
+_LEAST_WIDTH: Final = 60
+
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "status": ("error response", "error responses (429, 500, 503)"),
+    "html": ("error page in HTML (502)", "error pages in HTML (502)"),
+    "reset": ("connection reset", "connections reset"),
+    "cut_body": ("response cut short", "responses cut short"),
+}
+"""The faults of the emulator in words, for one and for several."""
+
+
+def width_of(stream: TextIO) -> int:
+    """Return the number of columns to fill: those of a terminal, at least 60 and at most 100, else 80."""
+    if not stream.isatty():
+        return _WIDTH
+    return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _LEAST_WIDTH), 100)
 
 
 @define(kw_only=True)
@@ -86,33 +106,15 @@ class Report:
             indent=2,
         )
 
-    def as_text(self) -> str:
-        """Return the report as a table with notes."""
+    def as_text(self, width: int = _WIDTH) -> str:
+        """Return the report as a table with notes, in lines of at most `width` columns (from 60)."""
         total = self.total()
-        cells = [
-            ("", "rows", "requests", "retries", "seconds", "rows/s", "no faults", "one by one"),
-            *(_cells(line) for line in [*self.lines, total]),
-        ]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-        table = [
-            "  ".join(
-                text.ljust(width) if column == 0 else text.rjust(width)
-                for column, (text, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        rule = "-" * max(map(len, table))
-        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "none"
         text = [
-            *table[:1],
-            rule,
-            *table[1:-1],
-            rule,
-            table[-1],
+            *_table([*self.lines, total], width),
             "",
-            f"Faults while this ran: {faults}.",
-            "No faults: the same again with the faults switched off.",
-            "One by one: one page or id at a time, also without faults.",
+            f"The faults: {_fault_words(self.faults)}.",
+            "One by one: without faults, and one page or id after another. "
+            "One workflow: the listing of its executions, in each edition of the API.",
             *self._sampled(),
             "",
         ]
@@ -123,7 +125,7 @@ class Report:
                 f"Checked against the emulator's own rows: all {total.rows:,} are there, once, in order, "
                 "with every field equal."
             )
-        return "\n".join(text)
+        return "\n".join(_wrapped(line, width) for line in text)
 
     def _sampled(self) -> list[str]:
         sampled = [line for line in self.lines if line.extrapolated]
@@ -131,6 +133,21 @@ class Report:
             return []
         counts = " and ".join(f"{line.plain_rows} of {line.rows:,}" for line in sampled)
         return [f"~ is extrapolated from a sample ({counts} ids); all other figures were measured in full."]
+
+
+def _fault_words(faults: Mapping[str, int]) -> str:
+    """Return what went wrong, in words: `3 connections reset`."""
+    words = [f"{count} {_FAULTS.get(kind, (kind, kind))[count != 1]}" for kind, count in sorted(faults.items())]
+    return ", ".join(words) or "none"
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Return a line in lines of at most `width` columns, unless a word is longer; an indented one stays indented."""
+    if len(line) <= width:
+        return line  # The spaces in a line of the table stay.
+    return textwrap.fill(
+        line, width, subsequent_indent="    " * line.startswith(" "), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _line_fields(line: ReportLine) -> dict[str, Any]:
@@ -143,17 +160,49 @@ def _line_fields(line: ReportLine) -> dict[str, Any]:
     return fields
 
 
-def _cells(line: ReportLine) -> tuple[str, ...]:
-    return (
-        line.title,
-        f"{line.rows:,}",
-        f"{line.requests:,}",
-        f"{line.retries:,}",
-        f"{line.seconds:.2f}",
-        f"{line.rows / line.seconds:,.0f}" if line.seconds else "-",
-        f"{line.calm_s:.2f}",
-        f"{'~' if line.extrapolated else ''}{line.plain_s:.2f}",
-    )
+@frozen
+class _Column:
+    """A column of the table: its heading in two lines, the text of a cell, and the width from which it is shown."""
+
+    heading: tuple[str, str]
+    cell: Callable[[ReportLine], str]
+    from_width: int = 0
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
+
+
+_COLUMNS: Final = (
+    _Column(("", ""), lambda line: line.title),
+    _Column(("", "rows"), lambda line: f"{line.rows:,}"),
+    _Column(("", "requests"), lambda line: f"{line.requests:,}", from_width=75),
+    _Column(("", "retries"), lambda line: f"{line.retries:,}"),
+    _Column(("", "rows/s"), lambda line: f"{line.rows / line.seconds:,.0f}" if line.seconds else "-", from_width=90),
+    _Column(("with", "faults"), lambda line: _seconds(line.seconds)),
+    _Column(("without", "faults"), lambda line: _seconds(line.calm_s)),
+    _Column(("one by", "one"), lambda line: "~" * line.extrapolated + _seconds(line.plain_s)),
+)
+
+
+def _table(lines: list[ReportLine], width: int) -> list[str]:
+    """Return the lines of the table, the last of which is the total; a narrow table has fewer columns."""
+    columns = [column for column in _COLUMNS if column.from_width <= width]
+    cells = [
+        *([column.heading[number] for column in columns] for number in (0, 1)),
+        *([column.cell(line) for column in columns] for line in lines),
+    ]
+    widths = [max(len(row[number]) for row in cells) for number in range(len(columns))]
+    gap = "  " if sum(widths) + 2 * len(widths) - 2 <= width else " "
+    table = [
+        gap.join(
+            text.ljust(wide) if number == 0 else text.rjust(wide)
+            for number, (text, wide) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    rule = "-" * max(map(len, table))
+    return [*table[:2], rule, *table[2:-1], rule, table[-1]]
 
 
 class Progress:
@@ -166,13 +215,13 @@ class Progress:
         self._stream = stream
         self._retries = retries
         self._terminal = stream.isatty()
-        self._width = 0
+        self._shown_width = 0
         self._title = ""
         self._rows = 0
         self._began = self._shown_at = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Write a permanent line."""
+        """Write a permanent line; a long one becomes several."""
         self._write(text, permanent=True)
 
     def begin(self, title: str, rows: int) -> None:
@@ -198,13 +247,17 @@ class Progress:
         rate = f"{done / seconds:,.0f}" if seconds > 0 else "-"
         retries = self._retries()
         return (
-            f"  {self._title}: {done:,} of {self._rows:,} rows, {rate} rows/s, "
+            f"  {self._title}: {done:,} of {self._rows:,} rows, {rate}/s, "
             f"{retries} {'retry' if retries == 1 else 'retries'}"
         )
 
     def _write(self, text: str, *, permanent: bool) -> None:
+        width = width_of(self._stream)
+        # A line that wraps could not be rewritten in place.
+        text = _wrapped(text, width) if permanent else text[: width - 1]
         if self._terminal:
-            text = "\r" + text.ljust(self._width)
-            self._width = 0 if permanent else len(text) - 1
+            shown, self._shown_width = self._shown_width, 0 if permanent else len(text)
+            first, *more = text.split("\n")
+            text = "\n".join(["\r" + first.ljust(shown), *more])
         self._stream.write(text + "\n" if permanent else text)
         self._stream.flush()

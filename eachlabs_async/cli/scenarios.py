@@ -83,7 +83,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
     flow_ids = expected.flow_executions[first].ids()[: workload.flow_gets]
     return [
         _walk(
-            "executions, by seeking",
+            "executions by seeking",
             "compat",
             LIST_EXECUTIONS,
             "id",
@@ -92,7 +92,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _walk(
-            "executions, by cursor",
+            "executions by cursor",
             "unified",
             LIST_EXECUTIONS_BY_CURSOR,
             "id",
@@ -101,7 +101,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _walk(
-            "a workflow's executions, compat",
+            "one workflow, compat",
             "compat",
             LIST_WORKFLOW_EXECUTIONS,
             "execution_id",
@@ -110,7 +110,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _walk(
-            "a workflow's executions, unified",
+            "one workflow, unified",
             "unified",
             LIST_WORKFLOW_EXECUTIONS,
             "execution_id",
@@ -119,7 +119,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _walk(
-            "runs, by page",
+            "runs by page",
             "compat",
             LIST_RUNS,
             "id",
@@ -128,7 +128,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _bulk(
-            "workflow executions, by id",
+            "workflow execs by id",
             GET_WORKFLOW_EXECUTION,
             ids,
             [expected.workflow_executions.get(execution_id) for execution_id in ids],
@@ -139,7 +139,7 @@ def scenarios(expected: Dataset, workload: Workload) -> list[Scenario]:
             workload,
         ),
         _bulk(
-            "flow executions, by id",
+            "flow executions by id",
             GET_FLOW_EXECUTIONS,
             flow_ids,
             [expected.flow_executions.get(execution_id) for execution_id in flow_ids],

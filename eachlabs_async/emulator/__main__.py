@@ -20,9 +20,9 @@ from .url_prefixes import PREFIXES
 __all__ = ["main"]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m eachlabs_async.emulator",
+        prog=program,
         description="An emulator of the Each Labs services on loopback, with seeded rows.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
@@ -96,9 +96,12 @@ async def _run(arguments: argparse.Namespace) -> None:
     print(f"{emulator.requests.total()} requests answered", flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the emulator until SIGINT or SIGTERM. Return 0 after that, 1 if it cannot listen, 2 for a wrong argument."""
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, *, program: str = "python -m eachlabs_async.emulator") -> int:
+    """Run the emulator until SIGINT or SIGTERM. Return 0 after that, 1 if it cannot listen, 2 for a wrong argument.
+
+    `program` is what the user typed to start it; the help and the errors show it.
+    """
+    arguments = _parser(program).parse_args(argv)
     try:
         asyncio.run(_run(arguments))
     except OSError as error:
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cannot listen on {address}: {error.strerror or error}; {hint}", file=sys.stderr)
         return 1
     except ValueError as error:
-        print(f"{_parser().prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # pragma: no cover - Windows
         pass

@@ -189,6 +189,17 @@ async def test_a_sync_that_fails_goes_on_where_it_was(client: EachLabs, emulator
     assert stats.rows <= 730 - before + 160
 
 
+async def test_a_slow_service_is_written_as_it_goes(
+    client: EachLabs, emulator: Emulator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows do not wait until there are enough of them for a transaction, so that a kill costs seconds at most."""
+    monkeypatch.setattr("eachlabs_async.archive.execution_sync.BATCH_S", 0.01)
+    emulator.faults.add(Fault.latency(0.02))
+    told: list[int] = []
+    await synced(path, client, look_ahead=0, on_progress=lambda stats: told.append(stats.rows))
+    assert len(set(told)) > 5
+
+
 async def test_a_cancelled_sync_ends_at_once_and_goes_on_later(
     client: EachLabs, emulator: Emulator, path: Path
 ) -> None:

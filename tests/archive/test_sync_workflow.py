@@ -114,6 +114,18 @@ async def test_a_later_sync_fetches_what_is_new_and_what_had_not_finished(
     assert [row["execution_id"] for row in deleted] == [gone]
 
 
+async def test_an_execution_that_shows_up_late_is_fetched(client: EachLabs, emulator: Emulator, path: Path) -> None:
+    """It stands below rows that are known, but was created within the overlap before the newest of them."""
+    workflow_id = emulator.workflow_ids[0]
+    group = emulator.workflow_executions[workflow_id]
+    group.insert(250)
+    await synced(path, client, workflow_id)
+    late = group.insert(1, 220)
+    assert (await synced(path, client, workflow_id, overlap_s=0)).new == 0
+    assert (await synced(path, client, workflow_id)).new == 1
+    assert query(path, "SELECT 1 FROM workflow_executions WHERE execution_id = ?", *late)
+
+
 async def test_verifying_marks_what_is_gone(client: EachLabs, emulator: Emulator, path: Path) -> None:
     """Only executions of this workflow; the listing is walked, nothing finished is fetched."""
     first, second = emulator.workflow_ids[:2]

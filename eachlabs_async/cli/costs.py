@@ -1,0 +1,127 @@
+"""Print what executions cost, as a table with bars, or in another format, and draw a chart of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from .context import Context
+from .failures import OK, UsageError
+from .output.fields import TableColumn, View
+
+_WORDS: Final = ("model", "requested_model", "status", "state", "workflow_id", "hour", "day", "month")
+_BAR: Final = 20
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+
+
+async def print_costs(
+    context: Context,
+    span: tuple[datetime | None, datetime | None],
+    by: Sequence[str],
+    filters: Mapping[str, Any],
+    *,
+    archive: Path | None,
+    chart: Path | None,
+) -> int:
+    """Print the costs of the executions of a time span, from the service or from an archive."""
+    for word in by:
+        if word not in _WORDS:
+            raise UsageError(f"--by must be of {', '.join(_WORDS)}, not {word!r}")
+    if archive is not None and not is_there(archive):
+        raise UsageError(f"there is no archive {archive}: make one with `eachlabs executions sync {archive}`")
+    view = costs_view(by)
+    context.view(view)
+    report = await _report(context, span, tuple(by), filters, archive)
+    if context.format == "json" and not context.options.fields:
+        context.document(report.to_dict())
+    else:
+        rows = context.rows(view)
+        largest = max((float(group.cost) for group in report.groups), default=0.0)
+        for group in report.groups:
+            rows.write(_row(group, by, largest))
+        if context.format == "table" and len(report.groups) > 1:
+            rows.write({**_row(report.total, by, 0.0), **dict.fromkeys(by, ""), by[0]: "all"})
+        rows.end()
+    for note in report.notes:
+        context.note(f"note: {note}")
+    if chart is not None:
+        await asyncio.to_thread(report.chart, chart)
+        context.note(f"chart: {chart}")
+    return OK
+
+
+async def _report(
+    context: Context,
+    span: tuple[datetime | None, datetime | None],
+    by: tuple[str, ...],
+    filters: Mapping[str, Any],
+    archive: Path | None,
+) -> Any:
+    given = {name: value for name, value in filters.items() if value is not None}
+    if archive is not None:
+        if given:
+            raise UsageError(f"--archive has no filters: leave out --{min(given).replace('_', '-')}")
+        from ..archive import Archive
+
+        async with Archive(archive) as opened:
+            found: Any = await opened.costs(*span, by=by)
+            return found
+    async with context.client() as client:
+        with context.progress("costs") as progress:
+            # The interface of `costs` is typed where it is.
+            executions: Any = client.executions
+            return await executions.costs(
+                *span,
+                by=by,
+                **given,
+                on_progress=lambda stats: progress.update(stats.rows, stats.total, total_is_exact=stats.total_is_exact),
+            )
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists, so that none is made by asking it for costs."""
+    return path.exists()
+
+
+def costs_view(by: Sequence[str]) -> View:
+    """Return the fields of a group of costs and the columns of the table."""
+    names = (*by, "cost", "run_time_s", "executions", "succeeded", "failed", "failure_rate", "unpriced")
+    keys = [TableColumn(name, name, "text", rank, rank == 0) for rank, name in enumerate(by)]
+    rank = len(keys)
+    columns = (
+        *keys,
+        TableColumn("cost", "cost $", "cost", rank),
+        TableColumn("bar", "", "text", rank + 4),
+        TableColumn("executions", "executions", "integer", rank + 1),
+        TableColumn("failed_percent", "failed %", "number", rank + 2),
+        TableColumn("unpriced", "unpriced", "integer", rank + 5),
+        TableColumn("run_time_s", "run s", "number", rank + 3),
+    )
+    return View(names, {name: "text" if name in by else "number" for name in names}, columns)
+
+
+def _row(group: Any, by: Sequence[str], largest: float) -> dict[str, Any]:
+    key = group.key if isinstance(group.key, dict) else dict(zip(by, group.key or [], strict=False))
+    return {
+        **{name: key.get(name) if key.get(name) is not None else "none" for name in by},
+        "cost": str(group.cost),
+        "bar": bar(float(group.cost), largest),
+        "run_time_s": round(float(group.run_time_s), 3),
+        "executions": group.executions,
+        "succeeded": group.succeeded,
+        "failed": group.failed,
+        "failure_rate": round(float(group.failure_rate), 6),
+        "failed_percent": round(100 * float(group.failure_rate), 1),
+        "unpriced": group.unpriced,
+    }
+
+
+def bar(value: float, largest: float, width: int = _BAR) -> str:
+    """Return a bar as long as the value is beside the largest one, to an eighth of a character."""
+    if largest <= 0 or value <= 0:
+        return ""
+    eighths = max(1, round(8 * width * value / largest))
+    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
