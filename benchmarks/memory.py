@@ -28,7 +28,7 @@ WARM_UP = 20_000
 _STATM = Path("/proc/self/statm")
 
 
-def _resident_mib() -> float:
+def resident_mib() -> float:
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * resource.getpagesize() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -48,7 +48,7 @@ async def _watched(fetch: BulkFetch[Any], count: int) -> tuple[float, float, flo
             assert outcome.ok
             done += 1
             if done % 2_000 == 0 and done >= WARM_UP:
-                now = _resident_mib()
+                now = resident_mib()
                 least, most = least or now, max(most, now)
     assert done == count
     return most - least, time.process_time() - cpu, time.perf_counter() - wall

@@ -12,6 +12,8 @@ from .bulk.outcomes import Outcome as Outcome
 from .client import EachLabs as EachLabs
 from .codec.arrow import arrow_schema as arrow_schema
 from .codec.strict import to_dict as to_dict
+from .costs.report import CostGroup as CostGroup
+from .costs.report import CostReport as CostReport
 from .errors import *
 from .hosts import COMPAT as COMPAT
 from .hosts import UNIFIED as UNIFIED

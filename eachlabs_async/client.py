@@ -6,7 +6,7 @@ Making a client does no I/O; the first call opens the first connection.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Self, TypeVar
 import aiohttp
 
 from .errors import ConfigurationError
+from .hooks import Hook, checked_hooks
 from .hosts import Hosts, ServiceName, default_hosts
 from .jobs.ledger import Ledger
 from .pagination.listing_choice import RefusedListings
@@ -46,6 +47,10 @@ _REPEATABLE = {"GET": True, "HEAD": True, "PUT": True, "DELETE": True, "POST": F
 class EachLabs(NamesGuide, WithGuide):
     """A client of the Each Labs services. Use it with `async with`, or call `await client.close()` at the end.
 
+    Its attributes have the calls: `executions`, `workflow_executions`, `flow_executions`, `runs`, `workflows`,
+    `public_workflows`, `predictions`, `models`, `billing`, `webhook_deliveries` and `files`; `help(Executions)` and so
+    on, of `eachlabs_async.resources`, describe them. `request` calls any other endpoint.
+
     `api_key` is the Each Labs key and defaults to the environment variable `EACHLABS_API_KEY`; `runs_api_key` is the
     Noxus key and defaults to `NOXUS_API_KEY`. Only a call that needs a missing key raises `ConfigurationError`.
     `hosts` is `COMPAT`, `UNIFIED` or a `Hosts` of your own; None selects the edition that `EACHLABS_EDITION` names, or
@@ -54,7 +59,8 @@ class EachLabs(NamesGuide, WithGuide):
     `session`. `retry` and `timeouts` apply to every call, see `with_options`. `max_concurrency` is the largest number
     of requests in flight over all services, and of connections that are kept open, from 1. `max_answer_bytes` is the
     largest body of a response, from 1 and after decompression; a larger one raises `ResponseTooLargeError`. Downloads
-    have a `max_bytes` of their own.
+    have a `max_bytes` of their own. `hooks` are functions that are called with an event for each thing that the client
+    does, see `eachlabs_async.hooks`.
     """
 
     executions: Executions
@@ -81,6 +87,7 @@ class EachLabs(NamesGuide, WithGuide):
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # like the policy
         max_concurrency: int = 64,
         max_answer_bytes: int = 64 * 1024 * 1024,
+        hooks: Iterable[Hook] = (),
     ) -> None:
         # Before anything else the keys are wrapped, even those that are refused: a traceback shows the locals.
         key = runs_key = refused = None
@@ -101,7 +108,8 @@ class EachLabs(NamesGuide, WithGuide):
             raise TypeError(f"ssl must be an ssl.SSLContext, not {type(ssl).__name__}")
         if ssl is not None and session is not None:
             raise ConfigurationError("ssl is for a client's own connections: pass it to the connector of your session")
-        ledger = Ledger()
+        called = checked_hooks(hooks)
+        ledger = Ledger(called)
         shared = Session(
             default_hosts() if hosts is None else hosts,
             api_key=key,
@@ -111,6 +119,7 @@ class EachLabs(NamesGuide, WithGuide):
             max_concurrency=checked_count("max_concurrency", max_concurrency, least=1),
             max_answer_bytes=checked_count("max_answer_bytes", max_answer_bytes, least=1),
             creations=ledger.creations,
+            hooks=called,
         )
         self._owns_session = True
         self._set_up(

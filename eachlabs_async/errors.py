@@ -8,6 +8,7 @@ error is made from a response.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, Final
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetReachedError",
     "ConfigurationError",
     "ConflictError",
     "DriftError",
@@ -92,11 +94,22 @@ class JournalError(EachLabsError, ValueError):
     - `path`: the journal's file.
     """
 
-    def __init__(
-        self, message: str = "", *, path: str = "", method: str | None = None, url: str | None = None, attempts: int = 0
-    ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts)
+    def __init__(self, message: str = "", *, path: str = "", **call: Any) -> None:
+        super().__init__(message, **call)
         self.path = path
+
+
+class BudgetReachedError(EachLabsError):
+    """An input of a map was not sent, because the map's budget is reached.
+
+    - `budget_usd`, `spent_usd`: the budget, and what the executions that ended state as their costs, as `Decimal`s.
+    """
+
+    def __init__(
+        self, message: str = "", *, budget_usd: Decimal = Decimal(), spent_usd: Decimal = Decimal(), **call: Any
+    ) -> None:
+        super().__init__(message, **call)
+        self.budget_usd, self.spent_usd = budget_usd, spent_usd
 
 
 class APIConnectionError(EachLabsError):
@@ -319,48 +332,38 @@ class ExecutionFailedError(EachLabsError):
         self.record = record
 
 
-class WaitTimeoutError(EachLabsError, TimeoutError):
+class _UnfinishedError(EachLabsError):
+    """An awaited execution has not ended."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        execution_id: str | None = None,
+        record: Any = None,
+        method: str | None = None,
+        url: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message, method=method, url=url, attempts=attempts)
+        self.execution_id = execution_id
+        self.record = record
+
+
+class WaitTimeoutError(_UnfinishedError, TimeoutError):
     """An awaited execution did not end within the given time. It continues at the service.
 
     - `execution_id`: the id of the execution.
     - `record`: the execution as last read, None if it never was.
     """
 
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        execution_id: str | None = None,
-        record: Any = None,
-        method: str | None = None,
-        url: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts)
-        self.execution_id = execution_id
-        self.record = record
 
-
-class HumanFeedbackRequiredError(EachLabsError):
+class HumanFeedbackRequiredError(_UnfinishedError):
     """An awaited job continues only after a person has acted. Give the feedback, then wait for the job again.
 
     - `execution_id`: the id of the job.
     - `record`: the job as last read; it is not finished.
     """
-
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        execution_id: str | None = None,
-        record: Any = None,
-        method: str | None = None,
-        url: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts)
-        self.execution_id = execution_id
-        self.record = record
 
 
 class WebhookVerificationError(EachLabsError):
@@ -380,10 +383,7 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 def error_class_for(status: int) -> type[APIStatusError]:
-    """Return the error class of an HTTP status.
-
-    It is `ServerError` for any 5xx, and `APIStatusError` for a status without a class of its own.
-    """
+    """Return the error class of an HTTP status; `APIStatusError` for a status without a class of its own."""
     if 500 <= status <= 599:
         return ServerError
     return _BY_STATUS.get(status, APIStatusError)

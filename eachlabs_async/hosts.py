@@ -142,3 +142,12 @@ def default_hosts() -> Hosts:
     if edition == "unified":
         return UNIFIED
     raise ConfigurationError(f"{EDITION_VARIABLE} must be 'compat' or 'unified', not {edition!r}")
+
+
+def not_in_edition(method: str, edition: Edition) -> ConfigurationError:
+    """Return the error of a method that an edition lacks."""
+    other = "compat" if edition == "unified" else "unified"
+    return ConfigurationError(
+        f"{method} is not part of the {edition} edition: pass hosts={other.upper()} to EachLabs, or set "
+        f"EACHLABS_EDITION={other}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Final, Self
 from ..client import EachLabs
 from ..pagination.pages import UnreadableRow
 from ..sqlite.database import MEMORY, Database, checked_file
-from ..transport.arguments import checked_callback, checked_count, checked_moment, checked_span
+from ..transport.arguments import checked_callback, checked_count, checked_moment, checked_span, checked_text
 from ..transport.guidance import NamesGuide, WithGuide
 from .archive_error import ArchiveError
 from .archive_rows import ArchiveRows
@@ -22,6 +22,7 @@ from .row_filter import RowFilter
 from .schema import KIND, SCHEMA
 from .store import Store
 from .sync_stats import SyncStats
+from .workflow_sync import WorkflowSync
 
 OPEN_TIMEOUT_S: Final = 5.0
 """Seconds to wait for a transaction of another process, which takes some milliseconds."""
@@ -113,8 +114,7 @@ class Archive(NamesGuide, WithGuide):
         cannot be written, `ValueError` or `TypeError` for an argument, and the errors of the walk.
         """
         checked_span(since, until)
-        if overlap_s < 0:
-            raise ValueError(f"overlap_s must be at least 0, not {overlap_s}")
+        overlap = _checked_overlap(overlap_s)
         checked_count("look_ahead", look_ahead)
         checked_callback("on_progress", on_progress)
         checked_callback("on_unreadable", on_unreadable)
@@ -123,7 +123,7 @@ class Archive(NamesGuide, WithGuide):
                 client,
                 database,
                 store,
-                overlap=timedelta(seconds=overlap_s),
+                overlap=overlap,
                 look_ahead=look_ahead,
                 on_progress=on_progress,
                 on_unreadable=on_unreadable,
@@ -134,8 +134,50 @@ class Archive(NamesGuide, WithGuide):
             )
             return await sync.run(first, last, verify=verify)
 
+    async def sync_workflow(
+        self,
+        client: EachLabs,
+        workflow_id: str,
+        *,
+        verify: bool = False,
+        overlap_s: float = 300.0,
+        concurrency: int = 32,
+        new_key: bool = False,
+        on_progress: Callable[[SyncStats], object] | None = None,
+        on_unreadable: Callable[[UnreadableRow], object] | None = None,
+    ) -> SyncStats:
+        """Fetch the executions of one workflow in full, with their steps, into the table `workflow_executions`.
+
+        `workflow_id` is a UUID or a slug; use the same one each time. The first sync walks the workflow's listing to
+        its end and fetches each execution by id, `concurrency` at once. Later ones fetch those that are new, down to
+        `overlap_s` seconds before the newest one that is known, and those that had not finished. With `verify=True` the
+        whole listing is walked, and executions that it no longer shows are marked as deleted; finished ones are not
+        fetched again. A page and the checkpoint after it are one transaction, as in `sync`, whose other arguments these
+        are.
+
+        Raises as `sync`, and `NotFoundError` for an unknown workflow.
+        """
+        if checked_text("workflow_id", workflow_id) is None:
+            raise TypeError("workflow_id must be a str, not None")
+        overlap = _checked_overlap(overlap_s)
+        checked_count("concurrency", concurrency, least=1)
+        checked_callback("on_progress", on_progress)
+        checked_callback("on_unreadable", on_unreadable)
+        async with self._one_at_a_time(client, new_key=new_key) as (database, store):
+            sync = WorkflowSync(
+                client,
+                database,
+                store,
+                workflow_id,
+                overlap=overlap,
+                concurrency=concurrency,
+                on_progress=on_progress,
+                on_unreadable=on_unreadable,
+            )
+            return await sync.run(verify=verify)
+
     @asynccontextmanager
-    async def _one_at_a_time(self, client: EachLabs, *, new_key: bool) -> AsyncIterator[tuple[Database, Store]]:
+    async def _one_at_a_time(self, client: EachLabs, *, new_key: bool) -> AsyncGenerator[tuple[Database, Store], None]:
         """Keep other syncs of the file out of the block, and check the account."""
         database = self._open
         # The account and the hosts are those of the session, which has no public name.
@@ -156,7 +198,8 @@ class Archive(NamesGuide, WithGuide):
             yield database, store
         finally:
             self._syncing = False
-            await database.run(database.lock.release)
+            if not database.closed:
+                await database.run(database.lock.release)
 
     # ---- reading it
 
@@ -209,6 +252,12 @@ class Archive(NamesGuide, WithGuide):
         database = self._open
         query = f"SELECT count(*) FROM executions WHERE {wanted.condition}"
         return await database.run(lambda: int(database.connection.execute(query, wanted.values).fetchone()[0]))
+
+
+def _checked_overlap(seconds: float) -> timedelta:
+    if seconds < 0:
+        raise ValueError(f"overlap_s must be at least 0, not {seconds}")
+    return timedelta(seconds=seconds)
 
 
 def _failed(text: str, path: str) -> ArchiveError:

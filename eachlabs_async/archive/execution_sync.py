@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ..client import EachLabs
 from ..errors import EachLabsError
@@ -24,7 +25,7 @@ from .store import Store, Walk
 from .sync_stats import SyncStats
 from .table import EXECUTIONS
 from .unreadable import Unreadable
-from .values import execution_values
+from .values import Values, execution_values
 
 BATCH_ROWS: Final = 5000
 """The rows that are written in one transaction, at most. The index of ids makes small transactions slow."""
@@ -37,6 +38,15 @@ _MARGIN: Final = timedelta(seconds=1)
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC) + _MARGIN
 _LATEST: Final = datetime.max.replace(tzinfo=UTC) - _MARGIN
 _UNFINISHED: Final = ("created", "starting")
+
+
+@frozen
+class _Batch:
+    """What is written in one transaction: rows, and the checkpoint of the walk after them."""
+
+    rows: list[Values]
+    unreadable: list[Unreadable]
+    checkpoint: str
 
 
 class ExecutionSync:
@@ -114,7 +124,7 @@ class ExecutionSync:
         self._tell()
 
     def _pager(self, walk: Walk, status: Sequence[str] | None = None) -> Pager[Execution]:
-        options: WalkOptions = {"look_ahead": self._look_ahead, "on_unreadable": self._keep}
+        options: WalkOptions = {"look_ahead": self._look_ahead, "on_unreadable": partial(self._keep, walk)}
         if walk.checkpoint is not None:
             options["resume"] = walk.checkpoint
         since = max(walk.since, _EARLIEST) - _MARGIN
@@ -123,58 +133,67 @@ class ExecutionSync:
 
     async def _read(self, walk: Walk, pager: Pager[Execution]) -> None:
         """Read a walk to its end. While a batch is written, the next one is read."""
-        batch: list[Execution] = []
+        rows: list[Values] = []
         writing: asyncio.Task[None] | None = None
-        written = time.monotonic()
+        cut_at = time.monotonic()
         try:
             async with pager:
                 async for page in pager.pages():
-                    batch += page.rows
-                    if len(batch) < BATCH_ROWS and time.monotonic() < written + BATCH_S:
+                    # Page by page, so that no page is long in the hands of the loop, nor its records in memory.
+                    rows += self._values(walk, page.rows)
+                    if len(rows) < BATCH_ROWS and time.monotonic() < cut_at + BATCH_S:
                         continue
                     if writing is not None:
                         await writing
-                    writing = asyncio.create_task(self._write(walk, batch, pager))
-                    batch, written = [], time.monotonic()
+                    writing = asyncio.create_task(self._write(walk, self._cut(rows, pager), pager))
+                    rows, cut_at = [], time.monotonic()
         except EachLabsError as exc:
             if not isinstance(exc, ArchiveError):  # So that a sync that often fails advances.
                 if writing is not None:
                     await writing
-                await self._write(walk, batch, pager)
+                await self._write(walk, self._cut(rows, pager), pager)
             raise
         else:
             if writing is not None:
                 await writing
-            await self._write(walk, batch, pager)
+            await self._write(walk, self._cut(rows, pager), pager)
         finally:
             if writing is not None:
                 await cancel_and_wait([writing])
             self._requests += pager.stats.requests
 
-    def _keep(self, row: UnreadableRow) -> None:
+    def _values(self, walk: Walk, rows: list[Execution]) -> list[Values]:
+        """Return the values of the rows of a page that belong to the walk, without those that have no id."""
+        if not (walk.holds(rows[0]) and walk.holds(rows[-1])):
+            rows = [row for row in rows if walk.holds(row)]
+        values = execution_values(rows)
+        if "" in map(itemgetter(1), values):
+            self._unreadable += [Unreadable.without_id(row) for row in rows if not row.id]
+            values = [row for row in values if row[1]]
+        return values
+
+    def _cut(self, rows: list[Values], pager: Pager[Execution]) -> _Batch:
+        """Return what was read since the last batch, with the place of the pager, which then goes on."""
+        unreadable, self._unreadable = self._unreadable, []
+        return _Batch(rows, unreadable, pager.checkpoint)
+
+    def _keep(self, walk: Walk, row: UnreadableRow) -> None:
+        if not walk.holds(row):
+            return
         self._unreadable.append(Unreadable.of(row))
         if self._on_unreadable is not None:
             self._on_unreadable(row)
 
-    async def _write(self, walk: Walk, rows: Sequence[Execution], pager: Pager[Execution]) -> None:
-        """Write rows of a walk, the unreadable ones among them, and the checkpoint after them."""
-        checkpoint = pager.checkpoint
-        named = [row for row in rows if row.id]
-        unreadable = [*self._unreadable, *[Unreadable.without_id(row) for row in rows if not row.id]]
-        self._unreadable.clear()
-
-        def work() -> tuple[int, int]:
-            written = self._store.commit(walk, EXECUTIONS, execution_values(named), unreadable, checkpoint)
-            return written.new, written.changed
-
-        new, changed = await self._database.run(work)
+    async def _write(self, walk: Walk, batch: _Batch, pager: Pager[Execution]) -> None:
+        commit = partial(self._store.commit, walk.number, EXECUTIONS, batch.rows, batch.unreadable, batch.checkpoint)
+        written = await self._database.run(commit)
         stats = self._stats
         self._stats = evolve(
             stats,
-            rows=stats.rows + len(rows),
-            new=stats.new + new,
-            changed=stats.changed + changed,
-            unreadable=stats.unreadable + len(unreadable),
+            rows=stats.rows + len(batch.rows),
+            new=stats.new + written.new,
+            changed=stats.changed + written.changed,
+            unreadable=stats.unreadable + len(batch.unreadable),
         )
         self._tell(pager.stats.requests)
 

@@ -10,7 +10,7 @@ KIND: Final = FileKind(
     name="archive",
     application_id=0x45414341,  # "EACA"
     version=1,
-    user="another program",
+    user="another sync",
     retry="sync again",
     other_version="update eachlabs-async (pip install -U eachlabs-async), or use another path",
 )
@@ -52,6 +52,7 @@ CREATE INDEX executions_unfinished ON executions (created_at) WHERE {UNFINISHED}
 
 CREATE TABLE workflow_executions (
     execution_id TEXT NOT NULL UNIQUE,
+    listed_as TEXT NOT NULL,
     workflow_id TEXT NOT NULL,
     version_id TEXT,
     bulk_id TEXT,
@@ -73,8 +74,9 @@ CREATE TABLE workflow_executions (
     seen_by INTEGER NOT NULL
 );
 CREATE INDEX workflow_executions_by_time ON workflow_executions (workflow_id, created_at);
+CREATE INDEX workflow_executions_by_name ON workflow_executions (listed_as, created_at);
 CREATE INDEX workflow_executions_by_status ON workflow_executions (status, created_at);
-CREATE INDEX workflow_executions_unfinished ON workflow_executions (workflow_id, created_at) WHERE {UNFINISHED};
+CREATE INDEX workflow_executions_unfinished ON workflow_executions (listed_as, created_at) WHERE {UNFINISHED};
 
 CREATE TABLE unreadable_rows (
     key TEXT PRIMARY KEY,
@@ -93,7 +95,8 @@ CREATE TABLE walks (
     until TEXT,
     checkpoint TEXT,
     newest TEXT,
-    keeps INTEGER NOT NULL DEFAULT 0
+    keeps INTEGER NOT NULL DEFAULT 0,
+    stops INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE complete_workflows (workflow_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from ..codec.columns import utf8
+from ..pagination.windows import Created
 from .schema import AFTER_FIRST_SYNC, UNFINISHED
 from .spans import CoveredSpan, TimeSpan, clusters, gaps, merged
 from .table import Table, Written
@@ -36,13 +38,10 @@ class Walk:
     until: datetime | None
     checkpoint: str | None = None
 
-
-@frozen
-class WorkflowWalk:
-    """A walk under way through the listing of a workflow."""
-
-    number: int
-    checkpoint: str | None = None
+    def holds(self, row: Created) -> bool:
+        """Whether a row belongs to the span, of which the requests ask for more. A row without a time does."""
+        time = row.created_at
+        return time is None or (time >= self.since and (self.until is None or time < self.until))
 
 
 class Store:
@@ -134,20 +133,30 @@ class Store:
 
     def commit(
         self,
-        walk: Walk | WorkflowWalk,
+        walk: int,
         table: Table,
         rows: Sequence[Values],
         unreadable: Sequence[Unreadable],
         checkpoint: str | None,
+        seen: Sequence[str] = (),
     ) -> Written:
-        """Write rows and the checkpoint of the walk after them, in one transaction."""
+        """Write rows and the checkpoint of the walk after them, in one transaction.
+
+        `seen` are the ids of rows that the walk saw and that are as they were.
+        """
         try:
-            return self._commit(walk.number, table, rows, unreadable, checkpoint)
+            return self._commit(walk, table, rows, unreadable, checkpoint, seen)
         except UnicodeEncodeError:
-            return self._commit(walk.number, table, [encodable(row) for row in rows], unreadable, checkpoint)
+            return self._commit(walk, table, [encodable(row) for row in rows], unreadable, checkpoint, seen)
 
     def _commit(
-        self, walk: int, table: Table, rows: Sequence[Values], unreadable: Sequence[Unreadable], checkpoint: str | None
+        self,
+        walk: int,
+        table: Table,
+        rows: Sequence[Values],
+        unreadable: Sequence[Unreadable],
+        checkpoint: str | None,
+        seen: Sequence[str],
     ) -> Written:
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -160,11 +169,13 @@ class Store:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(*row.values(), walk) for row in unreadable],
             )
-            table.touch(db, [key for row in unreadable if (key := row.key(table.keys)) is not None], walk)
+            table.touch(db, seen, walk)
+            if db.execute("SELECT 1 FROM walks WHERE number = ? AND NOT keeps", (walk,)).fetchone() is not None:
+                table.touch(db, [utf8(row.id) for row in unreadable if row.id is not None], walk)
             db.execute(
                 "UPDATE walks SET checkpoint = ?, keeps = keeps OR ?, "
                 f"newest = ifnull(newest, {_NEWEST}) WHERE number = ?",
-                (checkpoint, any(row.key(table.keys) is None for row in unreadable), walk),
+                (checkpoint, any(row.id is None for row in unreadable), walk),
             )
         return written
 

@@ -36,28 +36,28 @@ class Table:
 
     def __attrs_post_init__(self) -> None:
         key, rest = ", ".join(self.columns[: self.keys]), ", ".join(self.columns[self.keys :])
-        marks = [f"?{number}" for number in range(1, len(self.columns) + 2)]
-        mine, values = ", ".join(marks[: self.keys]), ", ".join(marks[self.keys : -1])
+        # Without numbers: early releases of Python 3.12 warn of numbered placeholders.
+        mine, values = ", ".join("?" * self.keys), ", ".join("?" * (len(self.columns) - self.keys))
         insert = (
             f"INSERT INTO {self.name} (added_at, seen_by, {key}, {rest}) VALUES {{}} ON CONFLICT ({key}) DO NOTHING"
         )
         update = (
-            f"UPDATE {self.name} SET ({rest}) = ({values}), changed_at = {marks[-1]}, deleted_at = NULL "
+            f"UPDATE {self.name} SET ({rest}) = ({values}), changed_at = ?, deleted_at = NULL "
             f"WHERE ({key}) = ({mine}) AND (deleted_at IS NOT NULL OR ({rest}) IS NOT ({values}))"
         )
         object.__setattr__(self, "_insert", insert)
         object.__setattr__(self, "_update", update)
-        object.__setattr__(
-            self, "_touch", f"UPDATE {self.name} SET seen_by = {marks[self.keys]} WHERE ({key}) = ({mine})"
-        )
+        object.__setattr__(self, "_touch", f"UPDATE {self.name} SET seen_by = ? WHERE ({key}) = ({mine})")
 
     def write(self, db: sqlite3.Connection, rows: Sequence[Values], now: str, walk: int) -> Written:
         """Insert rows that are not there, update those that changed, and record the walk that saw them."""
         new = sum(self._insert_new(db, some, now, walk) for some in self._pieces(db, rows))
         if new == len(rows):
             return Written(new, 0)
-        changed = db.executemany(self._update, [(*row, now) for row in rows]).rowcount
-        self.touch(db, [row[: self.keys] for row in rows], walk)
+        keys = self.keys
+        updates = [(*row[keys:], now, *row[:keys], *row[keys:]) for row in rows]
+        changed = db.executemany(self._update, updates).rowcount
+        db.executemany(self._touch, [(walk, *row[:keys]) for row in rows])
         return Written(new, changed)
 
     def _pieces(self, db: sqlite3.Connection, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
@@ -66,13 +66,14 @@ class Table:
 
     def _insert_new(self, db: sqlite3.Connection, rows: Sequence[Values], now: str, walk: int) -> int:
         # One statement for many rows: a thread releases the interpreter once for each, and must wait to get it back.
-        row = f"(?1, ?2, {', '.join('?' * len(self.columns))})"
+        row = f"({', '.join('?' * (len(self.columns) + 2))})"
         statement = self._insert.format(", ".join([row] * len(rows)))
-        return db.execute(statement, (now, walk, *chain.from_iterable(rows))).rowcount
+        return db.execute(statement, [*chain.from_iterable([(now, walk, *values) for values in rows])]).rowcount
 
-    def touch(self, db: sqlite3.Connection, keys: Sequence[Values], walk: int) -> None:
-        """Record that a walk saw rows."""
-        db.executemany(self._touch, [(*key, walk) for key in keys])
+    def touch(self, db: sqlite3.Connection, ids: Sequence[str], walk: int) -> None:
+        """Record that a walk saw the rows with these ids, which is slow before the index of ids is there."""
+        identity = self.columns[self.keys - 1]
+        db.executemany(f"UPDATE {self.name} SET seen_by = ? WHERE {identity} = ?", [(walk, each) for each in ids])
 
 
 EXECUTIONS: Final = Table("executions", EXECUTION_COLUMNS, keys=2)

@@ -35,15 +35,6 @@ class Unreadable:
         """Return an execution that has no id, so that it cannot be told from others."""
         return cls(None, text_of(row.created_at), "the row has no id", _json(to_dict(row)))
 
-    def key(self, keys: int) -> tuple[str, ...] | None:
-        """Return the key of the row in a table whose keys have so many parts: the time, if that is one, and the id.
-
-        None if it cannot be read, so that nobody knows which row of the table this is.
-        """
-        if self.id is None or (keys > 1 and self.created_at is None):
-            return None
-        return (self.created_at or "", utf8(self.id))[-keys:]
-
     def values(self) -> tuple[str, str | None, str | None, str, str | None]:
         """Return the values of the table's row: the key, then the fields."""
         key = self.id or blake2b(json.dumps([self.created_at, self.row]).encode(), digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..codec.columns import json_text, utf8
+from ..codec.fast import time_texts
 from ..records import Execution, WorkflowExecution, read_state
 
 EXECUTION_FIELDS: Final = (
@@ -29,6 +30,7 @@ EXECUTION_COLUMNS: Final = (*EXECUTION_FIELDS, "state")
 
 WORKFLOW_COLUMNS: Final = (
     "execution_id",
+    "listed_as",
     "workflow_id",
     "version_id",
     "bulk_id",
@@ -74,10 +76,7 @@ def execution_values(rows: Sequence[Execution]) -> list[Values]:
     """
     if not rows:
         return []
-    created, started, completed = (
-        [None if time is None else f"{time.isoformat('T', 'microseconds')[:26]}Z" for time in times]
-        for times in zip(*map(_TIMES, rows), strict=True)
-    )
+    created, started, completed = map(time_texts, zip(*map(_TIMES, rows), strict=True))
     states = {status: read_state(status).value for status in {row.status for row in rows}}
     return [
         (time or "", *row[:-1], began, ended, row[-1], states[row[1]])
@@ -117,11 +116,16 @@ def execution_of(values: Sequence[Any]) -> Execution:
     )
 
 
-def workflow_execution_values(row: WorkflowExecution, workflow_id: str, created_at: datetime | None) -> Values:
-    """Return the values of a workflow execution in the order of `WORKFLOW_COLUMNS`."""
+def workflow_execution_values(row: WorkflowExecution, listed_as: str, created_at: datetime | None) -> Values:
+    """Return the values of a workflow execution in the order of `WORKFLOW_COLUMNS`.
+
+    `listed_as` is the id or slug of the workflow in whose listing it is. Raises `ValueError` for a value that is nested
+    too deeply for JSON.
+    """
     return (
         row.execution_id,
-        workflow_id,
+        listed_as,
+        row.workflow_id or listed_as,
         row.version_id,
         row.bulk_id,
         row.status,

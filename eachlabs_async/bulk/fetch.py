@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from ..errors import EachLabsError
 from ..transport.arguments import checked_callback, checked_count
@@ -49,6 +49,7 @@ class BulkFetch(Stream, Generic[T]):
         on_progress: Callable[[BulkStats], object] | None = None,
         paused: Callable[[], int] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
+        on_outcome: Callable[[Outcome[Any]], object] | None = None,
     ) -> None:
         super().__init__(
             reused="a BulkFetch is run once: make a new one with get_many()",
@@ -64,6 +65,7 @@ class BulkFetch(Stream, Generic[T]):
         self._on_progress = checked_callback("on_progress", on_progress)
         self._paused = paused
         self._close = close
+        self._on_outcome = on_outcome
         self._log_at = 0.0
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Lock()
@@ -149,6 +151,8 @@ class BulkFetch(Stream, Generic[T]):
         if outcome.error is not None:
             stats.failed += 1
             stats.errors[type(outcome.error).__name__] += 1
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
         if self._on_progress is not None:
             self._on_progress(self.stats)
 
@@ -156,7 +160,9 @@ class BulkFetch(Stream, Generic[T]):
         """Log the counts, once every `LOG_EVERY_S` seconds."""
         if now >= self._log_at:
             if self._log_at:
-                log.info("bulk fetch: %s", self.stats)
+                stats = self.stats
+                facts = {"event": "bulk progress", "done": stats.done, "failed": stats.failed}
+                log.info("bulk fetch: %s", stats, extra={**facts, "in_flight": stats.in_flight})
             self._log_at = now + LOG_EVERY_S
 
     # ---- the end

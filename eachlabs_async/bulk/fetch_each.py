@@ -9,6 +9,7 @@ from typing import TypeVar
 from ..transport.endpoints import Endpoint
 from ..transport.transport import Transport
 from .fetch import BulkFetch, Known
+from .outcome_events import outcome_reporter
 from .outcomes import BulkStats
 from .workers import one_each
 
@@ -44,4 +45,5 @@ def fetch_each(
         on_progress=on_progress,
         paused=partial(transport.waiting, endpoint),
         close=close,
+        on_outcome=outcome_reporter(transport.session.hooks, f"{endpoint.name.partition('.')[0]}.get_many"),
     )

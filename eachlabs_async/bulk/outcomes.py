@@ -7,6 +7,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from attrs import define, field, frozen
@@ -190,6 +191,9 @@ class MapStats:
     with an `OutcomeUnknownError`, `recovered` the executions that were found after a lost answer. `running` is the
     number of executions that run now, `level` the number that the account seems to allow at once. `refusals` counts
     the 429 and 402 responses that were waited out, `polls` the checks for finished executions.
+
+    `spent_usd` is the sum of the costs that the executions which ended state, and `running_usd` an estimate of what the
+    others cost: those that run, and those that state none, at the mean of the others. `budget_usd` is the given budget.
     """
 
     submitted: int = 0
@@ -201,6 +205,9 @@ class MapStats:
     level: int = 0
     refusals: int = 0
     polls: int = 0
+    spent_usd: Decimal = Decimal()
+    running_usd: Decimal = Decimal()
+    budget_usd: Decimal | None = None
 
 
 def as_key(identity: Any) -> Any:

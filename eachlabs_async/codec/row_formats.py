@@ -6,18 +6,18 @@ finished file, if that has another form.
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
 
 from .arrow import arrow_schema, import_pyarrow, record_batch
-from .columns import SECRETS, Content, columns_of, json_text, plain_json_text, read_column
-from .strict import to_dict, to_plain
+from .columns import SECRETS, Column, columns_of, json_text, plain_json_text, read_column
+from .fast import json_lines, number_texts, time_texts
+from .strict import to_dict
 
 
 class RowFormat(ABC):
@@ -47,8 +47,21 @@ class JSONLines(RowFormat):
 
     name = "jsonl"
 
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__(kind)
+        columns = columns_of(kind)
+        self._times = [column for column in columns if column.content == "time"]
+        # Records that msgspec writes as `to_dict` does, but for the digits of a second.
+        self._is_flat = len(columns) == len(attrs.fields(kind)) and all(
+            column.content != "json" and column.name == column.attribute for column in columns
+        )
+
     def encode(self, rows: Sequence[Any]) -> bytes:
         """Return a line for each row."""
+        if self._is_flat:
+            lines = json_lines(rows, {column.name: read_column(column, rows, None) for column in self._times})
+            if lines is not None:
+                return lines
         plain = [to_dict(row) for row in rows]
         if len(columns_of(self.kind)) < len(attrs.fields(self.kind)):
             plain = [without_secrets(values) for values in plain]
@@ -70,27 +83,34 @@ class CSV(RowFormat):
 
     def header(self) -> bytes:
         """Return the line with the names of the columns."""
-        return _csv([[column.name for column in columns_of(self.kind)]])
+        return f"{','.join(column.name for column in columns_of(self.kind))}\n".encode()
 
     def encode(self, rows: Sequence[Any]) -> bytes:
         """Return a line for each row, and more where a text has several."""
-        columns = [read_column(column, rows, _AS_TEXT.get(column.content)) for column in columns_of(self.kind)]
-        return _csv(list(zip(*columns, strict=True)))
+        columns = [_csv_texts(column, rows) for column in columns_of(self.kind)]
+        return "".join([f"{','.join(row)}\n" for row in zip(*columns, strict=True)]).encode("utf-8", "backslashreplace")
 
 
-_AS_TEXT: Final[dict[Content, Callable[[Any], Any]]] = {
-    # The writer of `csv` takes numbers as they are.
-    "time": to_plain,
-    "boolean": json_text,
-    "texts": json_text,
-    "json": json_text,
-}
+def _csv_texts(column: Column, rows: Sequence[Any]) -> list[str]:
+    """Return the values of a column as CSV has them."""
+    content = column.content
+    values = read_column(column, rows, json_text if content in ("boolean", "texts", "json") else None)
+    if content in ("integer", "number", "cost"):
+        return number_texts(values)
+    texts = [text or "" for text in (time_texts(values) if content == "time" else values)]
+    # Mostly no text of a column needs quotes, which one look at all of them tells.
+    return list(map(_quoted, texts)) if _SPECIAL.search("".join(texts)) else texts
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+_SPECIAL: Final = re.compile('[",\r\n]')
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes if it has a character of CSV in it."""
+    if not _SPECIAL.search(text):
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
 _GROUP_ROWS: Final = 10_000

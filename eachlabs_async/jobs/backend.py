@@ -20,9 +20,9 @@ class Backend(Protocol[T_co]):
 
     `chunk_size` is the most inputs in one request, `senders` the most requests in flight. `creates` is True if sending
     creates executions, and `bulk` if it does so by bulk triggers. `scope` is that of the inputs, see `SentInput`.
-    `deadline_s` is the longest time, in seconds, that one request takes.
-    `binding` names what is run, so that a journal is not used for something else. `words` notes the executions with an
-    unknown status.
+    `deadline_s` is the longest time, in seconds, that one request takes. `source` is the method that runs the map, such
+    as `"workflows.map"`. `binding` names what is run, so that a journal is not used for something else. `words` notes
+    the executions with an unknown status.
     """
 
     chunk_size: int
@@ -31,6 +31,7 @@ class Backend(Protocol[T_co]):
     bulk: bool
     scope: str
     deadline_s: float
+    source: str
     binding: str
     words: StatusWords
 

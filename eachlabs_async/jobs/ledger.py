@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import ResponseDecodeError
+from ..hooks import ExecutionEnded, ExecutionSubmitted, Hooks
+from ..records import Prediction, WorkflowExecution
 from ..transport.call import Call
 from ..transport.creations import Creations
 from ..transport.endpoints import Endpoint
@@ -17,6 +19,14 @@ from .account_limit import RememberedLimit
 from .claims import Claims, SentInput
 from .own_executions import OwnExecutions
 from .service_clock import ServiceClock
+
+
+def cost_usd(record: object) -> float | None:
+    """Return what an execution cost in USD, as its record states it, None if it states nothing."""
+    if isinstance(record, WorkflowExecution):
+        return record.total_cost
+    metrics = record.metrics if isinstance(record, Prediction) else None
+    return None if metrics is None else metrics.cost
 
 
 def scope_of(filters: Mapping[str, str]) -> str:
@@ -32,9 +42,10 @@ class Ledger:
     met no limit.
     """
 
-    __slots__ = ("_clocks", "account_limit", "claims", "creations", "executions")
+    __slots__ = ("_clocks", "account_limit", "claims", "creations", "executions", "hooks")
 
-    def __init__(self) -> None:
+    def __init__(self, hooks: Hooks | None = None) -> None:
+        self.hooks = hooks
         self.claims = Claims()
         self.executions = OwnExecutions()
         self.creations = Creations(self.executions.running)
@@ -73,10 +84,20 @@ class Ledger:
         self.executions.created(found, _now())
         if found:
             self.creations.succeeded()
+        if self.hooks is not None:
+            for identity in found:
+                self.hooks.emit(ExecutionSubmitted(id=identity))
 
-    def seen(self, identity: str, *, finished: bool) -> None:
-        """Record the state in which an execution was found."""
-        self.executions.seen(identity, finished=finished, now=_now())
+    def seen(self, identity: str, *, finished: bool, record: object = None) -> None:
+        """Record the state in which an execution was found, with the record if it was read."""
+        if self.executions.seen(identity, finished=finished, now=_now()):
+            self.report_end(identity, record)
+
+    def report_end(self, identity: str, record: object) -> None:
+        """Tell the hooks that an execution of this client has ended, with the record if it was read."""
+        if self.hooks is not None:
+            status, cost = getattr(record, "status", None), cost_usd(record)
+            self.hooks.emit(ExecutionEnded(id=identity, status=status, cost_usd=cost))
 
     def running(self) -> int:
         """Return how many executions of this client run or are being created."""

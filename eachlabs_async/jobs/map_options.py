@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -35,9 +36,11 @@ class MapOptions:
     - `retry_unknown`: inputs whose outcome an earlier run did not find out are looked up again.
     - `timeout_s`: the seconds an execution may run before its outcome is a `WaitTimeoutError`; None for no bound.
     - `leave_s`: the seconds for which leaving the map waits for creating requests in flight.
+    - `budget_usd`: the amount that stops the sending; None for no budget.
     """
 
     acknowledge: bool = field(default=False, validator=_flag)
     retry_unknown: bool = field(default=False, validator=_flag)
     timeout_s: float | None = field(default=None, validator=_seconds)
     leave_s: float = field(default=DEFAULT_LEAVE_S, validator=_seconds)
+    budget_usd: Decimal | None = None

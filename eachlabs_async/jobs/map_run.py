@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
+from ..bulk.outcome_events import outcome_reporter
 from ..bulk.outcomes import BulkResult, MapStats, Outcome
-from ..errors import EachLabsError, OutcomeUnknownError, WaitTimeoutError
+from ..errors import BudgetReachedError, EachLabsError, OutcomeUnknownError, WaitTimeoutError
 from ..transport.arguments import checked_callback
 from ..transport.stream import NOTHING, Nothing, Stream
 from ..transport.tasks import cancel_and_wait
@@ -61,6 +62,7 @@ class MapRun(Stream, Generic[T]):
         self._tasks: list[asyncio.Task[None]] = []
         self._reader: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Lock()
+        self._on_outcome = outcome_reporter(run.ledger.hooks, run.backend.source)
         self.stats = run.stats
 
     def __repr__(self) -> str:
@@ -98,7 +100,9 @@ class MapRun(Stream, Generic[T]):
         if item is None:
             return NOTHING
         self._count(item.outcome.delivered())  # An error of `on_progress` leaves the outcome to the next run.
-        if self._run_state.journal is not None:
+        if isinstance(item.outcome.error, BudgetReachedError):
+            item.outcome.acknowledge_with(_nothing_to_record)  # The next run is to send the input.
+        elif self._run_state.journal is not None:
             if self._run_state.options.acknowledge and not self._collecting:
                 item.outcome.acknowledge_with(partial(self._acknowledge, item))
             else:
@@ -117,8 +121,9 @@ class MapRun(Stream, Generic[T]):
             await self._record_delivery()  # What `collect` is about to return.
             self._end()
         if self._ends is not None and _now() >= self._ends:
-            failure = WaitTimeoutError(f"{len(run.running)} executions did not end within {self._timeout_s:g} s")
-            failure.running = tuple(run.running)
+            ids = list(run.running)
+            failure = WaitTimeoutError(f"{len(ids)} executions did not end within {self._timeout_s:g} s: {listed(ids)}")
+            failure.running = tuple(ids)
             raise failure
         await run.wait_for_change(None if self._ends is None else self._ends - _now())
 
@@ -216,12 +221,15 @@ class MapRun(Stream, Generic[T]):
             stats.failed += 1
             stats.unknown += isinstance(outcome.error, OutcomeUnknownError)
         self._take_stock()
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
         if self._on_progress is not None:
             self._on_progress(stats)
 
     def _take_stock(self) -> None:
         run, stats = self._run_state, self.stats
         stats.running, stats.level, stats.refusals = len(run.running), run.limit.estimate, run.limit.refusals
+        stats.spent_usd, stats.running_usd = run.budget.spent, run.budget.expected - run.budget.spent
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks and task not in self._reader:
@@ -296,7 +304,16 @@ class MapRun(Stream, Generic[T]):
         hint = (
             "start the job again with the same journal to get their outcomes" if kept else "their outcomes are not kept"
         )
-        log.warning("the map was left before its end, %s; %s", " and ".join(found), hint)
+        log.warning(
+            "the map was left before its end, %s; %s",
+            " and ".join(found),
+            hint,
+            extra={"event": "map left", "running": running, "unanswered": unanswered, "kept": kept},
+        )
+
+
+async def _nothing_to_record() -> None:
+    """Acknowledge an outcome that the journal does not record."""
 
 
 def _now() -> float:

@@ -15,12 +15,11 @@ from ..bulk.halving import halves
 from ..errors import EachLabsError, JournalError, OutcomeUnknownError, PaymentRequiredError, RateLimitError
 from .balance_backoff import BalanceBackoff
 from .claims import SentInput
-from .journal import JournalEntry
 from .map_recovery import MapRecovery
+from .map_resume import MapResume
 from .map_state import Item, MapState
 from .refusals import FATAL_FOR_MAP, is_at_limit, is_out_of_balance, refused_input
 from .refused_entries import RefusedEntries
-from .sent_inputs import digest
 
 T = TypeVar("T")
 
@@ -40,6 +39,7 @@ class MapSender(Generic[T]):
     def __init__(self, state: MapState[T], recovery: MapRecovery[T]) -> None:
         self.state = state
         self._recovery = recovery
+        self._resume = MapResume(state, recovery)
         self._not_before = 0.0
         self._refusals = 0  # consecutive 429s
         self._balance_backoff = BalanceBackoff()
@@ -68,7 +68,8 @@ class MapSender(Generic[T]):
                 state.sending += 1
                 try:
                     if not batch[0].digest:
-                        batch = await self._checked(batch)
+                        batch = await self._resume.unsent(batch)
+                    batch = self._affordable(batch)
                     if batch:
                         await self._submit(batch)
                 finally:
@@ -93,7 +94,7 @@ class MapSender(Generic[T]):
                 wait_s = _UNTIL_CHANGE
             elif state.unsent_batches or state.unsent:
                 most = min(limit.available, state.backend.chunk_size)
-                if wait_s <= 0 and most:
+                if wait_s <= 0 and most and not self._awaits_budget():
                     wait_s = self._batch_delay_s(most)
                     if wait_s <= 0:
                         batch = self._next_batch(most)
@@ -136,75 +137,33 @@ class MapSender(Generic[T]):
         state.signal()
         return batch
 
-    # ---- before sending
+    # ---- the budget
 
-    async def _checked(self, items: list[Item[T]]) -> list[Item[T]]:
-        """Check inputs, act on what the journal records of them, and return those that are to be sent."""
+    def _awaits_budget(self) -> bool:
+        """Whether the next inputs can be sent, or refused for the budget, only after an execution has ended."""
         state = self.state
-        for item in items:
-            if item.invalid is None:
-                item.digest = digest(item.value)
-        entries: dict[int, JournalEntry] = {}
-        if state.journal is not None:
-            entries = await state.journal.entries([item.outcome.index for item in items])
-        for item in items:
-            if item.invalid is not None:
-                state.limit.discard(1)
-                if not self._was_delivered(item, entries):
-                    state.finish(item, item.invalid)
-        return await self._resumed([item for item in items if item.invalid is None], entries)
-
-    def _was_delivered(self, item: Item[T], entries: dict[int, JournalEntry]) -> bool:
-        entry = entries.get(item.outcome.index)
-        if entry is None:
+        if not state.unsent_batches or state.unsent_batches[0][0].counted:
             return False
-        if entry.digest != item.digest:
-            raise ValueError(f"input {entry.number} is not the one in the journal, which belongs to another job")
-        if entry.delivered and not (entry.state == "unknown" and self.state.options.retry_unknown):
-            self.state.drop(item)
-            return True
-        return False
+        return not state.budget.available and state.budget.running > 0
 
-    async def _resumed(self, items: list[Item[T]], entries: dict[int, JournalEntry]) -> list[Item[T]]:
-        """Resume the inputs that an earlier process sent, and return those that it did not send."""
-        state = self.state
-        lost: list[Item[T]] = []
-        started: list[Item[T]] = []
-        unsent: list[Item[T]] = []
-        for item in items:
-            if self._was_delivered(item, entries):
-                state.limit.discard(1)
-                continue
-            entry = entries.get(item.outcome.index)
-            if entry is None or entry.state == "refused":
-                unsent.append(item)
-                continue
-            item.sent = self._sent_before(item, entry)
-            if entry.state == "unknown" and not state.options.retry_unknown:
-                state.limit.discard(1)
-                state.finish(item, OutcomeUnknownError(entry.message or "", lookup=state.backend.lookup(entry.sent_at)))
-            elif entry.execution_id:
-                item.resumed = True
-                state.start(item, entry.execution_id)
-                started.append(item)
-            else:
-                lost.append(item)
-        state.place(started)
-        if lost:
-            reason = OutcomeUnknownError("the job was ended while this input was being sent")
-            await self._recovery.recover(lost, reason)
-        return unsent
-
-    def _sent_before(self, item: Item[T], entry: JournalEntry) -> SentInput:
-        """Return the record of an input that an earlier process sent, or may have sent."""
-        backend = self.state.backend
-        known = self.state.lost_before.get(entry.number)
-        if known is not None:
-            known.value = item.value
-            return known
-        until = min(time.time(), entry.sent_at + backend.deadline_s)
-        name = None if self.state.journal is None else (self.state.journal.path, entry.number)
-        return SentInput(backend.scope, item.value, backend.bulk, object(), entry.sent_at, until=until, entry=name)
+    def _affordable(self, batch: list[Item[T]]) -> list[Item[T]]:
+        """Return those of the inputs that the budget allows to send now; the others wait, or end if it is reached."""
+        state, budget = self.state, self.state.budget
+        new = [item for item in batch if not item.counted]
+        if not new or not state.backend.creates:
+            return batch
+        most = budget.available
+        held = new[most:]
+        state.limit.discard(len(held))
+        if most or budget.running:
+            if held:
+                state.unsent_batches.appendleft(held)
+        else:
+            for item in held:
+                state.finish(item, budget.reached())
+        for item in new[:most]:
+            state.count(item)
+        return [item for item in batch if item.counted]
 
     # ---- sending
 
@@ -390,7 +349,9 @@ class MapSender(Generic[T]):
         if alone:
             return  # Nothing reserves a part of the balance: it may still cover fewer inputs.
         if not self._balance_backoff.refusals:
-            log.info("inputs wait until running executions release a part of the balance: HTTP 402: %s", reason)
+            facts = {"event": "balance awaited", "status": 402}
+            text = "inputs wait until running executions release a part of the balance: HTTP 402: %s"
+            log.info(text, reason, extra=facts)
         self._balance_backoff.refuse(ended, _now())
 
 

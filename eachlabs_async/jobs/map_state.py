@@ -13,13 +13,14 @@ from typing import Any, Generic, TypeVar
 from attrs import define, frozen
 
 from ..bulk.outcomes import MapStats, MutableOutcome
-from ..errors import EachLabsError
+from ..errors import EachLabsError, ExecutionFailedError, OutcomeUnknownError
 from .account_limit import AccountLimit
 from .backend import Backend
+from .budget import Budget
 from .claims import SentInput
 from .input_reader import InputReader
 from .journal import Journal
-from .ledger import Ledger
+from .ledger import Ledger, cost_usd
 from .map_options import MapOptions
 from .placement import Placement
 
@@ -41,7 +42,7 @@ class Item(Generic[T]):
     `value` is a copy of the input as it is sent; `invalid` is the reason why it cannot be sent. `digest` is empty until
     the journal was asked about it. `began` is the time at which it was read, and later that at which its execution was
     started. `sent` is set when it is sent, and `placement` when its execution is known. `resumed` is True for an
-    execution that ran before this map began.
+    execution that ran before this map began. `counted` is True once the budget counts it as running.
     """
 
     value: Any
@@ -53,6 +54,7 @@ class Item(Generic[T]):
     finished: bool = False
     began: float = 0.0
     resumed: bool = False
+    counted: bool = False
 
 
 class MapState(Generic[T]):
@@ -79,7 +81,8 @@ class MapState(Generic[T]):
         self.ordered = ordered
         self.journal = journal
         self.options = options
-        self.stats = MapStats(level=limit.estimate)
+        self.budget = Budget(options.budget_usd)
+        self.stats = MapStats(level=limit.estimate, budget_usd=options.budget_usd)
         self.failure: BaseException | None = None
         self.undelivered = 0  # inputs that were read and not delivered
         self.unsent: deque[Item[T]] = deque()  # inputs that were read and not yet checked or sent
@@ -119,11 +122,18 @@ class MapState(Generic[T]):
         """Record that an input runs as this execution."""
         item.outcome.id = identity
         item.outcome.attempts = 1
+        if not item.counted:
+            self.count(item)
         item.began = time.monotonic()
         self.claimed.add(identity)
         self.ledger.executions.watch(identity)
         self.running.setdefault(identity, []).append(item)
         self.signal()
+
+    def count(self, item: Item[T]) -> None:
+        """Let the budget count an input as running."""
+        item.counted = True
+        self.budget.start()
 
     def place(self, items: list[Item[T]]) -> None:
         """Record that the executions of items were named together, so that one may turn out to be another's."""
@@ -136,6 +146,10 @@ class MapState(Generic[T]):
         """Record the end of an input, so that its outcome can be delivered."""
         item.outcome.error = error
         item.finished = True
+        if item.counted:
+            record = error.record if isinstance(error, ExecutionFailedError) else item.outcome.value
+            has_run = bool(item.outcome.id) or isinstance(error, OutcomeUnknownError)
+            self.budget.end(cost_usd(record), has_run=has_run)
         if not self.ordered:
             self.ready.append(item)
         self.signal()

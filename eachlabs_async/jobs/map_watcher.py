@@ -203,6 +203,9 @@ class MapWatcher(Generic[T]):
         await self._end(items, Read(value, None if error is None else error.with_traceback(None)))
 
     async def _end(self, items: list[Item[T]], read: Read[T]) -> None:
+        if self.state.backend.creates and not isinstance(read.error, WaitTimeoutError):
+            record = read.error.record if isinstance(read.error, ExecutionFailedError) else read.value
+            self.state.ledger.report_end(items[0].outcome.id, record)
         for item in items:
             item.outcome.elapsed_s = time.monotonic() - item.began
             await self._place(item, read)

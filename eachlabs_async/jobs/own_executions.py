@@ -42,17 +42,22 @@ class OwnExecutions:
             if identity in self._until:
                 self._until[identity] = now + FORGET_S
 
-    def seen(self, identity: str, *, finished: bool, now: float) -> None:
-        """Record the state in which an execution was found; one that is not this client's is ignored."""
-        if finished:
-            self.end(identity)
-        elif self._until.get(identity, _WATCHED) != _WATCHED:
-            self._until[identity] = now + FORGET_S
+    def seen(self, identity: str, *, finished: bool, now: float) -> bool:
+        """Record the state in which an execution was found; one that is not this client's is ignored.
 
-    def end(self, identity: str) -> None:
-        """Record that an execution has ended."""
-        if self._until.pop(identity, None) is not None:
-            self.ended += 1
+        Returns whether one that was believed to run has ended.
+        """
+        if finished:
+            return self.end(identity)
+        if self._until.get(identity, _WATCHED) != _WATCHED:
+            self._until[identity] = now + FORGET_S
+        return False
+
+    def end(self, identity: str) -> bool:
+        """Record that an execution has ended. Returns whether it was believed to run."""
+        is_own = self._until.pop(identity, None) is not None
+        self.ended += is_own
+        return is_own
 
     def running(self, now: float) -> int:
         """Return how many executions run."""

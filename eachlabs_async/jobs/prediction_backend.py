@@ -42,6 +42,7 @@ class PredictionBackend:
     chunk_size = 1
     senders = SENDERS
     creates = True
+    source = "predictions.map"
     bulk = False
 
     def __init__(

@@ -31,7 +31,10 @@ class StatusWords:
         if word not in self._logged and len(self._logged) < MAX_WORDS:
             self._logged.add(word)
             log.warning(
-                "execution %s has the unknown status '%s': it is watched on as if it were running", identity, word
+                "execution %s has the unknown status '%s': it is watched on as if it were running",
+                identity,
+                word,
+                extra={"event": "unknown status", "execution_id": identity, "status": word},
             )
 
     def forget(self, identity: str) -> None:

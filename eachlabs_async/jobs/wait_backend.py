@@ -19,6 +19,7 @@ class WaitBackend:
     chunk_size = 1000
     senders = 1
     creates = False
+    source = "workflow_executions.wait_many"
     bulk = False
     scope = ""
     deadline_s = 0.0

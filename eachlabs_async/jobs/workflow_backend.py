@@ -31,6 +31,7 @@ class WorkflowBackend:
     chunk_size = MAX_BULK_INPUTS
     senders = 1
     creates = True
+    source = "workflows.map"
     bulk = True
 
     def __init__(

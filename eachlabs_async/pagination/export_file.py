@@ -182,7 +182,8 @@ class ExportFile:
         if (found.v, found.format, found.columns) != mine:
             raise ValueError(f"{str(self._part)!r} has another format or other columns: {self.remedy}")
         if size < found.size or self._crc_of_part(found.size) != found.crc:
-            log.warning("%s is damaged: the export starts anew", self._part)
+            facts = {"event": "export restarted", "path": str(self._part)}
+            log.warning("%s is damaged: the export starts anew", self._part, extra=facts)
             return None
         return found
 

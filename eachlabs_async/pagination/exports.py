@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
 
-from ..codec.arrow import import_pyarrow, record_batch, table_of
+from ..codec.arrow import import_pyarrow, joined, record_batch, table_of
 from ..codec.row_formats import CSV, JSONLines, Parquet, RowFormat
 from ..errors import EachLabsError
 from ..transport.arguments import checked_count
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+
+PIECE_ROWS: Final = 1000
+"""Rows that become a piece of an Arrow batch together: fewer are alive at once, which spares the garbage collector."""
 
 
 class Exports(Stream, Generic[T]):
@@ -151,6 +154,7 @@ class Exports(Stream, Generic[T]):
             async with aclosing(cast("StreamIterator[T]", aiter(self))) as rows:
                 async for row in rows:
                     batch.append(row)
+                    batch += rows.available(size - len(batch))
                     if len(batch) == size:
                         # Encoding is done before the next row is taken, so the checkpoint is that of the rows written.
                         file.write(batch, self.checkpoint)
@@ -194,22 +198,36 @@ class ArrowBatches(AsyncForGuide, AsyncIterator["pa.RecordBatch"], Generic[T]):
         self._source = rows
         self._kind = kind
         self._size = size
-        self._rows: list[T] = []
+        self._pieces: list[pa.RecordBatch] = []
+        self._rows: list[T] = []  # not in a piece yet
+        self._count = 0  # rows in the pieces
         self._error: EachLabsError | None = None
 
     async def __anext__(self) -> pa.RecordBatch:
         try:
-            while self._error is None and len(self._rows) < self._size:
-                self._rows.append(await anext(self._source))
+            while self._error is None and (left := self._size - self._count):
+                piece = min(left, PIECE_ROWS)
+                while len(self._rows) < piece:
+                    self._rows.append(await anext(self._source))
+                    self._rows += self._source.available(piece - len(self._rows))
+                self._convert()
         except StopAsyncIteration:
             pass
         except EachLabsError as error:
             self._error = error
-        rows, self._rows = self._rows, []
-        if rows:
-            return record_batch(self._kind, rows)
+        self._convert()
+        pieces, self._pieces, self._count = self._pieces, [], 0
+        if pieces:
+            return joined(pieces)
         failure, self._error = self._error, None
         raise StopAsyncIteration if failure is None else failure
+
+    def _convert(self) -> None:
+        """Make a piece of the batch from the rows so far: it takes less memory than they do."""
+        rows, self._rows = self._rows, []
+        if rows:
+            self._pieces.append(record_batch(self._kind, rows))
+            self._count += len(rows)
 
     async def aclose(self) -> None:
         """End the walk and its tasks."""

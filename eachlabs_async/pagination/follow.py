@@ -211,7 +211,10 @@ class Follow(Stream, Generic[T]):
             self._poll = None
             self._polls += 1
             if self._failing:
-                log.info("following executions: the service answers again after %d failed polls", self._failing)
+                facts = {"event": "polls succeed", "failed": self._failing}
+                log.info(
+                    "following executions: the service answers again after %d failed polls", self._failing, extra=facts
+                )
             self._failing = 0
             if self._on_progress is not None:
                 self._on_progress(self.stats)
@@ -291,6 +294,7 @@ class Follow(Stream, Generic[T]):
                 "following executions: a poll failed (%s); the next ones come at least every %g s, and miss nothing",
                 failure,
                 max(self._every_s, LONGEST_PAUSE_S),
+                extra={"event": "polls fail", "error": str(failure), "error_type": type(failure).__name__},
             )
 
     async def _close_pager(self) -> None:

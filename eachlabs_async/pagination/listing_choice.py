@@ -109,4 +109,5 @@ class ListingChoice:
             _DESCRIPTIONS[strategy],
             failure.message,
             _DESCRIPTIONS[other],
+            extra={"event": "listing changed", "before": strategy, "after": other, "error": failure.message},
         )

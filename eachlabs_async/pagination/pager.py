@@ -26,6 +26,7 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .engine import Engine
 from .exports import Exports
 from .known_rows import keys_of
+from .page_events import page_reporter
 from .pages import CurrentPage, Page, PageResponse, PageStep, UnreadableRow, WalkOptions, check_names
 from .walk_values import DRIFT_MODES, Answer, Drift, Request
 
@@ -63,8 +64,7 @@ class Pager(Exports[T]):
         )
         assert endpoint.page is not None
         check_names(walk, [*filters, *(named or {})], by_number=endpoint.page.dialect == "page")
-        drift = walk.get("drift", "resync")
-        if drift not in DRIFT_MODES:
+        if (drift := walk.get("drift", "resync")) not in DRIFT_MODES:
             raise ValueError(f"drift must be one of {', '.join(DRIFT_MODES)}, not {drift!r}")
         max_rows, resume = walk.get("max_rows"), walk.get("resume")
         self._transport = transport
@@ -76,7 +76,7 @@ class Pager(Exports[T]):
         self._named = dict(named or {})
         self._max_rows = None if max_rows is None else checked_count("max_rows", max_rows)
         self._look_ahead = checked_count("look_ahead", walk.get("look_ahead", 0))
-        self._on_progress = checked_callback("on_progress", walk.get("on_progress"))
+        self._on_progress = page_reporter(transport.session.hooks, endpoint.name, walk.get("on_progress"))
         self._on_unreadable = checked_callback("on_unreadable", walk.get("on_unreadable"))
         self._pin = pin
         self._drift: Drift = drift

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Unpack
 
 from ..bulk.hydration import Hydrated
+from ..costs.report import CostReport
+from ..costs.tally import DEFAULT_SPAN, CostTally
 from ..pagination.execution_pager import ExecutionPager
 from ..pagination.first_rows import FirstRows, first_rows
 from ..pagination.follow import Follow, FollowStats
@@ -15,7 +17,7 @@ from ..pagination.follow_checkpoint import read_follow_checkpoint
 from ..pagination.follow_state import FollowState, Reading
 from ..pagination.listing_choice import RefusedListings
 from ..pagination.pager import Pager
-from ..pagination.pages import UnreadableRow, WalkOptions
+from ..pagination.pages import UnreadableRow, WalkOptions, WalkStats
 from ..pagination.window_walk import WindowWalk
 from ..pagination.windows import Sample, Window, split, split_by_density
 from ..records import Execution, Prediction, State, read_state
@@ -211,6 +213,56 @@ class Executions(NamesGuide):
             on_unreadable=on_unreadable,
         )
 
+    async def costs(
+        self,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        *,
+        by: str | Iterable[str] = ("model",),
+        model: str | None = None,
+        status: str | Iterable[str] | None = None,
+        workflow_id: str | None = None,
+        workflow_execution_id: str | None = None,
+        error_classification: str | Iterable[str] | None = None,
+        look_ahead: int = 8,
+        on_progress: Callable[[WalkStats], object] | None = None,
+    ) -> CostReport:
+        """Add up what executions cost, in exact decimals; returns a report with a group for each value of `by`.
+
+        Reads the listing once, as `list` does. Only the sums are held in memory. `by` takes one word or several:
+        "model", "requested_model", "status", "state", "workflow_id", and "hour", "day" or "month" of the creation, in
+        UTC. The other arguments are those of `list`; `look_ahead` is the number of pages requested ahead.
+
+        The `notes` of the report say where it is partial: without `since` the service goes back 90 days only, some
+        executions state no cost or have not ended, and rows that cannot be read are left out.
+
+        Raises `ValueError` or `TypeError` at once for an argument that cannot be right, and the errors of a walk.
+        """
+        tally = CostTally(by)
+        rows = self.list(
+            model=model,
+            status=status,
+            workflow_id=workflow_id,
+            workflow_execution_id=workflow_execution_id,
+            error_classification=error_classification,
+            since=since,
+            until=until,
+            look_ahead=look_ahead,
+            on_progress=on_progress,
+            on_unreadable=_leave_out,
+        )
+        async with rows:
+            async for execution in rows:
+                tally.add(execution)
+        notes = [DEFAULT_SPAN] if since is None else []
+        if rows.stats.unreadable:
+            notes.append(f"{rows.stats.unreadable:,} rows could not be read and are not included")
+        return tally.report(
+            since=None if since is None else checked_moment("since", since),
+            until=None if until is None else checked_moment("until", until),
+            notes=notes,
+        )
+
     async def windows(
         self,
         since: datetime | str,
@@ -340,3 +392,7 @@ def _span(since: datetime | None, until: datetime | None) -> dict[str, str | Non
         "since": None if since is None else rfc3339(since - _MARGIN),
         "until": None if until is None else rfc3339(until + _MARGIN),
     }
+
+
+def _leave_out(row: UnreadableRow) -> None:
+    """Go on without a row; the statistics of the walk count it."""

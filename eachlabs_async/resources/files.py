@@ -9,6 +9,7 @@ from typing import Final, Literal
 from attrs import evolve
 
 from ..errors import APIStatusError
+from ..hosts import not_in_edition
 from ..records import DownloadedFile, PresignedUpload, UploadedFile
 from ..transport import downloads, uploads
 from ..transport.arguments import checked_count, checked_text
@@ -82,6 +83,8 @@ class Files(NamesGuide):
         Raises `ValueError` or `TypeError` before anything is sent for arguments that the service would refuse,
         `OSError` for a file that cannot be read, and the errors of a call.
         """
+        if PRESIGN_UPLOAD.path(self._transport.edition) is None:
+            raise not_in_edition("files.upload", self._transport.edition)
         opened = await uploads.opened(source, size)
         try:
             guessed = content_type if content_type is not None else opened.content_type

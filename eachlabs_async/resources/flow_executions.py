@@ -13,6 +13,7 @@ from typing import Final
 from ..bulk.fetch import BulkFetch, Known
 from ..bulk.halving import halves
 from ..bulk.id_window import PendingId
+from ..bulk.outcome_events import outcome_reporter
 from ..bulk.outcomes import BulkStats
 from ..bulk.workers import in_batches
 from ..codec.strict import decode_fast, encode_json
@@ -79,6 +80,7 @@ class FlowExecutions(NamesGuide):
             known=known,
             on_progress=on_progress,
             paused=partial(self._transport.waiting, GET_FLOW_EXECUTIONS),
+            on_outcome=outcome_reporter(self._transport.session.hooks, "flow_executions.get_many"),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -11,6 +12,7 @@ from ..bulk.fetch import BulkFetch, Known
 from ..bulk.fetch_each import fetch_each
 from ..bulk.outcomes import BulkStats, MapStats
 from ..errors import ExecutionFailedError
+from ..jobs.budget import checked_budget
 from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import ModelLookup
@@ -112,7 +114,7 @@ class Predictions(NamesGuide):
             ids_of=lambda answer: [checked_id(answer.id, "$.id")],
             lookup=ModelLookup(self._transport, self._ledger, self._refused, model),
         )
-        self._ledger.seen(finished.id, finished=True)
+        self._ledger.seen(finished.id, finished=True, record=finished)
         return finished
 
     async def get(self, prediction_id: str) -> Prediction:
@@ -125,7 +127,7 @@ class Predictions(NamesGuide):
 
     async def _read(self, prediction_id: str) -> Prediction:
         found = await self._transport.request(GET_PREDICTION, Prediction, prediction_id=prediction_id)
-        self._ledger.seen(prediction_id, finished=found.is_finished)
+        self._ledger.seen(prediction_id, finished=found.is_finished, record=found)
         return found
 
     def get_many(
@@ -230,6 +232,7 @@ class Predictions(NamesGuide):
         retry_unknown: bool = False,
         timeout_s: float | None = None,
         leave_s: float = DEFAULT_LEAVE_S,
+        budget_usd: float | Decimal | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[Prediction]:
         """Run any number of inputs through a model; yields an outcome for each, as they finish.
@@ -259,7 +262,11 @@ class Predictions(NamesGuide):
             journal=journal,
             on_progress=on_progress,
             options=MapOptions(
-                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+                acknowledge=acknowledge,
+                retry_unknown=retry_unknown,
+                timeout_s=timeout_s,
+                leave_s=leave_s,
+                budget_usd=checked_budget(budget_usd),
             ),
         )
 

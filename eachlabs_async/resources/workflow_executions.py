@@ -95,7 +95,7 @@ class WorkflowExecutions(NamesGuide):
         found = await (transport or self._transport).request(
             GET_WORKFLOW_EXECUTION, WorkflowExecution, query, execution_id=execution_id
         )
-        self._ledger.seen(execution_id, finished=found.is_finished)
+        self._ledger.seen(execution_id, finished=found.is_finished, record=found)
         return found
 
     async def wait(

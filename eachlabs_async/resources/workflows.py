@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from os import PathLike
 from typing import Any, Final, Literal, Unpack
 
 from ..bulk.outcomes import MapStats
 from ..errors import ExecutionFailedError, ResponseDecodeError
+from ..jobs.budget import checked_budget
 from ..jobs.create import checked_id, create
 from ..jobs.ledger import Ledger
 from ..jobs.lookup import WorkflowLookup
@@ -253,6 +255,7 @@ class Workflows(NamesGuide):
         retry_unknown: bool = False,
         timeout_s: float | None = None,
         leave_s: float = DEFAULT_LEAVE_S,
+        budget_usd: float | Decimal | None = None,
         on_progress: Callable[[MapStats], object] | None = None,
     ) -> MapRun[WorkflowExecution]:
         """Run any number of inputs through one version of a workflow; yields an outcome for each, as they finish.
@@ -288,6 +291,11 @@ class Workflows(NamesGuide):
         awaited, so that the ids of what they create are known, and a warning names what still runs. The API has no call
         that cancels an execution of a workflow.
 
+        `budget_usd` stops the sending once what was spent, plus what runs at the mean cost so far, reaches it. What
+        runs is waited for, and each input that was not sent is an outcome with a `BudgetReachedError`. So the budget is
+        exceeded by no more than the executions that ran at once. Until a cost is known, no more run at once than have
+        ended, or one. Only what this map runs or resumes counts. With a journal, a later run sends the rest.
+
         Raises `ValueError` or `TypeError` at once for an argument that cannot be right, and `JournalError`, when the
         iteration starts, for a journal that cannot be used: of another job or account, open elsewhere, or unwritable.
         """
@@ -304,7 +312,11 @@ class Workflows(NamesGuide):
             journal=journal,
             on_progress=on_progress,
             options=MapOptions(
-                acknowledge=acknowledge, retry_unknown=retry_unknown, timeout_s=timeout_s, leave_s=leave_s
+                acknowledge=acknowledge,
+                retry_unknown=retry_unknown,
+                timeout_s=timeout_s,
+                leave_s=leave_s,
+                budget_usd=checked_budget(budget_usd),
             ),
         )
 

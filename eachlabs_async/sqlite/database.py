@@ -29,7 +29,7 @@ def checked_file(name: str, path: object) -> str:
 
 
 class Database:
-    """A file of one kind. `failed` makes an error of a text and the path.
+    """A file of one kind. `failed` makes an error of a text and the path. `closed` is whether it was closed for good.
 
     Beside the file lies a second one, `<path>-lock`; see `LockFile`.
     """
@@ -38,6 +38,7 @@ class Database:
         self.path = path
         self._kind = kind
         self._failed = failed
+        self.closed = False
         self._db: sqlite3.Connection | None = None
         self.lock = LockFile(f"{path}-lock")
         # A single thread: the calls keep their order.
@@ -55,6 +56,8 @@ class Database:
 
         Raises the error that `failed` makes, if SQLite cannot use the file.
         """
+        if self.closed:
+            raise RuntimeError(f"the {self._kind.name} is closed")
         try:
             return await run_to_end(work, self._thread)
         except sqlite3.Error as exc:
@@ -70,6 +73,7 @@ class Database:
         try:
             await self.run(self.close_now)
         finally:
+            self.closed = True
             self._thread.shutdown(wait=False)
 
     # ---- in the thread

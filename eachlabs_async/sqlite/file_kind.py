@@ -43,8 +43,12 @@ class FileKind:
 
     def what_else(self, db: sqlite3.Connection) -> str:
         """Return what a file is if it is not of this kind and version, or an empty string; this only reads it."""
-        application, version = self._marks(db)
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        db.execute("BEGIN")  # One look, while another process may create the tables.
+        try:
+            application, version = self._marks(db)
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            db.rollback()
         if application == self.application_id and version != self.version:
             return f"is of version {version}, not {self.version}: {self.other_version}"
         if application != self.application_id and (application or version or tables):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
@@ -10,6 +11,9 @@ from .adapter import RequestBody
 from .deadline import Deadline
 from .endpoints import Endpoint
 from .service import BoundService
+
+if TYPE_CHECKING:
+    from .call_events import CallEvents
 
 
 class Call:
@@ -24,6 +28,7 @@ class Call:
     until the wait for the next attempt has ended: without it, an error is not this request's own but, for instance, the
     cause of a pause. `request_body` is the body of the current attempt, where it matters whether it has begun to leave.
     `headers` are those of the successful response. `request_id` is the id of the last attempt; each has its own.
+    `number` and `events` are for the hooks of the client, None without any.
     """
 
     __slots__ = (
@@ -35,11 +40,13 @@ class Call:
         "creating",
         "deadline",
         "endpoint",
+        "events",
         "execution_count",
         "fresh",
         "headers",
         "in_flight",
         "method",
+        "number",
         "request_body",
         "request_id",
         "service",
@@ -76,6 +83,8 @@ class Call:
         self.in_flight = False
         self.request_body: RequestBody | None = None
         self.attempted = False
+        self.number: int | None = None
+        self.events: CallEvents | None = None
 
     @property
     def may_have_arrived(self) -> bool:

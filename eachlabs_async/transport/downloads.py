@@ -25,9 +25,11 @@ from .deadline import until_closed
 from .keys import Key
 from .partial_file import PartialFile, checked_path
 from .redaction import line
+from .redirects import MAX_REDIRECTS
 from .refusal import MAX_ERROR_BODY, status_error
 from .storage_url import StorageUrl
-from .transport import MAX_REDIRECTS, Transport, log
+from .transfer_events import TransferEvents
+from .transport import Transport, log
 from .wire import Body, Headers, http_date
 
 MAX_BYTES: Final = 2 * 2**30
@@ -89,6 +91,7 @@ class Download:
         self._content_encoding: str | None = None
         self._last_byte_at = 0.0  # in loop time
         self._callback_failed = False
+        self._status: int | None = None  # that of the response to the current attempt
 
     async def run(self) -> DownloadedFile:
         """Receive bytes until the file is complete, the retry policy gives up or the client is closed."""
@@ -101,17 +104,25 @@ class Download:
             await asyncio.shield(loop.run_in_executor(None, self._file.discard))
 
     async def _run(self) -> DownloadedFile:
+        session, target = self._transport.session, self._target
+        url = line(target.without_query, (*target.secrets, *session.secrets))
+        with TransferEvents(session.hooks, "files.download", "GET", url) as events:
+            return await self._receive(events)
+
+    async def _receive(self, events: TransferEvents) -> DownloadedFile:
         loop = asyncio.get_running_loop()
         self._last_byte_at = loop.time()
         attempts = 1
-        while (failure := await self._attempt(attempts)) is not None:
+        while (failure := await self._observed_attempt(attempts, events)) is not None:
             # Only the time since the last byte counts, so that a long download may break off late and go on.
             wait_s = self._transport.retry.delay(
                 attempts, failure, elapsed_s=loop.time() - self._last_byte_at, jitter=random.random()
             )
             if wait_s is None:
                 raise failure
-            log.info("GET %s failed on attempt %d: retrying in %.2f s", failure.url, attempts, wait_s)
+            events.retry_planned(wait_s, failure)
+            facts = {"event": "retry", "method": "GET", "url": failure.url, "attempt": attempts, "wait_s": wait_s}
+            log.info("GET %s failed on attempt %d: retrying in %.2f s", failure.url, attempts, wait_s, extra=facts)
             await asyncio.sleep(wait_s)
             attempts += 1
         await asyncio.to_thread(self._file.finish, self._size)
@@ -122,6 +133,13 @@ class Download:
             content_encoding=self._content_encoding,
             attempts=attempts,
         )
+
+    async def _observed_attempt(self, attempt: int, events: TransferEvents) -> EachLabsError | None:
+        events.request_started(attempt)
+        before, self._status = self._size, None
+        failure = await self._attempt(attempt)
+        events.attempt_ended(self._status, max(0, self._size - before), failure)
+        return failure
 
     async def _attempt(self, attempt: int) -> EachLabsError | None:
         """Request the missing bytes once, following redirects. Return the error if that fails."""
@@ -167,8 +185,10 @@ class Download:
     async def _read_response(
         self, target: StorageUrl, attempt: int, resuming: bool, response: storage_requests.StreamedResponse
     ) -> Key | None:
-        status = response.status
-        log.debug("GET %s attempt %d: HTTP %d", self._redact(target.without_query), attempt, status)
+        status = self._status = response.status
+        url = self._redact(target.without_query)
+        facts = {"event": "attempt", "method": "GET", "url": url, "attempt": attempt, "status": status}
+        log.debug("GET %s attempt %d: HTTP %d", url, attempt, status, extra=facts)
         if status in _REDIRECTS:
             return Key(response.headers.get("Location") or "")
         if status == 200:

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from .. import records
-from ..errors import ConfigurationError
-from ..hosts import Edition, ServiceName
+from ..hosts import Edition, ServiceName, not_in_edition
 from .page_shape import PageShape
 from .wire import segment
 
@@ -59,7 +58,7 @@ class Endpoint:
         """Return the path template of `edition`. Raises `ConfigurationError` if that edition lacks the endpoint."""
         path = self.path(edition)
         if path is None:
-            raise ConfigurationError(f"{self.name} is not part of the {edition} edition: choose other hosts")
+            raise not_in_edition(self.serves or self.name, edition)
         return path
 
     def expand(self, edition: Edition, **arguments: object) -> str:

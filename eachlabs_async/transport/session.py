@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -27,6 +27,7 @@ from ..errors import (
     RateLimitError,
     ResponseDecodeError,
 )
+from ..hooks import Hooks, PauseShared
 from ..hosts import SERVICE_NAMES, Hosts, ServiceName
 from .adapter import Route
 from .aiohttp_sessions import AiohttpSessions
@@ -67,10 +68,12 @@ class Session:
         max_concurrency: int,
         max_answer_bytes: int,
         creations: Creations,
+        hooks: Hooks | None = None,
     ) -> None:
         self.hosts = hosts
         self.max_answer_bytes = max_answer_bytes
         self.creations = creations
+        self.hooks = hooks
         self.http = AiohttpSessions(external, max_connections=max_concurrency, context=context)
         self.semaphore = PrioritySemaphore(self.http.limited_concurrency(max_concurrency))
         self.deadline_timers: WeakSet[DeadlineTimer] = WeakSet()  # of all views
@@ -200,6 +203,7 @@ class Session:
             # A copy, because a walk adds its own rows and checkpoint to the failure that it raises.
             creating = call.creating and isinstance(failure, RateLimitError)
             call.service.pause.extend(now + pause_s, copy.copy(failure), creating=creating)
+            self._report_pause(call.service.name, pause_s, failure, creating=creating)
 
     def _pause_creations(self, failure: RateLimitError, first_s: float, now: float) -> None:
         is_new = now >= self.creations.paused_until
@@ -207,9 +211,16 @@ class Session:
         for service in self._services.values():
             if service.name != "runs":
                 service.pause.extend(now + pause_s, copy.copy(failure), creating=True)
+                self._report_pause(service.name, pause_s, failure, creating=True)
         if is_new:
             message = line(failure.message, self.secrets)
-            log.info("pausing all creating requests for %.0f s after HTTP 429: %s", pause_s, message)
+            facts = {"event": "creations paused", "pause_s": pause_s, "status": 429, "error": message}
+            log.info("pausing all creating requests for %.0f s after HTTP 429: %s", pause_s, message, extra=facts)
+
+    def _report_pause(self, service: str, pause_s: float, failure: APIStatusError, *, creating: bool) -> None:
+        if self.hooks is not None:
+            event = PauseShared(service=service, seconds=pause_s, status=failure.status, creating=creating)
+            self.hooks.emit(event)
 
     def route(self, service: BoundService, *, creating: bool) -> Route:
         """Return the route to a service, opened on first use."""
@@ -243,14 +254,7 @@ class Session:
 
         If the call creates something and may have been carried out, an `OutcomeUnknownError` is returned instead.
         """
-        keys = self.secrets
-        failure.message = line(failure.message, keys)
-        failure.args = (failure.message,)
-        failure.method, failure.url, failure.attempts = call.method, self.redacted_url(call), call.attempts
-        failure.request_id = failure.request_id or self.request_id_of(call)
-        if isinstance(failure, ResponseDecodeError):
-            failure.path, failure.body = line(failure.path, keys), excerpt(failure.body, keys, MAX_BODY)
-        failure.__traceback__ = failure.__context__ = None
+        self.describe(call, failure)
         if call.creating and call.attempted and (leaves_outcome_open(failure) or call.may_have_arrived):
             unknown = OutcomeUnknownError(
                 f"the request was sent and may have been carried out: {failure.message}",
@@ -263,6 +267,17 @@ class Session:
             return unknown
         return failure
 
+    def describe(self, call: Call, failure: EachLabsError) -> None:
+        """Give an error the details of its call, and remove keys from its texts."""
+        keys = self.secrets
+        failure.message = line(failure.message, keys)
+        failure.args = (failure.message,)
+        failure.method, failure.url, failure.attempts = call.method, self.redacted_url(call), call.attempts
+        failure.request_id = failure.request_id or self.request_id_of(call)
+        if isinstance(failure, ResponseDecodeError):
+            failure.path, failure.body = line(failure.path, keys), excerpt(failure.body, keys, MAX_BODY)
+        failure.__traceback__ = failure.__context__ = None
+
     def request_id_of(self, call: Call, headers: Mapping[str, str] | None = None) -> str | None:
         """Return the id of a call's last request, redacted: the one that the response names, or else the one sent."""
         headers = getattr(call, "headers", None) if headers is None else headers
@@ -271,14 +286,27 @@ class Session:
 
     def log_attempt(self, call: Call, outcome: str, headers: Mapping[str, str] | None = None) -> None:
         """Log one attempt; `headers` are those of its response, if one came."""
-        log.debug(
-            "%s %s attempt %d: %s [request %s]",
-            call.method,
-            self.redacted_url(call),
-            call.attempts,
-            line(outcome, self.secrets),
-            self.request_id_of(call, headers),
+        facts = self._facts("attempt", call, self.request_id_of(call, headers))
+        facts["outcome"] = line(outcome, self.secrets)
+        log.debug("%(method)s %(url)s attempt %(attempt)d: %(outcome)s [request %(request_id)s]", facts, extra=facts)
+
+    def log_retry(self, call: Call, failure: EachLabsError, wait_s: float) -> None:
+        """Log that a call waits `wait_s` seconds before its next attempt."""
+        facts = self._facts("retry", call, failure.request_id or self.request_id_of(call))
+        facts |= {"error_type": type(failure).__name__, "error": line(failure.message, self.secrets), "wait_s": wait_s}
+        log.info(
+            "%(method)s %(url)s failed on attempt %(attempt)d (%(error_type)s: %(error)s): "
+            "retrying in %(wait_s).2f s [request %(request_id)s]",
+            facts,
+            extra=facts,
         )
+
+    def _facts(self, event: str, call: Call, request_id: str | None) -> dict[str, Any]:
+        """Return the attributes of a log record about a call."""
+        url = self.redacted_url(call)
+        return {
+            "event": event, "method": call.method, "url": url, "attempt": call.attempts, "request_id": request_id,
+        }  # fmt: skip
 
     def warn_deprecated(self, call: Call, headers: CIMultiDictProxy[str]) -> None:
         """Warn once of an endpoint that the service has deprecated, unless this package chose it."""
@@ -295,7 +323,13 @@ class Session:
         if key in self._deprecated or len(self._deprecated) >= MAX_DEPRECATED:
             return
         self._deprecated.add(key)
-        log.warning("%s %s is deprecated by the service%s", call.method, description, f": see {link}" if link else "")
+        log.warning(
+            "%s %s is deprecated by the service%s",
+            call.method,
+            description,
+            f": see {link}" if link else "",
+            extra={"event": "deprecated", "method": call.method, "endpoint": description, "link": link},
+        )
 
     def redacted_url(self, call: Call) -> str:
         """Return the URL of a call without keys."""

@@ -84,7 +84,7 @@ class Stream(AsyncForGuide, ABC):
 class StreamIterator(AsyncForGuide, AsyncIterator[R]):
     """The iterator of a stream. After a cancelled wait, the next call continues at the same item."""
 
-    __slots__ = ("__weakref__", "_advance", "_ended", "_failure", "_guard", "_stream", "_take", "_waiting")
+    __slots__ = ("__weakref__", "_advance", "_deferred", "_ended", "_failure", "_guard", "_stream", "_take", "_waiting")
 
     def __init__(
         self,
@@ -100,6 +100,7 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
         self._guard: AsyncGenerator[None, None] | None = None
         self._ended = False
         self._failure: BaseException | None = None  # the error that ended the stream, until a wait has raised it
+        self._deferred: Exception | None = None  # an error behind the items that `available` returned
 
     async def __anext__(self) -> R:
         if self._ended:
@@ -109,6 +110,8 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
             self._guard = _guard(self._stream)
             await anext(self._guard)
         try:
+            if self._deferred is not None:
+                raise self._deferred
             while (item := self._take()) is NOTHING:
                 await self._waiting.result(self._advance())
         except asyncio.CancelledError:
@@ -123,6 +126,21 @@ class StreamIterator(AsyncForGuide, AsyncIterator[R]):
             self._failure = None
             raise
         return item
+
+    def available(self, most: int) -> list[R]:
+        """Return up to `most` of the next items, those that need no wait, at less cost than one by one.
+
+        An error behind them is raised by the next wait.
+        """
+        items: list[R] = []
+        if self._guard is None:
+            return items
+        try:
+            while len(items) < most and self._deferred is None and (item := self._take()) is not NOTHING:
+                items.append(item)
+        except Exception as exc:
+            self._deferred = exc
+        return items
 
     async def aclose(self) -> None:
         """End the iteration and the stream's tasks."""

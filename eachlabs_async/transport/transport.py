@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
-from yarl import URL
 
 from ..errors import (
     APIConnectionError,
@@ -32,10 +31,11 @@ from .answer_identity import mixed_up_answer, other_identity
 from .backoff_copy import on_exception
 from .bounded_body import check_size, is_success, read_body
 from .call import Call
+from .call_events import CallEvents
 from .deadline import NEVER, DeadlineTimer
 from .decoder import ResponseDecoder
 from .endpoints import Endpoint
-from .redaction import line
+from .redirects import REDIRECTS, redirect_target
 from .refusal import status_error
 from .retry import RetryPolicy, Timeouts, may_send_again
 from .session import DEPRECATION, Session
@@ -44,10 +44,6 @@ from .wire import Body
 T = TypeVar("T")
 
 log: Final = logging.getLogger("eachlabs_async")
-
-MAX_REDIRECTS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_KEEP_METHOD: Final = frozenset({307, 308})
 
 
 class Transport:
@@ -112,7 +108,9 @@ class Transport:
         """
         assert call.endpoint is not None
         if call.attempts < self.retry.max_attempts:
-            log.info("%s %s brought another record: asking again", call.method, self.session.redacted_url(call))
+            url = self.session.redacted_url(call)
+            facts = {"event": "other record", "method": call.method, "url": url}
+            log.info("%s %s brought another record: asking again", call.method, url, extra=facts)
             call.fresh = True
             found = await self.get(call, kind)
         if other_identity(call.endpoint, found, identity) is None:
@@ -171,8 +169,10 @@ class Transport:
         redirects, is_first = 0, True
         if call.execution_count:
             self.session.creations.calls.add(call)
+        hooks = self.session.hooks
+        events = call.events = None if hooks is None else CallEvents(hooks, self.session, call)
         response: Any
-        body: Any
+        body: Any = None
         failure: EachLabsError
         try:
             if unreadable is not None:
@@ -191,6 +191,8 @@ class Transport:
                     if not redirects:
                         call.attempts += 1
                         call.request_id = route.request_id or self.session.new_request_id()
+                    if events is not None:
+                        arguments = events.request_started(arguments)
                     arguments = route.with_request_id(arguments, call.request_id)
                     call.in_flight = call.attempted = True
                     response = await route.session.request(call.method, url, timeout=timeout, **arguments)
@@ -201,9 +203,11 @@ class Transport:
                             check_size(len(body), max_bytes)
                     else:
                         body = await read_body(response, max_bytes, partial(timer.restart_read_timeout, deadline))
-                    if response.status in _REDIRECTS:
+                    if response.status in REDIRECTS:
                         redirects += 1
-                        url = self._redirected(call, url, response, redirects)
+                        url = redirect_target(
+                            call, url, response.status, response.headers.get("Location", ""), redirects
+                        )
                         continue
                 except asyncio.CancelledError:
                     if deadline.absorb_cancellation("read_timeout"):
@@ -226,10 +230,14 @@ class Transport:
                     if 200 <= response.status < 300:
                         call.in_flight = False
                         call.headers = response.headers
+                        if events is not None:
+                            events.succeeded(response.status, len(body))
                         return cast(bytes, body)
                     failure = self._status_failure(call, response, body)
                 finally:
                     semaphore.release()
+                if events is not None:
+                    events.attempt_failed(failure, len(body or b"") if isinstance(failure, APIStatusError) else 0)
                 await self._wait_before_retry(call, failure)
                 url, redirects = call.url, 0
         except asyncio.CancelledError:
@@ -238,6 +246,8 @@ class Transport:
             elif deadline.absorb_cancellation("closed"):
                 failure = ConfigurationError("the client was closed while the call was under way")
             else:
+                if events is not None:
+                    events.ended(asyncio.CancelledError())
                 raise
         except EachLabsError as exc:
             failure = exc
@@ -248,7 +258,10 @@ class Transport:
             url = response = body = None
         # Raised outside the handlers above, so that the error has no context.
         try:
-            raise self.session.with_call_details(call, failure)
+            failure = self.session.with_call_details(call, failure)
+            if events is not None:
+                events.ended(failure)
+            raise failure
         finally:
             del failure
 
@@ -276,26 +289,6 @@ class Transport:
             if pause.for_call(creating=call.creating)[0] <= loop.time():
                 break
             semaphore.release()  # A pause began meanwhile, and no slot is held during a pause.
-
-    def _redirected(self, call: Call, url: URL, response: aiohttp.ClientResponse, redirects: int) -> URL:
-        """Return the target of a redirect, if it is within the origin and the same request can be sent there."""
-        if redirects > MAX_REDIRECTS:
-            raise APIConnectionError(f"more than {MAX_REDIRECTS} redirects", retryable=False)
-        status, location = response.status, response.headers.get("Location", "")
-        try:
-            target = url.join(URL(location))
-            plain = bool(location) and target.raw_user is None and target.raw_password is None
-            same_origin = plain and _origin(target) == _origin(call.service.origin)
-        except ValueError:
-            target, same_origin = url, False
-        if same_origin and not call.creating and (call.method == "GET" or status in _KEEP_METHOD):
-            return target
-        kind = "within the origin" if same_origin else "to another origin" if location else "without a location"
-        raise APIConnectionError(
-            f"a redirect {kind} was refused (HTTP {status}): the request and the key were not sent on",
-            sent=status == 303,
-            retryable=False,
-        )
 
     def _status_failure(self, call: Call, response: aiohttp.ClientResponse, body: bytes) -> APIStatusError:
         """Return the error of an unsuccessful response, and share the pause that it asks for or requires."""
@@ -380,19 +373,7 @@ class Transport:
         )
         if wait_s is None or now + wait_s >= call.deadline.expires_at:
             return None
-        log.info(
-            "%s %s failed on attempt %d (%s: %s): retrying in %.2f s [request %s]",
-            call.method,
-            self.session.redacted_url(call),
-            call.attempts,
-            type(failure).__name__,
-            line(failure.message, self.session.secrets),
-            wait_s,
-            failure.request_id or self.session.request_id_of(call),
-        )
+        if call.events is not None:
+            call.events.retry_planned(wait_s, failure)
+        self.session.log_retry(call, failure, wait_s)
         return wait_s
-
-
-def _origin(url: URL) -> tuple[str, str | None, int | None]:
-    """Return the scheme, host and port of a URL, with the default port filled in."""
-    return url.scheme, url.raw_host, url.port

@@ -27,6 +27,7 @@ from .deadline import until_closed
 from .keys import Key
 from .refusal import status_error
 from .storage_url import StorageUrl
+from .transfer_events import TransferEvents
 from .transport import Transport, log
 from .wire import Body
 
@@ -209,6 +210,7 @@ class Upload:
         self._presign = presign
         self._on_progress = checked_callback("on_progress", on_progress)
         self._sent = 0
+        self._status: int | None = None  # that of the response to the current attempt
         self._broken: Exception | None = None  # what the source or `on_progress` raised
 
     async def run(self) -> UploadedFile:
@@ -219,24 +221,28 @@ class Upload:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         presigned, presigned_at = await self._presign(), loop.time()
-        attempts, presigned_urls = 1, 1
-        while (failure := await self._attempt(presigned, attempts)) is not None:
-            if self._broken is not None or (self._source.started and not self._source.repeatable):
-                raise self._broken or failure
-            is_old = loop.time() - presigned_at > URL_LIFETIME_S
-            expired = url_has_expired(failure, is_old=is_old) and presigned_urls < MAX_PRESIGNED_URLS
-            if not expired:
-                wait_s = self._transport.retry.delay(
-                    attempts, failure, elapsed_s=loop.time() - started_at, jitter=random.random()
-                )
-                if wait_s is None:
-                    raise failure
-                log.info("PUT %s failed on attempt %d: retrying in %.2f s", failure.url, attempts, wait_s)
-                await asyncio.sleep(wait_s)
-            if expired or loop.time() - presigned_at > URL_LIFETIME_S:
-                presigned, presigned_at = await self._presign(), loop.time()
-                presigned_urls += 1
-            attempts += 1
+        url = StorageUrl(Key(presigned.presigned_url)).without_query
+        with TransferEvents(self._transport.session.hooks, "files.upload", "PUT", url) as events:
+            attempts, presigned_urls = 1, 1
+            while (failure := await self._observed_attempt(presigned, attempts, events)) is not None:
+                if self._broken is not None or (self._source.started and not self._source.repeatable):
+                    raise self._broken or failure
+                is_old = loop.time() - presigned_at > URL_LIFETIME_S
+                expired = url_has_expired(failure, is_old=is_old) and presigned_urls < MAX_PRESIGNED_URLS
+                if not expired:
+                    wait_s = self._transport.retry.delay(
+                        attempts, failure, elapsed_s=loop.time() - started_at, jitter=random.random()
+                    )
+                    if wait_s is None:
+                        raise failure
+                    events.retry_planned(wait_s, failure)
+                    facts = {"event": "retry", "method": "PUT", "url": url, "attempt": attempts, "wait_s": wait_s}
+                    log.info("PUT %s failed on attempt %d: retrying in %.2f s", url, attempts, wait_s, extra=facts)
+                    await asyncio.sleep(wait_s)
+                if expired or loop.time() - presigned_at > URL_LIFETIME_S:
+                    presigned, presigned_at = await self._presign(), loop.time()
+                    presigned_urls += 1
+                attempts += 1
         return UploadedFile(
             id=presigned.id,
             public_url=presigned.public_url,
@@ -244,6 +250,15 @@ class Upload:
             size=self._sent,
             expires_at=presigned.expires_at,
         )
+
+    async def _observed_attempt(
+        self, presigned: PresignedUpload, attempt: int, events: TransferEvents
+    ) -> EachLabsError | None:
+        events.request_started(attempt)
+        self._status = None
+        failure = await self._attempt(presigned, attempt)
+        events.attempt_ended(self._status, 0, failure)
+        return failure
 
     async def _attempt(self, presigned: PresignedUpload, attempt: int) -> EachLabsError | None:
         """Send everything once. Return the error if that fails."""
@@ -255,7 +270,10 @@ class Upload:
         except EachLabsError as exc:
             failure = exc
         else:
-            log.debug("PUT %s attempt %d: HTTP %d", target.without_query, attempt, response.status)
+            self._status = response.status
+            url = target.without_query
+            facts = {"event": "attempt", "method": "PUT", "url": url, "attempt": attempt, "status": response.status}
+            log.debug("PUT %s attempt %d: HTTP %d", url, attempt, response.status, extra=facts)
             if 200 <= response.status < 300:
                 return None
             failure = self._status_failure(response, target)

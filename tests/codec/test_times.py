@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from codec_alike import assert_alike, execution, needs_msgspec, refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eachlabs_async import records
-from eachlabs_async.codec.fast import fast_reader
+from eachlabs_async.codec.fast import fast_reader, time_texts
 from eachlabs_async.codec.strict import decode, decode_strict
 
 UTC_TIMES = {
@@ -218,3 +220,15 @@ def test_what_is_not_a_time_is_refused(text: str) -> None:
     error = refusal(body, records.Execution)
     assert error.path == "$.started_at"
     assert "time" in error.message
+
+
+@pytest.mark.parametrize("fast", [pytest.param(True, marks=needs_msgspec), False])
+@given(st.lists(st.none() | st.datetimes(timezones=st.just(UTC))))
+def test_texts_of_times_have_six_digits_and_are_read_as_the_times(fast: bool, times: list[datetime | None]) -> None:
+    """With msgspec and without it, in any year; None stays None."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not fast:
+            patch.setattr("eachlabs_async.codec.fast._msgspec", None)
+        texts = time_texts(times)
+    assert [text and datetime.fromisoformat(text) for text in texts] == times
+    assert all(text is None or (len(text) == 27 and text[19] == "." and text[-1] == "Z") for text in texts)

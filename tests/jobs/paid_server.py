@@ -3,7 +3,8 @@
 Start it with `python paid_server.py '{"seed": 1, "listing_lag_s": [0, 0.1]}'` (all rules: `RULES` below); the first
 line on stdout is its port. It serves the unified edition's calls of predictions, triggers and listings below `/v1`. The
 key of a client is its name: bills are kept for each name and each input. The state lives in this process, so a client
-may be killed and started again. `GET /verdict` returns what was executed, `POST /control` changes the rules:
+may be killed and started again. An execution states the `price` of its inputs as its cost. `GET /verdict` returns
+what was executed, `POST /control` changes the rules:
 `{"rules": {..}}` replaces some, `{"faults": [..]}` appends faults, `{"foreign": {"kind", "inputs", "bulk"?, "ago_s"?,
 "name"?}}` creates executions of another client, `{"down_s": 1}` resets every connection and answers 503 for so long,
 like a restart. `paid_jobs.paid()` starts one for a test.
@@ -143,12 +144,16 @@ class PaidService:
         status = self.status(one, detail=True)
         inputs = None if one["bare_detail"] else one["inputs"]
         output = {"of": one["given"]} if status in ("completed", "success") else None
+        price = one["given"].get("price") if status not in ("running", "processing") else None
         if one["kind"] == "prediction":
-            return {"id": one["id"], "status": status, "input": inputs, "output": output}
+            found = {"id": one["id"], "status": status, "input": inputs, "output": output}
+            return found if price is None else {**found, "metrics": {"cost": price}}
         found = {"execution_id": one["id"], "workflow_id": one["place"], "version_id": "v", "status": status}
         found |= {"output": output, "started_at": self.stamp(one["at"])}
         if inputs is not None:
             found["inputs"] = inputs
+        if price is not None:
+            found["total_cost"] = price
         if one["bulk"] is not None:
             found["bulk_id"] = one["bulk"]
         return found
@@ -314,7 +319,7 @@ class PaidService:
         bills: dict[str, Counter[str]] = {}
         for one in self.executions.values():
             bills.setdefault(one["name"], Counter())[canonical(one["given"])] += 1
-        shown = ("id", "name", "kind", "given", "bulk", "cancelled", "at", "listed", "found")
+        shown = ("id", "name", "kind", "given", "bulk", "cancelled", "at", "ends", "listed", "found")
         executions = [{key: one[key] for key in shown} for one in self.executions.values()]
         return {
             "bills": bills,

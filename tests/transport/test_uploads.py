@@ -319,7 +319,9 @@ async def test_deleting_what_is_gone_is_no_error() -> None:
 async def test_the_compat_edition_has_no_files() -> None:
     """Its documentation has no uploads, so the error names the edition that has."""
     async with EachLabs("key") as client:
-        with pytest.raises(ConfigurationError, match="files.presign is not part of the compat edition"):
+        with pytest.raises(
+            ConfigurationError, match="files.upload is not part of the compat edition: pass hosts=UNIFIED"
+        ):
             await client.files.upload(b"x")
 
 

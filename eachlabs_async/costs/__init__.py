@@ -1,0 +1,1 @@
+"""What executions cost: sums of exact decimals by model, status, workflow or time, and charts of them."""
