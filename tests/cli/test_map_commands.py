@@ -61,6 +61,10 @@ def test_a_workflow_runs_with_the_rows_of_a_csv_file(
     path = tmp_path / "in.csv"
     path.write_text('prompt,steps\n7,3\n"a, ""b""",\n')
     workflow = own_service.emulator.workflow_ids[0]
+    (version,) = own_service.emulator.workflows.get(workflow)["versions"]
+    schema = {"properties": {"prompt": {"type": "string"}, "steps": {"type": "integer"}}}
+    changed = {**version, "definition": {**version["definition"], "input_schema": schema}}
+    own_service.emulator.workflows.change(workflow, versions=[changed])
     done = eachlabs(
         *own_service.flags(), "workflows", "map", workflow, str(path), "--format=csv", "--fields=index,status"
     )
