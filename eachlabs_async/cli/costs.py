@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .context import Context
 from .failures import OK, UsageError
 from .output.fields import TableColumn, View
+
+if TYPE_CHECKING:
+    from ..costs.report import CostGroup, CostReport
 
 _WORDS: Final = ("model", "requested_model", "status", "state", "workflow_id", "hour", "day", "month")
 _BAR: Final = 20
@@ -59,7 +62,7 @@ async def _report(
     by: tuple[str, ...],
     filters: Mapping[str, Any],
     archive: Path | None,
-) -> Any:
+) -> CostReport:
     given = {name: value for name, value in filters.items() if value is not None}
     if archive is not None:
         if given:
@@ -67,13 +70,10 @@ async def _report(
         from ..archive import Archive
 
         async with Archive(archive) as opened:
-            found: Any = await opened.costs(*span, by=by)
-            return found
+            return await opened.costs(*span, by=by)
     async with context.client() as client:
         with context.progress("costs") as progress:
-            # The interface of `costs` is typed where it is.
-            executions: Any = client.executions
-            return await executions.costs(
+            return await client.executions.costs(
                 *span,
                 by=by,
                 **given,
@@ -103,18 +103,18 @@ def costs_view(by: Sequence[str]) -> View:
     return View(names, {name: "text" if name in by else "number" for name in names}, columns)
 
 
-def _row(group: Any, by: Sequence[str], largest: float) -> dict[str, Any]:
-    key = group.key if isinstance(group.key, dict) else dict(zip(by, group.key or [], strict=False))
+def _row(group: CostGroup, by: Sequence[str], largest: float) -> dict[str, Any]:
+    rate = group.failure_rate
     return {
-        **{name: key.get(name) if key.get(name) is not None else "none" for name in by},
-        "cost": str(group.cost),
+        **{name: "none" if key is None else key for name, key in zip(by, group.key, strict=False)},
+        "cost": f"{group.cost:f}",
         "bar": bar(float(group.cost), largest),
         "run_time_s": round(float(group.run_time_s), 3),
         "executions": group.executions,
         "succeeded": group.succeeded,
         "failed": group.failed,
-        "failure_rate": round(float(group.failure_rate), 6),
-        "failed_percent": round(100 * float(group.failure_rate), 1),
+        "failure_rate": None if rate is None else round(rate, 6),
+        "failed_percent": None if rate is None else round(100 * rate, 1),
         "unpriced": group.unpriced,
     }
 
