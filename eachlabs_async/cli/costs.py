@@ -65,12 +65,12 @@ async def _report(
 ) -> CostReport:
     given = {name: value for name, value in filters.items() if value is not None}
     if archive is not None:
-        if given:
-            raise UsageError(f"--archive has no filters: leave out --{min(given).replace('_', '-')}")
+        if "error_classification" in given:
+            raise UsageError("an archive has no error classifications: leave out --error-classification")
         from ..archive import Archive
 
         async with Archive(archive) as opened:
-            return await opened.costs(*span, by=by)
+            return await opened.costs(*span, by=by, **given)
     async with context.client() as client:
         with context.progress("costs") as progress:
             return await client.executions.costs(

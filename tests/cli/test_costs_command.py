@@ -98,5 +98,10 @@ def test_a_chart_is_drawn(eachlabs: Command, service: EmulatorThread, tmp_path: 
 def test_an_archive_has_the_same_figures(eachlabs: Command, service: EmulatorThread, tmp_path: Path) -> None:
     path = tmp_path / "rows.db"
     assert eachlabs(*service.flags(), "executions", "sync", str(path), "--since=2026-01-01", "-q").code == 0
-    there = eachlabs(*service.flags(), "costs", "--since=2026-01-01", "-q")
-    assert there.out == eachlabs("costs", "--archive", str(path), "--since=2026-01-01", "-q").out
+    model = next(iter(service.emulator.executions))["model"]
+    for more in ([], ["--model", model], ["--status=failed", "--by=day"]):
+        there = eachlabs(*service.flags(), "costs", "--since=2026-01-01", "-q", *more)
+        assert there.out.count("\n") >= 1
+        assert there.out == eachlabs("costs", "--archive", str(path), "--since=2026-01-01", "-q", *more).out
+    refused = eachlabs("costs", "--archive", str(path), "--error-classification=unknown")
+    assert refused.code == 2
