@@ -73,6 +73,7 @@ def test_no_line_of_a_table_is_wider_than_the_screen(rows: list[dict[str, object
     lines = out.getvalue().split("\n")
     assert len(lines) == (len(rows) + 2 if rows else 1)
     assert all(cell_len(line) <= width for line in lines)
+    assert all(line.isprintable() for line in lines)
 
 
 def test_rows_after_the_first_keep_the_widths() -> None:

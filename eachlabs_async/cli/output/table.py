@@ -119,7 +119,11 @@ class Table:
             elif at < len(cells) - 1:
                 text += padding
             line.append(text, style="bold" if head else style_of(column, text))
-        self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        if self._console.is_terminal:
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        else:  # Rendering takes most of the time, and there is nothing to render without a style.
+            self._console.file.write(f"{line.plain}\n")
+            self._console.file.flush()
 
 
 def style_of(column: TableColumn, text: str) -> str:
