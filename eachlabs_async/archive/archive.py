@@ -11,10 +11,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from ..client import EachLabs
+from ..costs.report import CostReport
 from ..pagination.pages import UnreadableRow
 from ..sqlite.database import MEMORY, Database, checked_file
 from ..transport.arguments import checked_callback, checked_count, checked_moment, checked_span, checked_text
 from ..transport.guidance import NamesGuide, WithGuide
+from .archive_costs import costs_of
 from .archive_error import ArchiveError
 from .archive_rows import ArchiveRows
 from .execution_sync import ExecutionSync
@@ -252,6 +254,29 @@ class Archive(NamesGuide, WithGuide):
         database = self._open
         query = f"SELECT count(*) FROM executions WHERE {wanted.condition}"
         return await database.run(lambda: int(database.connection.execute(query, wanted.values).fetchone()[0]))
+
+    async def costs(
+        self,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        by: str | Iterable[str] = ("model",),
+        *,
+        model: str | None = None,
+        status: str | Iterable[str] | None = None,
+        workflow_id: str | None = None,
+    ) -> CostReport:
+        """Add up what the executions of the archive cost, as `client.executions.costs` does.
+
+        The filters are those of `rows`. The `notes` of the report name the parts of the time that the archive does not
+        have, up to its last sync.
+
+        Raises `ValueError` or `TypeError` at once for an argument that cannot be right.
+        """
+        rows = self.rows(since, until, model, status, workflow_id)
+        first, last = (
+            None if time is None else checked_moment(name, time) for name, time in (("since", since), ("until", until))
+        )
+        return await costs_of(self._open, rows, by, since=first, until=last)
 
 
 def _checked_overlap(seconds: float) -> timedelta:
