@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ..bulk.outcomes import MapStats
-from ..errors import EachLabsError
+from ..errors import BudgetReachedError, EachLabsError
 from ..jobs.map_run import MapRun
 from .context import Context
 from .failures import FAILED, OK, UsageError, failure_of
@@ -19,7 +19,7 @@ from .live.board import Board, Counts, Money
 from .live.facts import reason_of
 from .live.live_view import LiveView
 from .live.showing import live_view
-from .outcome_rows import cost_of_outcome, outcome_row, outcomes_view, record_of, was_not_started
+from .outcome_rows import cost_of_outcome, outcome_row, outcomes_view, record_of
 
 __all__ = ["MapCommand", "checked_budget"]
 
@@ -87,7 +87,12 @@ class _Run:
             raise
         finally:
             rows.end()
+        self._total = None  # Nothing waits any more; an earlier run may have delivered some.
         context.note(f"{self._command.title}: {view.summary()}")
+        if self._stats.unknown and self._command.journal is not None:
+            context.note(
+                f"{self._stats.unknown:,} inputs may have run or not; the same command with --retry-unknown looks again"
+            )
         if self._not_started:
             self._say_what_was_not_started()
         return self._code()
@@ -96,7 +101,7 @@ class _Run:
         async with run as outcomes:
             try:
                 async for outcome in outcomes:
-                    if outcome.error is not None and was_not_started(outcome.error):
+                    if isinstance(outcome.error, BudgetReachedError):
                         self._not_started += 1
                         continue
                     self._spent += cost_of_outcome(outcome) or 0
@@ -134,11 +139,9 @@ class _Run:
             # What an earlier run delivered is read, and neither sent nor held.
             held = min(max(0, self._read - stats.done - running), _WINDOW * self._command.concurrency)
             waiting = max(0, self._total - self._read) + held
-        spent = max(self._spent, Decimal(str(getattr(stats, "spent_usd", None) or 0)))
-        estimate = getattr(stats, "running_usd", None)
         self._board.counted(
             Counts(done, self._failed, running, waiting),
-            Money(spent, None if not estimate else Decimal(str(estimate)), self._command.budget),
+            Money(max(self._spent, stats.spent_usd), stats.running_usd or None, self._command.budget),
         )
 
     @property

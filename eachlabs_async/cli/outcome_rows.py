@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ..bulk.outcomes import Outcome
-from ..errors import EachLabsError, ExecutionFailedError
+from ..errors import ExecutionFailedError
 from ..records import Prediction, State, WorkflowExecution
 from .live.facts import cost_of, reason_of
 from .output.fields import TableColumn, View
@@ -15,7 +15,7 @@ from .output.fields import TableColumn, View
 if TYPE_CHECKING:
     from ..codec.columns import Content
 
-__all__ = ["cost_of_outcome", "outcome_row", "outcomes_view", "record_of", "was_not_started"]
+__all__ = ["cost_of_outcome", "outcome_row", "outcomes_view", "record_of"]
 
 _CONTENTS: Final[Mapping[str, Content]] = {
     "index": "integer",
@@ -77,8 +77,3 @@ def cost_of_outcome(outcome: Outcome[Any]) -> Decimal | None:
     """Return what an outcome cost, as far as its record says so."""
     record = record_of(outcome)
     return None if record is None else cost_of(record)
-
-
-def was_not_started(error: Exception) -> bool:
-    """Whether an input was not sent because the budget was reached."""
-    return isinstance(error, EachLabsError) and type(error).__name__ == "BudgetReachedError"

@@ -124,7 +124,10 @@ def test_a_budget_is_an_amount(text: str) -> None:
 def test_a_killed_map_goes_on_with_the_same_command(
     eachlabs: Command, own_service: EmulatorThread, tmp_path: Path
 ) -> None:
-    """With a journal, no input runs twice and each outcome comes, in the first run or in the second."""
+    """With a journal, no input runs twice and each outcome comes, in the first run or in the second.
+
+    What was being sent at the kill, and never arrived, is an outcome that says so.
+    """
     path, journal = inputs_file(tmp_path, 12, seconds=0.2), tmp_path / "job.sqlite"
     workflow = own_service.emulator.workflow_ids[0]
     command = [*own_service.flags(), "workflows", "map", workflow, str(path), f"--journal={journal}", "--concurrency=3"]
@@ -133,10 +136,14 @@ def test_a_killed_map_goes_on_with_the_same_command(
         process.process.send_signal(signal.SIGKILL)
         first += lines(process.end()[0])
     done = eachlabs(*command)
-    assert done.code == 0, done.err
-    seen = {row["index"] for row in [*first, *lines(done.out)]}
-    assert seen == set(range(12))
-    assert prompts(own_service) == sorted(f"p{number}" for number in range(12))
+    rows = {row["index"]: row for row in [*first, *lines(done.out)]}
+    assert set(rows) == set(range(12))
+    lost = [row for row in rows.values() if row["error"]]
+    assert done.code == bool(lost)
+    assert all("was being sent" in row["error"] for row in lost), lost
+    ran = prompts(own_service)
+    assert len(ran) == len(set(ran)) >= 12 - len(lost)
+    assert "waiting" not in done.err
 
 
 def test_ctrl_c_stops_a_map_and_says_how_to_go_on(
@@ -221,3 +228,26 @@ def test_the_view_is_on_standard_error_where_rows_go_to_a_pipe(own_service: Emul
     assert len(lines((tmp_path / "rows").read_text())) == 6
     assert b"waiting" in shown.raw
     assert shown.lines == [f"predictions of {MODEL}: 6 done, $0.075 spent"]
+
+
+# ---- a budget
+
+
+def test_a_map_stops_at_its_budget_and_goes_on_with_more(
+    eachlabs: Command, own_service: EmulatorThread, tmp_path: Path
+) -> None:
+    """What was not started is counted and no row; with a journal, the command that goes on has a larger budget."""
+    path, journal = inputs_file(tmp_path, 20, seconds=0.05), tmp_path / "job.sqlite"
+    command = [*own_service.flags(), "predictions", "map", MODEL, str(path), f"--journal={journal}", "--concurrency=1"]
+    done = eachlabs(*command, "--budget-usd", "0.05")
+    assert done.code == 1
+    ran = len(own_service.emulator.submitted)
+    assert 3 <= ran <= 5
+    assert len(lines(done.out)) == ran
+    assert f"{20 - ran} inputs were not started: the budget is reached" in done.err
+    assert "of $0.05 left" in done.err
+    again = command_after(done.err)
+    assert again[-2:] == ["--budget-usd", "0.10"]
+    done = eachlabs(*again[:-1], "5")
+    assert (done.code, len(lines(done.out))) == (0, 20 - ran), done.err
+    assert prompts(own_service) == sorted(f"p{number}" for number in range(20))
