@@ -498,12 +498,16 @@ sys.exit(main([sys.argv[2]]))
 """
 
 FAILING_WHILE_INTERRUPTED = """
-import os, signal, sys
+import asyncio, os, signal, sys
 from eachlabs_async.cli import demo_server, main
 
 async def wait_until_listening(self):
-    if sys.argv[1] == "interrupted":
-        os.kill(os.getpid(), signal.SIGINT)
+    try:
+        if sys.argv[1] == "interrupted":
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        pass
     raise TimeoutError
 
 demo_server.DemoServer.wait_until_listening = wait_until_listening

@@ -61,13 +61,17 @@ def test_a_workflow_runs_with_the_rows_of_a_csv_file(
     path = tmp_path / "in.csv"
     path.write_text('prompt,steps\n7,3\n"a, ""b""",\n')
     workflow = own_service.emulator.workflow_ids[0]
+    (version,) = own_service.emulator.workflows.get(workflow)["versions"]
+    schema = {"properties": {"prompt": {"type": "string"}, "steps": {"type": "integer"}}}
+    changed = {**version, "definition": {**version["definition"], "input_schema": schema}}
+    own_service.emulator.workflows.change(workflow, versions=[changed])
     done = eachlabs(
         *own_service.flags(), "workflows", "map", workflow, str(path), "--format=csv", "--fields=index,status"
     )
     assert done.code == 0
     assert sorted(row["index"] for row in csv.DictReader(io.StringIO(done.out))) == ["0", "1"]
-    found = sorted((one.inputs for one in own_service.emulator.submitted), key=str)
-    assert found == [{"prompt": 'a, "b"'}, {"prompt": "7", "steps": 3}]
+    found = sorted((one.inputs for one in own_service.emulator.submitted), key=lambda one: str(one["prompt"]))
+    assert found == [{"prompt": "7", "steps": 3}, {"prompt": 'a, "b"'}]
     assert {one.version for one in own_service.emulator.submitted} == {"v1"}
 
 
@@ -127,7 +131,7 @@ def test_a_killed_map_goes_on_with_the_same_command(
     with Process(*command, **own_service.keys()) as process:
         first = [json.loads(line) for line in process.read_lines(4)]
         process.process.send_signal(signal.SIGKILL)
-        process.process.wait()
+        first += lines(process.end()[0])
     done = eachlabs(*command)
     assert done.code == 0, done.err
     seen = {row["index"] for row in [*first, *lines(done.out)]}

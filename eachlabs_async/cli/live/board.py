@@ -174,7 +174,7 @@ class Board:
 
 
 def _since(moment: datetime | None, now_s: float, now: datetime | None) -> float:
-    """Return a time of day on the steady clock; now, if it is unknown or in the future by this machine's clock."""
+    """Return a time of day on the steady clock, which is in the future if the service's clock is ahead of this one."""
     if moment is None or now is None:
         return now_s
-    return now_s - max(0.0, (now - moment).total_seconds())
+    return now_s - (now - moment).total_seconds()
