@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from contents import query
+from internals import limit_pages_of_archive
 
 from eachlabs_async import EachLabs
 from eachlabs_async.archive import Archive, ArchiveError
@@ -210,7 +211,7 @@ async def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "executions.db"
     async with Emulator(executions=2000) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         async with Archive(path) as archive:
-            await archive._open.run(lambda: archive._open.connection.execute("PRAGMA max_page_count = 60"))
+            await limit_pages_of_archive(archive, 60)
             with pytest.raises(ArchiveError, match=r"disk is full .*then sync again"):
                 await archive.sync(client)
         async with Archive(path) as archive:
