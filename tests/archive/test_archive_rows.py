@@ -141,6 +141,7 @@ async def test_a_checkpoint_of_other_filters_is_refused(archive: Archive) -> Non
 
 
 async def test_rows_are_read_once(archive: Archive) -> None:
+    """A second iteration says what to do, instead of giving the rest."""
     rows = archive.rows()
     async for _ in rows:
         break
