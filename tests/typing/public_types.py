@@ -38,6 +38,7 @@ from eachlabs_async import (
     WorkflowExecutionSummary,
     to_dict,
 )
+from eachlabs_async.archive import Archive, ArchiveRows, SyncStats
 from eachlabs_async.emulator import Emulator
 
 
@@ -156,6 +157,16 @@ async def emulated() -> None:
         assert_type(emulator, Emulator)
         assert_type(emulator.hosts, Hosts)
         assert_type(emulator.api_key, str)
+
+
+async def archived(client: EachLabs) -> None:
+    async with Archive("executions.db") as archive:
+        assert_type(archive, Archive)
+        assert_type(await archive.sync(client), SyncStats)
+        assert_type(archive.rows(status="success"), ArchiveRows)
+        async for row in archive.rows():
+            assert_type(row, Execution)
+        assert_type(await archive.count(), int)
 
 
 # What must be refused. With `warn_unused_ignores` mypy fails where one of these is not an error any more.
