@@ -5,6 +5,7 @@ It needs the extra `eachlabs-async[cli]`, except for `demo`, `emulator`, `--help
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from .program import program_name
 __all__ = ["main"]
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 _EXTRA = ("cyclopts", "rich", "platformdirs", "keyring")
 
 
@@ -24,10 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        sys.stdout.flush()  # so that a broken pipe shows here
+        return code
     except KeyboardInterrupt:  # even while modules are imported
         print("\nstopped", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # The reader of the output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
 
 
 def _run(arguments: list[str]) -> int:

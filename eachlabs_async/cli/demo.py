@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress = Progress(sys.stderr if options.as_json else sys.stdout, lambda: retries.count)
         try:
             report = asyncio.run(_run_until_interrupted(options, progress, retries))
+        except BrokenPipeError:
+            raise  # The reader of the output went away, which is no failure of the demo.
         except (DemoServerError, OSError) as exc:
             print(f"the demo cannot run: {str(exc) or type(exc).__name__}", file=sys.stderr)
             return 1

@@ -110,6 +110,7 @@ class _Run:
                         record_of(outcome),
                         failed=outcome.error is not None,
                         note="" if outcome.error is None else reason_of(outcome.error),
+                        elapsed_s=outcome.elapsed_s,
                     )
                     rows.write(row)
             except asyncio.CancelledError:

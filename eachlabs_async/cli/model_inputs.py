@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import EachLabsError, NotFoundError
 from .context import Context
@@ -82,4 +82,4 @@ def schema_of_version(version: WorkflowVersion | None) -> Schema | None:
     """Return the schema of the inputs of a workflow's version, if it has one."""
     definition = version.definition if version is not None else None
     schema = (definition or {}).get("input_schema")
-    return schema if isinstance(schema, dict) else None
+    return cast("dict[str, Any]", schema) if isinstance(schema, dict) else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..bulk.outcomes import Outcome
 from ..errors import EachLabsError, ExecutionFailedError
 from ..records import Prediction, State, WorkflowExecution
 from .live.facts import cost_of, reason_of
-from .output.fields import Content, TableColumn, View
+from .output.fields import TableColumn, View
+
+if TYPE_CHECKING:
+    from ..codec.columns import Content
 
 __all__ = ["cost_of_outcome", "outcome_row", "outcomes_view", "record_of", "was_not_started"]
 

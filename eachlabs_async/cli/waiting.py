@@ -94,7 +94,9 @@ class _Waits:
             self._codes.add(failure.code)
             self._shown.ended(name, record, failed=True, note=reason_of(error))
             if record is None or self._rows is None:
-                self._shown.say(f"eachlabs: {name}: {failure.text}")
+                # Most errors name the execution themselves.
+                about = "" if name in failure.text else f"{name}: "
+                self._shown.say(f"eachlabs: {about}{failure.text}")
             result = reason_of(error)
         else:
             self._succeeded += 1

@@ -498,8 +498,15 @@ def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent in another way there")
-@pytest.mark.parametrize("command", ["demo", "emulator"])
-@pytest.mark.parametrize("module", ["attrs", "aiohttp", "eachlabs_async.emulator.dataset"])
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        *((command, module) for command in ("demo", "emulator") for module in ("attrs", "aiohttp")),
+        ("demo", "eachlabs_async.emulator.dataset"),
+        ("balance", "cyclopts"),
+        ("balance", "attrs"),
+    ],
+)
 def test_ctrl_c_while_a_command_is_imported_ends_it_with_130(command: str, module: str) -> None:
     """The interrupt waits until the imports are done, because it could get lost in one."""
     done = run_script(INTERRUPTED_IMPORT, module, command)
@@ -513,6 +520,24 @@ def test_an_error_that_comes_of_ctrl_c_is_no_failure_of_the_demo() -> None:
     assert (done.returncode, done.stderr.strip()) == (130, "stopped")
     done = run_script(FAILING_WHILE_INTERRUPTED, "not interrupted")
     assert (done.returncode, done.stderr.strip()) == (1, "the demo cannot run: TimeoutError")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+@pytest.mark.parametrize("command", [["demo", "--quick", "--executions", "50"], ["--help"]], ids=["demo", "help"])
+def test_a_reader_that_goes_away_ends_a_command_silently(command: list[str]) -> None:
+    """As in `demo | head -1`; the exit code is that of a broken pipe."""
+    readable, writable = os.pipe()
+    os.close(readable)
+    done = subprocess.run(
+        [sys.executable, "-m", "eachlabs_async", *command],
+        stdout=writable,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    os.close(writable)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("rate", [0, 0.1])

@@ -84,11 +84,20 @@ def test_what_ended_is_counted_with_its_cost() -> None:
     board = Board("executions", total=20, budget=Decimal(1), shows_recent=True)
     for number in range(10):
         board.started(str(number), 0.0)
-        board.ended(str(number), facts_of(execution("completed", cost=0.1)), 5.0, failed=number == 3, note="no luck")
+        board.ended(
+            str(number),
+            facts_of(execution("completed", cost=0.1)),
+            5.0,
+            failed=number == 3,
+            note="no luck",
+            elapsed_s=99,
+        )
+    board.ended("unseen", None, 5.0, elapsed_s=2.5)
     view = board.snapshot(6.0)
-    assert (view.counts.done, view.counts.failed, view.counts.running, view.counts.waiting) == (10, 1, 0, 10)
+    assert (view.counts.done, view.counts.failed, view.counts.running, view.counts.waiting) == (11, 1, 0, 9)
     assert (view.money.spent, view.money.left) == (Decimal("1.0"), 0)
-    assert [item.key for item in view.recent] == ["5", "6", "7", "8", "9"]
+    assert [item.key for item in view.recent] == ["6", "7", "8", "9", "unseen"]
+    assert [item.elapsed_s(9.0) for item in view.recent[-2:]] == [5.0, 2.5]
     assert board.open_keys() == []
 
 

@@ -70,7 +70,7 @@ def test_a_file_is_uploaded_and_its_url_is_the_input(
     done = eachlabs(*flags, "predictions", "run", MODEL, f"image=@{tmp_path}/photo.png", "-q")
     assert (done.code, done.err) == (0, "")
     ((file_id, stored),) = own_service.emulator.files.items()
-    assert stored.content == b"a picture"
+    assert stored.data == b"a picture"
     assert file_id in submitted(own_service)[0]["image"]
     assert eachlabs(*flags, "predictions", "run", MODEL, "image=@none.png").code == 2
     assert len(submitted(own_service)) == 1
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_saved_is_told_and_the_others_are_saved(
     """The exit code says so; the record was printed all the same."""
     output = [storage + "/missing.png", storage + "/image.png", "ftp://x.example/x.png"]
     monkeypatch.setattr(
-        lifecycle, "prediction_ended", lambda execution: {"status": "success", "output": output, "metrics": {}}
+        lifecycle, "prediction_ended", lambda execution: {"status": "success", "output": output, "metrics": {"cost": 0}}
     )
     done = eachlabs(*own_service.flags(), "predictions", "run", MODEL, "prompt=x", "--save", str(tmp_path / "to"))
     assert done.code == 1
@@ -212,8 +212,9 @@ def test_wait_prints_each_as_it_ends(eachlabs: Command, own_service: EmulatorThr
     ids.write_text(f'{failed}\n# a comment\n{{"execution_id": "{quick}"}}\n{slow}\n')
     done = eachlabs(*own_service.flags(), "workflows", "wait", slow, f"@{ids}", "no-such-id")
     assert done.code == 1
-    assert [row["execution_id"] for row in lines(done.out)] == [quick, failed, slow]
-    assert [row["status"] for row in lines(done.out)] == ["completed", "failed", "completed"]
+    statuses = {row["execution_id"]: row["status"] for row in lines(done.out)}
+    assert statuses == {quick: "completed", failed: "failed", slow: "completed"}
+    assert list(statuses)[-1] == slow
     assert "eachlabs: no-such-id: HTTP 404" in done.err
     assert "4 done, 2 of them failed" in done.err
 
@@ -228,8 +229,8 @@ def test_wait_gives_up_after_its_time_out(eachlabs: Command, own_service: Emulat
 
 def test_ctrl_c_while_waiting_says_what_still_runs(own_service: EmulatorThread) -> None:
     """The command that goes on leaves out what has ended, and ends with the rest."""
-    ended, running = start(own_service, {"seconds": 0.0}, {"seconds": 3.0})
-    with Process(*own_service.flags(), "workflows", "wait", ended, running) as process:
+    ended, running = start(own_service, {"seconds": 0.0}, {"seconds": 1000})
+    with Process(*own_service.flags(), "workflows", "wait", ended, running, **own_service.keys()) as process:
         assert json.loads(process.read_lines(1)[0])["execution_id"] == ended
         process.interrupt()
         out, err, code = process.end()
@@ -242,7 +243,7 @@ def test_ctrl_c_while_waiting_says_what_still_runs(own_service: EmulatorThread) 
 
 def test_ctrl_c_during_a_prediction_says_how_to_go_on(own_service: EmulatorThread) -> None:
     """It goes on at the service; the message has its id and two commands."""
-    with Process(*own_service.flags(), "predictions", "run", MODEL, "seconds=1000") as process:
+    with Process(*own_service.flags(), "predictions", "run", MODEL, "seconds=1000", **own_service.keys()) as process:
         wait_until(lambda: own_service.emulator.requests["predictions.get"], "the prediction is watched")
         process.interrupt()
         _, err, code = process.end()
@@ -254,9 +255,9 @@ def test_ctrl_c_during_a_prediction_says_how_to_go_on(own_service: EmulatorThrea
 
 def test_ctrl_c_while_a_prediction_is_started_says_where_to_look(own_service: EmulatorThread) -> None:
     """Nobody knows its id then."""
-    own_service.emulator.faults.add(Fault.latency(1000), endpoint="predictions.create")
-    with Process(*own_service.flags(), "predictions", "run", MODEL, "prompt=x") as process:
-        wait_until(lambda: own_service.emulator.requests["predictions.create"], "it is being started")
+    own_service.emulator.faults.add(Fault.stalled_answer(late=True), endpoint="predictions.create")
+    with Process(*own_service.flags(), "predictions", "run", MODEL, "prompt=x", **own_service.keys()) as process:
+        wait_until(lambda: own_service.emulator.submitted, "it is being started")
         process.interrupt()
         _, err, code = process.end()
     assert code == 130
@@ -279,7 +280,7 @@ def test_predictions_are_cancelled(eachlabs: Command, own_service: EmulatorThrea
 @pytest.mark.parametrize("columns", [60, 80, 140])
 def test_what_is_waited_for_is_shown_live(own_service: EmulatorThread, columns: int) -> None:
     """Steps and times are drawn in place; at the end the screen has the rows and a summary, none of them wrapped."""
-    one, two = start(own_service, {"seconds": 1.2}, {"seconds": 0.8, "fail": 2})
+    one, two = start(own_service, {"seconds": 5.0}, {"seconds": 4.0, "fail": 2})
     shown = Terminal(columns, 20).run(*own_service.flags(), "workflows", "wait", one, two, **own_service.keys())
     assert shown.code == 1
     drawn = shown.raw.decode()
@@ -294,7 +295,7 @@ def test_what_is_waited_for_is_shown_live(own_service: EmulatorThread, columns: 
 
 def test_no_color_leaves_no_colors(own_service: EmulatorThread) -> None:
     """The view moves the cursor, and sets no color."""
-    (name,) = start(own_service, {"seconds": 0.6})
+    (name,) = start(own_service, {"seconds": 4.0})
     flags = own_service.flags()
     shown = Terminal(80, 20).run(*flags, "workflows", "wait", name, NO_COLOR="1", **own_service.keys())
     assert b"step1" in shown.raw
@@ -303,7 +304,7 @@ def test_no_color_leaves_no_colors(own_service: EmulatorThread) -> None:
 
 def test_a_dumb_terminal_gets_plain_lines(own_service: EmulatorThread) -> None:
     """Where lines cannot be rewritten, each change is a line."""
-    (name,) = start(own_service, {"seconds": 0.6})
+    (name,) = start(own_service, {"seconds": 4.0})
     shown = Terminal(80, 20).run(*own_service.flags(), "workflows", "wait", name, TERM="dumb", **own_service.keys())
     assert b"\x1b[" not in shown.raw
     assert f"{name}: running, step 1 of 2 (step1)" in shown.text

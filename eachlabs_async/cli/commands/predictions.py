@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -111,7 +111,7 @@ async def map_(
         if source.kind == "csv":
             source = input_source(inputs, input_format, await schema_of_model(client, model))
         command = MapCommand(given, f"predictions of {model}", source, concurrency, budget, journal)
-        options = {**command.options(), "timeout_s": timeout_s, "retry_unknown": retry_unknown}
+        options: dict[str, Any] = {**command.options(), "timeout_s": timeout_s, "retry_unknown": retry_unknown}
         return await command.run(
             lambda rows: client.predictions.map(model, rows, fallback_selector=fallback_selector, **options)
         )

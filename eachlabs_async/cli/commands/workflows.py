@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -258,5 +258,5 @@ async def map_(
                 given.replaced["--version-id"] = version_id
         version = str(version_id)
         command = MapCommand(given, f"workflow {workflow_id}", source, concurrency, budget, journal)
-        options = {**command.options(), "timeout_s": timeout_s, "retry_unknown": retry_unknown}
+        options: dict[str, Any] = {**command.options(), "timeout_s": timeout_s, "retry_unknown": retry_unknown}
         return await command.run(lambda rows: client.workflows.map(workflow_id, version, rows, **options))

@@ -129,9 +129,21 @@ class Board:
         item = self._open[key] = Item(key, began_s, facts, running)
         return before, item
 
-    def ended(self, key: str, facts: Facts | None, now_s: float, *, failed: bool = False, note: str = "") -> Item:
-        """Note that an execution is not watched any more, and how it ended; `note` is the reason of a failure."""
-        known = self._open.pop(key, None) or Item(key, now_s)
+    def ended(
+        self,
+        key: str,
+        facts: Facts | None,
+        now_s: float,
+        *,
+        failed: bool = False,
+        note: str = "",
+        elapsed_s: float = 0.0,
+    ) -> Item:
+        """Note that an execution is not watched any more, and how it ended; `note` is the reason of a failure.
+
+        `elapsed_s` is how long one took that was not watched before.
+        """
+        known = self._open.pop(key, None) or Item(key, now_s - elapsed_s)
         item = Item(key, known.began_s, facts or known.facts, {}, now_s, note)
         self._done += 1
         self._failed += failed

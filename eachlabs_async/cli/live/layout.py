@@ -47,6 +47,10 @@ _STYLES: Final = {
 _GAP: Final = "  "
 _WHOLE_ID_FROM: Final = 100
 """The width from which ids are shown whole."""
+_WIDEST: Final = 110
+"""The width from which lines become no longer: on a wide screen, what belongs together stays together."""
+_DURATION: Final = 6
+"""The width of the longest duration, such as 59m59s."""
 _LONGEST: Final = 200
 """Characters of a text of the service that are looked at."""
 
@@ -115,7 +119,7 @@ class _Layout:
 
     def __init__(self, view: Snapshot, width: int, glyphs: dict[State, str]) -> None:
         self._view = view
-        self._width = max(1, width)
+        self._width = max(1, min(width, _WIDEST))
         self._glyphs = glyphs
 
     def head(self) -> list[Text]:
@@ -136,7 +140,12 @@ class _Layout:
         steps = item.facts.steps
         if len(steps) < 2:
             return [self.in_one_line(item)]
-        return [self.in_one_line(item, names_step=False), *(self._step_line(item, step) for step in steps)]
+        names = max(cell_len(_screen(step.name)) for step in steps)
+        statuses = max(cell_len(_screen(step.status)) for step in steps)
+        if names + statuses > self._width // 2:
+            names = statuses = 0  # Long ones are not worth aligning.
+        step_lines = [self._step_line(item, step, names, statuses) for step in steps]
+        return [self.in_one_line(item, names_step=False), *step_lines]
 
     def in_one_line(self, item: Item, *, names_step: bool = True) -> Text:
         """Return an execution as one line: its state, its id, its status, where it is, and for how long."""
@@ -152,13 +161,13 @@ class _Layout:
             parts.append((f"step {_number(step, steps)}/{len(steps)} {_screen(step.name)} {_screen(step.model)}", ""))
         right = duration(item.elapsed_s(self._view.now_s))
         if facts.cost:
-            right = f"{dollars(facts.cost)}{_GAP}{right}"
+            right = f"{dollars(facts.cost)}{_GAP}{right:>{_DURATION}}"
         return self._justified(parts, right)
 
-    def _step_line(self, item: Item, step: StepFacts) -> Text:
+    def _step_line(self, item: Item, step: StepFacts, names: int, statuses: int) -> Text:
         parts = [
-            (f"{_GAP}{self._glyphs[step.state]} {_screen(step.name)}", ""),
-            (_screen(step.status), _STYLES[step.state]),
+            (f"{_GAP}{self._glyphs[step.state]} {_padded(_screen(step.name), names)}", ""),
+            (_padded(_screen(step.status), statuses), _STYLES[step.state]),
             (_screen(step.model), "dim"),
         ]
         elapsed = item.step_elapsed_s(step, self._view.now_s)
@@ -204,6 +213,10 @@ def _count_parts(counts: Counts) -> list[tuple[str, str]]:
 
 def _screen(text: str) -> str:
     return screen_text(text[:_LONGEST])
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
 
 
 def _number(step: StepFacts, steps: Sequence[StepFacts]) -> int:

@@ -107,13 +107,19 @@ class LiveView:
             self._say(item_text(item, now_s))
 
     def ended(
-        self, key: str, record: WorkflowExecution | Prediction | None, *, failed: bool = False, note: str = ""
+        self,
+        key: str,
+        record: WorkflowExecution | Prediction | None,
+        *,
+        failed: bool = False,
+        note: str = "",
+        elapsed_s: float = 0.0,
     ) -> None:
-        """Count an execution, which is not shown any more."""
+        """Count an execution, which is not shown any more; the options are those of `Board.ended`."""
         now_s = self._clock()
         is_told = self._tells_each()
         facts = None if record is None else facts_of(record)
-        item = self.board.ended(key, facts, now_s, failed=failed, note=note)
+        item = self.board.ended(key, facts, now_s, failed=failed, note=note, elapsed_s=elapsed_s)
         if is_told:
             self._say(item_text(item, now_s))
 

@@ -78,9 +78,9 @@ class Table:
             for at, column in enumerate(columns)
         ]
         self._fitted = fit(columns, natural, self._console.width, keep_all=self._view.chosen)
-        if self._first_rows == 1:
+        *others, last = self._fitted
+        if self._first_rows == 1 and last.column.content not in _RIGHT:
             # Nobody knows how long the texts of the next rows are: the last column gets what is left.
-            *others, last = self._fitted
             spare = self._console.width - sum(one.width + GAP for one in others) - last.width
             self._fitted = [*others, evolve(last, width=last.width + max(0, spare))]
         self._line([(one, one.column.title) for one in self._fitted], head=True)
