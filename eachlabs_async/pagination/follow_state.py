@@ -175,8 +175,9 @@ class FollowState:
     def part_delivered(self, now: float) -> None:
         """Record that all rows read so far were delivered, while the poll that began at `now` is still reading."""
         self.above = above = self.above or self._next_floor(now)
-        self.newest, self.below = self._newest(), self.lowest
-        below = self.below
+        # A reading that goes on begins a little above `below`.
+        below = self.lowest if self.below is None else min(self.below, self.lowest)
+        self.newest, self.below = self._newest(), below
         if above is not None:
             self.remembered = {
                 key: created for key, created in self.remembered.items() if created >= above or created <= below

@@ -212,6 +212,26 @@ def test_rows_of_a_checkpoint_keep_their_times_open_until_they_are_read() -> Non
     assert Counter(name for name, _ in service.delivered) == Counter(row.name for row in rows)
 
 
+def test_a_poll_that_goes_on_does_not_deliver_again_what_ended_above() -> None:
+    """It reads a little above the place where it goes on, and open rows there may have ended since."""
+    state = FollowState(timedelta(0), finished=True, floor=START)
+    at = {name: START + timedelta(seconds=seconds) for name, seconds in (("d", 100), ("c", 99), ("b", 99), ("a", 98))}
+    poll = state.poll(0.0)
+    next(poll)
+    for name in at:
+        if state.see(key_of(name), at[name], ended=name in ("b", "a")):
+            state.delivered(key_of(name))
+    state.part_delivered(0.0)
+    poll.close()
+    poll = state.poll(1.0)
+    assert next(poll).until == at["a"]
+    assert state.see(key_of("c"), at["c"], ended=True)
+    state.delivered(key_of("c"))
+    state.part_delivered(1.0)
+    assert not state.see(key_of("b"), at["b"], ended=True)
+    assert not state.see(key_of("a"), at["a"], ended=True)
+
+
 def state_after(
     *rows: tuple[str, float], settle: float = 10.0, ended: bool = True, finished: bool = False
 ) -> FollowState:

@@ -19,6 +19,8 @@ from eachlabs_async import (
     Execution,
     FlowExecution,
     FlowStepResult,
+    Follow,
+    FollowStats,
     Hosts,
     NotFoundError,
     Outcome,
@@ -88,6 +90,12 @@ async def listings(client: EachLabs) -> None:
         assert_type(page.rows[0].workflow, RunWorkflow | None)
         assert_type(page.total, int | None)
         assert_type(page.raw, bytes)
+    async with client.executions.follow(finished=True, status=State.FAILED) as follow:
+        assert_type(follow, Follow[Execution])
+        async for execution in follow:
+            assert_type(execution, Execution)
+        assert_type(follow.stats, FollowStats)
+        assert_type(follow.checkpoint, str)
     async with client.executions.list() as rows:
         assert_type(await rows.first(), Execution | None)
     assert_type(rows.stats, WalkStats)
