@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -107,9 +106,10 @@ def _run_command(command: Any, bound: Any, context: Context) -> int:
 
 def _set_encoding() -> None:
     """Write UTF-8 to pipes and files, and escape on a terminal what that cannot show."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
         encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+        reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _refuse_keys(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from ..costs.report import CostGroup, CostReport
 
 _WORDS: Final = ("model", "requested_model", "status", "state", "workflow_id", "hour", "day", "month")
-_BAR: Final = 20
-_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_SMALLEST: Final = Decimal("0.0001")
 
 
 async def print_costs(
@@ -65,12 +65,12 @@ async def _report(
 ) -> CostReport:
     given = {name: value for name, value in filters.items() if value is not None}
     if archive is not None:
-        if given:
-            raise UsageError(f"--archive has no filters: leave out --{min(given).replace('_', '-')}")
+        if "error_classification" in given:
+            raise UsageError("an archive has no error classifications: leave out --error-classification")
         from ..archive import Archive
 
         async with Archive(archive) as opened:
-            return await opened.costs(*span, by=by)
+            return await opened.costs(*span, by=by, **given)
     async with context.client() as client:
         with context.progress("costs") as progress:
             return await client.executions.costs(
@@ -93,12 +93,12 @@ def costs_view(by: Sequence[str]) -> View:
     rank = len(keys)
     columns = (
         *keys,
-        TableColumn("cost", "cost $", "cost", rank),
-        TableColumn("bar", "", "text", rank + 4),
+        TableColumn("cost_shown", "cost $", "cost", rank),
+        TableColumn("bar", "", rank=rank + 4, is_bar=True),
         TableColumn("executions", "executions", "integer", rank + 1),
         TableColumn("failed_percent", "failed %", "number", rank + 2),
         TableColumn("unpriced", "unpriced", "integer", rank + 5),
-        TableColumn("run_time_s", "run s", "number", rank + 3),
+        TableColumn("run_time_shown", "run s", "integer", rank + 3),
     )
     return View(names, {name: "text" if name in by else "number" for name in names}, columns)
 
@@ -108,20 +108,19 @@ def _row(group: CostGroup, by: Sequence[str], largest: float) -> dict[str, Any]:
     return {
         **{name: "none" if key is None else key for name, key in zip(by, group.key, strict=False)},
         "cost": f"{group.cost:f}",
-        "bar": bar(float(group.cost), largest),
+        "cost_shown": cost_shown(group.cost),
+        "bar": float(group.cost) / largest if largest else 0.0,
         "run_time_s": round(float(group.run_time_s), 3),
+        "run_time_shown": round(group.run_time_s),
         "executions": group.executions,
         "succeeded": group.succeeded,
         "failed": group.failed,
         "failure_rate": None if rate is None else round(rate, 6),
-        "failed_percent": None if rate is None else round(100 * rate, 1),
+        "failed_percent": None if rate is None else f"{100 * rate:.1f}",
         "unpriced": group.unpriced,
     }
 
 
-def bar(value: float, largest: float, width: int = _BAR) -> str:
-    """Return a bar as long as the value is beside the largest one, to an eighth of a character."""
-    if largest <= 0 or value <= 0:
-        return ""
-    eighths = max(1, round(8 * width * value / largest))
-    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+def cost_shown(cost: Decimal) -> str:
+    """Return a cost with four decimal places, so that those of a column stand below each other."""
+    return f"<{_SMALLEST}" if 0 < cost < _SMALLEST else f"{cost:,.4f}"

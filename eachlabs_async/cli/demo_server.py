@@ -143,15 +143,24 @@ class DemoServer:
 
     async def __aenter__(self) -> Self:
         # In a session of its own, Ctrl-C reaches only the demo, which then ends the child.
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            __name__,
-            json.dumps(asdict(self._settings)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                __name__,
+                json.dumps(asdict(self._settings)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
         )
+        try:
+            self._process = await asyncio.shield(starting)
+        except asyncio.CancelledError as exc:
+            # Ctrl-C: the start is short, and the end of a child that has started is known to work.
+            self._process = await starting
+            await self.__aexit__(type(exc), exc, None)
+            raise
         return self
 
     async def __aexit__(

@@ -14,6 +14,7 @@ from ..errors import (
     ConfigurationError,
     EachLabsError,
     NotFoundError,
+    OutcomeUnknownError,
     PaymentRequiredError,
     PermissionDeniedError,
     RateLimitError,
@@ -86,6 +87,8 @@ def _code_and_remedy(error: EachLabsError) -> tuple[int, str]:
         if "is not part of the compat edition" in error.message:
             return USAGE, "that is, pass --edition unified"
         return USAGE, ""
+    if isinstance(error, OutcomeUnknownError):
+        return FAILED, "it may have been carried out: look for it before you try again"
     if isinstance(error, AuthenticationError):
         return NO_KEY, f"the service refuses the key: {_remedy_for_key('EACHLABS_API_KEY')}"
     if isinstance(error, APIConnectionError | ServerError):

@@ -61,6 +61,7 @@ def test_the_code_of_many_is_that_of_their_one_reason(done: int, codes: list[int
         (errors.APIConnectionError("the connection failed"), 5, "eachlabs config"),
         (errors.APITimeoutError("too late"), 5, "later"),
         (errors.ServerError("down", status=503), 5, "HTTP 503"),
+        (errors.OutcomeUnknownError("no clear answer"), 1, "look for it"),
         (errors.NotFoundError("no such id", status=404), 1, "check the id"),
         (errors.PaymentRequiredError("low", status=402), 1, "eachlabs balance"),
         (errors.PermissionDeniedError("locked", status=403), 1, "locked"),

@@ -90,6 +90,24 @@ def test_export_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Pat
     assert ids_of(path.read_text()) == service.emulator.executions.ids()
 
 
+def test_get_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Path) -> None:
+    """With the ids of a file that were not printed; the CSV that goes on has no second header."""
+    service, file = slow_service, tmp_path / "ids.txt"
+    ids = service.emulator.executions.ids()[:300]
+    file.write_text("\n".join(ids))
+    service.emulator.faults.add(Fault.latency(1), endpoint="predictions.get", after=150)
+    command = ["executions", "get", f"@{file}", "--format=csv", "--fields=id"]
+    with Process(*service.flags(), *command, **service.keys()) as first:
+        began = first.read_lines(60)
+        first.interrupt()
+        rest, err, code = first.end()
+    service.emulator.faults.clear()
+    assert code == 130
+    again = run(*command_after(err), **service.keys())
+    assert again.returncode == 0
+    assert ("".join(began) + rest + again.stdout).split() == ["id", *ids]
+
+
 def test_sync_goes_on_after_ctrl_c(slow_service: EmulatorThread, tmp_path: Path) -> None:
     """The archive then has each row once."""
     service, path = slow_service, tmp_path / "rows.db"

@@ -432,6 +432,26 @@ async def test_a_demo_server_that_does_not_end_is_killed(monkeypatch: pytest.Mon
     assert process.returncode == -signal.SIGKILL
 
 
+async def test_ctrl_c_while_the_demo_server_is_started_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start is seen through, and the child that it made is killed."""
+    start, started = asyncio.create_subprocess_exec, asyncio.Event()
+    children: list[asyncio.subprocess.Process] = []
+
+    async def slow(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.set()
+        await asyncio.sleep(0.05)
+        children.append(await start(*arguments, **options))
+        return children[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    task = asyncio.create_task(demo_server.DemoServer(server_settings()).__aenter__())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
+
+
 async def test_an_interrupted_demo_server_is_killed_at_once() -> None:
     """A child that does not react, or that still starts, does not delay or change the end of the demo."""
     settings = server_settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from eachlabs_async.cli.costs import bar
+from eachlabs_async.cli.costs import cost_shown
+from eachlabs_async.cli.output.cells import bar
 from eachlabs_async.cli.output.fields import TableColumn, View
 from eachlabs_async.cli.output.table import Table
 from eachlabs_async.cli.output.widths import GAP, fit
@@ -71,6 +73,7 @@ def test_no_line_of_a_table_is_wider_than_the_screen(rows: list[dict[str, object
     lines = out.getvalue().split("\n")
     assert len(lines) == (len(rows) + 2 if rows else 1)
     assert all(cell_len(line) <= width for line in lines)
+    assert all(line.isprintable() for line in lines)
 
 
 def test_rows_after_the_first_keep_the_widths() -> None:
@@ -142,7 +145,17 @@ def test_a_quiet_progress_says_nothing() -> None:
     assert not out.getvalue()
 
 
-@given(st.floats(0, 1e9), st.floats(0, 1e9))
-def test_a_bar_is_as_long_as_its_value(value: float, largest: float) -> None:
-    assert len(bar(min(value, largest), largest)) <= 20
-    assert len(bar(largest, largest)) == (20 if largest else 0)
+@given(st.floats(0, 1), st.integers(1, 40))
+def test_a_bar_is_as_long_as_its_share(share: float, width: int) -> None:
+    """It fills the column for the whole, and what is not nothing can be seen."""
+    assert len(bar(share, width)) <= width
+    assert bar(1.0, width) == "█" * width
+    assert bool(bar(share, width)) == (share > 0)
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [("0", "0.0000"), ("0.00001", "<0.0001"), ("7.782338", "7.7823"), ("12345.5", "12,345.5000"), ("-1", "-1.0000")],
+)
+def test_costs_of_a_column_stand_below_each_other(cost: str, shown: str) -> None:
+    assert cost_shown(Decimal(cost)) == shown

@@ -20,6 +20,7 @@ from .options import (
     Model,
     Resume,
     Since,
+    Skip,
     Status,
     Until,
     WorkflowExecutionId,
@@ -90,7 +91,7 @@ async def list_(
 
 
 @app.command
-async def get(ids: Ids, /, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, skip: Skip = 0, context: Injected) -> int:
     """Show executions of models in full, by id. Executions of workflows: `eachlabs workflows executions`."""
     from ..fetch import print_fetched
     from .predictions import predictions_view
@@ -103,6 +104,7 @@ async def get(ids: Ids, /, *, context: Injected) -> int:
             lambda found, report: client.predictions.get_many(found, ordered=True, on_progress=report),
             predictions_view(),
             title="executions",
+            skip=skip,
         )
 
 

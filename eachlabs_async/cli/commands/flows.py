@@ -7,14 +7,19 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from ..context import Context
-from .options import Ids, Injected
+from .options import Ids, Injected, Skip
 
 app: Final = App(name="flows", help="Executions of flows (legacy).")
 
 
 @app.command
 async def get(
-    workflow_id: Annotated[str, Parameter(help="The flow that was executed.")], ids: Ids, /, *, context: Injected
+    workflow_id: Annotated[str, Parameter(help="The flow that was executed.")],
+    ids: Ids,
+    /,
+    *,
+    skip: Skip = 0,
+    context: Injected,
 ) -> int:
     """Show executions of a flow in full, by id."""
     from ...records import FlowExecution
@@ -38,4 +43,5 @@ async def get(
                 id_field="execution_id",
             ),
             title="executions",
+            skip=skip,
         )

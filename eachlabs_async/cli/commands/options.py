@@ -10,6 +10,9 @@ Injected = Annotated[Any, Parameter(parse=False)]
 """The `Context`, which the command line gives to each command."""
 
 Ids = Annotated[list[str], Parameter(help="Ids; - reads them from standard input, @FILE from a file.")]
+Skip = Annotated[
+    int, Parameter(help="Leave out the first so many ids, as a command that goes on does.", show_default=False)
+]
 Limit = Annotated[
     int | Literal["all"] | None,
     Parameter(help="Rows in total. Default: all; 50 in a table on a terminal.", show_choices=False),

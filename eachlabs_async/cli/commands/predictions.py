@@ -18,6 +18,7 @@ from .options import (
     Journal,
     MapInputs,
     RetryUnknown,
+    Skip,
     TimeoutS,
 )
 
@@ -67,7 +68,7 @@ async def run(
 
 
 @app.command
-async def get(ids: Ids, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, skip: Skip = 0, context: Injected) -> int:
     """Show predictions in full, by id."""
     from ..fetch import print_fetched
 
@@ -79,6 +80,7 @@ async def get(ids: Ids, *, context: Injected) -> int:
             lambda found, report: client.predictions.get_many(found, ordered=True, on_progress=report),
             predictions_view(),
             title="predictions",
+            skip=skip,
         )
 
 

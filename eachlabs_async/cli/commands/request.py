@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -58,7 +59,12 @@ async def request(
     }
     body = _body(json_)
     async with given.client() as client:
-        answer = await client.request(service, method, path, params=query or None, json=body)
+        try:
+            answer = await client.request(service, method, path, params=query or None, json=body)
+        except asyncio.CancelledError:
+            if method in ("POST", "PATCH"):
+                given.warn("stopped; the request may have been carried out: look for it before you try again")
+            raise
     if answer is not None:
         given.document(answer)
     return None

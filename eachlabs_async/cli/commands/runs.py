@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import App, Parameter
 
 from ..context import Context
-from .options import Ids, Injected, Limit, Resume
+from .options import Ids, Injected, Limit, Resume, Skip
 
 if TYPE_CHECKING:
     from ..output.fields import View
@@ -56,7 +56,7 @@ async def list_(
 
 
 @app.command
-async def get(ids: Ids, /, *, context: Injected) -> int:
+async def get(ids: Ids, /, *, skip: Skip = 0, context: Injected) -> int:
     """Show runs in full, by id."""
     from ..fetch import print_fetched
 
@@ -68,6 +68,7 @@ async def get(ids: Ids, /, *, context: Injected) -> int:
             lambda found, report: client.runs.get_many(found, ordered=True, on_progress=report),
             runs_view(),
             title="runs",
+            skip=skip,
         )
 
 

@@ -19,6 +19,7 @@ from .options import (
     MapInputs,
     Resume,
     RetryUnknown,
+    Skip,
     TimeoutS,
     VersionId,
 )
@@ -168,7 +169,7 @@ async def executions(
 
 
 @app.command
-async def execution(ids: Ids, /, *, context: Injected) -> int:
+async def execution(ids: Ids, /, *, skip: Skip = 0, context: Injected) -> int:
     """Show executions of workflows in full, by the ids that `workflows executions` lists."""
     from ..fetch import print_fetched
 
@@ -180,6 +181,7 @@ async def execution(ids: Ids, /, *, context: Injected) -> int:
             lambda found, report: client.workflow_executions.get_many(found, ordered=True, on_progress=report),
             full_view(),
             title="executions",
+            skip=skip,
         )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _LONGEST: Final = 400
 """Characters of a value that a cell may show."""
 _DIGITS: Final = 6
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 
 def cell(value: Any, content: Content) -> str:
@@ -30,6 +31,14 @@ def cell(value: Any, content: Content) -> str:
             return screen_text(value[:19].replace("T", " "))
         return screen_text(value[:_LONGEST])
     return screen_text(json.dumps(value, ensure_ascii=False, default=str)[:_LONGEST])
+
+
+def bar(share: float, width: int) -> str:
+    """Return a bar for a share of 0 to 1 in a column of some width, to an eighth of a character."""
+    if share <= 0:
+        return ""
+    eighths = max(1, round(8 * width * min(share, 1.0)))
+    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
 def number(value: float) -> str:

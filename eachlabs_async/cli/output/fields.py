@@ -20,7 +20,8 @@ _UNKNOWN_CONTENT: Final[Content] = "json"
 class TableColumn:
     """One column of a table: the field, its title, and whether it is the id, which is never cut.
 
-    A narrow screen leaves out the columns of the highest `rank` first.
+    The values of a bar (`is_bar`) are from 0 to 1 and become as long as there is room. A narrow screen leaves out the
+    columns of the highest `rank` first.
     """
 
     name: str
@@ -28,6 +29,7 @@ class TableColumn:
     content: Content = "text"
     rank: int = 0
     is_id: bool = False
+    is_bar: bool = False
 
 
 @frozen

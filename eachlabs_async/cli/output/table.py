@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ...records import State, read_state
 from ..screen_text import screen_text
-from .cells import cell, time_in
+from .cells import bar, cell, time_in
 from .fields import TableColumn, View
 from .widths import GAP, Fitted, fit
 
@@ -20,6 +20,7 @@ _FIRST_ROWS: Final = 100
 """Rows that are waited for, because their longest cells decide about the widths."""
 _USUAL: Final = {"status": 9, "text": 20, "json": 30, "cost": 8, "number": 8, "integer": 6}
 """The widths of usual cells, for a table whose first row has to tell all widths."""
+_BAR: Final = 20
 _RIGHT: Final = frozenset({"integer", "number", "cost"})
 _COLORS: Final = {
     State.SUCCEEDED: "green",
@@ -46,7 +47,10 @@ class Table:
     def write(self, row: Mapping[str, Any]) -> None:
         """Print a row, or keep it until the widths are known."""
         self.rows += 1
-        cells = [cell(row.get(column.name), column.content) for column in self._view.columns]
+        cells = [
+            str(row.get(column.name) or 0.0) if column.is_bar else cell(row.get(column.name), column.content)
+            for column in self._view.columns
+        ]
         if self._fitted is not None:
             self._print(cells)
             return
@@ -70,7 +74,9 @@ class Table:
 
         columns = self._view.columns
         natural = [
-            max(
+            _BAR
+            if column.is_bar
+            else max(
                 cell_len(column.title),
                 self._usual.get("status" if column.name == "status" else column.content, 0),
                 *(cell_len(cells[at]) for cells in self._waiting),
@@ -99,6 +105,8 @@ class Table:
         line = Text(end="")
         for at, (fitted, text) in enumerate(cells):
             column, width = fitted.column, fitted.width
+            if column.is_bar and not head:
+                text = bar(float(text), width)
             if column.content == "time" and not head:
                 text = time_in(text, width)
             if cell_len(text) > width:
@@ -111,7 +119,11 @@ class Table:
             elif at < len(cells) - 1:
                 text += padding
             line.append(text, style="bold" if head else style_of(column, text))
-        self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        if self._console.is_terminal:
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
+        else:  # Rendering takes most of the time, and there is nothing to render without a style.
+            self._console.file.write(f"{line.plain}\n")
+            self._console.file.flush()
 
 
 def style_of(column: TableColumn, text: str) -> str:

@@ -12,6 +12,7 @@ from .fields import TableColumn
 GAP: Final = 2
 """Spaces between two columns."""
 _SHORTEST_TEXT: Final = 10
+_SHORTEST_BAR: Final = 6
 _SHORTEST: Final = 3
 _TIMES: Final = (11, 16, 19)
 
@@ -46,6 +47,8 @@ def fit(columns: Sequence[TableColumn], natural: Sequence[int], width: int, *, k
 
 
 def _least(column: TableColumn, natural: int) -> int:
+    if column.is_bar:
+        return min(natural, _SHORTEST_BAR)
     if column.is_id or column.content in ("integer", "number", "cost", "boolean"):
         return natural
     if column.content == "time":
