@@ -332,3 +332,35 @@ def test_texts_of_the_service_do_nothing_on_the_terminal(own_service: EmulatorTh
         assert b"\x1b[2J" not in shown.raw
         assert "‮".encode() not in shown.raw
         assert b"[bold]x[/bold]" in shown.raw
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_what_is_followed_is_counted_live(own_service: EmulatorThread, columns: int) -> None:
+    """The rows appear above the counts, which vanish when Ctrl-C ends the command."""
+    shown = Terminal(columns, 30).run(
+        *own_service.flags(),
+        "executions",
+        "follow",
+        "--since=3d",
+        "--every=1s",
+        interrupt_at=b" seen",
+        **own_service.keys(),
+    )
+    assert shown.code == 130
+    assert b"executions, as they come" in shown.raw
+    assert "as they come" not in shown.text
+    assert shown.lines[0].split()[0] == "id"
+    assert any(line.startswith("stopped after ") for line in shown.lines)
+
+
+def test_ctrl_c_on_a_terminal_leaves_rows_and_the_command_that_goes_on(own_service: EmulatorThread) -> None:
+    """The view is gone, the cursor is there again, and what still runs is named."""
+    ended, running = start(own_service, {"seconds": 0.0}, {"seconds": 1000})
+    shown = Terminal(140, 30).run(
+        *own_service.flags(), "workflows", "wait", ended, running, interrupt_at=b"queued", **own_service.keys()
+    )
+    assert shown.code == 130
+    assert [line.split()[0] for line in shown.lines[:2]] == ["execution", ended]
+    assert f"still running: {running}" in shown.lines
+    assert "go on with: eachlabs" in shown.text
+    assert shown.raw.rfind(b"\x1b[?25h") > shown.raw.rfind(b"\x1b[?25l")
