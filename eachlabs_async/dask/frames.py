@@ -24,6 +24,7 @@ INDEX: Final = "created"
 KEEP_TYPES: Final = {"dataframe.convert-string": False}
 """Settings of Dask, which would else give texts another type than `arrow_schema`."""
 _ROWS: Final = 100_000
+_BUFFER_ROWS: Final = 10_000
 _UNCOUNTED: Final = 32
 """The number of partitions of a span whose rows the service does not count."""
 
@@ -52,15 +53,16 @@ def executions(
     A partition is a window of time, `since <= created_at < until`, and is read by one worker when it is computed. There
     are up to `partitions` (from 1), or as many as hold about `npartitions_rows` rows each (100,000 by default); 32 if
     the service does not count its rows. The windows are planned at once, by a task on one worker, as by
-    `client.executions.windows`. `concurrency` is the number of windows' parts that a partition requests at once, from 1;
-    the bound of `EachLabsPlugin` limits it too. The filters are those of `client.executions.list`.
+    `client.executions.windows`. `concurrency` is the number of requests of a partition at once, from 1; the bound of
+    `EachLabsPlugin` limits it too. The filters are those of `client.executions.list`.
 
     The columns are those of `arrow_schema(Execution)`, Arrow-backed. The index, `created`, is `created_at` as a
     `DatetimeIndex` in UTC and ascends, with known divisions: `frame.loc["2026-03-01":"2026-03-07"]` reads only the
     partitions with these days. The rows are those of a walk of the span, in the opposite order: oldest first.
 
     Dask reads a partition again from its beginning if its worker is lost, so rows are neither lost nor doubled. A frame
-    that is computed twice reads twice: `persist()` it, or write it to Parquet.
+    that is computed twice reads twice: `persist()` it, or write it to Parquet. Nothing of a frame is in the scheduler:
+    after a restart, register the plugin and compute it again.
 
     Raises `ConfigurationError` without a current `distributed.Client`, or if its workers lack the `EachLabsPlugin`;
     `ValueError` or `TypeError` for an invalid argument, and the errors of a call. Computing raises the error of the
@@ -118,8 +120,11 @@ def read_window(window: Window, *, concurrency: int, listing: str, columns: list
     """
 
     async def read(client: WorkerClient) -> pa.Table:
+        # All rows are held anyway. A smaller buffer lets a smaller window be cut into as many pieces.
+        rows = max(concurrency, min(window.rows or _BUFFER_ROWS, _BUFFER_ROWS))
+        walk = client.executions.walk_windows([window], concurrency=concurrency, buffer_rows=rows)
         try:
-            return await client.executions.walk_windows([window], concurrency=concurrency).to_arrow()
+            return await walk.to_arrow()
         except EachLabsError as error:
             error.partial = None  # It would go through the scheduler.
             raise
