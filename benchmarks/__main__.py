@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from . import bulk, decode, fairness, memory, walk
+from . import bulk, decode, fairness, memory, scale, walk
 from .measure import Table, cores, environment, pin
 from .server import running
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "walk": walk.measure,
     "fairness": fairness.measure,
     "memory": memory.measure,
+    "scale": scale.measure,
 }
 
 

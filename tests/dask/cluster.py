@@ -31,7 +31,11 @@ IGNORED = [
 def emulator_thread(**options: Any) -> Iterator[Emulator]:
     """Run an emulator in a thread, because the tests of Dask are synchronous."""
     started = threading.Event()
-    emulator, loop, stop = Emulator(api_key=KEY, runs_api_key=RUNS_KEY, **options), asyncio.new_event_loop(), asyncio.Event()
+    emulator, loop, stop = (
+        Emulator(api_key=KEY, runs_api_key=RUNS_KEY, **options),
+        asyncio.new_event_loop(),
+        asyncio.Event(),
+    )
 
     async def serve() -> None:
         async with emulator:

@@ -239,9 +239,7 @@ def worker_state(dask_worker: Any) -> str:
     return "\n".join([*parts, *(str(line) for line in dask_worker.get_logs())])
 
 
-def test_the_key_is_nowhere_in_dask(
-    workers: Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_key_is_nowhere_in_dask(workers: Client, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """Graph, keys, plugin, logs and the state of scheduler and workers do not contain it, also after an error."""
     caplog.set_level(logging.DEBUG)
     plugin = EachLabsPlugin(hosts=emulator.hosts, retry=RetryPolicy(max_attempts=1))

@@ -62,9 +62,7 @@ def test_the_leases_in_use_never_exceed_the_total(steps: list[tuple[str, int, in
 
     def deliver(number: int) -> None:
         kind, value = workers[number].outbox.popleft()
-        told(
-            leases.confirm(str(number), value) if kind == "confirm" else leases.want(str(number), value, TOTAL)
-        )
+        told(leases.confirm(str(number), value) if kind == "confirm" else leases.want(str(number), value, TOTAL))
 
     for action, number, value in steps:
         worker = workers[number]
