@@ -61,7 +61,7 @@ def fetch_many(
     bags: Any = import_module("dask.bag")
     frames: Any = import_module("dask.dataframe")
     given: Any = ids
-    name = f"eachlabs-outcomes-{uuid4().hex}"
+    name = f"eachlabs-fetch-{uuid4().hex}"
     empty = _frame_of([_batch_of(kind, [])])
     if isinstance(ids, frames.Series):
         empty.index = given._meta.index
@@ -71,7 +71,7 @@ def fetch_many(
     read = dask.delayed(fetch_partition, pure=False)
     parts = [read(part, **options, dask_key_name=(name, at)) for at, part in enumerate(given.to_delayed())]
     with dask.config.set(KEEP_TYPES):
-        return cast("dd.DataFrame", frames.from_delayed(parts, meta=empty))
+        return cast("dd.DataFrame", frames.from_delayed(parts, meta=empty, prefix="eachlabs-outcomes"))
 
 
 def fetch_series(ids: Any, **options: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -54,25 +53,23 @@ def emulator_thread(**options: Any) -> Iterator[Emulator]:
 
 
 @contextmanager
-def cluster(workers: int, **options: Any) -> Iterator[Client]:
+def cluster(workers: int) -> Iterator[Client]:
     """Run a cluster of processes, each with one thread for tasks and with the emulator's key in its environment."""
-    os.environ.update(EACHLABS_API_KEY=KEY, NOXUS_API_KEY=RUNS_KEY)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EACHLABS_API_KEY", KEY)
+        patch.setenv("NOXUS_API_KEY", RUNS_KEY)
         with (
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address=":0",
                 host="127.0.0.1",
-                **options,
             ) as running,
             Client(running, timeout=30) as client,
         ):
             client.wait_for_workers(workers, timeout=60)
             yield client
-    finally:
-        del os.environ["EACHLABS_API_KEY"], os.environ["NOXUS_API_KEY"]
 
 
 def with_client(emulator: Emulator, run: Any) -> Any:
