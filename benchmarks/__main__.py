@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from . import archive, bulk, decode, fairness, memory, walk
+from . import archive, bulk, decode, fairness, memory, scale, walk
 from .measure import Table, cores, environment, pin
 from .server import running
 
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "fairness": fairness.measure,
     "memory": memory.measure,
     "archive": archive.measure,
+    "scale": scale.measure,
 }
 
 

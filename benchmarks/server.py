@@ -3,10 +3,11 @@
 It reads only the request line, so it does not model the API as the emulator does: bodies, keys and wrong requests make
 no difference. The first segment of a path configures the responses, for example
 `/latency=20,rows=10000,clamp=100,faults=20`: milliseconds per response, rows in every listing, the largest page, and
-that every twentieth request for one execution fails.
+that every twentieth request for one execution fails. `skip` is the microseconds that a page of executions takes for
+each row that its offset skips, and `depth` how many rows offsets reach.
 
 Executions are listed as the service has listed them since September 2026: `/v1/executions` by offset, up to its first
-thousand rows, and `/v2/executions` by cursor, both within `from` and `to`. Other filters are ignored.
+thousand rows (`depth`), and `/v2/executions` by cursor, both within `from` and `to`. Other filters are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CACHED = 4096  # responses to listings; a walk with look-ahead does not request
 @cache
 def _configuration(words: bytes) -> _Configuration:
     given = {name: int(value) for name, value in parse_qsl(words.decode().replace(",", "&"))}
-    return {"latency": 0, "rows": 10_000, "clamp": samples.PAGE_ROWS, **given}
+    return {"latency": 0, "rows": 10_000, "clamp": samples.PAGE_ROWS, "skip": 0, "depth": _DEPTH, **given}
 
 
 def _answer(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
@@ -93,7 +94,7 @@ def _executions(query: dict[str, str], configuration: _Configuration, *, by_curs
         tail = f',"limit":{limit},"has_more":{json.dumps(more)},"next_cursor":{cursor}}}'
     else:
         offset = int(query.get("offset", 0))
-        if offset > _DEPTH - limit:
+        if offset > configuration["depth"] - limit:
             return _TOO_DEEP
         rows, _ = _page(samples.execution, configuration, first + offset, limit, stop)
         tail = f',"total_count":{max(stop - first, 0)},"total_capped":false,"offset":{offset},"limit":{limit}}}'
@@ -163,6 +164,7 @@ class _Server(asyncio.Protocol):
         query = dict(parse_qsl(url.query))
         if url.path.endswith(("/v1/executions", "/v2/executions")):
             answer = _executions(query, configuration, by_cursor=url.path.endswith("/v2/executions"))
+            wait_s += configuration["skip"] * int(query.get("offset", 0)) / 1e6
         else:
             body = _listing(url.path, query, configuration, base)
             answer = _answer(body) if body is not None else _NOT_FOUND

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eachlabs_async import EachLabs
+from eachlabs_async.archive import Archive
 from eachlabs_async.bulk import outcomes
 from eachlabs_async.bulk.fetch import BulkFetch
 from eachlabs_async.bulk.id_window import IdWindow
@@ -118,6 +119,12 @@ def slots_held(run: MapRun[Any]) -> int:
 def limit_pages(journal: Journal, count: int) -> None:
     """Make a journal's disk full once its file has so many pages."""
     journal._connection.execute(f"PRAGMA max_page_count = {count}")
+
+
+async def limit_pages_of_archive(archive: Archive, count: int) -> None:
+    """Make an archive's disk full once its file has so many pages."""
+    database = archive._open
+    await database.run(lambda: database.connection.execute(f"PRAGMA max_page_count = {count}"))
 
 
 def make_read_only(journal: Journal) -> None:

@@ -16,7 +16,7 @@ LAYERS = """
     __main__
     cli  pytest_plugin
     emulator
-    archive
+    archive  dask
     client  otel
     resources
     jobs
@@ -43,6 +43,7 @@ PURE = {
     "walk_values",
     "bulk": "halving outcomes",
     "costs": "groupings report tally",
+    "dask": "leases messages",
     "jobs": "account_limit balance_backoff budget claims failure matching own_executions placement poll refusals "
     "sent_inputs service_clock",
 }
@@ -71,12 +72,14 @@ ONLY = {
     "cattrs": {"codec.strict"},
     "msgspec": {"codec.fast"},
     "sqlite3": {"sqlite", "archive", "jobs.journal"},
-    "pyarrow": {"codec.arrow", "codec.row_formats"},
+    "pyarrow": {"codec.arrow", "codec.row_formats", "dask"},
     "opentelemetry": {"otel"},
     "cyclopts": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},
     "keyring": {"cli"},
+    "dask": {"dask"},
+    "distributed": {"dask"},
 }
 """Who may import what was made by others: a module, or a package as a whole; attrs is everybody's."""
 

@@ -105,7 +105,7 @@ class ExecutionSync:
             await self._walk(await run(partial(self._store.begin, span)))
 
     async def _read_unfinished(self, span: TimeSpan) -> None:
-        # Its number tells which rows it saw. It need not be gone on with: a later sync asks anew.
+        # Its number tells which rows it saw. It has no checkpoint: a later sync asks again.
         walk = await self._database.run(partial(self._store.number, span))
         await self._read(walk, self._pager(walk, _UNFINISHED))
 
@@ -139,7 +139,7 @@ class ExecutionSync:
         try:
             async with pager:
                 async for page in pager.pages():
-                    # Page by page, so that no page is long in the hands of the loop, nor its records in memory.
+                    # Page by page: that is short work for the event loop, and the records are freed at once.
                     rows += self._values(walk, page.rows)
                     if len(rows) < BATCH_ROWS and time.monotonic() < cut_at + BATCH_S:
                         continue

@@ -87,6 +87,9 @@ CREATE TABLE unreadable_rows (
     seen_by INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- What a sync needs to continue: the spans that were walked to their end, the walks that were not, and which workflows
+-- were. A walk marks no row as deleted if it `keeps` them, and ends at known rows if it `stops` there. `newest` is the
+-- time of the newest row when it began.
 CREATE TABLE covered (since TEXT NOT NULL, until TEXT NOT NULL);
 CREATE TABLE walks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,8 +1,7 @@
 """What a sync reads from the tables of an archive and writes to them. All methods block.
 
-A *walk* here is one complete reading of a span of a listing, which a sync may end in the middle of: its row in `walks`
-has the checkpoint, which is written in the same transaction as the rows before it. When a walk has ended, the rows of
-its span that it did not see are gone.
+A walk reads a span of a listing to its end, in one sync or in several: its row in `walks` has the checkpoint, which is
+written in the same transaction as the rows before it. The rows of its span that it did not see are then deleted ones.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class Store:
         return Walk(made.lastrowid, span.since, span.until)
 
     def number(self, span: TimeSpan) -> Walk:
-        """Return a walk that a later sync does not go on with."""
+        """Return a walk that a later sync does not resume."""
         with self._connection() as db:
             number = db.execute("INSERT INTO walks DEFAULT VALUES").lastrowid
             db.execute("DELETE FROM walks WHERE number = ?", (number,))

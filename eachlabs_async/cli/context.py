@@ -196,8 +196,11 @@ class Context:
         if self.format == "table":
             from .output.table import Table
 
-            return Table(self.console, view, live=live)
+            return Table(self.console, view, live=live, on_left_out=self._note_left_out)
         return text_rows.JSONLines(sys.stdout, view)
+
+    def _note_left_out(self, fields: Sequence[str]) -> None:
+        self.note(f"no room for {', '.join(fields)}: a wider terminal, --fields or --format csv")
 
     def record(self, values: dict[str, Any], whole: View) -> None:
         """Print one thing: its fields below each other, one JSON object, or one line."""

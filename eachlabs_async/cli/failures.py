@@ -56,7 +56,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(NO_KEY, f"there is no key: {_remedy_for_key(variable)}, or try the command with --emulator")
     if isinstance(error, EachLabsError):
         code, remedy = _code_and_remedy(error)
-        return Failure(code, f"{error}{f'; {remedy}' if remedy else ''}")
+        text = str(error).replace("new_key=True", "--new-key")
+        return Failure(code, f"{text}{f'; {remedy}' if remedy else ''}")
     if isinstance(error, ValueError):
         return Failure(USAGE, str(error))
     if isinstance(error, OSError):
@@ -96,7 +97,8 @@ def _code_and_remedy(error: EachLabsError) -> tuple[int, str]:
     if isinstance(error, ResponseDecodeError):
         return (NO_ANSWER if error.retryable else FAILED), ""
     if isinstance(error, NotFoundError):
-        return FAILED, "check the id, and whose id the command takes (`--help`)"
+        # The message of most calls says whose id it takes.
+        return FAILED, "" if ";" in error.message else "check the id, and whose id the command takes (`--help`)"
     if isinstance(error, PaymentRequiredError):
         return FAILED, "`eachlabs balance` shows what is left"
     if isinstance(error, PermissionDeniedError):

@@ -19,7 +19,13 @@ _FIGURES = ("rows", "new", "changed", "deleted", "unreadable", "requests", "elap
 
 
 async def sync_archive(
-    context: Context, client: EachLabs, path: Path, since: datetime | None, until: datetime | None
+    context: Context,
+    client: EachLabs,
+    path: Path,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    new_key: bool = False,
 ) -> int:
     """Sync the archive at `path`, print the figures, and return the exit code: 1 if rows could not be read."""
     from ..archive import Archive
@@ -31,7 +37,14 @@ async def sync_archive(
 
         try:
             async with Archive(path) as archive:
-                stats = await archive.sync(client, since=since, until=until, on_progress=show)
+                stats = await archive.sync(
+                    client,
+                    since=since,
+                    until=until,
+                    # The emulator of a command listens at another port each time.
+                    new_key=new_key or context.options.emulator,
+                    on_progress=show,
+                )
         except asyncio.CancelledError:
             progress.stop()
             context.warn(f"stopped; the archive keeps what was read\ngo on with: {context.continued()}")

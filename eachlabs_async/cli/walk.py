@@ -111,7 +111,5 @@ class Walk:
     def _say_what_is_missing(self, rows: Any, *, more: bool) -> None:
         if more:
             self._context.note(f"the first {SCREEN_ROWS} rows; --limit 500 shows more, --limit all shows all")
-        if left_out := getattr(rows, "left_out", ()):
-            self._context.note(f"no room for {', '.join(left_out)}: a wider terminal, --fields or --format csv")
         if not rows.rows and self._context.format == "table":
             self._context.note("no rows")

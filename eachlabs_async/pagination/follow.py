@@ -15,7 +15,7 @@ from attrs import field, frozen
 from ..errors import DriftError, EachLabsError
 from ..records import Execution
 from ..transport.arguments import checked_callback
-from ..transport.retry import may_pass, requested_pause_s
+from ..transport.retry import may_pass
 from ..transport.stream import NOTHING, Nothing, Stream, StreamIterator
 from .follow_checkpoint import write_follow_checkpoint
 from .follow_state import FollowState, Reading, ReadingEnd, key_of
@@ -287,8 +287,7 @@ class Follow(Stream, Generic[T]):
         self._failed_polls += 1
         self._failing += 1
         pause_s = max(self._every_s, min(LONGEST_PAUSE_S, self._every_s * 2.0 ** min(self._failing - 1, 20)))
-        pause_s = max(pause_s * random.uniform(0.8, 1.2), requested_pause_s(failure) or 0.0)
-        self._due = asyncio.get_running_loop().time() + pause_s
+        self._due = asyncio.get_running_loop().time() + pause_s * random.uniform(0.8, 1.2)
         if self._failing == 1:
             log.warning(
                 "following executions: a poll failed (%s); the next ones come at least every %g s, and miss nothing",

@@ -19,7 +19,7 @@ from .follow_state import UNKNOWN, FollowState
 _ENDPOINT: Final = "executions.follow"
 _VERSION: Final = 1
 _KEY_SIZE: Final = 9
-_TIMES: Final = ("floor", "newest", "below", "above")
+_TIMES: Final = ("floor", "newest", "below", "above", "start")
 _FLAGS: Final = ("skips", "adopts")
 _INVALID: Final = "resume is not a checkpoint of follow(): a part of it is missing or invalid"
 
@@ -59,7 +59,9 @@ def read_follow_checkpoint(
     }
     check_same_walk(mine, before)
     try:
-        floor, newest, below, above = (checked_moment(name, parts[name]) if name in parts else None for name in _TIMES)
+        floor, newest, below, above, start = (
+            checked_moment(name, parts[name]) if name in parts else None for name in _TIMES
+        )
         seen = b64decode(parts["seen"], validate=True)
         opened = {b64decode(key, validate=True): datetime.fromtimestamp(created, UTC) for key, created in parts["open"]}
         if len(seen) % _KEY_SIZE or any(len(key) != _KEY_SIZE for key in opened):
@@ -74,6 +76,7 @@ def read_follow_checkpoint(
         newest=newest,
         below=below,
         above=above,
+        start=start,
         skips=parts.get("skips") is True,
         adopts=parts.get("adopts") is True,
         remembered=dict.fromkeys(keys, UNKNOWN),

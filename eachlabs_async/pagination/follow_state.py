@@ -65,7 +65,8 @@ class FollowState:
     """The state of following. The times are those of the service, except for `now` and `at`.
 
     `floor`, `newest` and `above` are None before the first row. `skips` is True until the rows that were there at the
-    beginning were read, which are not new; `adopts` until those of them that run were found.
+    beginning were read, which are not new: those created until `start`, when the first row that came was created.
+    `adopts` is True until those of them that run were found.
     """
 
     settle: timedelta
@@ -74,6 +75,7 @@ class FollowState:
     newest: datetime | None = None
     below: datetime | None = None
     above: datetime | None = None
+    start: datetime | None = None
     skips: bool = False
     adopts: bool = False
     remembered: dict[bytes, datetime] = field(factory=dict[bytes, datetime])
@@ -99,6 +101,8 @@ class FollowState:
             created = self.newest if self.lowest is _FIRST and self.newest else self.lowest
         self.lowest = created
         self._top = created if self._top is None else self._top
+        if self.skips and self.start is None:
+            self.start = created
         if key in self.pending:
             return False
         if key in self.remembered:
@@ -114,7 +118,7 @@ class FollowState:
             return False
         elif self._is_done(created):
             return False
-        elif self.skips:
+        elif self.skips and self.start is not None and created <= self.start:
             self.remembered[key] = created
             return False
         self.pending[key] = created
@@ -134,7 +138,7 @@ class FollowState:
     @property
     def enough(self) -> bool:
         """Whether the rows that were there at the beginning were read as far down as needed."""
-        return self.skips and self._top is not None and self.lowest < self._top - self.settle
+        return self.skips and self.start is not None and self.lowest < self.start - self.settle
 
     def delivered(self, key: bytes) -> None:
         """Record that a row was delivered."""
@@ -171,8 +175,9 @@ class FollowState:
     def part_delivered(self, now: float) -> None:
         """Record that all rows read so far were delivered, while the poll that began at `now` is still reading."""
         self.above = above = self.above or self._next_floor(now)
-        self.newest, self.below = self._newest(), self.lowest
-        below = self.below
+        # A reading that goes on begins a little above `below`.
+        below = self.lowest if self.below is None else min(self.below, self.lowest)
+        self.newest, self.below = self._newest(), below
         if above is not None:
             self.remembered = {
                 key: created for key, created in self.remembered.items() if created >= above or created <= below
@@ -194,16 +199,17 @@ class FollowState:
 
     def _move_floor(self, now: float, at: float) -> None:
         self.floor = floor = self.above or self._next_floor(now)
-        self.newest, self.skips = self._newest(), False
+        self.newest, self.skips, self.start = self._newest(), False, None
+        read_all, self._skips_above = not self._skips_above, False
         self.below = self.above = None
-        self._skips_above = False
         if self._top is not None:
             clock = self._service_clock
             if clock is None or self._top > clock[0] + timedelta(seconds=at - clock[1]):
                 self._service_clock = self._top, at
         if floor is not None:
-            times = {key: min(created, self.newest or created) for key, created in self.remembered.items()}
-            self.remembered = {key: created for key, created in times.items() if created >= floor}
+            # A row of a checkpoint that was not read again is gone. It is forgotten together with the newest one.
+            most = self.newest if read_all and self.newest else UNKNOWN
+            self.remembered = {key: min(created, most) for key, created in self.remembered.items() if created >= floor}
 
     # ---- executions that run
 

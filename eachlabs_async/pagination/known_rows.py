@@ -28,13 +28,18 @@ def row_keys(ids: Sequence[str | None], rows: Sequence[object]) -> Sequence[str]
     seen: dict[str, list[object]] = {}
     keys: list[str] = []
     for identity, row in zip(ids, rows, strict=True):
-        own = identity or "=" + blake2b(repr(row).encode(), digest_size=12).hexdigest()
+        own = identity or key_without_id(row)
         others = seen.setdefault(own, [])
         if row not in others:
             others.append(row)
         number = others.index(row) + 1
         keys.append(own if number == 1 else f"{own}#{number}")
     return keys
+
+
+def key_without_id(row: object) -> str:
+    """Return a key for a row without an id, of one length whatever the row says."""
+    return "=" + blake2b(repr(row).encode(), digest_size=12).hexdigest()
 
 
 def keys_of(rows: Sequence[Any], identity: str, *, unique: bool, readable: bool) -> Sequence[str]:

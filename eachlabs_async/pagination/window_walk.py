@@ -20,7 +20,7 @@ from ..records import Execution
 from ..transport.stream import NOTHING, Nothing
 from ..transport.tasks import cancel_and_wait
 from .exports import Exports
-from .known_rows import row_keys
+from .known_rows import key_without_id, row_keys
 from .pager import Pager
 from .pages import UnreadableRow, WalkOptions, WalkStats
 from .window_checkpoint import WindowPlace, WindowPlaces, read_places, sorted_windows
@@ -214,7 +214,7 @@ class WindowWalk(Exports[R]):
         if not window.holds(row):
             return
         if row.created_at is None:
-            key = row.id or repr(row.raw)
+            key = row.id or key_without_id(row.raw)
             if key in self._reported:
                 return
             self._reported[key] = None

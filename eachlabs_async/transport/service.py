@@ -22,13 +22,15 @@ class Pause:
     """Until when (in loop time) nothing is sent to one base URL, and the response that asked for it.
 
     A 429 on a request that creates something concerns creating alone, so it has a pause of its own. `waiting` counts
-    the calls that are waiting for the pause to end or for their next attempt.
+    the calls that are waiting for the pause to end or for their next attempt. `on_extended` is called when a pause that
+    does not concern creating alone is extended.
     """
 
-    __slots__ = ("cause", "creating_cause", "creating_until", "until", "waiting")
+    __slots__ = ("cause", "creating_cause", "creating_until", "on_extended", "until", "waiting")
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.on_extended: Callable[[float, APIStatusError], None] | None = None
         self.until = 0.0
         self.cause: APIStatusError | None = None
         self.creating_until = 0.0
@@ -41,6 +43,8 @@ class Pause:
                 self.creating_until, self.creating_cause = until, cause
         elif until > self.until:
             self.until, self.cause = until, cause
+            if self.on_extended is not None:
+                self.on_extended(until, cause)
 
     def clear_ended(self, now: float) -> None:
         """Reset what has ended, so that calls need not look at the clock."""

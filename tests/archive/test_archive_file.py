@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from contents import query
+from internals import limit_pages_of_archive
 
 from eachlabs_async import EachLabs
 from eachlabs_async.archive import Archive, ArchiveError
@@ -102,6 +103,7 @@ async def test_only_its_owner_can_read_an_archive(tmp_path: Path) -> None:
     [("", ValueError, "path must not be empty"), (5, TypeError, "path must be a path, not int")],
 )
 def test_what_is_no_path_is_refused(path: Any, error: type[Exception], says: str) -> None:
+    """An empty path is refused too: SQLite would use a temporary file that is deleted on closing."""
     with pytest.raises(error, match=says):
         Archive(path)
 
@@ -131,6 +133,22 @@ async def test_an_archive_is_used_within_its_block(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="use `async with`"):
         with archive:  # type: ignore[attr-defined]
             pass
+
+
+async def test_leaving_the_block_ends_a_sync_of_another_task(tmp_path: Path) -> None:
+    """The task gets an error, no request is left running, and the file is free for the next sync."""
+    path = tmp_path / "executions.db"
+    async with Emulator(executions=700) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
+        emulator.faults.add(Fault.latency(0.1))
+        async with Archive(path) as archive:
+            sync = asyncio.create_task(archive.sync(client, look_ahead=0))
+            await asyncio.sleep(0.15)
+        with pytest.raises(RuntimeError, match="the archive is closed"):
+            await sync
+        emulator.faults.clear()
+        async with Archive(path) as archive:
+            await archive.sync(client)
+            assert await archive.count() == 700
 
 
 async def test_no_thread_outlives_its_block(tmp_path: Path) -> None:
@@ -210,7 +228,7 @@ async def test_a_full_disk_says_so_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "executions.db"
     async with Emulator(executions=2000) as emulator, EachLabs(emulator.api_key, hosts=emulator.hosts) as client:
         async with Archive(path) as archive:
-            await archive._open.run(lambda: archive._open.connection.execute("PRAGMA max_page_count = 60"))
+            await limit_pages_of_archive(archive, 60)
             with pytest.raises(ArchiveError, match=r"disk is full .*then sync again"):
                 await archive.sync(client)
         async with Archive(path) as archive:

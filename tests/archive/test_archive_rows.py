@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -140,11 +141,37 @@ async def test_a_checkpoint_of_other_filters_is_refused(archive: Archive) -> Non
 
 
 async def test_rows_are_read_once(archive: Archive) -> None:
+    """A second iteration says what to do, instead of giving the rest."""
     rows = archive.rows()
     async for _ in rows:
         break
     with pytest.raises(RuntimeError, match=r"call rows\(\) again"):
         _ = [row async for row in rows]
+
+
+async def test_a_cancelled_wait_loses_no_row(archive: Archive, rows: list[Execution]) -> None:
+    """The next wait goes on at the same row; and leaving the block early ends the rows."""
+    found: list[Execution] = []
+    async with archive.rows() as reading:
+        each = aiter(reading)
+        while True:
+            waiting = asyncio.ensure_future(anext(each, None))
+            if len(found) % 500 == 0:
+                await asyncio.sleep(0)
+                waiting.cancel()
+            try:
+                row = await waiting
+            except asyncio.CancelledError:
+                row = await anext(each, None)
+            if row is None:
+                break
+            found.append(row)
+    assert found == in_order(rows)
+    async with archive.rows() as reading:
+        async for _ in reading:
+            break
+    with pytest.raises(StopAsyncIteration):
+        await anext(aiter(archive.rows(max_rows=0)))
 
 
 async def test_rows_become_tables_and_files(archive: Archive, rows: list[Execution], tmp_path: Path) -> None:

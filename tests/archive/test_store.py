@@ -18,6 +18,7 @@ from eachlabs_async.archive.spans import TimeSpan
 from eachlabs_async.archive.store import Store
 from eachlabs_async.archive.table import EXECUTIONS, Written
 from eachlabs_async.archive.values import EXECUTION_FIELDS, execution_of, execution_values, time_text
+from eachlabs_async.codec.fast import time_texts
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TIMES = st.none() | st.datetimes(timezones=st.just(UTC))
@@ -69,6 +70,8 @@ def test_records_come_back_as_they_were(rows: list[Execution]) -> None:
 
 @given(st.lists(st.datetimes(timezones=st.just(UTC)), min_size=2))
 def test_texts_of_times_sort_as_the_times(times: list[datetime]) -> None:
+    """Those of columns are the same as those of single times."""
+    assert time_texts(times) == [time_text(time) for time in times]
     assert [time_text(time) for time in sorted(times)] == sorted(time_text(time) for time in times)
 
 

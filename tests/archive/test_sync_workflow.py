@@ -176,5 +176,6 @@ async def test_an_execution_that_cannot_be_read_is_kept_apart(client: EachLabs, 
 
 
 async def test_a_workflow_that_does_not_exist_is_an_error(client: EachLabs, path: Path) -> None:
+    """It is the error of the listing."""
     with pytest.raises(NotFoundError):
         await synced(path, client, "00000000-0000-4000-8000-000000000000")

@@ -78,6 +78,24 @@ def test_sync_makes_an_archive_and_keeps_it_up_to_date(
     assert count == 35
 
 
+def test_an_archive_of_the_emulator_goes_on_with_the_next_emulator(eachlabs: Command, tmp_path: Path) -> None:
+    """Though it listens at another port; for a service, that takes `--new-key`."""
+    path = tmp_path / "executions.db"
+    sync = ["--emulator", "--emulator-executions=20", "executions", "sync", str(path), "--since=2026-01-01"]
+    assert [json.loads(eachlabs(*sync).out)["new"] for _ in range(2)] == [20, 0]
+
+
+def test_an_archive_of_another_account_needs_new_key(
+    eachlabs: Command, service: EmulatorThread, own_service: EmulatorThread, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "executions.db")
+    assert eachlabs(*service.flags(), "executions", "sync", path).code == 0
+    refused = eachlabs(*own_service.flags(), "executions", "sync", path)
+    assert refused.code == 1
+    assert "--new-key" in refused.err
+    assert eachlabs(*own_service.flags(), "executions", "sync", path, "--new-key").code == 0
+
+
 def test_sync_says_what_is_wrong_with_a_file(eachlabs: Command, service: EmulatorThread, tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("no database at all, but notes of somebody")

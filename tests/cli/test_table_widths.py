@@ -76,6 +76,24 @@ def test_no_line_of_a_table_is_wider_than_the_screen(rows: list[dict[str, object
     assert all(line.isprintable() for line in lines)
 
 
+def test_what_is_left_out_is_told_and_empty_columns_are_dropped() -> None:
+    """A column without any value takes no room from the others."""
+    out, told = io.StringIO(), list[str]()
+    columns = tuple(TableColumn(name, name, rank=rank, is_id=not rank) for rank, name in enumerate("abc"))
+    view = View(("a", "b", "c"), {}, columns)
+    table = Table(Console(file=out, width=16, no_color=True), view, on_left_out=told.extend)
+    for row in ({"a": "1234567890", "c": "xyz"}, {"a": "1", "b": None, "c": "12"}):
+        table.write(row)
+    table.end()
+    assert out.getvalue() == "a           c\n1234567890  xyz\n1           12\n"
+    assert not told
+    narrow = Table(Console(file=io.StringIO(), width=12, no_color=True), view, on_left_out=told.extend)
+    narrow.write({"a": "1234567890", "b": "x", "c": "y"})
+    narrow.end()
+    narrow.end()
+    assert told == ["b", "c"]
+
+
 def test_rows_after_the_first_keep_the_widths() -> None:
     """A live table prints the first row at once, with room for usual texts, and cuts longer ones."""
     out = io.StringIO()

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import attrs
@@ -37,7 +37,7 @@ from eachlabs_async import (
     Service,
     State,
 )
-from eachlabs_async.emulator import Emulator, Fault
+from eachlabs_async.emulator import Collection, Emulator, Fault, Move
 
 LISTINGS = ("executions.list", "executions.list_by_cursor")
 SOON = 0.01
@@ -528,6 +528,54 @@ def test_a_checkpoint_belongs_to_its_filters() -> None:
     ):
         with pytest.raises(ValueError, match="a part of it is missing or invalid"):
             client.executions.follow(model="m", resume=json.dumps({**good, part: value}))
+
+
+# ---- a moving listing
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("finished", [False, True])
+async def test_rows_that_enter_while_a_poll_reads_come_once(
+    emulator: Emulator, client: EachLabs, finished: bool, seed: int
+) -> None:
+    """Rows enter before, during and after each request, at the top and further down; others end; requests fail."""
+    dice, expected, runs = random.Random(seed), set[str](), set[str]()
+
+    def move(rows: Collection, rng: random.Random) -> None:
+        # Further down than the first of the new rows it would be later than `settle_s`.
+        at = min(rng.choice([0, 0, 3, 150]), len(expected))
+        new = rows.insert(rng.randint(1, 40), at, status=dice.choice(["success", "starting"]))
+        expected.update(new)
+        runs.update(one for one in new if rows.get(one)["status"] == "starting")
+        for one in list(runs)[: rng.randint(0, 30)]:
+            rows.change(one, status="error")
+            runs.discard(one)
+
+    options: dict[str, Any] = {"finished": finished, "every_s": SOON, "settle_s": 10_000}
+    first = client.executions.follow(**options)
+    async with running(first) as follow:
+        await follow.nothing_comes()
+    moments: tuple[Literal["before", "during", "after"], ...] = ("before", "during", "after")
+    for when in moments:
+        emulator.moves.add(Move.by(move), endpoint=LISTINGS, after=dice.randint(0, 9), times=12, when=when)
+    emulator.faults.add(Fault.status(503), endpoint=LISTINGS, when=lambda request: dice.random() < 0.1)
+    got, text = list[str](), first.checkpoint
+    for _ in range(12):
+        async with client.executions.follow(**options, resume=text) as rows:
+            iterator = aiter(rows)
+            with suppress(TimeoutError):
+                for _ in range(dice.randint(1, 200)):
+                    got.append((await asyncio.wait_for(anext(iterator), 0.3)).id)
+            text = rows.checkpoint
+    emulator.moves.clear()
+    emulator.faults.clear()
+    for one in runs:
+        emulator.executions.change(one, status="success")
+    async with running(client.executions.follow(**options, resume=text)) as follow:
+        got += ids(await follow.take(len(expected) - len(got)))
+        await follow.nothing_comes()
+    assert len(expected) > 200
+    assert Counter(got) == Counter(expected)
 
 
 # ---- against a service that shares no code

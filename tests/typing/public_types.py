@@ -19,6 +19,8 @@ from eachlabs_async import (
     Execution,
     FlowExecution,
     FlowStepResult,
+    Follow,
+    FollowStats,
     Hosts,
     NotFoundError,
     Outcome,
@@ -38,6 +40,7 @@ from eachlabs_async import (
     WorkflowExecutionSummary,
     to_dict,
 )
+from eachlabs_async.archive import Archive, ArchiveRows, SyncStats
 from eachlabs_async.emulator import Emulator
 
 
@@ -87,6 +90,12 @@ async def listings(client: EachLabs) -> None:
         assert_type(page.rows[0].workflow, RunWorkflow | None)
         assert_type(page.total, int | None)
         assert_type(page.raw, bytes)
+    async with client.executions.follow(finished=True, status=State.FAILED) as follow:
+        assert_type(follow, Follow[Execution])
+        async for execution in follow:
+            assert_type(execution, Execution)
+        assert_type(follow.stats, FollowStats)
+        assert_type(follow.checkpoint, str)
     async with client.executions.list() as rows:
         assert_type(await rows.first(), Execution | None)
     assert_type(rows.stats, WalkStats)
@@ -156,6 +165,16 @@ async def emulated() -> None:
         assert_type(emulator, Emulator)
         assert_type(emulator.hosts, Hosts)
         assert_type(emulator.api_key, str)
+
+
+async def archived(client: EachLabs) -> None:
+    async with Archive("executions.db") as archive:
+        assert_type(archive, Archive)
+        assert_type(await archive.sync(client), SyncStats)
+        assert_type(archive.rows(status="success"), ArchiveRows)
+        async for row in archive.rows():
+            assert_type(row, Execution)
+        assert_type(await archive.count(), int)
 
 
 # What must be refused. With `warn_unused_ignores` mypy fails where one of these is not an error any more.

@@ -219,6 +219,9 @@ async def sync(
     *,
     since: Since = None,
     until: Until = None,
+    new_key: Annotated[
+        bool, Parameter(help="The key, or the host, is a new one of the same account.", show_default=False)
+    ] = False,
     context: Injected,
 ) -> int:
     """Bring a local archive of executions up to date. The same command goes on after Ctrl-C or a kill."""
@@ -227,4 +230,4 @@ async def sync(
     given: Context = context
     first, last = given.moment("since", since), given.moment("until", until)
     async with given.client() as client:
-        return await sync_archive(given, client, path, first, last)
+        return await sync_archive(given, client, path, first, last, new_key=new_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -33,13 +33,25 @@ _COLORS: Final = {
 
 
 class Table:
-    """A table on a screen. With `live` no row is waited for: the first row and usual cells tell the widths."""
+    """A table on a screen. With `live` no row is waited for: the first row and usual cells tell the widths.
 
-    def __init__(self, console: Console, view: View, *, live: bool = False) -> None:
+    `on_left_out` is called at the end with the fields for which there was no room.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        view: View,
+        *,
+        live: bool = False,
+        on_left_out: Callable[[Sequence[str]], object] | None = None,
+    ) -> None:
         self._console = console
         self._view = view
         self._first_rows = 1 if live else _FIRST_ROWS
         self._usual = _USUAL if live else {}
+        self._on_left_out = on_left_out
+        self._left_out: list[str] = []
         self._waiting: list[list[str]] = []
         self._fitted: list[Fitted] | None = None
         self.rows = 0
@@ -61,18 +73,22 @@ class Table:
     def end(self) -> None:
         """Print what was kept."""
         if self._fitted is None and self._waiting:
-            self._begin()
+            self._begin(whole=True)
+        left_out, self._left_out = self._left_out, []
+        if left_out and self._on_left_out is not None:
+            self._on_left_out(left_out)
 
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """The fields whose columns did not fit the screen."""
-        shown = {fitted.column.name for fitted in self._fitted or ()}
-        return tuple(column.name for column in self._view.columns if column.name not in shown) if shown else ()
-
-    def _begin(self) -> None:
+    def _begin(self, *, whole: bool = False) -> None:
+        """Print the head and the rows so far. If they are the `whole` table, columns without any value are dropped."""
         from rich.cells import cell_len
 
-        columns = self._view.columns
+        drop = whole and not self._view.chosen
+        kept = [
+            (at, column)
+            for at, column in enumerate(self._view.columns)
+            if not drop or column.is_id or any(cells[at] for cells in self._waiting)
+        ]
+        columns = [column for _, column in kept]
         natural = [
             _BAR
             if column.is_bar
@@ -81,9 +97,15 @@ class Table:
                 self._usual.get("status" if column.name == "status" else column.content, 0),
                 *(cell_len(cells[at]) for cells in self._waiting),
             )
-            for at, column in enumerate(columns)
+            for at, column in kept
         ]
         self._fitted = fit(columns, natural, self._console.width, keep_all=self._view.chosen)
+        shown = {one.column.name for one in self._fitted}
+        self._left_out = [
+            column.name if column.name in self._view.names else column.title
+            for column in columns
+            if column.name not in shown and not column.is_bar
+        ]
         *others, last = self._fitted
         if self._first_rows == 1 and last.column.content not in _RIGHT:
             # Nobody knows how long the texts of the next rows are: the last column gets what is left.
