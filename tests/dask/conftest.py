@@ -13,7 +13,10 @@ from eachlabs_async.emulator import Emulator
 
 @pytest.fixture(scope="session")
 def running_emulator() -> Iterator[Emulator]:
-    with emulator_thread(executions=3000) as emulator:
+    """An emulator with 3,000 executions, among them some that were created at the same time as their neighbors."""
+    with emulator_thread(executions=2940) as emulator:
+        for at in (400, 1500, 2600):
+            emulator.executions.insert(20, at)
         yield emulator
 
 

@@ -51,6 +51,7 @@ def _registered(workers: Client, emulator: Emulator) -> None:
 def test_the_values_are_those_of_a_local_fetch(kind: Any, emulator: Emulator, workers: Client) -> None:
     """Each column of each record is equal, in the order of the ids."""
     ids = ids_of(emulator, kind)
+    emulator.faults.add(Fault.latency(0.001, jitter=0.02))  # The answers come in another order.
 
     async def fetch(client: EachLabs) -> list[Any]:
         found = await getattr(client, kind).get_many(ids).collect()
