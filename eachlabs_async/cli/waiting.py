@@ -94,8 +94,8 @@ class _Waits:
             self._codes.add(failure.code)
             self._shown.ended(name, record, failed=True, note=reason_of(error))
             if record is None or self._rows is None:
-                # Most errors name the execution themselves.
-                about = "" if name in failure.text else f"{name}: "
+                # The errors of a wait name the execution themselves, those of a call only in the URL.
+                about = "" if getattr(error, "execution_id", None) else f"{name}: "
                 self._shown.say(f"eachlabs: {about}{failure.text}")
             result = reason_of(error)
         else:
