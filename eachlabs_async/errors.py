@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Self
 
 __all__ = [
     "APIConnectionError",
@@ -68,13 +68,17 @@ class EachLabsError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.method = method
-        self.url = url
-        self.attempts = attempts
-        self.request_id = request_id
+        self.method, self.url, self.attempts, self.request_id = method, url, attempts, request_id
         self.checkpoint: str | None = None
         self.partial: Any = None
         self.running: tuple[str, ...] = ()
+
+    def __copy__(self) -> Self:
+        """Return another error with the same attributes. Some packages change how exceptions are pickled and copied."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.args = self.args
+        return made
 
     def __str__(self) -> str:
         suffix = f" [request {self.request_id}]" if self.request_id else ""
@@ -325,10 +329,7 @@ class ExecutionFailedError(EachLabsError):
         super().__init__(message, method=method, url=url, attempts=attempts)
         self.execution_id = execution_id
         self.state = state
-        self.error = error
-        self.cause = cause
-        self.code = code
-        self.step = step
+        self.error, self.cause, self.code, self.step = error, cause, code, step
         self.record = record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import pickle
 from decimal import Decimal
 from typing import Any
@@ -74,6 +75,25 @@ def test_every_error_pickles_whole(kind: type[EachLabsError]) -> None:
         assert vars(back) == vars(error)
         assert (str(back), repr(back), back.args) == (str(error), repr(error), error.args)
     assert vars(copy.copy(error)) == vars(error)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_copy_shares_nothing_whatever_pickling_does(
+    kind: type[EachLabsError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some packages register how exceptions are pickled, for copies too, such that copies share their attributes."""
+
+    def share(error: Any) -> Any:
+        made = kind.__new__(kind, *error.args)
+        made.__dict__ = error.__dict__
+        return made
+
+    monkeypatch.setitem(copyreg.dispatch_table, kind, lambda error: (share, (error,)))
+    error = filled(kind)
+    other = copy.copy(error)
+    assert (vars(other), other.args, type(other)) == (vars(error), error.args, kind)
+    other.checkpoint = "other"
+    assert error.checkpoint == "{}"
 
 
 def test_a_reason_pickles_along() -> None:
