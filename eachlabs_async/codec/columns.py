@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, Literal, cast, get_type_hints
 
 import attrs
@@ -118,7 +119,7 @@ def exact_cost(cost: float) -> Decimal:
 
 def read_column(column: Column, rows: Sequence[Any], convert: Callable[[Any], Any] | None) -> list[Any]:
     """Return the values of a column, each converted unless it is None."""
-    name = column.attribute
+    values = list(map(attrgetter(column.attribute), rows))
     if convert is None:
-        return [getattr(row, name) for row in rows]
-    return [None if (value := getattr(row, name)) is None else convert(value) for row in rows]
+        return values
+    return [None if value is None else convert(value) for value in values]

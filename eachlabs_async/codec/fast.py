@@ -240,7 +240,7 @@ def json_lines(rows: Sequence[Any], times: Mapping[str, Sequence[datetime | None
     if not whole:
         return lines
     if whole == count:
-        completed = lines.replace(b'Z"', b'.000000Z"')
+        completed = b'.000000Z"'.join(lines.split(b'Z"'))  # Twice as fast as `replace`.
         if len(completed) == len(lines) + count * len(b".000000"):  # No text ends like a time.
             return completed
     return _whole_second(tuple(times)).sub(rb'\1.000000Z"', lines)

@@ -6,7 +6,6 @@ finished file, if that has another form.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,15 +98,16 @@ def _csv_texts(column: Column, rows: Sequence[Any]) -> list[str]:
         return number_texts(values)
     texts = [text or "" for text in (time_texts(values) if content == "time" else values)]
     # Mostly no text of a column needs quotes, which one look at all of them tells.
-    return list(map(_quoted, texts)) if _SPECIAL.search("".join(texts)) else texts
+    return list(map(_quoted, texts)) if _has_special("".join(texts)) else texts
 
 
-_SPECIAL: Final = re.compile('[",\r\n]')
+def _has_special(text: str) -> bool:
+    return '"' in text or "," in text or "\n" in text or "\r" in text
 
 
 def _quoted(text: str) -> str:
     """Return a text in quotes if it has a character of CSV in it."""
-    if not _SPECIAL.search(text):
+    if not _has_special(text):
         return text
     doubled = text.replace('"', '""')
     return f'"{doubled}"'

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from ..transport.partial_file import check_target
 log: Final = logging.getLogger("eachlabs_async")
 
 _VERSION: Final = 1
+RECORD_EVERY_S: Final = 0.25
+"""Seconds between two checkpoints on the disk, at least: renaming a file takes as long as encoding a hundred rows."""
 _BLOCK: Final = 1 << 20
 
 
@@ -141,6 +144,7 @@ class ExportFile:
         self._sidecar = target.with_name(f"{target.name}.part.checkpoint")
         self._file: BinaryIO | None = None
         self._crc = self._size = self._written = 0
+        self._recorded_at = float("-inf")
         self._resumed: Progress | None = None
         self.unreadable = UnreadableRows(target.with_name(f"{target.name}.unreadable.jsonl"))
 
@@ -199,10 +203,13 @@ class ExportFile:
                 size -= len(block)
         return crc
 
-    def write(self, rows: Sequence[Any], checkpoint: str) -> None:
-        """Append rows, then record the checkpoint of the walk after them."""
+    def write(self, rows: Sequence[Any], checkpoint: str, *, last: bool = False) -> None:
+        """Append rows, then record the checkpoint of the walk after them, unless that was done a moment ago."""
         if rows:
             self._append(self._encode(rows))
+        if not last and time.monotonic() < self._recorded_at + RECORD_EVERY_S:
+            return
+        self._recorded_at = time.monotonic()
         progress = Progress(
             format=self._rows.name,
             columns=self._columns(),

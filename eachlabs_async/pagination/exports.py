@@ -160,9 +160,9 @@ class Exports(Stream, Generic[T]):
                         file.write(batch, self.checkpoint)
                         batch = []
         except EachLabsError:
-            file.write(batch, self.checkpoint)  # So that a walk that often fails advances.
+            file.write(batch, self.checkpoint, last=True)  # So that a walk that often fails advances.
             raise
-        file.write(batch, self.checkpoint)
+        file.write(batch, self.checkpoint, last=True)
 
     def _start_again(self, resumed: Progress | None, file: ExportFile) -> None:
         """Set the walk to the checkpoint of a partial file, and let it report unreadable rows to the export."""
