@@ -92,6 +92,7 @@ class FollowState:
     _stuck: int = 0  # how many polls in a row found none of the rows that have ended
     _adopting: bool = False
     _skips_above: bool = False  # The reading goes on below `below`.
+    _reads_newest: bool = False  # The reading is the one from the floor on, not one of executions that run.
 
     # ---- rows
 
@@ -159,7 +160,9 @@ class FollowState:
         self._adopting, self._skips_above = False, self.below is not None
         if self.below is None:
             self._top = None
+        self._reads_newest = True
         end = yield self._reading(Reading(self.floor, self.below))
+        self._reads_newest = False
         self._move_floor(now, end.at)
         if self.adopts:
             self._adopting = True
@@ -173,7 +176,12 @@ class FollowState:
         return reading
 
     def part_delivered(self, now: float) -> None:
-        """Record that all rows read so far were delivered, while the poll that began at `now` is still reading."""
+        """Record that all rows read so far were delivered, while the poll that began at `now` is still reading.
+
+        Only the reading from the floor on can be continued by a later poll.
+        """
+        if not self._reads_newest:
+            return
         self.above = above = self.above or self._next_floor(now)
         # A reading that goes on begins a little above `below`.
         below = self.lowest if self.below is None else min(self.below, self.lowest)

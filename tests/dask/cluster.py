@@ -55,21 +55,21 @@ def emulator_thread(**options: Any) -> Iterator[Emulator]:
 @contextmanager
 def cluster(workers: int) -> Iterator[Client]:
     """Run a cluster of processes, each with one thread for tasks and with the emulator's key in its environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EACHLABS_API_KEY", KEY)
-        patch.setenv("NOXUS_API_KEY", RUNS_KEY)
-        with (
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",
-                host="127.0.0.1",
-            ) as running,
-            Client(running, timeout=30) as client,
-        ):
-            client.wait_for_workers(workers, timeout=60)
-            yield client
+    # Not in the environment of this process, which tests of other packages share.
+    environment = {"EACHLABS_API_KEY": KEY, "NOXUS_API_KEY": RUNS_KEY}
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            host="127.0.0.1",
+            env=environment,
+        ) as running,
+        Client(running, timeout=30) as client,
+    ):
+        client.wait_for_workers(workers, timeout=60)
+        yield client
 
 
 def with_client(emulator: Emulator, run: Any) -> Any:

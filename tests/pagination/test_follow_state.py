@@ -408,3 +408,23 @@ def test_executions_of_a_busy_second_are_reached(count: int, seed: int) -> None:
     service.run(until=200)
     assert len(service.delivered) == len(rows)
     assert service.more_requests[-1] == 0
+
+
+def test_rows_of_a_second_reading_are_remembered_though_it_is_delivered_in_parts() -> None:
+    """Its margin shows rows from the floor on, which the poll has delivered and is not to read again."""
+    state = FollowState(timedelta(0), finished=True, floor=START)
+    old, new = START + timedelta(seconds=98), START + timedelta(seconds=99)
+    poll = state.poll(0.0)
+    next(poll)
+    assert state.see(key_of("new"), new, ended=True)
+    assert not state.see(key_of("old"), old, ended=False)
+    state.delivered(key_of("new"))
+    poll.send(ReadingEnd(True, 1, 1.0))
+    assert state.floor == new
+    poll.send(ReadingEnd(True, 1, 1.0))
+    assert not state.see(key_of("new"), new, ended=True)
+    assert state.see(key_of("old"), old, ended=True)
+    state.delivered(key_of("old"))
+    state.part_delivered(0.0)
+    assert not state.see(key_of("new"), new, ended=True)
+    assert (state.below, state.above) == (None, None)
